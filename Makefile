@@ -1,0 +1,75 @@
+# Lantern. `make run` serves the site, `make test` tests it. Each does its own set-up; a second time there is none to do.
+
+VENV     := .venv
+PYTHON   := $(VENV)/bin/python
+NEWEST   := python3 python3.14 python3.13 python3.12 python3.11
+SYSTEM   := $(firstword $(foreach one,$(NEWEST),$(if $(shell $(one) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(one))))
+CHROMIUM := $(firstword $(foreach one,chromium chromium-browser google-chrome,$(shell command -v $(one) 2>/dev/null)))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: run test quick browser lint bench lecture picture chromium clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.running  ## serves the site on this machine
+	$(PYTHON) -m streamlit run app.py
+
+test: $(VENV)/.testing chromium  ## every test, the fast ones first
+	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2
+	$(PYTHON) -m pytest tests/browser
+
+quick: $(VENV)/.testing  ## the fast tests only
+	$(PYTHON) -m pytest tests --ignore=tests/browser -m "not slow" -n 2
+
+browser: $(VENV)/.testing chromium  ## the tests in Chromium only
+	$(PYTHON) -m pytest tests/browser
+
+lint: $(VENV)/.testing  ## style and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m pyright
+
+bench: $(VENV)/.testing chromium  ## measures, and prints the ratios
+	@for script in tests/bench/*.py; do case $$script in *__init__.py) ;; *) \
+		echo "== $$script"; $(PYTHON) -m $$(echo $${script%.py} | tr / .) || exit 1;; esac; done
+
+lecture: $(VENV)/.testing  ## a lecture hall of readers at once
+	$(PYTHON) -m tests.load.lecture
+
+picture: $(VENV)/.testing chromium  ## takes the picture in the README from the real page
+	$(PYTHON) -m tests.browser.take_picture
+
+clean:
+	rm -rf $(VENV)
+
+# ------------------------------------------------------------------------------------------------------- set-up
+# A stamp in the environment stands for "these requirements are installed"; it is remade when they change.
+
+$(VENV)/.running: requirements.txt
+	@$(if $(SYSTEM),,echo "Lantern needs Python 3.11 or newer; install it and type make again." && exit 1)
+	@$(SYSTEM) -m venv $(VENV) 2>/dev/null || $(MAKE) --no-print-directory venv-package
+	@echo "Installing what Lantern needs into $(VENV) ..."
+	@$(PYTHON) -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.testing: $(VENV)/.running tests/requirements.txt
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(PYTHON) -m pip install --quiet --requirement tests/requirements.txt
+	@touch $@
+
+# Debian keeps venv in a package of its own.
+.PHONY: venv-package
+venv-package:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -qq -y python3-venv >/dev/null && $(SYSTEM) -m venv $(VENV); \
+	else echo "Python's venv is missing; type: sudo apt-get install python3-venv"; exit 1; fi
+
+# The browser of the tests. Where it cannot be installed, they are skipped and name the command to type.
+chromium:
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium ..."; \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null || true; \
+	fi
+endif

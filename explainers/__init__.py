@@ -1,0 +1,1 @@
+"""What is computed: one package a topic. Nothing here knows a screen or imports Streamlit."""

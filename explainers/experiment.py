@@ -1,0 +1,375 @@
+"""The contract between what is computed and whoever asks for it: a page, the shell or a test.
+
+    Params (frozen, validated)  ->  experiment: a pure function  ->  Result (frozen dataclass)  ->  view: a Scene
+
+An experiment `<topic>.<name>` lives in `explainers/<topic>/<name>.py`, so that `find` imports one module only:
+
+    class CoinParams(Params):
+        tosses: int = number(10, "Tosses", "How often the coin is thrown", least=1, most=1000, comfort=(1, 100))
+
+    @dataclass(frozen=True)
+    class CoinResult:
+        heads: int
+
+    @experiment("probability.coin", view="explainers.probability.views:coin_scene")
+    def coin(params: CoinParams) -> CoinResult: ...
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import math
+import pkgutil
+import re
+import typing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from explainers.scene import Scene
+
+# ------------------------------------------------------------------------------------------------ parameters
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a person sets a field. Validity is pydantic's business; comfort is what a slider offers.
+
+    options: the values of a stepped slider, instead of comfort and step.
+    labels: what the screen calls each choice of a Literal.
+    long_text: the field is a paragraph (a pasted row, a config), which needs a text area.
+    """
+
+    comfort: tuple[float, float] | None = None
+    step: float | None = None
+    options: tuple[int | float, ...] | None = None
+    labels: Mapping[str, str] | None = None
+    unit: str = ""
+    long_text: bool = False
+
+
+class Params(BaseModel):
+    """The settings of one experiment: immutable, validated, every field with a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: Any) -> Any:
+        """Lists are written with commas in an address and on a command line."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _from_text(cls, name, value) for name, value in values.items()}
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        """The rules across fields that these values break, each with the value that mends it.
+
+        A page applies them and says so; the shell refuses with the sentence.
+        """
+        return iter(())
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """One field to change so that the fields fit together, and the sentence that says why."""
+
+    field: str
+    value: Any
+    sentence: str
+
+
+def number(
+    default: float,
+    title: str,
+    description: str,
+    *,
+    least: float,
+    most: float,
+    comfort: tuple[float, float] | None = None,
+    step: float | None = None,
+    options: tuple[int | float, ...] | None = None,
+    unit: str = "",
+) -> Any:
+    """A field for a whole or decimal number from `least` to `most`, both allowed."""
+    control = Control(comfort=comfort or (least, most), step=step, options=options, unit=unit)
+    return _field(default, title, description, control, ge=least, le=most)
+
+
+def choice(default: str, title: str, description: str, labels: Mapping[str, str] | None = None) -> Any:
+    """A field whose annotation is a Literal; `labels` says what the screen calls each value."""
+    return _field(default, title, description, Control(labels=labels))
+
+
+def switch(default: bool, title: str, description: str) -> Any:
+    """A field that is true or false."""
+    return _field(default, title, description, Control())
+
+
+def text(default: str, title: str, description: str, *, longest: int, long_text: bool = False) -> Any:
+    """A field that holds text of at most `longest` characters (text, never a path)."""
+    return _field(default, title, description, Control(long_text=long_text), max_length=longest)
+
+
+def _field(default: Any, title: str, description: str, control: Control, **bounds: Any) -> Any:
+    return Field(default, title=title, description=description, json_schema_extra={"control": control}, **bounds)  # type: ignore[call-overload]
+
+
+def control_of(params_type: type[Params], name: str) -> Control:
+    """The Control declared with field `name`."""
+    extra = params_type.model_fields[name].json_schema_extra
+    return extra["control"] if isinstance(extra, dict) else Control()  # type: ignore[return-value]
+
+
+def bounds_of(params_type: type[Params], name: str) -> tuple[float, float]:
+    """The least and greatest value that field `name` accepts."""
+    field = params_type.model_fields[name]
+    least = next(rule.ge for rule in field.metadata if hasattr(rule, "ge"))
+    most = next(rule.le for rule in field.metadata if hasattr(rule, "le"))
+    return least, most
+
+
+def choices_of(params_type: type[Params], name: str) -> tuple[str, ...]:
+    """The values of a Literal field; empty for a field of another kind."""
+    annotation = params_type.model_fields[name].annotation
+    return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+
+
+def _from_text(params_type: type[Params], name: str, value: Any) -> Any:
+    field = params_type.model_fields.get(name)
+    if isinstance(value, str) and field is not None and typing.get_origin(field.annotation) is tuple:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A field's value as an address and a command line write it; `Params` reads it back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, tuple):
+        return ",".join(as_text(part) for part in value)
+    return str(value)
+
+
+def allowed(params_type: type[Params], name: str) -> str:
+    """What field `name` accepts, in words that finish the sentence 'allowed: ...'."""
+    field = params_type.model_fields[name]
+    if choices := choices_of(params_type, name):
+        return "one of " + ", ".join(choices)
+    if field.annotation is bool:
+        return "true or false"
+    if field.annotation in (int, float):
+        least, most = bounds_of(params_type, name)
+        kind = "a whole number" if field.annotation is int else "a number"
+        return f"{kind} from {as_text(least)} to {as_text(most)}"
+    return _allowed_text(field)
+
+
+def _allowed_text(field: FieldInfo) -> str:
+    longest = next((rule.max_length for rule in field.metadata if hasattr(rule, "max_length")), None)
+    limit = f" of at most {longest:,} characters" if longest else ""
+    kind = "a list separated by commas" if typing.get_origin(field.annotation) is tuple else "text"
+    return f"{kind}{limit}; {field.description}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A value that was not accepted: the field, what was given, and what is allowed."""
+
+    field: str
+    value: str
+    allowed: str
+
+    @property
+    def sentence(self) -> str:
+        shown = self.value if len(self.value) <= 40 else f"{self.value[:37]}..."
+        return f"{self.field} = {shown!r} is not accepted; allowed: {self.allowed}."
+
+
+def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, list[Problem]]:
+    """Params from raw text, field by field: what is not accepted keeps its default and is reported.
+
+    raw: field name -> text, as in an address or on a command line. Unknown names are problems too.
+    """
+    accepted: dict[str, Any] = {}
+    problems = []
+    for name, value in raw.items():
+        if name not in params_type.model_fields:
+            problems.append(Problem(name, value, "one of " + ", ".join(params_type.model_fields)))
+            continue
+        try:
+            params_type(**{name: value})
+        except ValidationError as error:
+            problems.append(Problem(name, value, _reason(error) or allowed(params_type, name)))
+        else:
+            accepted[name] = value
+    return params_type(**accepted), problems
+
+
+def _reason(error: ValidationError) -> str | None:
+    """The words of a validator of our own (it knows more than the field's bounds), if one refused."""
+    own = [detail["ctx"]["error"] for detail in error.errors() if detail["type"] == "value_error"]
+    return str(own[0]) if own else None
+
+
+def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:
+    """Params that obey the rules across fields, and what was changed for it, in order."""
+    made: list[Adjustment] = []
+    while (adjustment := next(params.adjustments(), None)) is not None:
+        made.append(adjustment)
+        if len(made) > len(type(params).model_fields):
+            raise RuntimeError(f"the rules of {type(params).__name__} never settle: {adjustment.sentence}")
+        params = type(params)(**{**params.model_dump(), adjustment.field: adjustment.value})
+    return params, made
+
+
+# --------------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Check:
+    """A result held against an independent reference.
+
+    what: the claim ("equals exact attention"). error, tolerance: in the same unit; passes when error <= tolerance.
+    reference: what it was compared with.
+    """
+
+    what: str
+    error: float
+    tolerance: float
+    reference: str
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.error <= self.tolerance)  # an error that is NaN fails
+
+
+def as_json(result: Any) -> Any:
+    """A Result as JSON types: arrays as nested lists; numbers that are not finite become null.
+
+    A dataclass field with metadata {"shell": False} (the steps of a scene) is left out.
+    """
+    if is_dataclass(result) and not isinstance(result, type):
+        shown = [field for field in fields(result) if field.metadata.get("shell", True)]
+        named = {field.name: as_json(getattr(result, field.name)) for field in shown}
+        return named | ({"passed": result.passed} if hasattr(result, "passed") else {})
+    if hasattr(result, "tolist"):  # NumPy arrays and scalars, torch tensors
+        return as_json(result.tolist())
+    if isinstance(result, Mapping):
+        return {str(key): as_json(value) for key, value in result.items()}
+    if isinstance(result, Sequence) and not isinstance(result, str):
+        return [as_json(value) for value in result]
+    if isinstance(result, float):
+        return result if math.isfinite(result) else None
+    return result
+
+
+StepT = TypeVar("StepT")
+ReturnT = TypeVar("ReturnT")
+ParamsT = TypeVar("ParamsT", bound=Params)
+
+
+def watch(run: Generator[StepT, None, ReturnT]) -> tuple[list[tuple[int, StepT]], ReturnT]:
+    """Runs a watched algorithm to its end: each step with the source line on which it paused, and the result."""
+    steps: list[tuple[int, StepT]] = []
+    while True:
+        try:
+            step = next(run)
+        except StopIteration as end:
+            return steps, end.value
+        steps.append((run.gi_frame.f_lineno, step))
+
+
+# -------------------------------------------------------------------------------------------------- registry
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named pure function of its Params, with the view that draws its Result."""
+
+    name: str
+    params: type[Params]
+    function: Callable[[Any], Any]
+    view: str | None
+
+    @property
+    def summary(self) -> str:
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+    def __call__(self, params: Params) -> Any:
+        return self.function(params)
+
+    def scene(self, result: Any) -> Scene:
+        """The Scene of a Result. Views load late: computing needs none of them."""
+        if self.view is None:
+            raise ValueError(f"{self.name} has no picture")
+        module, function = self.view.split(":")
+        return getattr(importlib.import_module(module), function)(result)
+
+
+class UnknownExperiment(ValueError):
+    """No experiment has that name; the sentence suggests the nearest."""
+
+
+_registry: dict[str, Experiment] = {}
+
+
+def experiment(name: str, *, view: str | None = None) -> Callable[[Callable[[ParamsT], ReturnT]], Callable[[ParamsT], ReturnT]]:
+    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params."""
+
+    def register(function: Callable[[ParamsT], ReturnT]) -> Callable[[ParamsT], ReturnT]:
+        params_type = next(iter(typing.get_type_hints(function).values()))
+        _registry[name] = Experiment(name, params_type, function, view)
+        return function
+
+    return register
+
+
+def find(name: str) -> Experiment:
+    """The experiment of that name. Raises UnknownExperiment, which names the nearest."""
+    topic, _, short = name.partition(".")
+    if re.fullmatch(r"[a-z_]+\.[a-z_]+", name) and short in _modules(topic):
+        importlib.import_module(f"explainers.{topic}.{short}")
+    if name in _registry:
+        return _registry[name]
+    names = [known.name for known in experiments()]
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; there are {', '.join(names)}"
+    raise UnknownExperiment(f"there is no experiment {name[:60]!r}{hint}")
+
+
+def experiments() -> list[Experiment]:
+    """Every experiment, in the order of names. Imports all topics."""
+    for topic in _topics():
+        for module in _modules(topic):
+            importlib.import_module(f"explainers.{topic}.{module}")
+    return [_registry[name] for name in sorted(_registry)]
+
+
+def _topics() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg]
+
+
+def _modules(topic: str) -> list[str]:
+    return [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / topic)])]
+
+
+@functools.cache
+def code_version() -> str:
+    """A fingerprint of all code that computes; a cached scene of other code is never shown."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("explainers/**/*.py"), *root.glob("kernels/**/*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+

@@ -1,0 +1,284 @@
+"""The backward pass of tiled attention: only O and the log-sum-exp were kept, P is computed again tile by tile.
+
+Source: FlashAttention-2 (Dao 2023), Algorithm 2 and section 3.1, with the two passes apart, as in the Triton kernel:
+first each key tile gathers its own dK and dV, then each query tile its own dQ. So every gradient tile has one
+owner, and no two workers ever add to the same memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, switch, watch
+from explainers.flash_attention.standard import masked_scores, standard_attention, visible
+from explainers.flash_attention.tiles import key_tiles_visited, tile_ranges
+
+TOLERANCE = 1e-5
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {"no_lse": {"seq_len": 64}, "no_delta": {"seq_len": 64}}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "no_lse": "With the row's maximum in place of its log-sum-exp the recomputed P is never divided by the "
+    "denominator: each row sums to l in place of 1, and all three gradients are too large.",
+    "no_delta": "A softmax row sums to 1, so raising one weight lowers the others. D is that pull; without it dS, "
+    "and with it dQ and dK, are those of independent weights.",
+}
+
+
+# --------------------------------------------------------------------------------------------- the algorithm
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardStep:
+    """What fast memory holds at one moment of the backward pass.
+
+    phase: "delta" (D of all rows); in the pass of dK and dV, which a key tile owns: "recompute" (P again), "dV", "dS",
+        "dK", and "write" once a key tile; in the pass of dQ, which a query tile owns: "recompute", "dS", "dQ", "write".
+    owner: "query" or "key", the tile that gathers; "" at "delta". query_tile, key_tile: -1 where there is none.
+    rows, columns: (start, stop) of the tile. P, dS: (bq, bk). dQ: (bq, D); dK, dV: (bk, D), running sums of the owner.
+        None: not known at this moment.
+    """
+
+    phase: str
+    owner: str
+    query_tile: int
+    key_tile: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    P: Tensor | None = None
+    dS: Tensor | None = None
+    dQ: Tensor | None = None
+    dK: Tensor | None = None
+    dV: Tensor | None = None
+
+
+def tiled_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    output: Tensor,
+    lse: Tensor,
+    d_output: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    causal: bool,
+    scale: float,
+    break_it: str = "none",
+) -> Generator[BackwardStep, None, tuple[Tensor, Tensor, Tensor]]:
+    """Gradients of attention by tiles, watched. Returns dQ (Nq, D), dK and dV (Nk, D).
+
+    q, output and d_output (Nq, D), k and v (Nk, D), lse (Nq,): natural log-sum-exp, -inf for a row without keys.
+    Yields a BackwardStep at every moment worth looking at, whose values are never overwritten later.
+    """
+    n_q, n_k, offset = len(q), len(k), len(k) - len(q)
+    query_tiles, key_tiles = tile_ranges(n_q, block_q), tile_ranges(n_k, block_k)
+    d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+
+    # D = rowsum(dO o O)
+    delta = torch.zeros_like(lse) if break_it == "no_delta" else (d_output * output).sum(dim=1)
+    yield BackwardStep("delta", "", -1, -1, (0, n_q), (0, 0))
+
+    for j, columns in enumerate(key_tiles):
+        K, V = k[slice(*columns)], v[slice(*columns)]
+        dK, dV = torch.zeros_like(K), torch.zeros_like(V)
+        for i in range(first_query_tile(columns, block_q, causal=causal, offset=offset), len(query_tiles)):
+            rows, tile = query_tiles[i], ("key", i, j, query_tiles[i], columns)
+            Q, dO = q[slice(*rows)], d_output[slice(*rows)]
+
+            # P = exp(scale Q K^T - lse)
+            P = _probabilities(Q, K, lse, rows, columns, causal=causal, scale=scale, offset=offset)
+            yield BackwardStep("recompute", *tile, P, None, None, dK, dV)
+
+            # dV = dV + P^T dO
+            dV = dV + P.T @ dO
+            yield BackwardStep("dV", *tile, P, None, None, dK, dV)
+
+            # dP = dO V^T,  dS = P o (dP - D)
+            dS = P * (dO @ V.T - delta[slice(*rows), None])
+            yield BackwardStep("dS", *tile, P, dS, None, dK, dV)
+
+            # dK = dK + scale dS^T Q
+            dK = dK + scale * dS.T @ Q
+            yield BackwardStep("dK", *tile, P, dS, None, dK, dV)
+        d_k[slice(*columns)], d_v[slice(*columns)] = dK, dV
+        yield BackwardStep("write", "key", -1, j, (0, 0), columns, dK=dK, dV=dV)
+
+    for i, rows in enumerate(query_tiles):
+        Q, dO = q[slice(*rows)], d_output[slice(*rows)]
+        dQ = torch.zeros_like(Q)
+        for j in range(key_tiles_visited(rows, n_k, block_k, causal=causal, offset=offset)):
+            columns, tile = key_tiles[j], ("query", i, j, rows, key_tiles[j])
+            K, V = k[slice(*columns)], v[slice(*columns)]
+
+            # P = exp(scale Q K^T - lse), a second time
+            P = _probabilities(Q, K, lse, rows, columns, causal=causal, scale=scale, offset=offset)
+            yield BackwardStep("recompute", *tile, P, None, dQ)
+
+            # dP = dO V^T,  dS = P o (dP - D)
+            dS = P * (dO @ V.T - delta[slice(*rows), None])
+            yield BackwardStep("dS", *tile, P, dS, dQ)
+
+            # dQ = dQ + scale dS K
+            dQ = dQ + scale * dS @ K
+            yield BackwardStep("dQ", *tile, P, dS, dQ)
+        d_q[slice(*rows)] = dQ
+        yield BackwardStep("write", "query", i, -1, rows, (0, 0), dQ=dQ)
+
+    return d_q, d_k, d_v
+
+
+def first_query_tile(columns: tuple[int, int], block_q: int, *, causal: bool, offset: int) -> int:
+    """The first query tile with a row that sees a key of this tile."""
+    return max(columns[0] - offset, 0) // block_q if causal else 0
+
+
+def _probabilities(
+    Q: Tensor,
+    K: Tensor,
+    lse: Tensor,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    *,
+    causal: bool,
+    scale: float,
+    offset: int,
+) -> Tensor:
+    """P (bq, bk) = exp(scale Q K^T - lse), 0 where masked."""
+    P = torch.exp(scale * Q @ K.T - lse[slice(*rows), None])
+    return P.masked_fill(~visible(rows, columns, offset), 0) if causal else P
+
+
+# -------------------------------------------------------------------------------------------- the experiment
+
+
+class BackwardParams(Params):
+    seq_len: int = number(
+        64,
+        "Sequence length",
+        "Queries and keys, in tokens",
+        least=8,
+        most=256,
+        comfort=(16, 128),
+        step=8,
+        unit="tokens",
+    )
+    head_dim: int = number(
+        32,
+        "Head dimension",
+        "Numbers in one query, key or value",
+        least=8,
+        most=256,
+        options=(16, 32, 64, 128),
+    )
+    block_q: int = number(
+        16, "Query block", "Rows of a tile", least=4, most=256, options=(8, 16, 32, 64), unit="rows"
+    )
+    block_k: int = number(
+        16, "Key block", "Columns of a tile", least=4, most=256, options=(8, 16, 32, 64), unit="columns"
+    )
+    causal: bool = switch(True, "Causal", "A query sees keys up to its own position only")
+    seed: int = number(0, "Seed", "Draws Q, K, V and dO", least=0, most=2**31 - 1, comfort=(0, 99), step=1)
+    break_it: Literal["none", "no_lse", "no_delta"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {"none": "nothing", "no_lse": "keep the maximum in place of the log-sum-exp", "no_delta": "forget D"},
+    )
+
+    @property
+    def scale(self) -> float:
+        """What multiplies Q K^T."""
+        return 1 / math.sqrt(self.head_dim)
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        for name, block in (("block_q", self.block_q), ("block_k", self.block_k)):
+            if block > self.seq_len:
+                sentence = (
+                    f"{name} = {block} is longer than the sequence; allowed: up to seq_len = {self.seq_len}."
+                )
+                yield Adjustment(name, self.seq_len, sentence)
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardResult:
+    """Tiled gradients held against autograd in float64.
+
+    saved_bytes: O and the log-sum-exp, kept between forward and backward; standard_saved_bytes: P, which autograd
+    keeps in their place. Both keep Q, K and V besides.
+    """
+
+    max_abs_error_dq: float
+    max_abs_error_dk: float
+    max_abs_error_dv: float
+    tolerance: float
+    saved_bytes: int
+    standard_saved_bytes: int
+    tiles_total: int
+    tiles_recomputed: int
+    checks: tuple[Check, ...]
+    params: BackwardParams = field(metadata={"shell": False})
+    dq: Tensor = field(metadata={"shell": False})
+    dk: Tensor = field(metadata={"shell": False})
+    dv: Tensor = field(metadata={"shell": False})
+    exact: tuple[Tensor, Tensor, Tensor] = field(metadata={"shell": False})  # dQ, dK, dV in float64
+    steps: list[tuple[int, BackwardStep]] = field(metadata={"shell": False})  # (source line, step)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+@experiment("flash_attention.backward", view="explainers.flash_attention.views.backward:backward_scene")
+def backward(params: BackwardParams) -> BackwardResult:
+    """Gradients of attention from O and the log-sum-exp alone, every tile watched, held against autograd."""
+    generator = torch.Generator().manual_seed(params.seed)
+    size = (4, params.seq_len, params.head_dim)
+    q, k, v, d_output = torch.randn(size, generator=generator).unbind()
+    how = {"causal": params.causal, "scale": params.scale}
+    output, lse = standard_attention(q, k, v, **how)
+    if params.break_it == "no_lse":
+        lse = masked_scores(q, k, **how).amax(dim=1)
+    blocks = {"block_q": params.block_q, "block_k": params.block_k}
+    run = tiled_backward(q, k, v, output, lse, d_output, **blocks, **how, break_it=params.break_it)
+    steps, gradients = watch(run)
+    exact = exact_gradients(q, k, v, d_output, **how)
+    errors = [(ours - right).abs().max().item() for ours, right in zip(gradients, exact, strict=True)]
+    reference = "autograd of standard attention in float64"
+    return BackwardResult(
+        max_abs_error_dq=errors[0],
+        max_abs_error_dk=errors[1],
+        max_abs_error_dv=errors[2],
+        tolerance=TOLERANCE,
+        saved_bytes=(output.numel() + lse.numel()) * q.element_size(),
+        standard_saved_bytes=params.seq_len**2 * q.element_size(),
+        tiles_total=math.ceil(params.seq_len / params.block_q) * math.ceil(params.seq_len / params.block_k),
+        tiles_recomputed=sum(step.phase == "recompute" for _, step in steps),
+        checks=tuple(
+            Check(f"{name} equals the exact gradient", error, TOLERANCE, reference)
+            for name, error in zip(("dQ", "dK", "dV"), errors, strict=True)
+        ),
+        params=params,
+        dq=gradients[0],
+        dk=gradients[1],
+        dv=gradients[2],
+        exact=exact,
+        steps=steps,
+    )
+
+
+def exact_gradients(
+    q: Tensor, k: Tensor, v: Tensor, d_output: Tensor, *, causal: bool, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dQ, dK and dV in float64: autograd through the definition."""
+    leaves = [part.double().requires_grad_() for part in (q, k, v)]
+    output, _ = standard_attention(*leaves, causal=causal, scale=scale)
+    return torch.autograd.grad(output, leaves, d_output.double())  # type: ignore[return-value]

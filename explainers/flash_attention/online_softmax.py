@@ -1,0 +1,258 @@
+"""Online softmax: one row of scores, block by block, with a running maximum and a running denominator.
+
+Source: Milakov and Gimelshein 2018, Algorithm 3, taken in blocks as in FlashAttention (Dao et al. 2022), section 3.1.
+NumPy alone. The running values are float32, as on a GPU; the exact softmax beside them is float64.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, text, watch
+
+MOST_SCORES = 256
+LARGEST_SCORE = 10_000
+TOLERANCE = 1e-6  # a weight is at most 1, and fp32 rounds it, its exponent and its denominator at 2^-24 each
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "no_rescale": {"scores": "", "length": 24, "block": 6, "outlier": 6.0},
+    "no_max": {"scores": "", "length": 24, "block": 6, "outlier": 100.0},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "no_rescale": "What was summed under an old, smaller maximum was never shrunk to the new one, so the early "
+    "blocks weigh too much.",
+    "no_max": "exp of a score above 88.7 overflows fp32, and inf divided by inf is NaN.",
+}
+
+
+# --------------------------------------------------------------------------------------------- the algorithm
+
+
+@dataclass(frozen=True, eq=False)
+class SoftmaxStep:
+    """One moment of online softmax.
+
+    phase: "block" (scores loaded), "maximum" (m and alpha known), "rescale" (earlier weights times alpha),
+        "denominator" (the block's weights and l known), and once at the end "finish" (all weights divided by l).
+    block: its index, -1 at "finish". columns: its (start, stop) in the row.
+    m_before, l_before: before this block. m, l, alpha: now.
+    weights: (length,) the weights so far, not yet divided by l until "finish"; 0 where no block has been.
+    """
+
+    phase: str
+    block: int
+    columns: tuple[int, int]
+    m_before: float
+    l_before: float
+    m: float
+    l: float
+    alpha: float
+    weights: np.ndarray
+
+
+def softmax_in_blocks(
+    scores: np.ndarray, block: int, break_it: str = "none"
+) -> Generator[SoftmaxStep, None, tuple[np.ndarray, float]]:
+    """Softmax of one row (length,) of finite scores, watched. Returns the weights (length,) and the log-sum-exp.
+
+    Yields a SoftmaxStep at every moment worth looking at. break_it removes one part (see LOST).
+    """
+    p = np.zeros_like(scores)
+    # m = -inf, l = 0
+    m, l, alpha = 0.0 if break_it == "no_max" else -math.inf, 0.0, 1.0
+
+    for j, start in enumerate(range(0, len(scores), block)):
+        stop = min(start + block, len(scores))
+        s, place, before = scores[start:stop], (j, (start, stop)), (m, l)
+        yield SoftmaxStep("block", *place, *before, m, l, alpha, p.copy())
+
+        # m_new = max(m, max(s)),  alpha = exp(m - m_new)
+        m_new = m if break_it == "no_max" else max(m, float(s.max()))
+        alpha = 1.0 if break_it == "no_rescale" else float(_exp(np.float32(m - m_new)))
+        m = m_new
+        yield SoftmaxStep("maximum", *place, *before, m, l, alpha, p.copy())
+
+        # p = alpha p, for every earlier column
+        p[:start] *= np.float32(alpha)
+        yield SoftmaxStep("rescale", *place, *before, m, l, alpha, p.copy())
+
+        # p = exp(s - m),  l = alpha l + sum(p)
+        p[start:stop] = _exp(s - np.float32(m))
+        l = float(np.float32(alpha * l) + p[start:stop].sum())
+        yield SoftmaxStep("denominator", *place, *before, m, l, alpha, p.copy())
+
+    # softmax = p / l,  lse = m + log l
+    p, log_sum_exp = _divide(p, l), m + (math.log(l) if l > 0 else -math.inf)
+    yield SoftmaxStep("finish", -1, (0, len(scores)), m, l, m, l, alpha, p.copy())
+    return p, log_sum_exp
+
+
+def exact_softmax(scores: np.ndarray) -> np.ndarray:
+    """Softmax (length,) by its definition, in float64."""
+    p = np.exp(scores.astype(np.float64) - scores.max())
+    return p / p.sum()
+
+
+def _exp(x: np.ndarray | np.float32) -> np.ndarray:
+    """exp, which without the maximum may overflow to inf: that is the lesson, and no warning."""
+    with np.errstate(over="ignore"):
+        return np.exp(x)
+
+
+def _divide(p: np.ndarray, l: float) -> np.ndarray:
+    """p / l, which without the maximum may be inf / inf or 0 / 0, both NaN."""
+    with np.errstate(invalid="ignore"):
+        return p / np.float32(l)
+
+
+# -------------------------------------------------------------------------------------------- the experiment
+
+
+class OnlineSoftmaxParams(Params):
+    scores: str = text(
+        "",
+        "Your own row",
+        f"at most {MOST_SCORES} numbers separated by commas or spaces; empty draws a row",
+        longest=8_000,
+        long_text=True,
+    )
+    length: int = number(
+        24,
+        "Row length",
+        "Scores in a drawn row",
+        least=2,
+        most=MOST_SCORES,
+        comfort=(4, 64),
+        step=1,
+        unit="scores",
+    )
+    block: int = number(
+        6, "Block size", "Scores taken at a time", least=1, most=64, comfort=(1, 32), step=1, unit="scores"
+    )
+    outlier: float = number(0.0, "Outlier", "Added to one score", least=0, most=100, comfort=(0, 100), step=1)
+    outlier_at: float = number(
+        0.7,
+        "Outlier's place",
+        "Where in the row: 0 is the first score, 1 the last",
+        least=0,
+        most=1,
+        step=0.05,
+    )
+    seed: int = number(0, "Seed", "Draws the row", least=0, most=2**31 - 1, comfort=(0, 99), step=1)
+    break_it: Literal["none", "no_rescale", "no_max"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {"none": "nothing", "no_rescale": "skip the rescale", "no_max": "skip the maximum"},
+    )
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _only_numbers(cls, typed: Any) -> Any:
+        if isinstance(typed, str):
+            parse_scores(typed)
+        return typed
+
+    @property
+    def row_length(self) -> int:
+        """Scores in the row: as many as were typed, or `length`."""
+        return len(parse_scores(self.scores)) or self.length
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if self.block > self.row_length:
+            sentence = f"block = {self.block} is longer than the row; allowed: 1 to {self.row_length}."
+            yield Adjustment("block", self.row_length, sentence)
+
+
+def parse_scores(typed: str) -> list[float]:
+    """The numbers of a typed row. Raises ValueError, which says what is allowed and what is wrong."""
+    parts = re.split(r"[,\s]+", typed.strip().strip(","))
+    if parts == [""]:
+        return []
+    if len(parts) > MOST_SCORES:
+        raise ValueError(f"at most {MOST_SCORES} numbers, and these are {len(parts):,}")
+    return [_parse_score(part) for part in parts]
+
+
+def _parse_score(part: str) -> float:
+    shown = part if len(part) <= 20 else f"{part[:17]}..."
+    try:
+        score = float(part)
+    except ValueError:
+        raise ValueError(f"numbers separated by commas or spaces, and {shown!r} is not a number") from None
+    if not abs(score) <= LARGEST_SCORE:
+        raise ValueError(
+            f"finite numbers from -{LARGEST_SCORE:,} to {LARGEST_SCORE:,}, and {shown!r} is not one"
+        )
+    return score
+
+
+@dataclass(frozen=True, eq=False)
+class OnlineSoftmaxResult:
+    """Online softmax held against the exact one. m, l, alpha: (blocks,); weights: (length,)."""
+
+    scores: np.ndarray
+    m_before: np.ndarray
+    m: np.ndarray
+    l_before: np.ndarray
+    l: np.ndarray
+    alpha: np.ndarray
+    partial_weights: np.ndarray  # (blocks, length): after each block, not yet divided by l
+    weights: np.ndarray
+    exact: np.ndarray
+    log_sum_exp: float
+    max_abs_error: float
+    tolerance: float
+    checks: tuple[Check, ...]
+    params: OnlineSoftmaxParams = field(metadata={"shell": False})
+    steps: list[tuple[int, SoftmaxStep]] = field(metadata={"shell": False})  # (source line, step)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+@experiment("flash_attention.online_softmax", view="explainers.flash_attention.views.online_softmax:online_softmax_scene")
+def online_softmax(params: OnlineSoftmaxParams) -> OnlineSoftmaxResult:
+    """Softmax of one row in blocks: the running maximum, the running denominator and every rescale."""
+    scores = draw_row(params)
+    steps, (weights, log_sum_exp) = watch(softmax_in_blocks(scores, params.block, params.break_it))
+    exact = exact_softmax(scores)
+    error = float(np.abs(weights - exact).max())
+    after = [step for _, step in steps if step.phase == "denominator"]
+    return OnlineSoftmaxResult(
+        scores=scores,
+        m_before=np.array([step.m_before for step in after]),
+        m=np.array([step.m for step in after]),
+        l_before=np.array([step.l_before for step in after]),
+        l=np.array([step.l for step in after]),
+        alpha=np.array([step.alpha for step in after]),
+        partial_weights=np.stack([step.weights for step in after]),
+        weights=weights,
+        exact=exact,
+        log_sum_exp=log_sum_exp,
+        max_abs_error=error,
+        tolerance=TOLERANCE,
+        checks=(Check("equals exact softmax", error, TOLERANCE, "softmax of the whole row in float64"),),
+        params=params,
+        steps=steps,
+    )
+
+
+def draw_row(params: OnlineSoftmaxParams) -> np.ndarray:
+    """The row (length,) in fp32: typed, or normal with standard deviation 1.5; with the outlier added."""
+    typed = parse_scores(params.scores)
+    drawn = np.random.default_rng(params.seed).normal(0, 1.5, params.length)
+    scores = np.array(typed or drawn, dtype=np.float32)
+    scores[round(params.outlier_at * (len(scores) - 1))] += np.float32(params.outlier)
+    return scores

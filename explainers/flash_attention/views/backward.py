@@ -1,0 +1,151 @@
+"""The picture of the backward pass: P recomputed in both passes, and the gradient tiles with their owners."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+from torch import Tensor
+
+from explainers.flash_attention.backward import BackwardResult, BackwardStep, tiled_backward
+from explainers.formula import formula
+from explainers.scene import Band, Code, Column, Matrix, Panel, Row, Scene, Tiles, Track, Words, patches
+
+HEIGHT = 330
+
+SYMBOLS = {
+    "P": "P: the attention weights, computed again from S and the log-sum-exp, never stored",
+    "D": "D: one number a row, the sum of dO times O; the pull of the row's weights on each other",
+    "dS": "dS: gradient of the scores",
+    "dQ": "dQ: gradient of Q, owned by a query tile",
+    "dK": "dK: gradient of K, owned by a key tile",
+    "dV": "dV: gradient of V, owned by a key tile",
+    "dO": "dO: gradient of the output, given",
+}
+
+# The columns of a step's numbers.
+_I, _J, _ERROR = "{0:d}", "{1:d}", "{2:.1e}"
+
+MOMENTS: dict[tuple[str, str], tuple[str, str]] = {
+    ("", "delta"): (
+        "From the forward pass only O and one log-sum-exp a row were kept. First, **D**, one number a row.",
+        r"D_i = \sum_j dO_{ij} O_{ij}",
+    ),
+    ("key", "recompute"): (
+        f"Key tile {_J} is the owner of dK{_J} and dV{_J}; query tile {_I} comes by. **P is computed again** from its scores and log-sum-exps.",
+        r"P = e^{S - \mathrm{lse}}",
+    ),
+    ("key", "dV"): (f"Key tile {_J} adds what query tile {_I} gives to **dV{_J}**.", r"dV \leftarrow dV + P^T dO"),
+    ("key", "dS"): ("The gradient goes through the softmax: dP − D, weighted by P, is **dS**.", r"dS = P \circ (dO\, V^T - D)"),
+    ("key", "dK"): (f"Key tile {_J} adds what query tile {_I} gives to **dK{_J}**.", r"dK \leftarrow dK + \mathrm{scale} \cdot dS^T Q"),
+    ("key", "write"): (f"**dK{_J} and dV{_J} are written, once.** Nobody else ever adds to them.", ""),
+    ("query", "recompute"): (
+        f"Second pass: query tile {_I} is the owner of dQ{_I}; key tile {_J} comes by. **P is computed a second time**: arithmetic is cheaper than memory.",
+        r"P = e^{S - \mathrm{lse}}",
+    ),
+    ("query", "dS"): ("Again through the softmax: **dS**.", r"dS = P \circ (dO\, V^T - D)"),
+    ("query", "dQ"): (f"Query tile {_I} adds what key tile {_J} gives to **dQ{_I}**.", r"dQ \leftarrow dQ + \mathrm{scale} \cdot dS\, K"),
+    ("query", "write"): (f"**dQ{_I} is written, once.** Largest error of all three gradients in the end: {_ERROR}.", ""),
+}  # fmt: skip
+NAMES = tuple(MOMENTS)
+
+
+def backward_scene(result: BackwardResult) -> Scene:
+    """Both passes of the backward pass, ready to be played."""
+    steps = [step for _, step in result.steps]
+    code, first_line = inspect.getsourcelines(tiled_backward)
+    lines = Track(np.array([line for line, _ in result.steps]))
+    path = "explainers/flash_attention/backward.py"
+    return Scene(
+        name="flash_attention.backward",
+        title="Flash attention, backward",
+        steps=len(steps),
+        columns=(
+            Column(2.1, (Row((_grid(result, steps, "key"), _grid(result, steps, "query"))),)),
+            Column(1, (Row(_gradients(result, steps), title="Gradients, as their owners write them", subtitle="rows: tokens, columns: dimensions"),)),
+        ),
+        words=_words(result, steps),
+        stops=tuple(number for number, step in enumerate(steps) if step.phase == "write"),
+        start=next(number for number, step in enumerate(steps) if step.phase == "dK"),
+        symbols=SYMBOLS,
+        below=(Column(1, (Code("code", "The code that just ran", path, 300, source="".join(code), first_line=first_line, line=lines),)),),
+    )  # fmt: skip
+
+
+def _grid(result: BackwardResult, steps: list[BackwardStep], owner: str) -> Panel:
+    """One pass over the tiles of P, as recomputed in that pass."""
+    n, block_q, block_k = result.params.seq_len, result.params.block_q, result.params.block_k
+    P = np.full((n, n), np.nan, np.float32)
+    visited_at = np.full((-(-n // block_q), -(-n // block_k)), -1)
+    current = np.full((len(steps), 2), -1)
+    for number, step in enumerate(steps):
+        if step.owner != owner:
+            continue
+        current[number] = step.query_tile, step.key_tile
+        if step.phase == "recompute" and step.P is not None:
+            visited_at[step.query_tile, step.key_tile] = number
+            P[slice(*step.rows), slice(*step.columns)] = np.where(step.P == 0, np.nan, step.P)
+    titles = {
+        "key": ("P, first pass: key tiles own dK, dV", "down a column, one owner"),
+        "query": ("P, second pass: query tiles own dQ", "along a row, one owner"),
+    }
+    return Matrix(
+        name=f"pass_{owner}",
+        title=titles[owner][0],
+        subtitle=titles[owner][1],
+        height=HEIGHT,
+        shape=(n, n),
+        values=P,
+        low=0.0,
+        high=float(np.nanquantile(P, 0.99)),
+        tiles=Tiles((block_q, block_k), visited_at, current),
+        bands=(Band("left", "Q", "query"), Band("top", "K", "key")),
+        reveal=True,
+        row_name="query",
+        column_name="key",
+    )
+
+
+def _gradients(result: BackwardResult, steps: list[BackwardStep]) -> tuple[Panel, ...]:
+    return tuple(_gradient(result, steps, name) for name in ("dK", "dV", "dQ"))
+
+
+def _gradient(result: BackwardResult, steps: list[BackwardStep], name: str) -> Panel:
+    """One gradient (N, d) in slow memory, and the tile that its owner is still gathering."""
+    shape = (result.params.seq_len, result.params.head_dim)
+    state = np.full(shape, np.nan, np.float32)
+    states, gathering = [], np.zeros((len(steps), 2))
+    last: Tensor | None = None
+    for number, step in enumerate(steps):
+        tile: Tensor | None = getattr(step, name)
+        place = step.rows if name == "dQ" else step.columns
+        if tile is not None and tile is not last:
+            state = state.copy()
+            state[slice(*place)] = tile.numpy()
+            last = tile
+        if tile is not None:
+            gathering[number] = place
+        states.append(state)
+    largest = float(np.nanmax(np.abs(states[-1]))) or 1.0
+    return Matrix(
+        name=name,
+        title=name,
+        height=HEIGHT - 20,
+        shape=shape,
+        values=patches(states),
+        scale="diverging",
+        low=-largest,
+        high=largest,
+        hue="output",
+        rows=Track(gathering),
+        row_name="token",
+        column_name="dimension",
+    )
+
+
+def _words(result: BackwardResult, steps: list[BackwardStep]) -> Words:
+    error = max(result.max_abs_error_dq, result.max_abs_error_dk, result.max_abs_error_dv)
+    values = np.array([(step.query_tile, step.key_tile, error) for step in steps])
+    which = np.array([NAMES.index((step.owner, step.phase)) for step in steps])
+    formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
+    return Words(tuple(sentence for sentence, _ in MOMENTS.values()), which, values, formulas)

@@ -1,0 +1,71 @@
+"""The picture of the two loop orders: both grids filled at the same pace, and what each has moved by then."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explainers.flash_attention.loop_orders import LoopOrder, LoopOrdersResult
+from explainers.scene import Axis, Band, Column, Layer, Marks, Matrix, Panel, Scene, Tiles, Track, Words
+
+_SENTENCE = (
+    "After {0:d} of {1:d} tiles FlashAttention-1 has written **{2:d}** numbers of O, FlashAttention-2 **{3:d}**; "
+    "read: {4:d} against {5:d}. The same tiles in another order, and O need not travel."
+)
+
+
+def loop_orders_scene(result: LoopOrdersResult) -> Scene:
+    """Both orders, tile by tile; the last step is after the last tile."""
+    orders = (result.fa1, result.fa2)
+    steps = len(result.fa1.tiles) + 1
+    tiles = np.arange(steps)
+    columns = [tiles, np.full(steps, steps - 1)]
+    columns += [order.output_writes for order in orders] + [order.reads for order in orders]
+    return Scene(
+        name="flash_attention.loop_orders",
+        title="Two loop orders, side by side",
+        steps=steps,
+        columns=(
+            Column(1, (_grid(result, result.fa1, "key tile by key tile"),)),
+            Column(1, (_grid(result, result.fa2, "query tile by query tile"),)),
+            Column(1.15, (_bars(orders, "output_writes", "Numbers of O written"), _bars(orders, "writes", "All numbers written"), _bars(orders, "reads", "All numbers read"))),
+        ),
+        words=Words((_SENTENCE,), np.zeros(steps, int), np.stack(columns, axis=1)),
+        start=steps // 2,
+        rate=3.0,
+        step_name="tile",
+    )  # fmt: skip
+
+
+def _grid(result: LoopOrdersResult, order: LoopOrder, subtitle: str) -> Panel:
+    n, params = result.params.seq_len, result.params
+    visited_at = np.full(tuple(order.tiles.max(axis=0) + 1), -1)
+    visited_at[order.tiles[:, 0], order.tiles[:, 1]] = np.arange(len(order.tiles))
+    # Cells are coloured by when their tile is computed: the order itself is what there is to see.
+    order_of_cells = np.repeat(np.repeat(visited_at, params.block_q, axis=0), params.block_k, axis=1)[:n, :n]
+    current = np.concatenate([order.tiles, [[-1, -1]]])
+    return Matrix(
+        name=order.name,
+        title=order.name,
+        subtitle=f"outer loop: {order.outer}, {subtitle}",
+        height=250,
+        shape=(n, n),
+        values=order_of_cells + 1.0,
+        high=float(len(order.tiles) * 1.3),
+        tiles=Tiles((params.block_q, params.block_k), visited_at, current),
+        bands=(Band("left", "Q", "query"), Band("top", "K", "key")),
+        reveal=True,
+        row_name="query",
+        column_name="key",
+    )
+
+
+def _bars(orders: tuple[LoopOrder, LoopOrder], quantity: str, title: str) -> Panel:
+    counts = [getattr(order, quantity).astype(float)[:, None] for order in orders]
+    longest = max(float(count.max()) for count in counts)
+    layers: list[Layer] = []
+    for order, count, y in zip(orders, counts, (1.0, 0.0), strict=True):
+        middle, name = np.array([y]), order.name
+        hue = "muted" if y else "output"
+        layers.append(Layer("rect", np.zeros(1), middle - 0.32, Track(count), middle + 0.32, hue, names=(name,), numbers=Track(count), format="d"))
+        layers.append(Layer("label", Track(count + longest * 0.02), middle, hue=hue, size=4, names=(f"{'FA-1' if y else 'FA-2'} ",), numbers=Track(count), format="d"))
+    return Marks(name=quantity, title=title, height=50, x=Axis(0, longest * 1.55), y=Axis(-0.6, 1.6), layers=tuple(layers), frame=False)

@@ -1,0 +1,214 @@
+"""The picture of online softmax: one row of scores, the weights so far against the exact ones, and m, l, alpha."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+import numpy as np
+
+from explainers.flash_attention.online_softmax import OnlineSoftmaxResult, SoftmaxStep, softmax_in_blocks
+from explainers.flash_attention.views.parts import bars, dumbbells
+from explainers.formula import formula
+from explainers.scene import Axis, Code, Column, Layer, Marks, Panel, Row, Scene, Track, Words
+
+SYMBOLS: Mapping[str, str] = {
+    "m": "m: running maximum, the largest score so far",
+    "ℓ": "ℓ: running denominator, the sum of the exponentials so far, taken under the maximum m",
+    "α": "α: rescale factor, exp(old maximum − new maximum)",
+    "p": "p: weights so far, not yet divided by ℓ",
+    "s": "s: the scores of this block",
+}
+
+# The columns of a step's numbers.
+BLOCK, FIRST, LAST, M_BEFORE, M, L_BEFORE, L, ALPHA, BLOCK_MAX, BLOCK_SUM, ERROR, LSE = range(12)  # noqa: E741
+
+MOMENTS: dict[str, tuple[str, str]] = {
+    "block": (
+        "Block {0:d} comes: scores {1:d} to {2:d}. The largest of them is **{8:.2f}**; the scores to the right are not known yet.",
+        "",
+    ),
+    "maximum_first": (
+        "The first maximum: **m = {4:.2f}**. Nothing has been gathered yet.",
+        r"m \leftarrow \slot{8:.2f}",
+    ),
+    "maximum_rises": (
+        "A larger score: m rises from {3:.2f} to {4:.2f}. All weights so far were taken under the old maximum, so they are too large by the factor 1/α, with **α = {7:.3g}**.",
+        r"\alpha = e^{\slot{3:.2f} - \slot{4:(.2f}} = \slot{7:.3g}",
+    ),
+    "maximum_stays": (
+        "Nothing larger than m = {4:.2f} in this block: **α = {7:.3g}**, the weights so far stand.",
+        r"m \leftarrow \max(\slot{3:.2f}, \slot{8:.2f}) = \slot{4:.2f}",
+    ),
+    "rescale": ("All earlier weights are multiplied by **α = {7:.3g}**.", r"p \leftarrow \alpha p = \slot{7:.3g} \cdot p"),
+    "denominator": (
+        "The block's own weights are added, and the denominator follows: **ℓ = {6:.2f}**.",
+        r"\ell \leftarrow \alpha \ell + \sum e^{s - m} = \slot{7:.3g} \times \slot{5:.2f} + \slot{9:.2f} = \slot{6:.2f}",
+    ),
+    "finish": (
+        "Once all blocks have passed, every weight is divided by ℓ. Largest difference from the exact softmax: **{10:.1e}**.",
+        r"p / \ell, \quad \mathrm{lse} = m + \ln \ell = \slot{11:.2f}",
+    ),
+}
+NAMES = tuple(MOMENTS)
+
+
+def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
+    """Every step of the row, ready to be played."""
+    steps = [step for _, step in result.steps]
+    code, first_line = inspect.getsourcelines(softmax_in_blocks)
+    lines = np.array([line for line, _ in result.steps])
+    return Scene(
+        name="flash_attention.online_softmax",
+        title="Online softmax, one block at a time",
+        steps=len(steps),
+        columns=(
+            Column(2.2, (_scores(result, steps), _weights(result, steps))),
+            Column(1, (_memory(steps),)),
+        ),
+        words=_words(result, steps),
+        stops=tuple(number for number, step in enumerate(steps) if step.phase == "denominator"),
+        start=_telling_step(steps),
+        symbols=SYMBOLS,
+        below=(
+            Column(1, (Code("code", "The code that just ran", "explainers/flash_attention/online_softmax.py", 300, source="".join(code), first_line=first_line, line=Track(lines)),)),
+        ),
+    )  # fmt: skip
+
+
+def softmax_card(result: OnlineSoftmaxResult) -> Scene:
+    """The weights alone, small: the picture of this topic on the home page."""
+    steps = [step for _, step in result.steps]
+    panel = _weights(result, steps, height=120, title="")
+    return Scene(
+        name="flash_attention.card",
+        title="Weights growing block by block",
+        steps=len(steps),
+        columns=(Column(1, (panel,)),),
+        words=_words(result, steps),
+        start=len(steps) - 1,
+        rate=3.0,
+    )
+
+
+def _telling_step(steps: list[SoftmaxStep]) -> int:
+    """The step after the greatest rise of the maximum: the rescale at work."""
+    rises = [step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0 for step in steps]
+    return int(np.argmax(rises))
+
+
+def _seen(step: SoftmaxStep, length: int) -> np.ndarray:
+    return np.arange(length) < (length if step.phase == "finish" else step.columns[1])
+
+
+def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
+    scores = result.scores.astype(float)
+    length = len(scores)
+    low, high = min(0.0, scores.min()), max(0.0, scores.max())
+    margin = 0.08 * (high - low or 1)
+    at = np.arange(length, dtype=float)
+    known = np.stack([np.where(_seen(step, length), scores, np.nan) for step in steps])
+    coming = np.stack([np.where(_seen(step, length), np.nan, scores) for step in steps])
+    blocks = np.array([step.columns if step.block >= 0 else (np.nan, np.nan) for step in steps], float)
+    maximum = np.array([[step.m if np.isfinite(step.m) else np.nan] for step in steps])
+    names = tuple(f"score {k}" for k in range(length))
+    layers = (
+        Layer("rect", Track(blocks[:, :1] - 0.5), np.array([low - margin]), Track(blocks[:, 1:] - 0.5), np.array([high + margin]), "current", "faint", names=("this block",)),
+        Layer("segment", at, np.zeros(length), at, Track(coming), "muted", "faint", size=_bar_width(length)),
+        Layer("segment", at, np.zeros(length), at, Track(known), "key", size=_bar_width(length), names=names, numbers=scores),
+        Layer("segment", np.array([-0.6]), Track(maximum), np.array([length - 0.4]), Track(maximum), "current", size=3, names=("m",), numbers=Track(maximum)),
+        Layer("label", np.array([length - 0.4]), Track(maximum + 0.6 * margin), hue="current", size=4, names=("m = ",), numbers=Track(maximum), anchor="right"),
+    )  # fmt: skip
+    return Marks(
+        name="scores",
+        title="One row of scores s",
+        subtitle="the block at hand is shaded; pale: not seen yet; line: running maximum m",
+        height=170,
+        x=Axis(-1, length),
+        y=Axis(float(low - margin), float(high + 2 * margin)),
+        layers=layers,
+    )
+
+
+def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep], height: int = 190, title: str = "Weights so far, divided by ℓ so far") -> Panel:
+    length = len(result.scores)
+    at = np.arange(length, dtype=float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        now = np.stack([step.weights / (1.0 if step.phase == "finish" or step.l == 0 else step.l) for step in steps])
+    now = np.where(np.isfinite(now), now, np.nan)
+    highest = max(float(np.nanmax(np.minimum(now, 1.2), initial=0.0)), float(result.exact.max()))
+    half = 0.36
+    layers = (
+        Layer("rect", at - half, np.zeros(length), at + half, Track(now), "score", names=tuple(f"weight {k}" for k in range(length)), numbers=Track(now), format=".5f"),
+        Layer("rect", at - half, np.zeros(length), at + half, result.exact, "muted", "hollow", names=tuple(f"exact weight {k}" for k in range(length)), numbers=result.exact, format=".5f"),
+    )  # fmt: skip
+    return Marks(
+        name="weights",
+        title=title,
+        subtitle="outlined: the exact softmax of the whole row" if title else "",
+        height=height,
+        x=Axis(-1, length),
+        y=Axis(0, highest * 1.06),
+        layers=layers,
+    )
+
+
+def _bar_width(length: int) -> float:
+    return float(np.clip(900 / length, 4, 28))
+
+
+def _memory(steps: list[SoftmaxStep]) -> Row:
+    """m, l and alpha of every block passed so far, one row a block."""
+    blocks = max(step.block for step in steps) + 1
+    values = {name: np.full((len(steps), blocks), np.nan) for name in ("m_before", "m", "l_before", "l", "alpha")}
+    for number, step in enumerate(steps):
+        if number:
+            for column in values.values():
+                column[number] = column[number - 1]
+        if step.block >= 0:
+            for name, column in values.items():
+                column[number, step.block] = getattr(step, name)
+    current = np.array([step.block if step.block >= 0 else blocks - 1 for step in steps])
+    look = {"height": 366, "row_name": "block"}
+    return Row(
+        (
+            dumbbells("m", "m  maximum", values["m_before"], values["m"], current, **look),
+            dumbbells("l", "ℓ  denominator", values["l_before"], values["l"], current, **look),
+            bars("alpha", "α  rescale", values["alpha"], current, **look),
+        ),
+        title="What is remembered, block by block",
+        subtitle="hollow: before the block · solid: after",
+    )
+
+
+def _words(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Words:
+    values = np.array([_numbers(result, step) for step in steps])
+    which = np.array([NAMES.index(_moment(step)) for step in steps])
+    formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
+    return Words(tuple(sentence for sentence, _ in MOMENTS.values()), which, values, formulas)
+
+
+def _moment(step: SoftmaxStep) -> str:
+    if step.phase != "maximum":
+        return step.phase
+    if np.isneginf(step.m_before):
+        return "maximum_first"
+    return "maximum_rises" if step.m > step.m_before else "maximum_stays"
+
+
+def _numbers(result: OnlineSoftmaxResult, step: SoftmaxStep) -> list[float]:
+    start, stop = step.columns
+    return [
+        step.block,
+        start,
+        stop - 1,
+        step.m_before,
+        step.m,
+        step.l_before,
+        step.l,
+        step.alpha,
+        float(result.scores[start:stop].max()),
+        float(step.weights[start:stop].sum()),
+        result.max_abs_error,
+        result.log_sum_exp,
+    ]

@@ -1,0 +1,364 @@
+"""The picture of tiled attention: the grid of tiles, what each row remembers, the accumulator, and what moved."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+from torch import Tensor
+
+from explainers.flash_attention.tiles import TilesResult, TileStep, tiled_attention
+from explainers.flash_attention.views.parts import bars, dumbbells
+from explainers.flash_attention.views.tile_words import SYMBOLS, tile_words
+from explainers.scene import (
+    Action,
+    Axis,
+    Band,
+    Code,
+    Column,
+    Hue,
+    Layer,
+    Line,
+    Lines,
+    Marks,
+    Matrix,
+    Panel,
+    Row,
+    Scene,
+    Text,
+    Tiles,
+    Track,
+    patches,
+)
+
+HEIGHT = 420
+NAN = float("nan")
+
+
+def tiles_scene(result: TilesResult) -> Scene:
+    """Every step of the run, ready to be played. Works alike for the readable loop's and the kernel's steps."""
+    steps = [step for _, step in result.steps]
+    sentences, numbers = tile_words(result)
+    return Scene(
+        name="flash_attention.tiles",
+        title="Flash attention, one tile at a time",
+        steps=len(steps),
+        columns=(
+            Column(1.85, (Row((_score_grid(result, steps), _written_output(result, steps)), (4.6, 1)),)),
+            Column(1.15, (_row_memory(result, steps),)),
+            Column(
+                0.95,
+                (
+                    _accumulator(result, steps),
+                    _error(result, steps),
+                    _traffic(result, steps),
+                    _sram(result, steps),
+                ),
+            ),
+        ),
+        words=sentences,
+        stops=tuple(number for number, step in enumerate(steps) if step.phase == "finish"),
+        start=_telling_step(result, steps),
+        rate=2.0,
+        symbols=SYMBOLS,
+        below=(
+            Column(1.5, (_code(result),)),
+            Column(1, (Text("numbers", "The followed row in numbers", words=numbers),)),
+        ),
+    )
+
+
+def _telling_step(result: TilesResult, steps: list[TileStep]) -> int:
+    """The step at which the followed row's maximum rises most above one it had already: the rescale at work."""
+    best, best_rise = 0, -1.0
+    for number, step in enumerate(steps):
+        place = result.params.followed_row - step.rows[0]
+        if step.phase != "maximum" or not 0 <= place < len(step.m):
+            continue
+        before, now = step.m_before[place].item(), step.m[place].item()
+        rise = now - before if np.isfinite([before, now]).all() else 0.0
+        if rise > best_rise:
+            best, best_rise = number, rise
+    return best
+
+
+# ------------------------------------------------------------------------------------------ the grid of tiles
+
+
+def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
+    scores = _finite_or_nan(result.scores)
+    shape = tuple(result.visited.shape)
+    visited_at = np.full(shape, -1)
+    current = np.array([(step.query_tile, step.key_tile) for step in steps])
+    for number, step in enumerate(steps):
+        if step.phase == "scores":
+            visited_at[step.query_tile, step.key_tile] = number
+    shown = scores[np.isfinite(scores)]
+    return Matrix(
+        name="scores",
+        title="Scores S = QKᵀ·scale, tile by tile",
+        subtitle="click a row to follow it",
+        height=HEIGHT,
+        shape=scores.shape,
+        values=scores,
+        low=float(np.quantile(shown, 0.02)) if shown.size else 0.0,
+        high=float(np.quantile(shown, 0.995)) if shown.size else 1.0,
+        hue="score",
+        tiles=Tiles((result.params.block_q, result.params.block_k), visited_at, current),
+        bands=(Band("left", "Q", "query"), Band("top", "K", "key"), Band("top", "V", "value")),
+        reveal=True,
+        pinned=Track(np.array([result.params.followed_row]), np.zeros(len(steps), int)),
+        pinned_label="followed: query",
+        row_name="query",
+        column_name="key",
+        action=Action("follow_row", "Click to follow this query"),
+    )
+
+
+def _written_output(result: TilesResult, steps: list[TileStep]) -> Panel:
+    """O in slow memory, as the finished query tiles arrive there; its rows stand beside the rows of S."""
+    state = np.full(tuple(result.output.shape), np.nan, np.float32)
+    states = []
+    for step in steps:
+        if step.phase == "finish":
+            state = state.copy()
+            state[slice(*step.rows)] = step.accumulator.numpy()
+        states.append(state)
+    largest = _largest(result.output)
+    return Matrix(
+        name="output",
+        title="O",
+        subtitle="written",
+        height=HEIGHT,
+        shape=tuple(result.output.shape),
+        values=patches(states),
+        scale="diverging",
+        low=-largest,
+        high=largest,
+        hue="output",
+        bands=(Band("top", "", "muted"), Band("top", "", "muted")),
+        pinned=Track(np.array([result.params.followed_row]), np.zeros(len(steps), int)),
+        pinned_label=" ",
+        row_name="query",
+        column_name="dimension",
+    )
+
+
+# --------------------------------------------------------------------------------------- what a row remembers
+
+
+def _row_memory(result: TilesResult, steps: list[TileStep]) -> Row:
+    size = result.params.block_q
+    before = {name: _rows(steps, f"{name}_before", size) for name in ("m", "l")}
+    now = {name: _rows(steps, name, size) for name in ("m", "l", "alpha")}
+    followed = np.array([_place(result, step) for step in steps])
+    follow = Action("follow_row_of_tile", "Click to follow this row")
+    look = {"height": HEIGHT - 22, "row_name": "row of the tile", "action": follow}
+    panels = [
+        dumbbells("m", "m  maximum", before["m"], now["m"], followed, **look),
+        dumbbells("l", "ℓ  denominator", before["l"], now["l"], followed, **look),
+        bars("alpha", "α  rescale", now["alpha"], followed, **look),
+    ]
+    return Row(
+        tuple(panels), title="What each row remembers", subtitle="hollow: before this tile · solid: now"
+    )
+
+
+# -------------------------------------------------------------------------- accumulator, error, memory traffic
+
+
+def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
+    size, width = result.params.block_q, result.params.head_dim
+    at, states = [], []
+    last: Tensor | None = None
+    for step in steps:
+        if step.accumulator is not last:
+            states.append(_padded(step.accumulator, size))
+            last = step.accumulator
+        at.append(len(states) - 1)
+    # One range for a whole query tile, so that the rescale is seen to shrink it; another when O / l is written.
+    ranges = {}
+    for step in steps:
+        key = (step.query_tile, step.phase == "finish")
+        ranges[key] = max(ranges.get(key, 0.0), _largest(step.accumulator))
+    limits = np.array([ranges[step.query_tile, step.phase == "finish"] or 1.0 for step in steps])
+    places = np.array([_place(result, step) for step in steps])
+    return Matrix(
+        name="accumulator",
+        title="Accumulator O of this query tile",
+        subtitle=f"{size} rows × {width}: rescaled, then added to",
+        height=112,
+        shape=(size, width),
+        values=Track(np.stack(states), np.array(at)),
+        scale="diverging",
+        limits=Track(np.stack([-limits, limits], axis=1)),
+        hue="output",
+        rows=Track(np.stack([places, places + 1], axis=1)),
+        row_name="row of the tile",
+        column_name="dimension",
+    )
+
+
+def _error(result: TilesResult, steps: list[TileStep]) -> Panel:
+    """max |O/l - exact| of the current query tile after each key tile; a new query tile starts a new curve."""
+    x, y, shown = [], [], []
+    tiles = 0
+    for step, error in zip(steps, result.error_so_far, strict=True):
+        if step.phase == "accumulate":
+            tiles += 1
+            x.append(tiles)
+            y.append(error)
+        if step.phase == "finish":
+            x.append(tiles)
+            y.append(NAN)
+        shown.append(len(x))
+    finite = [value for value in y if np.isfinite(value) and value > 0]
+    low = min(1e-8, *finite) if finite else 1e-8
+    high = max(3.0, *finite) if finite else 3.0
+    ends = np.array([0.0, max(1.0, float(tiles))])
+    return Lines(
+        name="error",
+        title="How far O/ℓ is from exact",
+        subtitle="largest error in the query tile at hand, after each key tile; dashed: tolerance",
+        height=200,
+        x=Axis(0, max(1, tiles), label="key tiles visited"),
+        y=Axis(low, high, log=True, ticks=(1.0, 1e-3, 1e-6), format=".0e"),
+        lines=(
+            Line(ends, np.full(2, result.tolerance), "muted", dashed=True),
+            Line(np.array(x, float), np.array(y), "output"),
+        ),
+        shown=Track(np.array(shown, float)),
+    )
+
+
+def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
+    moved = np.array([step.bytes_read + step.bytes_written for step in steps], float)
+    standard = float(result.standard_bytes)
+    longest = max(moved[-1], standard) * 1.95  # the numbers stand to the right of the bars
+    one, zero = np.array([1.0]), np.array([0.0])
+    layers = (
+        Layer("rect", zero, one - 0.3, Track(moved[:, None]), one + 0.3, "output", names=("tiled, so far",), numbers=Track(moved[:, None]), format="bytes"),
+        Layer("rect", zero, zero - 0.3, np.array([standard]), zero + 0.3, "parameter", names=("standard",), numbers=np.array([standard]), format="bytes"),
+        Layer("label", Track(moved[:, None] + longest * 0.02), one, numbers=Track(moved[:, None]), format="bytes", names=("tiled ",), hue="output", size=4),
+        Layer("label", np.array([standard + longest * 0.02]), zero, numbers=np.array([standard]), format="bytes", names=("standard ",), hue="muted", size=4),
+    )  # fmt: skip
+    return Marks(
+        name="traffic",
+        title="Moved through slow memory",
+        height=48,
+        x=Axis(0, longest),
+        y=Axis(-0.6, 1.6),
+        layers=layers,
+        frame=False,
+    )
+
+
+def _sram(result: TilesResult, steps: list[TileStep]) -> Panel:
+    """Which tiles are in fast memory; the others wait below. Widths are their bytes; tiles glide in and out."""
+    block_q, block_k, width = result.params.block_q, result.params.block_k, result.params.head_dim
+    sizes = {
+        "Q": block_q * width,
+        "K": block_k * width,
+        "V": block_k * width,
+        "S": block_q * block_k,
+        "O": block_q * width,
+    }
+    hues: dict[str, Hue] = {"Q": "query", "K": "key", "V": "value", "S": "score", "O": "output"}
+    gap = sum(sizes.values()) * 0.02
+    layers, left = [], 0.0
+    for name, size in sizes.items():
+        inside = np.array([_in_sram(name, step) for step in steps])
+        y = np.where(inside, 1.0, 0.0)[:, None]
+        if name == "S":
+            y = np.where(inside, 1.0, NAN)[:, None]  # S never exists outside
+        x, end, bottom = np.array([left]), np.array([left + size]), Track(y - 0.34)
+        layers.append(Layer("rect", x, bottom, end, Track(y + 0.34), hues[name], names=(f"{name}, bytes",), numbers=np.array([4.0 * size]), format="bytes"))  # fmt: skip
+        layers.append(
+            Layer("label", (x + end) / 2, Track(y), style="hollow", names=(name,), anchor="middle", size=3.5)
+        )
+        left += size + gap
+    labels = Layer(
+        "label",
+        np.zeros(2),
+        np.array([1.62, -0.62]),
+        hue="muted",
+        size=3.5,
+        style="faint",
+        names=("fast memory (SRAM)", "slow memory (HBM)"),
+    )
+    return Marks(
+        name="sram",
+        title="",
+        height=104,
+        x=Axis(0, left - gap),
+        y=Axis(-0.95, 1.95),
+        layers=(labels, *layers),
+        frame=True,
+    )
+
+
+def _in_sram(name: str, step: TileStep) -> bool:
+    if name in "QO":
+        return step.phase != "finish"
+    return step.phase in ("scores", "maximum", "weights", "rescale")
+
+
+# -------------------------------------------------------------------------------------------------- the code
+
+
+def _code(result: TilesResult) -> Panel:
+    source, first_line, path = algorithm_source(result.backend)
+    lines = np.array([line for line, _ in result.steps])
+    return Code(
+        "code",
+        "The code that just ran",
+        path,
+        height=330,
+        source=source,
+        first_line=first_line,
+        line=Track(lines),
+    )
+
+
+def algorithm_source(backend: str) -> tuple[str, int, str]:
+    """The source that made the steps, the number of its first line, and its path in the project."""
+    if backend == "triton":
+        from kernels.flash_attention import kernel_source
+
+        source, first_line = kernel_source()
+        return source, first_line, "kernels/flash_attention_forward.py"
+    lines, first_line = inspect.getsourcelines(tiled_attention)
+    return "".join(lines), first_line, "explainers/flash_attention/tiles.py"
+
+
+# --------------------------------------------------------------------------------------------------- helpers
+
+
+def _place(result: TilesResult, step: TileStep) -> int:
+    """The row of this tile that stands where the followed row stands in its own."""
+    return min(result.params.followed_row % result.params.block_q, step.rows[1] - step.rows[0] - 1)
+
+
+def _rows(steps: list[TileStep], name: str, size: int) -> np.ndarray:
+    """One number a row of the tile, (steps, size); NaN below the last row of a partial tile."""
+    values = np.full((len(steps), size), np.nan, np.float32)
+    for number, step in enumerate(steps):
+        column = getattr(step, name)
+        values[number, : len(column)] = column.numpy()
+    return values
+
+
+def _padded(tile: Tensor, rows: int) -> np.ndarray:
+    padded = np.full((rows, tile.shape[1]), np.nan, np.float32)
+    padded[: len(tile)] = tile.numpy()
+    return padded
+
+
+def _finite_or_nan(values: Tensor) -> np.ndarray:
+    array = values.numpy().astype(np.float32)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _largest(values: Tensor) -> float:
+    array = values.abs().numpy()
+    return float(array[np.isfinite(array)].max(initial=0.0)) or 1.0

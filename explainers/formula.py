@@ -1,0 +1,25 @@
+"""Formulas with live numbers: LaTeX in, a MathML template for the player out (browsers draw MathML themselves)."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from latex2mathml.converter import convert
+
+_SLOT = re.compile(r"\\slot\{([^}]+)\}")
+_STAND_IN = 770000  # a number that no formula of ours contains; it becomes one <mn> of MathML
+
+
+@functools.cache
+def formula(latex: str) -> str:
+    r"""MathML of `latex`, in which `\slot{3:.2f}` becomes a place for column 3 of a step's numbers.
+
+    `\slot` takes the formats of scene.Words. The player writes the numbers in; nothing else of a formula changes.
+    """
+    slots = _SLOT.findall(latex)
+    stand_ins = iter(range(_STAND_IN, _STAND_IN + len(slots)))
+    markup = convert(_SLOT.sub(lambda _: f" {next(stand_ins)} ", latex))
+    for number, slot in enumerate(slots, _STAND_IN):
+        markup = markup.replace(f"<mn>{number}</mn>", f"<mn>{{{slot}}}</mn>")
+    return markup

@@ -1,0 +1,334 @@
+"""What the player can draw, as plain data: a Scene is steps, panels and words. No code here knows a screen.
+
+A view turns a Result into a Scene; `Scene.to_bytes` packs it into one blob (a JSON header, then aligned arrays),
+which the player in the browser reads. Everything that changes from step to step is one of
+
+- `Track`: rows of numbers, and for each step the row to show (small state);
+- `Patches`: a large array that changes a little at a step, with a whole copy every 64 steps (any jump is quick).
+
+A new kind of panel is a frozen dataclass here with a class variable `kind`, and `pages/ui/player/panels/<kind>.js`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+MAGIC = b"LNTN"
+VERSION = 1
+KEYFRAME_EVERY = 64
+
+# The meaning of a colour, the same on every page (DESIGN: visual grammar); the player knows the colour itself.
+Hue = Literal[
+    "query", "key", "value", "score", "output", "parameter", "gradient", "optimizer", "activation", "current", "muted",
+    "good", "bad",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Track:
+    """Rows of numbers and the row that each step shows.
+
+    values: (rows, ...). at: (steps,) whole numbers, the row of each step; None when row s belongs to step s.
+    """
+
+    values: np.ndarray
+    at: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A large flat array that changes a little at each step.
+
+    keyframes: (ceil(steps / 64), size), the whole state at steps 0, 64, 128, ...
+    starts: (steps + 1,), the changes of step s are those from starts[s] to starts[s + 1].
+    positions, values: (changes,), what is written where.
+    """
+
+    keyframes: np.ndarray
+    starts: np.ndarray
+    positions: np.ndarray
+    values: np.ndarray
+
+
+def patches(states: Sequence[np.ndarray]) -> Patches:
+    """Patches of a sequence of states of one shape; a state that is the very same object costs nothing to compare."""
+    flat = [np.ascontiguousarray(state, np.float32).reshape(-1) for state in states]
+    changed = [np.empty(0, np.int64)]
+    for before, after, same in zip(flat, flat[1:], (a is b for a, b in zip(states, states[1:])), strict=False):
+        differs = ~((before == after) | (np.isnan(before) & np.isnan(after))) if not same else np.zeros(0, bool)
+        changed.append(np.flatnonzero(differs))
+    starts = np.concatenate([[0], np.cumsum([len(where) for where in changed])]).astype(np.int32)
+    values = np.concatenate([state[where] for state, where in zip(flat, changed, strict=True)])
+    return Patches(np.stack(flat[::KEYFRAME_EVERY]), starts, np.concatenate(changed).astype(np.int32), values)
+
+
+@dataclass(frozen=True)
+class Words:
+    """One sentence a step, with the live numbers in it.
+
+    sentences: templates such as "row {0:d} rises to **{1:.2f}**": {column:format} is replaced by the step's number
+        (d whole, .2f decimals, .2e scientific, bytes; "(" before it brackets a negative number), **...** is set in the accent colour.
+    formulas: MathML templates with the same placeholders, one for each sentence ("" for none).
+    which: (steps,) the template of each step. values: (steps, columns).
+    """
+
+    sentences: tuple[str, ...]
+    which: np.ndarray
+    values: np.ndarray
+    formulas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a click on a panel asks of the page: an event (panel, index, action)."""
+
+    name: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What every panel has. name: unique in the scene, part of its events. height: of the drawing, in px; 0 = the kind decides."""
+
+    kind: ClassVar[str]
+    name: str
+    title: str = ""
+    subtitle: str = ""
+    height: int = 0
+    action: Action | None = None
+
+
+@dataclass(frozen=True)
+class Band:
+    """A row of labelled tiles along a side of a matrix (Q0, Q1, ... on the left), lit where the current tile is."""
+
+    side: Literal["left", "top"]
+    label: str
+    hue: Hue
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The tiling of a matrix.
+
+    block: rows and columns of a tile. visited_at: (tile rows, tile columns), the step at which a tile becomes
+    current, -1 for a tile that is skipped. current: (steps, 2) row and column of the current tile, -1 for none.
+    """
+
+    block: tuple[int, int]
+    visited_at: np.ndarray
+    current: np.ndarray
+
+
+@dataclass(frozen=True)
+class Matrix(Panel):
+    """A matrix of values as coloured cells, with tiles on it.
+
+    shape: rows, columns. values: an array of that shape, or a Track or Patches of it; NaN cells stay blank.
+    scale: "sequential" from low to high in one hue, "diverging" around zero. limits: a Track of (low, high), where
+    the range changes with the steps. reveal: cells of tiles not yet
+    visited stay hidden. pinned: a Track of one row index, marked by a dashed line. rows: a Track of (first, last + 1),
+    the rows outlined. row_name, column_name: what the hover calls the indices. cell: "stretch" fills the width,
+    "square" keeps cells square.
+    """
+
+    kind: ClassVar[str] = "matrix"
+    shape: tuple[int, int] = (0, 0)
+    values: np.ndarray | Track | Patches = field(default_factory=lambda: np.zeros(0, np.float32))
+    scale: Literal["sequential", "diverging"] = "sequential"
+    low: float = 0.0
+    high: float = 1.0
+    limits: Track | None = None
+    hue: Hue = "score"
+    tiles: Tiles | None = None
+    bands: tuple[Band, ...] = ()
+    reveal: bool = False
+    pinned: Track | None = None
+    pinned_label: str = ""
+    rows: Track | None = None
+    row_name: str = "row"
+    column_name: str = "column"
+    cell: Literal["stretch", "square"] = "stretch"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Marks of one kind in data coordinates; NaN hides a mark.
+
+    x, y: where (rect and segment: to x2, y2; arrow: towards x2, y2). numbers: what a label shows by `format`
+    right after its name, and the hover. names: what labels and the hover call each mark. style of a label:
+    "hollow" is written in the ground's colour, to stand on a filled rect.
+    """
+
+    mark: Literal["point", "segment", "rect", "arrow", "label"]
+    x: np.ndarray | Track
+    y: np.ndarray | Track
+    x2: np.ndarray | Track | None = None
+    y2: np.ndarray | Track | None = None
+    hue: Hue = "score"
+    style: Literal["solid", "hollow", "hatched", "faint"] = "solid"
+    size: float = 4.0
+    numbers: np.ndarray | Track | None = None
+    format: str = ".2f"
+    names: tuple[str, ...] = ()
+    anchor: Literal["left", "middle", "right"] = "left"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The data range of one direction. flip: the first value at the top (rows of a matrix). ticks: values that are labelled."""
+
+    low: float
+    high: float
+    log: bool = False
+    flip: bool = False
+    label: str = ""
+    ticks: tuple[float, ...] = ()
+    format: str = ".3g"
+
+
+@dataclass(frozen=True)
+class Marks(Panel):
+    """Points, segments, rectangles, arrows and labels in data coordinates: dumbbells, wiring, bars, memory maps.
+
+    highlight: a Track of one y value, whose row is shaded. readout: a Track of one number, printed under the panel.
+    frame: the drawing has a tinted ground. row_name: an event and the hover give the nearest whole y by this name.
+    """
+
+    kind: ClassVar[str] = "marks"
+    x: Axis = Axis(0, 1)
+    y: Axis = Axis(0, 1)
+    layers: tuple[Layer, ...] = ()
+    highlight: Track | None = None
+    readout: Track | None = None
+    readout_format: str = ".2f"
+    frame: bool = True
+    row_name: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: x, y (points,); NaN breaks it. label: at its end and in the hover."""
+
+    x: np.ndarray
+    y: np.ndarray
+    hue: Hue = "output"
+    label: str = ""
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Lines(Panel):
+    """Curves that grow with the steps. shown: a Track of one number, how many points of each curve are drawn so far."""
+
+    kind: ClassVar[str] = "lines"
+    x: Axis = Axis(0, 1)
+    y: Axis = Axis(0, 1)
+    lines: tuple[Line, ...] = ()
+    shown: Track | None = None
+
+
+@dataclass(frozen=True)
+class Code(Panel):
+    """Source code with the line on which the algorithm paused.
+
+    source: the text. first_line: its line number in the file. line: a Track of one line number in the file.
+    """
+
+    kind: ClassVar[str] = "code"
+    source: str = ""
+    first_line: int = 1
+    line: Track | None = None
+
+
+@dataclass(frozen=True)
+class Text(Panel):
+    """Words beside the picture: as `Words`, in a panel of their own."""
+
+    kind: ClassVar[str] = "text"
+    words: Words | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels side by side under one title. weights: their shares of the width, equal when left out."""
+
+    panels: tuple[Panel, ...]
+    weights: tuple[float, ...] = ()
+    title: str = ""
+    subtitle: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Panels and rows of panels from top to bottom. weight: the column's share of the width."""
+
+    weight: float
+    panels: tuple[Panel | Row, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A whole run, ready to be played.
+
+    name: the experiment. steps: how many. stops: steps with a tick on the scrub bar (Page Up and Page Down go there).
+    start: the step that a fresh reader sees. rate: steps a second at speed 1. symbols: what a symbol of the formulas
+    means, shown on hover. step_name: what the counter calls a step. below: columns under the controls (code).
+    """
+
+    name: str
+    title: str
+    steps: int
+    columns: tuple[Column, ...]
+    words: Words
+    stops: tuple[int, ...] = ()
+    start: int = 0
+    rate: float = 2.0
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    step_name: str = "step"
+    below: tuple[Column, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """One blob: magic, version, header length, JSON header, then the arrays, each at a multiple of 8 bytes."""
+        arrays: list[np.ndarray] = []
+        scene = _plain(self, arrays)
+        table, offset = [], 0
+        for array in arrays:
+            table.append({"type": array.dtype.name, "shape": array.shape, "offset": offset})
+            offset += _padded(array.nbytes)
+        header = json.dumps({"scene": scene, "arrays": table}, separators=(",", ":")).encode()
+        header += b" " * (_padded(len(header) + 12) - len(header) - 12)
+        data = b"".join(array.tobytes().ljust(_padded(array.nbytes), b"\0") for array in arrays)
+        return MAGIC + struct.pack("<II", VERSION, len(header)) + header + data
+
+
+def _padded(size: int) -> int:
+    return -(-size // 8) * 8
+
+
+def _plain(value: Any, arrays: list[np.ndarray]) -> Any:
+    """`value` as JSON, with each array moved to `arrays` and replaced by its place there."""
+    if isinstance(value, np.ndarray):
+        arrays.append(np.ascontiguousarray(value, _sent_type(value)))
+        return {"array": len(arrays) - 1}
+    if is_dataclass(value):
+        named = {item.name: _plain(getattr(value, item.name), arrays) for item in fields(value)}
+        return named | ({"kind": value.kind} if isinstance(value, Panel) else {})
+    if isinstance(value, Mapping):
+        return {key: _plain(item, arrays) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item, arrays) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _sent_type(array: np.ndarray) -> type:
+    """Whole numbers travel as int32, all others as float32; bytes stay bytes."""
+    if array.dtype == np.uint8:
+        return np.uint8
+    return np.int32 if array.dtype.kind in "iub" else np.float32

@@ -1,0 +1,91 @@
+"""Settled charts with Plotly: one template, light and dark, and the colours of the visual grammar.
+
+Plotly is imported when the first chart is made, so that pages without one do not pay for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# One meaning, one colour (Okabe-Ito hues, brightened on dark ground). The player has the same in player.css.
+_LIGHT = {
+    "query": "#0072B2",
+    "key": "#E69F00",
+    "value": "#009E73",
+    "score": "#7B4BBF",
+    "output": "#1B9AA5",
+    "parameter": "#6B7688",
+    "gradient": "#8C5A2B",
+    "optimizer": "#A88600",
+    "activation": "#3A86C8",
+    "current": "#D55E00",
+    "muted": "#5E6B80",
+    "good": "#0B7F55",
+    "bad": "#B3261E",
+    "ink": "#18202E",
+    "ground": "#FFFFFF",
+    "line": "#E1E6EE",
+}
+_DARK = {
+    "query": "#56A5FF",
+    "key": "#F0A04B",
+    "value": "#3DBB8F",
+    "score": "#B48CF2",
+    "output": "#38B6C2",
+    "parameter": "#93A0B2",
+    "gradient": "#C79264",
+    "optimizer": "#D1B04A",
+    "activation": "#7CC0F5",
+    "current": "#F2B84B",
+    "muted": "#93A0B2",
+    "good": "#3FB950",
+    "bad": "#F47067",
+    "ink": "#E6EAF0",
+    "ground": "#0F1216",
+    "line": "#2A313B",
+}
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif"
+
+
+def colors() -> dict[str, str]:
+    """Meaning -> colour, for the theme that the reader sees."""
+    return _DARK if st.context.theme.type == "dark" else _LIGHT
+
+
+def figure(**layout: Any) -> go.Figure:
+    """An empty figure in the one template; `layout` as Plotly's update_layout takes it."""
+    import plotly.graph_objects as go
+
+    color = colors()
+    axis = {"gridcolor": color["line"], "linecolor": color["line"], "zeroline": False, "ticks": "", "automargin": True}
+    made = go.Figure()
+    made.update_layout(
+        template="none",
+        font={"family": _FONT, "size": 13, "color": color["ink"]},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        height=320,
+        hoverlabel={"bgcolor": color["ground"], "bordercolor": color["line"], "font": {"color": color["ink"]}},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        xaxis=axis,
+        yaxis=axis,
+    )
+    made.update_layout(**layout)
+    return made
+
+
+def show(made: go.Figure, *, alt: str, key: str | None = None) -> None:
+    """Draws a figure. alt: what it shows, in a sentence, for readers who do not see it."""
+    for trace in made.data:
+        for name in ("x", "y", "z"):
+            values = getattr(trace, name, None)
+            if isinstance(values, np.ndarray) and values.dtype == np.float64:
+                trace[name] = values.astype(np.float32)
+    st.plotly_chart(made, theme=None, config={"displayModeBar": False, "responsive": True}, alt=alt, key=key)

@@ -1,0 +1,407 @@
+"""The controls of a page: one declaration (`Params`) is the control, the address parameter and the validation.
+
+    settings = controls.settings(TilesParams, traffic=TrafficParams)    # reads and checks the address, says what it ignored
+    params = settings.panel("seq_len", "head_dim", "block_q", "block_k", "causal")      # draws the controls
+    traffic = settings.panel("seq_len", "sram_bytes", prefix="traffic")
+
+The main experiment of a page has bare names, others are prefixed (`traffic.seq_len`). Keys of the session state are
+the names in the address. Everything is settled before the first control exists: what the controls of the last run
+say, what a button asks for, the rules across fields, and the address.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import streamlit as st
+
+from explainers.experiment import (
+    Control,
+    Params,
+    Problem,
+    as_text,
+    bounds_of,
+    choices_of,
+    control_of,
+    fit,
+    read,
+)
+from pages.ui import address
+
+SEGMENTS_UP_TO = 4  # choices that stand side by side; more become a list
+SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed
+SENTENCES_UP_TO = 6
+
+
+@dataclass
+class _Shown:
+    """What a page shows, kept for the session.
+
+    params: by prefix. asked: changes that a button asked for, not yet applied. problems: what the address said and
+    was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or left out.
+    numbers: of the result, with the params they belong to, by prefix. changes: the line about the last change.
+    """
+
+    visit: int = 0
+    params: dict[str, Params] = field(default_factory=dict)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    step: int | None = None
+    numbers: dict[str, tuple[Params, dict[str, str]]] = field(default_factory=dict)
+    changes: dict[str, str] = field(default_factory=dict)
+
+
+def settings(main: type[Params] | None = None, /, **others: type[Params]) -> Settings:
+    """The settings of this page: its main experiment's, and of each other experiment by its prefix.
+
+    Reads the address or the controls, says in one sentence each what was ignored or adjusted, and writes the address.
+    """
+    types = ({"": main} if main else {}) | others
+    made = Settings(types)
+    made.settle()
+    made.tell()
+    return made
+
+
+class Settings:
+    """All settings of a page. `panel` draws controls, `params` gives values, `apply` changes them from a button."""
+
+    def __init__(self, types: Mapping[str, type[Params]]) -> None:
+        self.types = dict(types)
+        pages = st.session_state.setdefault("_shown", {})
+        self.shown: _Shown = pages.setdefault(address.visit().page, _Shown())
+
+    # ------------------------------------------------------------------------------------------- for a page
+
+    def params(self, prefix: str = "") -> Any:
+        """The Params now in force."""
+        return self.shown.params[prefix]
+
+    def panel(self, *names: str, prefix: str = "", reset: bool = True) -> Any:
+        """Draws the controls of the named fields in one compact row that wraps, and returns the Params."""
+        self.settle()  # a fragment runs without the rest of its page
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"):
+            st.html(_value_style({_key(prefix, name): self._shown_value(prefix, name) for name in names}))
+            for name in names:
+                self._draw(prefix, name)
+            if reset:
+                self.reset_button(prefix)
+        return self.shown.params[prefix]
+
+    def reset_button(self, prefix: str = "") -> None:
+        """A small button that puts every setting of one experiment back to its default."""
+        defaults = self.types[prefix]()
+        st.button(
+            "Reset",
+            key=f"reset-{prefix}",
+            type="tertiary",
+            help="Put every setting back to its default",
+            disabled=self.shown.params[prefix] == defaults,
+            on_click=self.apply,
+            args=(defaults.model_dump(), prefix),
+        )
+
+    def apply(self, changes: Mapping[str, Any], prefix: str = "") -> None:
+        """Sets several fields at once: the callback of a button or of an event in the player."""
+        self.shown.asked.setdefault(prefix, {}).update(changes)
+
+    def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any], str]], prefix: str = "") -> None:
+        """One-click settings: label, what differs from the defaults, and the sentence of what to look for."""
+        for number, (label, changes, sentence) in enumerate(cases):
+            whole = self.types[prefix]().model_dump() | dict(changes)
+            with st.container(horizontal=True, vertical_alignment="center", key=f"try-{prefix}-{number}"):
+                st.button(label, key=f"try-button-{prefix}-{number}", on_click=self.apply, args=(whole, prefix))
+                st.markdown(sentence)
+
+    def step(self, steps: int | None = None) -> int | None:
+        """The step that the link asks for; None without one, and once a setting has changed.
+
+        steps: how many there are; a step beyond the last becomes the last, and the page says so.
+        """
+        step = self.shown.step
+        if step is not None and steps is not None and step >= steps:
+            self.shown.step = step = steps - 1
+            st.text(f"The link asks for a step beyond the last; the page shows the last one, {step}.")
+        return step
+
+    def changed(self, numbers: Mapping[str, Any], prefix: str = "") -> None:
+        """One line that says what the last change did to the result: each of `numbers`, before and after.
+
+        numbers: label -> a number, or text that is already as it should be read.
+        """
+        now = {label: _readable(number) for label, number in numbers.items()}
+        params = self.shown.params[prefix]
+        before, then = self.shown.numbers.get(prefix, (params, now))
+        if before != params:
+            self.shown.changes[prefix] = change_sentence(before, params, then, now)
+        self.shown.numbers[prefix] = (params, now)
+        if sentence := self.shown.changes.get(prefix):
+            with st.container(key=f"changed-{prefix}"):
+                st.text(sentence)
+
+    def query(self) -> dict[str, str]:
+        """The settings as the address writes them: defaults, and text that is too long, left out."""
+        return _query(self.shown.params)[0]
+
+    # ------------------------------------------------------------------------------------------- settling
+
+    def settle(self) -> None:
+        """Brings params, controls and address into agreement. Costs nothing when nothing has changed."""
+        number = address.visit().number
+        if self.shown.visit != number:
+            self._arrive()
+            self.shown.visit = number
+        else:
+            self._listen()
+        for prefix in self.types:
+            self._set_controls(prefix)
+
+    def _arrive(self) -> None:
+        """Takes the settings from the address, field by field; what is not accepted keeps its default."""
+        fresh = _Shown()
+        raw = address.read()
+        fresh.step = _read_step(raw.pop(address.STEP, None), fresh.problems)
+        for prefix, params_type in self.types.items():
+            own = {key: raw.pop(key) for name in params_type.model_fields if (key := _key(prefix, name)) in raw}
+            texts, problems = _unpacked(params_type, prefix, own)
+            params, unread = read(params_type, texts)
+            for problem in problems + [replace(one, field=_key(prefix, one.field)) for one in unread]:
+                used = as_text(getattr(params, problem.field.removeprefix(f"{prefix}.")))
+                fresh.problems[problem.field] = f"{problem.sentence} The page uses {_short(used)} instead."
+            fresh.params[prefix], adjusted = fit(params)
+            fresh.notes += [one.sentence for one in adjusted]
+        known = [_key(prefix, name) for prefix, params_type in self.types.items() for name in params_type.model_fields]
+        fresh.problems |= {key: _unknown(key, known) for key in raw}
+        self.shown.__dict__.update(fresh.__dict__)
+        address.arrive(_query(fresh.params)[0])
+
+    def _listen(self) -> None:
+        """Takes the settings from the controls and buttons."""
+        before = dict(self.shown.params)
+        notes: list[str] = []
+        self.shown.refused = {}
+        for prefix in self.types:
+            texts = {name: as_text(value) for name, value in self._wanted(prefix).items()}
+            params, unread = read(self.types[prefix], texts)
+            kept = {one.field: getattr(before[prefix], one.field) for one in unread}
+            for one in unread:
+                key = _key(prefix, one.field)
+                used = _short(as_text(kept[one.field]))
+                self.shown.refused[key] = f"{replace(one, field=key).sentence} The page still uses {used}."
+            params, adjusted = fit(type(params)(**(params.model_dump() | kept)))
+            self.shown.params[prefix] = params
+            notes += [one.sentence for one in adjusted]
+        if self.shown.params != before:
+            query, left_out = _query(self.shown.params)
+            self.shown.problems, self.shown.notes, self.shown.step = {}, notes + left_out, None
+            address.write(query)
+        elif notes:
+            self.shown.notes = notes
+
+    def _wanted(self, prefix: str) -> dict[str, Any]:
+        """The values that the controls show, or a button asked for; of fields without a control, those in force."""
+        held = self.shown.params[prefix].model_dump()
+        drawn = {name: st.session_state[_key(prefix, name)] for name in held if _key(prefix, name) in st.session_state}
+        asked = self.shown.asked.pop(prefix, {})
+        return held | {name: value for name, value in drawn.items() if value is not None} | asked
+
+    def _set_controls(self, prefix: str) -> None:
+        """Makes controls that exist show the params, before they are drawn; text that was refused stays, to be mended."""
+        params = self.shown.params[prefix]
+        for name in type(params).model_fields:
+            key = _key(prefix, name)
+            value = _control_value(getattr(params, name))
+            if key in st.session_state and key not in self.shown.refused and st.session_state[key] != value:
+                st.session_state[key] = value
+
+    def tell(self) -> None:
+        """Says in one sentence each what was ignored, adjusted or left out."""
+        sentences = [*self.shown.problems.values(), *self.shown.refused.values(), *self.shown.notes]
+        if not sentences:
+            return
+        with st.container(key="notes", gap=None):
+            for sentence in sentences[:SENTENCES_UP_TO]:
+                st.text(sentence)
+            if (more := len(sentences) - SENTENCES_UP_TO) > 0:
+                st.text(f"And {more} more of the same kind.")
+
+    # ------------------------------------------------------------------------------------------- drawing
+
+    def _shown_value(self, prefix: str, name: str) -> str:
+        """The number and unit beside a slider's label; empty for other controls."""
+        value = getattr(self.shown.params[prefix], name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return ""
+        return f"{as_text(value)} {control_of(self.types[prefix], name).unit}".strip()
+
+    def _draw(self, prefix: str, name: str) -> None:
+        """One control, of the kind that its declaration calls for."""
+        params_type = self.types[prefix]
+        key = _key(prefix, name)
+        value = _control_value(getattr(self.shown.params[prefix], name))
+        if key not in st.session_state:
+            st.session_state[key] = value
+        described = params_type.model_fields[name]
+        control = control_of(params_type, name)
+        common = {"label": described.title or name, "key": key, "help": described.description}
+        if described.annotation is bool:
+            _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control))
+        elif choices := choices_of(params_type, name):
+            _draw_choice(common, list(choices), {one: one.replace("_", " ") for one in choices} | dict(control.labels or {}))
+        elif described.annotation in (int, float):
+            _draw_number(common, control, described.annotation, bounds_of(params_type, name), value)
+        elif control.long_text:
+            st.text_area(**common, height=110)
+        else:
+            st.text_input(**common)
+
+
+def _value_style(values: Mapping[str, str]) -> str:
+    """A style sheet that sets each number at the right of its slider's label, so that the label's own text stays plain."""
+    rules = [
+        f'.st-key-{key.replace(".", "-")} .stSlider > label::after {{ content: "{value}"; }}'
+        for key, value in values.items()
+        if value
+    ]
+    return f"<style>{' '.join(rules)}</style>"
+
+
+def _switch_labels(control: Control) -> dict[bool, str]:
+    labels = control.labels or {}
+    return {value: labels[as_text(value)] for value in (True, False) if as_text(value) in labels}
+
+
+def _draw_choice(common: dict[str, Any], choices: list[Any], labels: Mapping[Any, str]) -> None:
+    if len(choices) <= SEGMENTS_UP_TO:
+        st.segmented_control(options=choices, required=True, format_func=labels.__getitem__, **common)
+    else:
+        st.selectbox(options=choices, format_func=labels.__getitem__, width=170, **common)
+
+
+def _draw_number(
+    common: dict[str, Any], control: Control, kind: type, bounds: tuple[float, float], value: float
+) -> None:
+    """A slider over what is comfortable, stretched to a value beyond it; a number to type where that is too fine."""
+    least, most = (kind(bound) for bound in control.comfort or bounds)
+    step = kind(control.step) if control.step else (1 if kind is int else (most - least) / 100)
+    if control.options:
+        options = sorted({*control.options, value})
+        st.select_slider(options=options, format_func=as_text, **common)
+    elif (most - least) / step > SLIDER_POSITIONS_UP_TO:
+        low, high = (kind(bound) for bound in bounds)
+        st.number_input(min_value=low, max_value=high, step=step, width=130, **common)
+    else:
+        st.slider(min_value=min(least, value), max_value=max(most, value), step=step, **common)
+
+
+# ----------------------------------------------------------------------------------------------- pure helpers
+
+
+def change_sentence(before: Params, after: Params, then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """ "Query block 16 → 32: tiles visited 10 → 3, read 51 kB → 30 kB"."""
+    return f"{_settings_changed(before, after)}: {_numbers_changed(then, now)}"
+
+
+def _settings_changed(before: Params, after: Params) -> str:
+    fields = type(after).model_fields
+    changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
+    if len(changed) > 3:
+        return f"{len(changed)} settings changed"
+    words = []
+    for name in changed:
+        control = control_of(type(after), name)
+        old, new = (_named(control, getattr(params, name)) for params in (before, after))
+        words.append(f"{fields[name].title or name} {old} → {new}")
+    return ", ".join(words)
+
+
+def _named(control: Control, value: Any) -> str:
+    text = as_text(value)
+    return _short((control.labels or {}).get(text, text))
+
+
+def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    changed = [f"{label} {then[label]} → {new}" for label, new in now.items() if label in then and then[label] != new]
+    return ", ".join(changed) if changed else "none of " + ", ".join(now) + " changed"
+
+
+def _readable(number: Any) -> str:
+    if isinstance(number, int):
+        return f"{number:,}"
+    return f"{number:.3g}" if isinstance(number, float) else str(number)
+
+
+def _key(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _short(text: str) -> str:
+    if not text:
+        return "nothing"
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _control_value(value: Any) -> Any:
+    """A value in the form in which a control holds it: lists as text."""
+    return as_text(value) if isinstance(value, tuple) else value
+
+
+def _is_text(params_type: type[Params], name: str) -> bool:
+    annotation = params_type.model_fields[name].annotation
+    return annotation not in (int, float, bool) and not choices_of(params_type, name)
+
+
+def _unpacked(
+    params_type: type[Params], prefix: str, own: Mapping[str, str]
+) -> tuple[dict[str, str], list[Problem]]:
+    """Raw values by field name, with compressed text unpacked, and what could not be."""
+    texts: dict[str, str] = {}
+    problems = []
+    for name in params_type.model_fields:
+        key = _key(prefix, name)
+        if key not in own:
+            continue
+        try:
+            texts[name] = address.unpack(own[key]) if _is_text(params_type, name) else own[key]
+        except ValueError as error:
+            problems.append(Problem(key, own[key], str(error)))
+    return texts, problems
+
+
+def _query(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]]:
+    """The address of these params, without defaults; and a sentence for each text that is too long for it."""
+    query: dict[str, str] = {}
+    left_out = []
+    for prefix, params in params_of.items():
+        defaults = type(params)()
+        for name, described in type(params).model_fields.items():
+            value = getattr(params, name)
+            if value == getattr(defaults, name):
+                continue
+            packed = address.pack(as_text(value)) if _is_text(type(params), name) else as_text(value)
+            if packed is None:
+                left_out.append(f"{described.title or name} is too long for a link, which leaves it out.")
+            else:
+                query[_key(prefix, name)] = packed
+    return query, left_out
+
+
+def _read_step(raw: str | None, problems: dict[str, str]) -> int | None:
+    if raw is None:
+        return None
+    if raw.isascii() and raw.isdigit() and len(raw) <= 8 and int(raw) <= address.GREATEST_STEP:
+        return int(raw)
+    problem = Problem(address.STEP, raw, f"a whole number from 0 to {address.GREATEST_STEP}")
+    problems[address.STEP] = f"{problem.sentence} The page uses its own first step instead."
+    return None
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.6)
+    hint = f"; did you mean {nearest[0]}?" if nearest else "."
+    return f"{_short(key)!r} is not a setting of this page and was ignored{hint}"

@@ -1,0 +1,110 @@
+// What panels share: the theme's colours, canvases, scales, hatching.
+
+// Okabe-Ito hues, with purple for scores and teal for outputs; one meaning, one colour (DESIGN: visual grammar).
+const HUES = {
+  light: {
+    query: "#0072B2", key: "#E08E0B", value: "#009E73", score: "#6B3FA8", output: "#17858B", parameter: "#7A8296",
+    gradient: "#8C5A2B", optimizer: "#A67C00", activation: "#3D9BD6", current: "#D55E00", muted: "#667085",
+    good: "#0B7A4B", bad: "#C4320A",
+  },
+  dark: {
+    query: "#56A5FF", key: "#F0A53A", value: "#3DB58C", score: "#B990F5", output: "#38B6BC", parameter: "#98A1B3",
+    gradient: "#C08A57", optimizer: "#D9B040", activation: "#7CC4F2", current: "#FFC04D", muted: "#97A1B3",
+    good: "#3FB950", bad: "#FF7B61",
+  },
+};
+
+/** The colours in force where `element` stands; Streamlit's variables win, the system's choice is the fallback. */
+function readTheme(element) {
+  const style = getComputedStyle(element);
+  const ground = parseColour(style.getPropertyValue("--ground"));
+  const dark = ground[0] * 0.3 + ground[1] * 0.59 + ground[2] * 0.11 < 128;
+  const hues = dark ? HUES.dark : HUES.light;
+  const text = parseColour(style.getPropertyValue("--text"));
+  return {
+    dark, hues, ground,
+    key: style.getPropertyValue("--ground") + style.getPropertyValue("--text"),
+    text: css(text),
+    muted: hues.muted,
+    line: css(mix(ground, text, dark ? 0.2 : 0.14)),
+    frame: css(mix(ground, text, dark ? 0.045 : 0.035)),
+    font: style.fontFamily,
+  };
+}
+
+function parseColour(text) {
+  const canvas = parseColour.canvas || (parseColour.canvas = document.createElement("canvas").getContext("2d"));
+  canvas.fillStyle = "#ffffff";
+  canvas.fillStyle = text.trim() || "#ffffff";
+  const hex = canvas.fillStyle;
+  if (hex.startsWith("#")) return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  return hex.match(/[\d.]+/g).slice(0, 3).map(Number);
+}
+
+const mix = (from, to, share) => from.map((part, k) => part + (to[k] - part) * share);
+const css = (colour) => `rgb(${colour.map(Math.round).join(",")})`;
+
+/** A hue mixed into the ground: share 0 is the ground, 1 the hue itself. */
+const tint = (theme, hue, share) => css(mix(theme.ground, parseColour(theme.hues[hue]), share));
+
+/** 256 colours from `low` to `high` of a scale, as RGB bytes. */
+function colourTable(theme, scale, hue) {
+  const table = new Uint8Array(256 * 3);
+  const end = parseColour(theme.hues[hue]);
+  const below = parseColour(theme.hues.key);
+  for (let k = 0; k < 256; k++) {
+    const position = k / 255;
+    const away = scale === "diverging" ? Math.abs(position - 0.5) * 2 : 0.06 + 0.94 * position;
+    const colour = mix(theme.ground, scale === "diverging" && position < 0.5 ? below : end, away);
+    table.set(colour.map(Math.round), k * 3);
+  }
+  return table;
+}
+
+/** A canvas that is sharp at this device's pixel density. Returns its context, scaled to CSS pixels. */
+function sizeCanvas(canvas, width, height) {
+  const density = Math.min(window.devicePixelRatio || 1, 3);
+  const [wide, high] = [Math.round(width * density), Math.round(height * density)];
+  if (canvas.width !== wide || canvas.height !== high) {
+    canvas.width = wide;
+    canvas.height = high;
+    canvas.style.height = `${height}px`;
+  }
+  const context = canvas.getContext("2d");
+  context.setTransform(density, 0, 0, density, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+/** Data -> pixels along one direction of a panel (Axis in scene.py). */
+function axisScale(axis, from, to) {
+  const place = axis.log ? (value) => Math.log10(value) : (value) => value;
+  const [low, high] = [place(axis.low), place(axis.high)];
+  const [start, end] = axis.flip ? [to, from] : [from, to];
+  return (value) => start + ((place(value) - low) / (high - low || 1)) * (end - start);
+}
+
+/** Fills the rectangle with diagonal lines: the sign of what was left out or recomputed. */
+function hatch(context, x, y, width, height, colour) {
+  context.save();
+  context.beginPath();
+  context.rect(x, y, width, height);
+  context.clip();
+  context.beginPath();
+  for (let at = x - height - ((x - height) % 7); at < x + width; at += 7) {
+    context.moveTo(at, y + height);
+    context.lineTo(at + height, y);
+  }
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.stroke();
+  context.restore();
+}
+
+function write(context, theme, text, x, y, { colour = theme.muted, size = 11, weight = 400, align = "left" } = {}) {
+  context.font = `${weight} ${size}px ${theme.font}`;
+  context.fillStyle = colour;
+  context.textAlign = align;
+  context.textBaseline = "middle";
+  context.fillText(text, x, y);
+}

@@ -1,0 +1,49 @@
+"""The player on a Streamlit page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import streamlit as st
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pages.ui.player.source import blob, javascript, stylesheet
+
+_component = st.components.v2.component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())
+
+
+class Click(BaseModel):
+    """A click on the picture: the panel's name, the action that it offers (scene.Action), and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    panel: str
+    action: str
+    index: list[int]
+
+
+def play(
+    scene: bytes,
+    *,
+    key: str,
+    address: str = "",
+    mode: Literal["full", "card"] = "full",
+    on_click: Callable[[Click], None] | None = None,
+) -> None:
+    """Shows a packed scene.
+
+    scene: Scene.to_bytes(). address: the parameter of the page's address that holds the step ("" for none).
+    mode: "full", or "card" for a small picture that moves under the pointer or focus. on_click: called before the
+    page runs again, for a click on a panel with an action.
+    """
+
+    def forward() -> None:
+        if on_click is None:
+            return
+        try:
+            on_click(Click.model_validate(st.session_state[key]["click"]))
+        except ValidationError:
+            st.toast("The picture sent something that is not a click on it; it was ignored.")
+
+    _component(data=blob(scene, address=address, mode=mode), key=key, on_click_change=forward)

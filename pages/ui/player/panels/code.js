@@ -1,0 +1,55 @@
+// Source code with the line on which the algorithm paused (scene.Code). In the document, not on a canvas.
+
+registerPanel("code", (spec) => {
+  const line = reader(spec.line);
+  const list = document.createElement("pre");
+  list.tabIndex = 0;
+  list.setAttribute("aria-label", spec.title || "source code");
+  if (spec.height) list.style.height = `${spec.height}px`;
+  const rows = spec.source.replace(/\n$/, "").split("\n").map((text) => {
+    const row = document.createElement("code");
+    row.append(...colouredPython(text), "\n");
+    list.append(row);
+    return row;
+  });
+  let current = null;
+  let laidOut = false;
+
+  function keepInView(row) {
+    const [top, bottom] = [row.offsetTop, row.offsetTop + row.offsetHeight];
+    if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) {
+      list.scrollTop = (top + bottom - list.clientHeight) / 2;
+    }
+  }
+
+  return {
+    element: list,
+    update(state) {
+      const row = line && rows[line(state.step)[0] - spec.first_line];
+      if (row === current && laidOut) return;
+      current?.classList.remove("current");
+      current = row;
+      laidOut = list.clientHeight > 0;
+      row?.classList.add("current");
+      if (row && laidOut) keepInView(row);
+    },
+    describe: (state) => (line ? `${spec.title}, line ${line(state.step)[0]}: ${current?.textContent.trim() ?? ""}` : spec.title),
+  };
+});
+
+const PYTHON = /(#.*$)|("""|'''|"[^"]*"|'[^']*')|\b(def|return|for|in|if|else|elif|while|yield|from|import|and|or|not|None|True|False|range|lambda|with|as|is)\b|\b(\d[\d.e+-]*)\b/g;
+
+function colouredPython(text) {
+  const parts = [];
+  let end = 0;
+  for (const match of text.matchAll(PYTHON)) {
+    parts.push(text.slice(end, match.index));
+    const span = document.createElement("span");
+    span.className = match[1] ? "comment" : match[2] ? "string" : match[3] ? "keyword" : "number";
+    span.textContent = match[0];
+    parts.push(span);
+    end = match.index + match[0].length;
+  }
+  parts.push(text.slice(end));
+  return parts;
+}

@@ -1,0 +1,117 @@
+// Curves that grow with the steps (scene.Lines).
+
+registerPanel("lines", (spec) => {
+  const shown = reader(spec.shown);
+  let box = { x: 0, y: 0, width: 1, height: 1 };
+  let [across, up] = [(value) => value, (value) => value];
+  const named = spec.lines.some((line) => line.label);
+
+  function place(width) {
+    const total = spec.height || 150;
+    const left = spec.y.ticks.length ? 40 : 0;
+    const below = spec.x.ticks.length || spec.x.label ? 18 : 0;
+    const top = named ? 16 : 0;
+    box = { x: left, y: top, width: width - left - 1, height: total - below - top - 1, total };
+    across = axisScale(spec.x, box.x + 8, box.x + box.width - 8);
+    up = axisScale(spec.y, box.y + box.height - 6, box.y + 6);
+  }
+
+  // A value at or below an end of the axis (an error of exactly zero on a log axis) rests on that end.
+  const height = (value) => up(Math.min(Math.max(value, Math.min(spec.y.low, spec.y.high)), Math.max(spec.y.low, spec.y.high)));
+
+  function drawLine(context, theme, line, count) {
+    const [xs, ys] = [line.x.data, line.y.data];
+    context.strokeStyle = theme.hues[line.hue];
+    context.lineWidth = 1.8;
+    context.setLineDash(line.dashed ? [4, 3] : []);
+    context.beginPath();
+    let drawing = false;
+    for (let k = 0; k < count; k++) {
+      if (Number.isNaN(ys[k])) {
+        drawing = false;
+        continue;
+      }
+      if (drawing) context.lineTo(across(xs[k]), height(ys[k]));
+      else context.moveTo(across(xs[k]), height(ys[k]));
+      drawing = true;
+    }
+    context.stroke();
+    context.setLineDash([]);
+    if (!line.dashed) drawDots(context, theme, line, count);
+  }
+
+  function drawDots(context, theme, line, count) {
+    const [xs, ys] = [line.x.data, line.y.data];
+    context.fillStyle = theme.hues[line.hue];
+    const radius = xs.length > 80 ? 0 : 2.6;
+    for (let k = 0; k < count; k++) {
+      if (Number.isNaN(ys[k])) continue;
+      const last = k === count - 1;
+      context.beginPath();
+      context.arc(across(xs[k]), height(ys[k]), last ? 4.5 : radius, 0, 2 * Math.PI);
+      context.fill();
+    }
+  }
+
+  function drawFrame(context, theme) {
+    context.fillStyle = theme.frame;
+    context.beginPath();
+    context.roundRect(box.x, box.y, box.width, box.height, 4);
+    context.fill();
+    for (const tick of spec.y.ticks) {
+      context.strokeStyle = theme.line;
+      context.lineWidth = 1;
+      context.beginPath();
+      context.moveTo(box.x, up(tick));
+      context.lineTo(box.x + box.width, up(tick));
+      context.stroke();
+      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right", size: 10 });
+    }
+    for (const tick of spec.x.ticks) {
+      write(context, theme, formatNumber(tick, spec.x.format), across(tick), box.y + box.height + 10, { align: "center", size: 10 });
+    }
+    if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 10, { align: "right", size: 10 });
+  }
+
+  function drawLegend(context, theme) {
+    let x = box.x;
+    for (const line of spec.lines.filter((item) => item.label)) {
+      context.fillStyle = theme.hues[line.hue];
+      context.fillRect(x, 6, 12, 2.5);
+      write(context, theme, line.label, x + 16, 7.5, { size: 10 });
+      x += 30 + context.measureText(line.label).width;
+    }
+  }
+
+  const countAt = (line, step) => (shown ? Math.min(shown(step)[0], line.x.data.length) : line.x.data.length);
+
+  return {
+    layout(width) {
+      place(width);
+      return box.total;
+    },
+    draw(context, theme, state) {
+      drawFrame(context, theme);
+      drawLegend(context, theme);
+      for (const line of spec.lines) drawLine(context, theme, line, line.dashed ? line.x.data.length : countAt(line, state.step));
+    },
+    hit(x, y, state) {
+      let best = null;
+      for (const line of spec.lines) {
+        for (let k = 0; k < countAt(line, state.step); k++) {
+          const away = Math.hypot(x - across(line.x.data[k]), y - height(line.y.data[k]));
+          if (away < 14 && (!best || away < best.away)) best = { away, line, k };
+        }
+      }
+      if (!best) return null;
+      const { line, k } = best;
+      const where = `${spec.x.label || "x"} ${formatNumber(line.x.data[k], ".6g")}`;
+      return { text: `${where}: ${formatNumber(line.y.data[k], ".3e")}${line.label ? ` (${line.label})` : ""}`, index: [k] };
+    },
+    describe(state) {
+      const line = spec.lines[0];
+      const last = line && line.y.data[countAt(line, state.step) - 1];
+      return last === undefined ? spec.title : `${spec.title}: ${formatNumber(last, ".2e")}`;
+    },
+  };
+});

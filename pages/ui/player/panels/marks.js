@@ -1,0 +1,168 @@
+// Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
+
+registerPanel("marks", (spec) => {
+  const layers = spec.layers.map((layer) => ({
+    ...layer, x: reader(layer.x), y: reader(layer.y), x2: reader(layer.x2), y2: reader(layer.y2), numbers: reader(layer.numbers),
+  }));
+  const highlight = reader(spec.highlight);
+  const readout = reader(spec.readout);
+  const hasAxis = spec.x.ticks.length > 0 || spec.x.label;
+  let box = { x: 0, y: 0, width: 1, height: 1 };
+  let [across, up] = [(value) => value, (value) => value];
+
+  function place(width) {
+    const total = spec.height || 180;
+    const left = spec.y.ticks.length ? 44 : 0;
+    const below = (readout ? 24 : 0) + (hasAxis ? 18 : 0);
+    box = { x: left, y: 1, width: width - left - 1, height: total - below - 2, total };
+    const edge = spec.frame ? 8 : 0;
+    across = axisScale(spec.x, box.x + edge, box.x + box.width - edge);
+    up = axisScale(spec.y, box.y + box.height - edge / 2, box.y + edge / 2);
+  }
+
+  /** A coordinate of mark k, part of the way from the previous step to this one. */
+  function between(read, k, state) {
+    const now = read(state.step)[k];
+    if (state.mix === 1) return now;
+    const before = read(state.previous)[k];
+    return Number.isFinite(before) && Number.isFinite(now) ? before + (now - before) * state.mix : now;
+  }
+
+  const painters = {
+    point(context, layer, x, y) {
+      context.beginPath();
+      context.arc(x, y, layer.size, 0, 2 * Math.PI);
+      if (layer.style === "hollow") context.stroke();
+      else context.fill();
+    },
+    segment(context, layer, x, y, x2, y2) {
+      context.lineWidth = layer.size / 2;
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(x2, y2);
+      context.stroke();
+    },
+    arrow(context, layer, x, y, x2, y2) {
+      painters.segment(context, layer, x, y, x2, y2);
+      const angle = Math.atan2(y2 - y, x2 - x);
+      const size = layer.size + 4;
+      context.beginPath();
+      context.moveTo(x2, y2);
+      for (const turn of [-0.45, 0.45]) context.lineTo(x2 - size * Math.cos(angle + turn), y2 - size * Math.sin(angle + turn));
+      context.fill();
+    },
+    rect(context, layer, x, y, x2, y2, theme) {
+      const [wide, high] = [Math.abs(x2 - x), Math.abs(y2 - y)];
+      const [left, top] = [Math.min(x, x2), Math.min(y, y2)];
+      if (layer.style === "hatched") hatch(context, left, top, wide, high, theme.hues[layer.hue]);
+      context.beginPath();
+      context.roundRect(left, top, wide, high, Math.min(3, wide / 2, high / 2));
+      if (layer.style === "hollow" || layer.style === "hatched") context.stroke();
+      else context.fill();
+    },
+  };
+
+  function drawLayer(context, theme, layer, state) {
+    const count = layer.x(state.step).length;
+    const colour = layer.style === "faint" ? tint(theme, layer.hue, 0.25) : theme.hues[layer.hue];
+    for (let k = 0; k < count; k++) {
+      const [x, y] = [across(between(layer.x, k, state)), up(between(layer.y, k, state))];
+      if (Number.isNaN(x) || Number.isNaN(y)) continue;
+      context.fillStyle = colour;
+      context.strokeStyle = colour;
+      context.lineWidth = 1.5;
+      if (layer.mark === "label") drawLabel(context, theme, layer, k, x, y, state.step);
+      else {
+        const x2 = layer.x2 && across(between(layer.x2, k, state));
+        const y2 = layer.y2 && up(between(layer.y2, k, state));
+        painters[layer.mark](context, layer, x, y, x2, y2, theme);
+      }
+    }
+  }
+
+  const nameOf = (layer, k) => layer.names[k] ?? "";
+
+  function labelText(layer, k, step) {
+    const number = layer.numbers ? formatNumber(layer.numbers(step)[k], layer.format) : "";
+    return nameOf(layer, k) + number;
+  }
+
+  function drawLabel(context, theme, layer, k, x, y, step) {
+    const align = { left: "left", middle: "center", right: "right" }[layer.anchor];
+    const onColour = layer.style === "hollow" ? (theme.dark ? "#10131a" : "#ffffff") : null;
+    const colour = onColour || (layer.hue === "muted" ? theme.muted : theme.hues[layer.hue]);
+    const strong = layer.numbers || layer.style === "solid";
+    write(context, theme, labelText(layer, k, step), x, y, { colour, align, size: layer.size + 7, weight: strong ? 600 : 400 });
+  }
+
+  function drawGround(context, theme, state) {
+    if (spec.frame) {
+      context.fillStyle = theme.frame;
+      context.beginPath();
+      context.roundRect(box.x, box.y, box.width, box.height, 4);
+      context.fill();
+    }
+    if (highlight) {
+      const y = highlight(state.step)[0];
+      const half = Math.abs(up(y + 0.5) - up(y - 0.5)) / 2;
+      context.fillStyle = tint(theme, "current", 0.18);
+      if (Number.isFinite(y)) context.fillRect(box.x, up(y) - half, box.width, 2 * half);
+    }
+    drawTicks(context, theme);
+  }
+
+  function drawTicks(context, theme) {
+    for (const tick of spec.x.ticks) {
+      write(context, theme, formatNumber(tick, spec.x.format), across(tick), box.y + box.height + 9, { align: "center", size: 10 });
+    }
+    for (const tick of spec.y.ticks) {
+      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right", size: 10 });
+    }
+    if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 9, { align: "right", size: 10 });
+  }
+
+  return {
+    layout(width) {
+      place(width);
+      return box.total;
+    },
+    draw(context, theme, state) {
+      drawGround(context, theme, state);
+      for (const layer of layers) drawLayer(context, theme, layer, state);
+      if (readout) {
+        const text = formatNumber(readout(state.step)[0], spec.readout_format);
+        const y = box.total - 11;
+        write(context, theme, text, box.x + box.width / 2, y, { colour: theme.hues.current, size: 13, weight: 700, align: "center" });
+      }
+    },
+    hit(x, y, state) {
+      let best = null;
+      for (const layer of layers) {
+        const [xs, ys] = [layer.x(state.step), layer.y(state.step)];
+        for (let k = 0; k < xs.length; k++) {
+          const [x2, y2] = [layer.x2 ? layer.x2(state.step)[k] : xs[k], layer.y2 ? layer.y2(state.step)[k] : ys[k]];
+          const away = distanceToBox(x, y, across(xs[k]), up(ys[k]), across(x2), up(y2));
+          if (away < 12 && (!best || away < best.away)) best = { away, layer, k, value: xs[k], end: x2, row: ys[k] };
+        }
+      }
+      if (!best) return null;
+      const row = spec.row_name ? Math.round(best.row) : best.k;
+      return { text: this.words(best, state), index: [row, best.k] };
+    },
+    words({ layer, k, value, end, row }, state) {
+      const shown = layer.numbers ? layer.numbers(state.step)[k] : layer.mark === "rect" ? end : value;
+      const where = spec.row_name ? `${spec.row_name} ${formatNumber(row, "d")}` : "";
+      const format = layer.numbers ? layer.format : ".6g";
+      return [where, nameOf(layer, k) || spec.title, formatNumber(shown, format)].filter(Boolean).join(": ");
+    },
+    describe(state) {
+      const number = readout ? `: ${formatNumber(readout(state.step)[0], spec.readout_format)}` : "";
+      return `${spec.title}${number}`;
+    },
+  };
+});
+
+function distanceToBox(x, y, x1, y1, x2, y2) {
+  const outside = (at, a, b) => Math.max(Math.min(a, b) - at, 0, at - Math.max(a, b));
+  return Math.hypot(outside(x, x1, x2), outside(y, y1, y2));
+}

@@ -1,0 +1,189 @@
+// A matrix of values as coloured cells, with tiles on it (scene.Matrix).
+
+registerPanel("matrix", (spec, tools) => {
+  const [rows, columns] = spec.shape;
+  const values = reader(spec.values);
+  const pinned = reader(spec.pinned);
+  const outlined = reader(spec.rows);
+  const limits = reader(spec.limits);
+  const tiles = spec.tiles && tilesOf(spec.tiles);
+  const leftBands = spec.bands.filter((band) => band.side === "left");
+  const topBands = spec.bands.filter((band) => band.side === "top");
+  const image = document.createElement("canvas");
+  image.width = columns;
+  image.height = rows;
+  let painted = null; // the theme and numbers that `image` shows
+  let box = { x: 0, y: 0, width: 1, height: 1 };
+
+  function tilesOf({ block, visited_at, current }) {
+    const [tileRows, tileColumns] = visited_at.shape;
+    return {
+      height: block[0], width: block[1], rows: tileRows, columns: tileColumns,
+      visitedAt: (row, column) => visited_at.data[row * tileColumns + column],
+      current: (step) => [current.data[2 * step], current.data[2 * step + 1]],
+    };
+  }
+
+  function paintCells(theme, numbers, step) {
+    const version = spec.values.data && !limits ? 0 : step;
+    if (painted === `${theme.key} ${version}`) return;
+    painted = `${theme.key} ${version}`;
+    const table = colourTable(theme, spec.scale, spec.hue);
+    const context = image.getContext("2d");
+    const pixels = context.createImageData(columns, rows);
+    const [low, high] = limits ? limits(step) : [spec.low, spec.high];
+    const factor = 255 / (high - low || 1);
+    for (let k = 0; k < numbers.length; k++) {
+      if (Number.isNaN(numbers[k])) continue;
+      const at = 3 * Math.max(0, Math.min(255, Math.round((numbers[k] - low) * factor)));
+      pixels.data[4 * k] = table[at];
+      pixels.data[4 * k + 1] = table[at + 1];
+      pixels.data[4 * k + 2] = table[at + 2];
+      pixels.data[4 * k + 3] = 255;
+    }
+    context.putImageData(pixels, 0, 0);
+  }
+
+  function place(width) {
+    const left = leftBands.length * 26;
+    const top = topBands.length * 19;
+    const below = pinned && spec.pinned_label ? 18 : 2;
+    const high = (spec.height || width) - top - below;
+    let [wide, tall] = [width - left - 2, high];
+    if (spec.cell === "square") {
+      const side = Math.min(wide / columns, tall / rows);
+      [wide, tall] = [side * columns, side * rows];
+    }
+    box = { x: left + 1, y: top + 1, width: wide, height: tall, total: top + tall + below + 1 };
+  }
+
+  const left = (column) => box.x + (Math.min(column, columns) / columns) * box.width;
+  const top = (row) => box.y + (Math.min(row, rows) / rows) * box.height;
+  const tileBox = (row, column) => {
+    const [x, y] = [left(column * tiles.width), top(row * tiles.height)];
+    return [x, y, left((column + 1) * tiles.width) - x, top((row + 1) * tiles.height) - y];
+  };
+
+  function drawTiles(context, theme, step) {
+    for (let row = 0; row < tiles.rows; row++) {
+      for (let column = 0; column < tiles.columns; column++) {
+        const visitedAt = tiles.visitedAt(row, column);
+        const [x, y, width, height] = tileBox(row, column);
+        if (visitedAt < 0 || (spec.reveal && visitedAt > step)) {
+          context.fillStyle = css(theme.ground);
+          context.fillRect(x, y, width, height);
+        }
+        if (visitedAt < 0) {
+          hatch(context, x, y, width, height, theme.line);
+          if (width > 52 && height > 16) write(context, theme, "skipped", x + width / 2, y + height / 2, { align: "center" });
+        }
+        if (width > 3) {
+          context.strokeStyle = theme.line;
+          context.lineWidth = 1;
+          context.strokeRect(x, y, width, height);
+        }
+      }
+    }
+  }
+
+  function drawCurrentTile(context, theme, state) {
+    const [row, column] = tiles.current(state.step);
+    if (row < 0) return;
+    const target = tileBox(row, column);
+    const [before, beforeColumn] = tiles.current(state.previous);
+    const from = before < 0 ? target : tileBox(before, beforeColumn);
+    const at = target.map((value, k) => from[k] + (value - from[k]) * state.mix);
+    context.strokeStyle = theme.hues.current;
+    context.lineWidth = 2.5;
+    context.strokeRect(...at);
+  }
+
+  function drawBands(context, theme, step) {
+    const [currentRow, currentColumn] = tiles ? tiles.current(step) : [-1, -1];
+    leftBands.forEach((band, k) => {
+      for (let row = 0; row < tiles.rows; row++) {
+        const [, y, , height] = tileBox(row, 0);
+        drawBand(context, theme, band, row, row === currentRow, [k * 26, y + 1, 21, height - 2]);
+      }
+    });
+    topBands.forEach((band, k) => {
+      for (let column = 0; column < tiles.columns; column++) {
+        const [x, , width] = tileBox(0, column);
+        drawBand(context, theme, band, column, column === currentColumn, [x + 1, k * 19, width - 2, 15]);
+      }
+    });
+  }
+
+  function drawBand(context, theme, band, index, lit, [x, y, width, height]) {
+    context.fillStyle = lit ? theme.hues[band.hue] : tint(theme, band.hue, 0.28);
+    context.beginPath();
+    context.roundRect(x, y, Math.max(1, width), Math.max(1, height), 2);
+    context.fill();
+    const label = `${band.label}${index}`;
+    if (width < 6 + 6.5 * label.length || height < 11) return;
+    const colour = lit ? (theme.dark ? "#10131a" : "#ffffff") : theme.text;
+    write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", size: 10, weight: 600, colour });
+  }
+
+  function drawPinned(context, theme, state) {
+    const row = pinned(state.step)[0];
+    if (!(row >= 0)) return;
+    const y = top(row + 0.5);
+    context.strokeStyle = theme.hues.current;
+    context.setLineDash([3, 2]);
+    context.lineWidth = 1;
+    context.beginPath();
+    context.moveTo(box.x, y);
+    context.lineTo(box.x + box.width, y);
+    context.stroke();
+    context.setLineDash([]);
+    if (spec.pinned_label) {
+      write(context, theme, `${spec.pinned_label} ${row}`, box.x, box.y + box.height + 11, { colour: theme.hues.current });
+    }
+  }
+
+  return {
+    layout(width) {
+      place(width);
+      return box.total;
+    },
+    draw(context, theme, state) {
+      paintCells(theme, values(state.step), state.step);
+      context.imageSmoothingEnabled = false;
+      context.fillStyle = css(theme.ground);
+      context.fillRect(box.x, box.y, box.width, box.height);
+      context.drawImage(image, box.x, box.y, box.width, box.height);
+      if (tiles) drawTiles(context, theme, state.step);
+      context.strokeStyle = theme.line;
+      context.lineWidth = 1;
+      context.strokeRect(box.x, box.y, box.width, box.height);
+      if (tiles) drawBands(context, theme, state.step);
+      if (pinned) drawPinned(context, theme, state);
+      if (tiles) drawCurrentTile(context, theme, state);
+      if (outlined) {
+        const [first, end] = outlined(state.step);
+        context.strokeStyle = theme.hues.current;
+        context.lineWidth = 2;
+        if (end > first) context.strokeRect(box.x, top(first), box.width, top(end) - top(first));
+      }
+    },
+    hit(x, y, state) {
+      const row = Math.floor(((y - box.y) / box.height) * rows);
+      const column = Math.floor(((x - box.x) / box.width) * columns);
+      if (row < 0 || column < 0 || row >= rows || column >= columns) return null;
+      const value = values(state.step)[row * columns + column];
+      const where = `${spec.row_name} ${row}, ${spec.column_name} ${column}`;
+      return { text: `${where}: ${this.words(row, column, value, state)}`, index: [row, column] };
+    },
+    words(row, column, value, state) {
+      const visitedAt = tiles ? tiles.visitedAt(Math.floor(row / tiles.height), Math.floor(column / tiles.width)) : 0;
+      if (visitedAt < 0) return "skipped, never computed";
+      if (spec.reveal && visitedAt > state.step) return "not computed yet";
+      return Number.isNaN(value) ? "masked" : formatNumber(value, ".6g");
+    },
+    describe(state) {
+      const [row, column] = tiles ? tiles.current(state.step) : [-1, -1];
+      return `${spec.title}, ${rows} by ${columns}${row < 0 ? "" : `, tile ${row}, ${column}`}`;
+    },
+  };
+});

@@ -1,0 +1,470 @@
+// The shell of the player: clock, keys, scrub bar, words, address, picture of the step. Panels draw themselves.
+
+const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16];
+const GLIDE = 160; // milliseconds that marks take from one step to the next
+const NARROW = 700; // below this width in px the columns stand one under the other
+
+const ICONS = {
+  first: "M5 5v14M19 5l-10 7 10 7z",
+  back: "M17 5L7 12l10 7z",
+  play: "M7 4l13 8-13 8z",
+  pause: "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z",
+  forward: "M7 5l10 7-10 7z",
+  last: "M5 5l10 7-10 7zM19 5v14",
+  picture: "M12 4v10M7.5 10l4.5 4.5L16.5 10M5 19h14",
+};
+
+/** Builds an element: make("button", {class: "x", title: "y"}, child, ...). */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** The sentence and formula of a step (scene.Words). Each template is built once; a step only writes its numbers. */
+function wordsElement(words, tools) {
+  const element = make("div", { class: "words" });
+  const width = words.values.shape[1];
+  const templates = words.sentences.map((sentence, k) => {
+    const root = make("p");
+    sentence.split("**").forEach((part, at) => root.append(at % 2 ? make("strong", {}, part) : part));
+    if (words.formulas[k]) {
+      const formula = make("span", { class: "formula" });
+      formula.innerHTML = words.formulas[k]; // our own MathML; readers' text never becomes a formula
+      tools.explainSymbols(formula);
+      root.append(" ", formula);
+    }
+    return { root, write: liveNumbers(root) };
+  });
+  return {
+    element,
+    update(step) {
+      const template = templates[words.which.data[step]];
+      template.write(words.values.data.subarray(step * width, (step + 1) * width));
+      if (element.firstChild !== template.root) element.replaceChildren(template.root);
+    },
+    /** Keeps the height of the tallest template, so that the picture above never moves. */
+    reserveHeight(steps) {
+      element.style.minHeight = "0";
+      let tallest = 0;
+      templates.forEach((template, k) => {
+        const step = words.which.data.indexOf(k);
+        if (step < 0 || step >= steps) return;
+        this.update(step);
+        tallest = Math.max(tallest, element.offsetHeight);
+      });
+      element.style.minHeight = `${tallest}px`;
+    },
+  };
+}
+
+/** A player in `host`. onEvent({panel, index, action}) receives clicks on the picture. */
+function mountPlayer(host, onEvent) {
+  const root = make("div", { class: "player", tabindex: "-1", role: "group" });
+  const tip = make("div", { class: "tip", role: "tooltip" });
+  host.append(root);
+
+  let scene, options, panels, words, theme;
+  let step = 0;
+  let previous = 0;
+  let changedAt = -1e9;
+  let playing = false;
+  let speed = 1;
+  let frame = 0;
+  let clock = 0;
+  let addressTimer = 0;
+  let parts = {};
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const drawTimes = [];
+  const tools = { explainSymbols };
+
+  // ------------------------------------------------------------------------------------------------ building
+
+  function load(bytes) {
+    const wasLast = scene && step === scene.steps - 1;
+    const first = !scene;
+    ({ options, scene } = decodeBlob(bytes));
+    build();
+    const wanted = stepInAddress();
+    if (wanted !== null) step = wanted;
+    else if (first) step = scene.start;
+    else if (wasLast) step = scene.steps - 1;
+    step = Math.max(0, Math.min(step, scene.steps - 1));
+    previous = step;
+    theme = readTheme(root);
+    measure();
+    render();
+    if (!first) rememberStep();
+  }
+
+  function build() {
+    panels = [];
+    root.setAttribute("aria-label", `${scene.title}, ${scene.steps} steps`);
+    root.classList.toggle("card", options.mode === "card");
+    const stage = buildColumns(scene.columns, "stage");
+    const below = buildColumns(scene.below, "stage below");
+    words = wordsElement(scene.words, tools);
+    words.element.setAttribute("aria-live", "polite");
+    root.replaceChildren(stage, words.element, buildControls(), below, tip);
+  }
+
+  function buildColumns(columns, name) {
+    const stage = make("div", { class: name });
+    stage.style.setProperty("--columns", columns.map((column) => `minmax(0, ${column.weight}fr)`).join(" "));
+    for (const column of columns) {
+      stage.append(make("div", { class: "column" }, ...column.panels.map((item) => (item.panels ? buildRow(item) : buildPanel(item)))));
+    }
+    return stage;
+  }
+
+  function buildRow(row) {
+    const side = make("div", { class: "side-by-side" });
+    row.panels.forEach((spec, k) => {
+      const figure = buildPanel(spec);
+      figure.style.flexGrow = row.weights[k] ?? 1;
+      side.append(figure);
+    });
+    return make("div", { class: row.title ? "titled" : "untitled" }, ...buildTitle(row), side);
+  }
+
+  const buildTitle = ({ title, subtitle }) => (title ? [make("div", { class: "title" }, make("b", {}, title), make("small", {}, subtitle))] : []);
+
+  function buildPanel(spec) {
+    const panel = panelKinds[spec.kind](spec, tools);
+    const figure = make("figure", { class: `panel ${spec.kind}`, "data-panel": spec.name });
+    figure.append(...buildTitle(spec));
+    panel.spec = spec;
+    if (panel.element) figure.append(panel.element);
+    else figure.append(buildCanvas(panel));
+    panels.push(panel);
+    return figure;
+  }
+
+  function buildCanvas(panel) {
+    panel.canvas = make("canvas", { role: "img" });
+    panel.canvas.addEventListener("pointermove", (event) => showHit(panel, event));
+    panel.canvas.addEventListener("pointerleave", hideTip);
+    if (panel.spec.action) {
+      panel.canvas.classList.add("clickable");
+      panel.canvas.addEventListener("click", (event) => {
+        const hit = hitAt(panel, event);
+        if (hit) onEvent({ panel: panel.spec.name, index: hit.index, action: panel.spec.action.name });
+      });
+    }
+    return panel.canvas;
+  }
+
+  function buildControls() {
+    const button = (name, label, key, act) => {
+      const element = make("button", { type: "button", class: name, "aria-label": label, title: `${label} (${key})` }, icon(name));
+      element.addEventListener("click", act);
+      return element;
+    };
+    const scrub = make("input", { type: "range", min: 0, max: scene.steps - 1, step: 1, "aria-label": "Step" });
+    scrub.addEventListener("input", () => { pause(); go(Number(scrub.value)); });
+    const ticks = make("div", { class: "ticks", "aria-hidden": "true" });
+    if (scene.stops.length <= 64) {
+      for (const stop of scene.stops) ticks.append(make("i", { style: `left:${(100 * stop) / Math.max(1, scene.steps - 1)}%` }));
+    }
+    const choose = make("select", { "aria-label": "Speed", title: "Speed" });
+    for (const value of SPEEDS) choose.append(make("option", { value, ...(value === speed ? { selected: "" } : {}) }, `${value}×`));
+    choose.addEventListener("change", () => { speed = Number(choose.value); });
+    parts = { scrub, count: make("span", { class: "count" }), play: button("play", "Play", "Space", togglePlay) };
+    return make("div", { class: "controls" },
+      button("first", "First step", "Home", () => { pause(); go(0); }),
+      button("back", "One step back", "Left", () => { pause(); go(step - 1); }),
+      parts.play,
+      button("forward", "One step forward", "Right", () => { pause(); go(step + 1); }),
+      button("last", "Last step", "End", () => { pause(); go(scene.steps - 1); }),
+      make("div", { class: "scrub" }, ticks, scrub),
+      parts.count,
+      choose,
+      button("picture", "Save a PNG of this step", "S", savePicture));
+  }
+
+  /** Every symbol of a formula that the scene explains gets its meaning on hover, on focus and for screen readers. */
+  function explainSymbols(formula) {
+    for (const symbol of formula.querySelectorAll("mi, mo, msub, msup")) {
+      const meaning = scene.symbols[symbol.textContent.trim()];
+      if (!meaning) continue;
+      symbol.classList.add("explained");
+      symbol.setAttribute("tabindex", "0");
+      symbol.setAttribute("aria-description", meaning);
+      const show = () => showTip(meaning, symbol.getBoundingClientRect());
+      symbol.addEventListener("pointerenter", show);
+      symbol.addEventListener("focus", show);
+      symbol.addEventListener("pointerleave", hideTip);
+      symbol.addEventListener("blur", hideTip);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------- drawing
+
+  function measure() {
+    for (const panel of panels) {
+      if (!panel.canvas) continue;
+      panel.width = panel.canvas.parentElement.clientWidth;
+      panel.height = panel.layout(panel.width);
+    }
+    if (options.mode !== "card") words.reserveHeight(scene.steps);
+  }
+
+  function render(now = performance.now()) {
+    const started = performance.now();
+    const glide = still.matches || playing && scene.rate * speed > 12 ? 1 : Math.min(1, (now - changedAt) / GLIDE);
+    const state = { step, previous, mix: previous === step ? 1 : 1 - (1 - glide) ** 3 };
+    for (const panel of panels) {
+      if (panel.element) panel.update(state);
+      else if (panel.width > 0) {
+        panel.draw(sizeCanvas(panel.canvas, panel.width, panel.height), theme, state);
+        panel.canvas.setAttribute("aria-label", panel.describe(state));
+      }
+    }
+    words.update(step);
+    parts.scrub.value = step;
+    parts.scrub.style.setProperty("--done", `${(100 * step) / Math.max(1, scene.steps - 1)}%`);
+    parts.count.textContent = `${scene.step_name} ${step + 1} of ${scene.steps}`;
+    if (drawTimes.push(performance.now() - started) > 600) drawTimes.shift();
+    if (state.mix < 1) wake();
+  }
+
+  function wake() {
+    if (!frame) frame = requestAnimationFrame(tick);
+  }
+
+  function tick(now) {
+    frame = 0;
+    if (playing) advance(now);
+    render(now);
+    if (playing) wake();
+  }
+
+  function advance(now) {
+    const due = Math.floor(((now - clock) / 1000) * scene.rate * speed);
+    if (due < 1) return;
+    clock = now;
+    const last = scene.steps - 1;
+    if (step >= last && options.mode === "card") setStep(0);
+    else setStep(Math.min(last, step + due));
+    if (step >= last && options.mode !== "card") pause();
+  }
+
+  function setStep(to) {
+    previous = step;
+    step = Math.max(0, Math.min(scene.steps - 1, to));
+    changedAt = performance.now();
+  }
+
+  function go(to) {
+    if (Math.max(0, Math.min(scene.steps - 1, to)) === step) return;
+    setStep(to);
+    hideTip();
+    wake();
+    if (!playing) rememberStep();
+  }
+
+  function play() {
+    if (step >= scene.steps - 1) setStep(0);
+    playing = true;
+    clock = performance.now();
+    words.element.setAttribute("aria-live", "off");
+    showPlaying();
+    wake();
+  }
+
+  function pause() {
+    if (!playing) return;
+    playing = false;
+    words.element.setAttribute("aria-live", "polite");
+    showPlaying();
+    rememberStep();
+  }
+
+  function showPlaying() {
+    parts.play.replaceChildren(icon(playing ? "pause" : "play"));
+    parts.play.setAttribute("aria-label", playing ? "Pause" : "Play");
+  }
+
+  const togglePlay = () => (playing ? pause() : play());
+
+  // ------------------------------------------------------------------------------------------------- address
+
+  function stepInAddress() {
+    if (!options.address) return null;
+    const text = new URLSearchParams(window.location.search).get(options.address);
+    return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : null;
+  }
+
+  /** A moment after the reader pauses, the address names the step; no rerun, no new entry in the history. */
+  function rememberStep() {
+    if (!options.address) return;
+    clearTimeout(addressTimer);
+    addressTimer = setTimeout(() => {
+      const url = new URL(window.location.href);
+      if (playing || url.searchParams.get(options.address) === String(step)) return;
+      url.searchParams.set(options.address, step);
+      window.history.replaceState(window.history.state, "", url);
+    }, 250);
+  }
+
+  function followAddress() {
+    const wanted = stepInAddress();
+    if (wanted !== null && !playing) go(wanted);
+  }
+
+  // ---------------------------------------------------------------------------------------- pointer and keys
+
+  function hitAt(panel, event) {
+    const box = panel.canvas.getBoundingClientRect();
+    return panel.hit(event.clientX - box.left, event.clientY - box.top, { step, previous, mix: 1 });
+  }
+
+  function showHit(panel, event) {
+    const hit = hitAt(panel, event);
+    if (!hit) return hideTip();
+    const hint = panel.spec.action ? `. ${panel.spec.action.hint}` : "";
+    showTip(hit.text + hint, { left: event.clientX, right: event.clientX, top: event.clientY, bottom: event.clientY + 14 });
+  }
+
+  function showTip(text, near) {
+    const box = root.getBoundingClientRect();
+    tip.textContent = text;
+    tip.style.display = "block";
+    const left = Math.min(Math.max(4, near.left - box.left + 8), Math.max(4, box.width - tip.offsetWidth - 6));
+    tip.style.left = `${left}px`;
+    tip.style.top = `${near.bottom - box.top + 6}px`;
+  }
+
+  function hideTip() {
+    tip.style.display = "none";
+  }
+
+  const KEYS = {
+    Home: () => go(0),
+    End: () => go(scene.steps - 1),
+    ArrowLeft: () => go(step - 1),
+    ArrowRight: () => go(step + 1),
+    PageUp: () => go(scene.stops.filter((stop) => stop < step).at(-1) ?? 0),
+    PageDown: () => go(scene.stops.find((stop) => stop > step) ?? scene.steps - 1),
+    s: savePicture,
+  };
+
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !listensTo(event)) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (key === " ") togglePlay();
+    else if (KEYS[key]) {
+      pause();
+      KEYS[key]();
+    } else return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+
+  /** Keys belong to the player that the reader touched last, unless a field or a button outside has the focus. */
+  function listensTo(event) {
+    const target = event.composedPath()[0];
+    if (root.contains(target)) return !(target.tagName === "SELECT" || (target.tagName === "BUTTON" && event.key === " "));
+    const free = target === document.body || target === document.documentElement || target === window || !target.closest?.("input, textarea, select, button, a, [role], [contenteditable], [tabindex]");
+    return free && options.mode !== "card" && activePlayer === root && root.isConnected;
+  }
+
+  const makeActive = () => { activePlayer = root; };
+
+  // ----------------------------------------------------------------------------------------------- take-away
+
+  /** Draws the panels, their titles and the sentence of this step on one canvas and saves it as PNG. */
+  function savePicture() {
+    const box = root.getBoundingClientRect();
+    const canvas = make("canvas");
+    const context = sizeCanvas(canvas, box.width, box.height);
+    context.fillStyle = css(theme.ground);
+    context.fillRect(0, 0, box.width, box.height);
+    for (const panel of panels.filter((item) => item.canvas)) {
+      const at = panel.canvas.getBoundingClientRect();
+      context.drawImage(panel.canvas, at.left - box.left, at.top - box.top, at.width, at.height);
+    }
+    for (const element of root.querySelectorAll(".title b, .title small, pre code, .words p")) paintText(context, element, box);
+    canvas.toBlob((blob) => {
+      const link = make("a", { href: URL.createObjectURL(blob), download: `${scene.name}-step-${step + 1}.png` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    });
+  }
+
+  function paintText(context, element, box) {
+    const style = getComputedStyle(element);
+    context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+    context.fillStyle = style.color;
+    context.textBaseline = "top";
+    context.textAlign = "left";
+    const at = element.getBoundingClientRect();
+    const line = Number.parseFloat(style.fontSize) * 1.45;
+    let [x, y] = [at.left - box.left, at.top - box.top];
+    for (const word of element.textContent.split(/(?<=\s)/)) {
+      const width = context.measureText(word).width;
+      if (element.tagName === "P" && x + width > at.right - box.left && x > at.left - box.left) [x, y] = [at.left - box.left, y + line];
+      context.fillText(word, x, y);
+      x += width;
+    }
+  }
+
+  // --------------------------------------------------------------------------------------------------- life
+
+  function redraw() {
+    theme = readTheme(root);
+    measure();
+    wake();
+  }
+
+  let lastWidth = 0;
+  const sizes = new ResizeObserver(([entry]) => {
+    const width = Math.round(entry.contentRect.width);
+    root.classList.toggle("narrow", width < NARROW);
+    if (width === lastWidth || !scene) return;
+    lastWidth = width;
+    redraw();
+  });
+  sizes.observe(root);
+  // A change of theme changes inherited colours; the transition on `color` (player.css) reports it.
+  const themeChanged = (event) => { if (event.target === root && scene && readTheme(root).key !== theme.key) redraw(); };
+  root.addEventListener("transitionend", themeChanged);
+  root.addEventListener("pointerenter", () => { makeActive(); if (options.mode === "card" && !still.matches) play(); });
+  root.addEventListener("pointerleave", () => { hideTip(); if (options.mode === "card") rest(); });
+  root.addEventListener("focusin", () => { makeActive(); if (options.mode === "card" && !still.matches) play(); });
+  root.addEventListener("focusout", () => { if (options.mode === "card") rest(); });
+  document.addEventListener("keydown", onKey, true);
+  window.addEventListener("popstate", followAddress);
+  if (!activePlayer?.isConnected) makeActive();
+
+  function rest() {
+    pause();
+    go(scene.start);
+  }
+
+  function destroy() {
+    cancelAnimationFrame(frame);
+    clearTimeout(addressTimer);
+    sizes.disconnect();
+    document.removeEventListener("keydown", onKey, true);
+    window.removeEventListener("popstate", followAddress);
+    root.remove();
+  }
+
+  // What tests and the benchmark read.
+  root.lantern = { get step() { return step; }, get steps() { return scene.steps; }, get playing() { return playing; }, drawTimes };
+  return { load, destroy };
+}
+
+let activePlayer = null;

@@ -1,0 +1,30 @@
+"""The player's own files, put together: no build step, one scope. Knows no Streamlit."""
+
+from __future__ import annotations
+
+import functools
+import json
+import struct
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+@functools.cache
+def javascript(entry: str) -> str:
+    """All of the player as one module; `entry` is the file that starts it (streamlit.js or offline.js)."""
+    panels = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("panels/*.js"))
+    parts = ["data.js", "drawing.js", "panels.js", *panels, "shell.js", entry]
+    return "\n".join((FOLDER / part).read_text(encoding="utf-8") for part in parts)
+
+
+@functools.cache
+def stylesheet() -> str:
+    return (FOLDER / "player.css").read_text(encoding="utf-8")
+
+
+def blob(scene: bytes, *, address: str = "", mode: str = "full") -> bytes:
+    """What the player is sent: how to show the scene (address: the parameter that holds its step), then the scene."""
+    options = json.dumps({"address": address, "mode": mode}).encode()
+    head = struct.pack("<I", len(options)) + options
+    return head.ljust(-(-len(head) // 8) * 8, b"\0") + scene

@@ -1,0 +1,52 @@
+"""The words of a page: named sections of `pages/prose/en/<topic>.md`, each under its `## name`."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "prose" / "en"
+_HEADING = re.compile(r"^## +(.+?) *$", re.MULTILINE)
+
+
+class Prose(Mapping[str, str]):
+    """Sections by name. A name that is not there raises a KeyError that says which there are."""
+
+    def __init__(self, topic: str, sections: Mapping[str, str]) -> None:
+        self.topic = topic
+        self.sections = dict(sections)
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self.sections[name]
+        except KeyError:
+            there = ", ".join(self.sections) or "none"
+            raise KeyError(f"pages/prose/en/{self.topic}.md has no section {name!r}; it has {there}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sections)
+
+    def __len__(self) -> int:
+        return len(self.sections)
+
+
+def prose(topic: str) -> Prose:
+    """The words of a page, read again when the file has changed."""
+    path = FOLDER / f"{topic}.md"
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, modified: int) -> Prose:
+    return Prose(path.stem, sections(path.read_text(encoding="utf-8")))
+
+
+def sections(text: str) -> dict[str, str]:
+    """Name -> words, for every `## name` in `text`. Raises ValueError for a name that stands twice."""
+    parts = _HEADING.split(text)
+    names = parts[1::2]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"sections that stand twice: {', '.join(sorted(repeated))}")
+    return {name: words.strip() for name, words in zip(names, parts[2::2], strict=True)}

@@ -1,0 +1,247 @@
+"""Running experiments for a page: at once and cached, later in the background, or long, with progress and a stop.
+
+What is cached is bytes and a few numbers, never arrays, and always with a bound. Background work runs on a few threads
+that all sessions share. An error becomes one sentence on the page; the log has the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any
+
+import streamlit as st
+
+from explainers.experiment import Params, as_json, code_version, find
+
+SCENES_KEPT = 48
+COMPARISONS_KEPT = 32
+RESULTS_KEPT = 8  # of long runs, in one session
+RUNS_WAITING_UP_TO = 16
+FORGOTTEN_AFTER = 180.0  # seconds without a look from its page, after which a long run ends
+
+_comparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="comparison")
+_running = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run")
+
+# ------------------------------------------------------------------------------------------------------ at once
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A run that is ready to be shown. scene: the player's blob. facts: the result without its arrays, as JSON types."""
+
+    scene: bytes
+    facts: Mapping[str, Any]
+
+
+def drawn(name: str, params: Params) -> Drawn | None:
+    """Runs experiment `name`, or takes it from the cache; None after an error, which the page has then told."""
+    try:
+        return _drawn(name, code_version(), params.model_dump_json())
+    except Exception as error:
+        tell(error)
+        return None
+
+
+def scene_bytes(name: str, params: Params) -> bytes | None:
+    """The player's blob of experiment `name`."""
+    ready = drawn(name, params)
+    return ready.scene if ready else None
+
+
+@st.cache_resource(max_entries=SCENES_KEPT, show_spinner=False)
+def _drawn(name: str, version: str, settings: str) -> Drawn:
+    experiment = find(name)
+    result = experiment(experiment.params.model_validate_json(settings))
+    return Drawn(experiment.scene(result).to_bytes(), facts(result))
+
+
+def facts(result: Any) -> dict[str, Any]:
+    """The fields of a Result that are not arrays or steps, as JSON types."""
+    shown = [item for item in fields(result) if item.metadata.get("shell", True)]
+    named = {item.name: getattr(result, item.name) for item in shown}
+    small = {name: as_json(value) for name, value in named.items() if not getattr(value, "ndim", 0)}
+    return small | ({"passed": result.passed} if hasattr(result, "passed") else {})
+
+
+def result_json(name: str, params: Params) -> str:
+    """The whole Result as the shell prints it with --json."""
+    return json.dumps(as_json(find(name)(params)), indent=1, allow_nan=False)
+
+
+# ------------------------------------------------------------------------------------------------------- errors
+
+
+def sentence(error: BaseException) -> str:
+    """One sentence for a reader: the first line of what the error says, or its name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    words = lines[0][:240] if lines else type(error).__name__
+    return f"This run failed: {words}{'' if words.endswith(('.', '!', '?')) else '.'}"
+
+
+def tell(error: BaseException) -> None:
+    """Shows the error as one sentence, and logs it whole."""
+    logging.getLogger(__name__).error("a run failed", exc_info=error)
+    show_sentence(sentence(error))
+
+
+def show_sentence(words: str) -> None:
+    """A sentence about what went wrong, set apart from the page's own words, as plain text."""
+    with st.container(key=f"failed-{abs(hash(words))}"):
+        st.text(words)
+
+
+# -------------------------------------------------------------------------------------------------------- later
+
+
+_comparisons: OrderedDict[str, Future[Any]] = OrderedDict()
+_comparisons_lock = threading.Lock()
+
+
+def later(
+    name: str,
+    params: Params,
+    function: Callable[[Params], Any],
+    draw: Callable[[Any], None],
+    waiting: str = "Running in the background …",
+) -> None:
+    """Runs `function(params)` in the background and draws its result as soon as it is back.
+
+    Until then only this fragment runs again. All sessions share the results; name: of what is computed, unique.
+    """
+    key = f"{name} {code_version()} {params.model_dump_json()}"
+    future = _comparison(key, function, params)
+    every = None if future.done() else 0.4
+    st.fragment(_await, run_every=every)(key, future, draw, waiting, every is not None)
+
+
+def _comparison(key: str, function: Callable[[Params], Any], params: Params) -> Future[Any]:
+    with _comparisons_lock:
+        if key not in _comparisons:
+            _comparisons[key] = _comparing.submit(function, params)
+        _comparisons.move_to_end(key)
+        while len(_comparisons) > COMPARISONS_KEPT:
+            _comparisons.popitem(last=False)[1].cancel()
+        return _comparisons[key]
+
+
+def _await(key: str, future: Future[Any], draw: Callable[[Any], None], waiting: str, ticking: bool) -> None:
+    if not future.done():
+        st.caption(waiting)
+        return
+    if ticking:
+        st.rerun()  # the whole page once: that ends the ticking
+    if future.cancelled():
+        error: BaseException | None = RuntimeError("too many others came after it")
+    else:
+        error = future.exception()
+    if error is None:
+        draw(future.result())
+        return
+    show_sentence(sentence(error))
+    st.button("Try again", key=f"again-{key}", on_click=_forget, args=(key,))
+
+
+def _forget(key: str) -> None:
+    with _comparisons_lock:
+        _comparisons.pop(key, None)
+
+
+# --------------------------------------------------------------------------------------------------------- long
+
+Progress = tuple[float, str]  # the share that is done, and what it is doing
+
+
+class Job:
+    """A long run in a thread: a generator that yields its progress and returns its result."""
+
+    _alive: set[Job] = set()
+    _lock = threading.Lock()
+
+    def __init__(self, make: Callable[[], Generator[Progress, None, Any]]) -> None:
+        self.make = make
+        self.progress: Progress = (0.0, "waiting for other runs to end")
+        self.result: Any = None
+        self.problem = ""
+        self.finished = threading.Event()
+        self.stopping = False
+        self.looked = time.monotonic()
+        with Job._lock:
+            if len(Job._alive) >= RUNS_WAITING_UP_TO:
+                self.problem = f"{RUNS_WAITING_UP_TO} runs are waiting already; please try again in a minute."
+                self.finished.set()
+                return
+            Job._alive.add(self)
+        _running.submit(self._run)
+
+    def stop(self) -> None:
+        """Asks the run to end at its next sign of progress."""
+        self.stopping = True
+
+    def _run(self) -> None:
+        try:
+            self.result = self._advance(self.make())
+        except Exception as error:
+            logging.getLogger(__name__).error("a long run failed", exc_info=error)
+            self.problem = sentence(error)
+        finally:
+            with Job._lock:
+                Job._alive.discard(self)
+            self.finished.set()
+
+    def _advance(self, run: Generator[Progress, None, Any]) -> Any:
+        while not self.stopping and time.monotonic() - self.looked < FORGOTTEN_AFTER:
+            try:
+                self.progress = next(run)
+            except StopIteration as end:
+                return end.value
+        run.close()
+        self.problem = f"Stopped while {self.progress[1]}."
+        return None
+
+
+def job(
+    name: str, params: Params, make: Callable[[], Generator[Progress, None, Any]], start: str = "Run it now"
+) -> Any | None:
+    """A long run that starts by a button, shows its progress and can be stopped. Its result, once there is one.
+
+    make: gives a fresh generator that yields (share done, what it is doing) and returns the result. Results are kept
+    for the session, one for each params; a run for other params is stopped.
+    """
+    jobs: OrderedDict[str, Job] = st.session_state.setdefault("_jobs", OrderedDict())
+    key = f"{name} {params.model_dump_json()}"
+    for other, running in jobs.items():
+        if other != key and other.startswith(f"{name} "):
+            running.stop()
+    current = jobs.get(key)
+    if current is not None and not current.finished.is_set():
+        st.fragment(_watch, run_every=0.3)(name, current)
+        return None
+    if current is not None and current.problem:
+        show_sentence(current.problem)
+    st.button(start if current is None else f"{start} again", key=f"start-{name}", on_click=_begin, args=(key, make))
+    return current.result if current is not None else None
+
+
+def _begin(key: str, make: Callable[[], Generator[Progress, None, Any]]) -> None:
+    jobs: OrderedDict[str, Job] = st.session_state["_jobs"]
+    jobs[key] = Job(make)
+    jobs.move_to_end(key)
+    while len(jobs) > RESULTS_KEPT:
+        jobs.popitem(last=False)[1].stop()
+
+
+def _watch(name: str, running: Job) -> None:
+    running.looked = time.monotonic()
+    if running.finished.is_set():
+        st.rerun()
+    share, words = running.progress
+    with st.container(horizontal=True, vertical_alignment="center", key=f"progress-{name}"):
+        st.progress(min(max(share, 0.0), 1.0), text=words)
+        st.button("Stop", key=f"stop-{name}", on_click=running.stop)

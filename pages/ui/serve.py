@@ -1,0 +1,28 @@
+"""The server: `python -m pages.ui.serve` serves the site and warms up what is slow, before the first reader comes.
+
+`streamlit run app.py` works too; the first reader then waits a little for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from pages.ui import warm
+
+
+@asynccontextmanager
+async def _lifespan(_: Any) -> AsyncIterator[None]:
+    """Starts the warming once the server is up."""
+    warm.start()
+    yield
+
+
+app = st.App(Path(__file__).parents[2] / "app.py", lifespan=_lifespan)
+
+if __name__ == "__main__":
+    app.run()

@@ -1,0 +1,106 @@
+"""Take it along: the link with its step, a QR code, the numbers as JSON and CSV, the picture as offline HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import segno
+import streamlit as st
+
+LONGEST_QR = 2000  # characters; more makes a code that no camera reads
+
+_LINK_HTML = """
+<button type="button" class="copy">Copy link</button>
+<button type="button" class="qr">QR code</button>
+<span role="status"></span>
+"""
+
+_LINK_CSS = """
+:host { display: block; }
+button {
+  font: inherit; font-size: 0.87rem; padding: 0.25rem 0.6rem; margin-right: 0.35rem; cursor: pointer;
+  color: var(--st-text-color); background: transparent;
+  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
+}
+button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color); }
+span { font-size: 0.83rem; color: var(--st-gray-text-color); }
+"""
+
+_LINK_JS = """
+function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text)
+  const area = document.createElement("textarea")
+  area.value = text
+  document.body.append(area)
+  area.select()
+  const done = document.execCommand("copy")
+  area.remove()
+  return done ? Promise.resolve() : Promise.reject()
+}
+
+export default function ({ parentElement, setTriggerValue }) {
+  const status = parentElement.querySelector("[role=status]")
+  parentElement.querySelector(".copy").onclick = () =>
+    copied(window.location.href).then(
+      () => { status.textContent = "Copied, with its settings and step" },
+      () => { status.textContent = "The browser refused; copy it from the address bar" },
+    )
+  parentElement.querySelector(".qr").onclick = () => setTriggerValue("code", window.location.href)
+}
+"""
+
+_link = st.components.v2.component("lantern_link", html=_LINK_HTML, css=_LINK_CSS, js=_LINK_JS)
+
+
+def link() -> None:
+    """Copies the address as it stands, step included, or shows it as a QR code."""
+    _link_fragment()
+
+
+@st.fragment
+def _link_fragment() -> None:
+    result = _link(key="_link", height="content", on_code_change=lambda: None)
+    address = result.code
+    if not address:
+        return
+    if len(address) > LONGEST_QR:
+        st.text("This link is too long for a QR code that a camera can read; copy it instead.")
+        return
+    st.html(f'<div class="qr-code">{qr_svg(address)}</div>')
+    st.text(address)
+
+
+def qr_svg(text: str) -> str:
+    """The QR code of `text` as an SVG image, dark on white in every theme."""
+    drawn = io.BytesIO()
+    segno.make(text, error="m", micro=False).save(
+        drawn, kind="svg", scale=5, border=3, light="#fff", xmldecl=False, svgns=True, title="QR code of this page"
+    )
+    return drawn.getvalue().decode()
+
+
+def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of equal length as CSV, one line a row."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return written.getvalue()
+
+
+def downloads(name: str, files: Iterable[tuple[str, str, Callable[[], str | bytes]]]) -> None:
+    """A row of downloads. files: label, ending ("json", "csv", "html"), and what makes the contents on a click."""
+    types = {"json": "application/json", "csv": "text/csv", "html": "text/html", "py": "text/x-python"}
+    with st.container(horizontal=True, gap="xsmall", key=f"downloads-{name}"):
+        for label, ending, make in files:
+            st.download_button(
+                label,
+                data=make,
+                file_name=f"{name}.{ending}",
+                mime=types[ending],
+                key=f"download-{name}-{ending}",
+                on_click="ignore",
+            )
