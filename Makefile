@@ -13,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.running  ## serves the site on this machine
-	$(PYTHON) -m streamlit run app.py
+	$(PYTHON) -m pages.ui.serve
 
 test: $(VENV)/.testing chromium  ## every test, the fast ones first
 	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2

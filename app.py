@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import address, navigation, page, warm
 
-st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide")
+st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide", initial_sidebar_state=232)
 
 home = st.Page("pages/home.py", title="Lantern", url_path="home", default=True)
 sections = {
@@ -13,9 +13,9 @@ sections = {
     ],
 }
 
-chosen = st.navigation([home, *(topic for topics in sections.values() for topic in topics)], position="hidden")
+chosen = st.navigation({"": [home], **sections}, position="hidden")
 address.enter(chosen.url_path)
 page.style()
-navigation.draw(home, sections)
+navigation.draw(home, sections, chosen)
 warm.start()
 chosen.run()

@@ -1,1 +1,1 @@
-"""Exact attention that never holds the whole score matrix: tiles, online softmax, and what they save in memory traffic."""
+"""Exact attention that never holds the whole score matrix: tiles, online softmax, and the traffic they save."""

@@ -24,20 +24,19 @@ def fast_attention(
 ) -> tuple[Tensor, Tensor]:
     """Exact attention without gradients. q (H, Nq, D) or (B, H, Nq, D), k and v alike with Nk.
 
-    scale: 1/sqrt(D) when None. Causal masks align bottom-right. Returns O, of q's shape, and lse, without its last size;
-    a row that sees no key gives 0 and -inf.
+    scale: 1/sqrt(D) when None. Causal masks align bottom-right. Returns O, of q's shape, and lse, without its
+    last size; a row that sees no key gives 0 and -inf.
     """
     output, lse = torch.zeros_like(q), q.new_full(q.shape[:-1], -math.inf)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    heads = [part.flatten(0, -3) for part in (q, k, v, output)]
-    _fill(*heads, lse.view(-1, q.shape[-2]), causal, scale)
+    q, k, v = (part.flatten(0, -3) for part in (q, k, v))
+    _fill(q, k, v, output.view(q.shape), lse.view(q.shape[:-1]), causal, scale)
     return output, lse
 
 
 def _fill(q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, causal: bool, scale: float) -> None:
     """The loops, for q (heads, Nq, D)."""
-    heads, n_q, d = q.shape
-    n_k = k.shape[1]
+    heads, n_q, n_k = *q.shape[:2], k.shape[1]
     offset = n_k - n_q
     buffer = q.new_empty(heads * BLOCK_Q * min(BLOCK_K, n_k))
     # the rows before -offset see no key; every later one sees key 0, so its maximum is finite after the first tile
@@ -72,5 +71,5 @@ def _mask(S: Tensor, rows: tuple[int, int], columns: tuple[int, int], offset: in
     """Puts -inf where a key may not be seen; the columns that the first row sees, all rows see."""
     first_hidden = max(rows[0] + offset + 1, columns[0])
     if first_hidden < columns[1]:
-        hidden = ~visible(rows, (first_hidden, columns[1]), offset)
+        hidden = ~visible(rows, (first_hidden, columns[1]), offset, S.device)
         S[..., first_hidden - columns[0] :].masked_fill_(hidden, -math.inf)

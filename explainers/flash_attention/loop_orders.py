@@ -93,7 +93,9 @@ class LoopOrdersResult:
         return all(check.passed for check in self.checks)
 
 
-@experiment("flash_attention.loop_orders", view="explainers.flash_attention.views.loop_orders:loop_orders_scene")
+@experiment(
+    "flash_attention.loop_orders", view="explainers.flash_attention.views.loop_orders:loop_orders_scene"
+)
 def loop_orders(params: LoopOrdersParams) -> LoopOrdersResult:
     """The loop orders of FlashAttention-1 and -2 side by side, every load and store listed."""
     sizes = (params.seq_len, params.head_dim, params.block_q, params.block_k)

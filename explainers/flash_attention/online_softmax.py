@@ -222,7 +222,10 @@ class OnlineSoftmaxResult:
         return all(check.passed for check in self.checks)
 
 
-@experiment("flash_attention.online_softmax", view="explainers.flash_attention.views.online_softmax:online_softmax_scene")
+@experiment(
+    "flash_attention.online_softmax",
+    view="explainers.flash_attention.views.online_softmax:online_softmax_scene",
+)
 def online_softmax(params: OnlineSoftmaxParams) -> OnlineSoftmaxResult:
     """Softmax of one row in blocks: the running maximum, the running denominator and every rescale."""
     scores = draw_row(params)

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 
-def visible(rows: tuple[int, int], columns: tuple[int, int], offset: int) -> Tensor:
+def visible(
+    rows: tuple[int, int], columns: tuple[int, int], offset: int, device: torch.device | None = None
+) -> Tensor:
     """Which keys a causal query may see: (rows, columns) of bool, true where column <= row + offset.
 
     rows, columns: the ranges (start, stop) of a tile. offset: keys minus queries, so that the last
     query sees the last key (bottom-right alignment, as in the flash-attention library).
     """
-    row = torch.arange(*rows)[:, None]
-    column = torch.arange(*columns)[None, :]
+    row = torch.arange(*rows, device=device)[:, None]
+    column = torch.arange(*columns, device=device)[None, :]
     return column <= row + offset
 
 

@@ -22,7 +22,7 @@ from explainers.experiment import Adjustment, Check, Params, experiment, number
 
 @dataclass(frozen=True)
 class Move:
-    """One load ("read") or store ("write") of a tile, in elements. query_tile, key_tile: -1 where it belongs to none."""
+    """One load ("read") or store ("write") of a tile, in elements. query_tile, key_tile: -1 for none."""
 
     kind: Literal["read", "write"]
     matrix: str
@@ -168,7 +168,7 @@ def paper_blocks(sram_elements: int, d: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Gpu:
-    """flops: dense fp16 tensor-core peak, FLOP/s. bandwidth: HBM, bytes/s. shared_bytes: largest shared memory a block."""
+    """flops: dense fp16 tensor-core peak, FLOP/s. bandwidth: HBM, bytes/s. shared_bytes: most that a block gets."""
 
     name: str
     flops: float
@@ -286,7 +286,7 @@ class Roofline:
 
 @dataclass(frozen=True)
 class LegalBlock:
-    """Whether Q (block_q rows) with K and V (block_k rows each) fit a GPU's shared memory; S and O stay in registers."""
+    """Whether a Q tile with its K and V tiles fits a GPU's shared memory, in bytes; S and O stay in registers."""
 
     gpu: str
     block_q: int

@@ -58,7 +58,7 @@ def colors() -> dict[str, str]:
     return _DARK if st.context.theme.type == "dark" else _LIGHT
 
 
-def figure(**layout: Any) -> go.Figure:
+def figure(title: str = "", **layout: Any) -> go.Figure:
     """An empty figure in the one template; `layout` as Plotly's update_layout takes it."""
     import plotly.graph_objects as go
 
@@ -70,7 +70,8 @@ def figure(**layout: Any) -> go.Figure:
         font={"family": _FONT, "size": 13, "color": color["ink"]},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}},
+        margin={"l": 8, "r": 8, "t": 40 if title else 12, "b": 8},
         height=320,
         hoverlabel={"bgcolor": color["ground"], "bordercolor": color["line"], "font": {"color": color["ink"]}},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},

@@ -86,7 +86,8 @@ class Settings:
         """Draws the controls of the named fields in one compact row that wraps, and returns the Params."""
         self.settle()  # a fragment runs without the rest of its page
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"):
-            st.html(_value_style({_key(prefix, name): self._shown_value(prefix, name) for name in names}))
+            if values := {name: value for name in names if (value := self._shown_value(prefix, name))}:
+                st.html(_value_style(prefix, values))
             for name in names:
                 self._draw(prefix, name)
             if reset:
@@ -261,13 +262,10 @@ class Settings:
             st.text_input(**common)
 
 
-def _value_style(values: Mapping[str, str]) -> str:
-    """A style sheet that sets each number at the right of its slider's label, so that the label's own text stays plain."""
-    rules = [
-        f'.st-key-{key.replace(".", "-")} .stSlider > label::after {{ content: "{value}"; }}'
-        for key, value in values.items()
-        if value
-    ]
+def _value_style(prefix: str, values: Mapping[str, str]) -> str:
+    """A style sheet that sets each number beside its slider's label, so that the label's own text stays plain."""
+    keys = {_key(prefix, name).replace(".", "-"): value for name, value in values.items()}
+    rules = [f'.st-key-{key} .stSlider > label::after {{ content: "{value}"; }}' for key, value in keys.items()]
     return f"<style>{' '.join(rules)}</style>"
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.ui import navigation
+
 _STYLE = Path(__file__).with_name("style.css")
 
 
 def frame(section: str, title: str, claim: str) -> None:
     """The top of a page: the section it belongs to, its title, and its claim in one sentence."""
+    navigation.own()
     with st.container(key="page-head", gap=None):
         st.caption(section)
         st.title(title, anchor=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui import warm
 
@@ -18,6 +19,7 @@ from pages.ui import warm
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     """Starts the warming once the server is up."""
+    PagesManager.uses_pages_directory = False  # as navigation.own, before the first reader
     warm.start()
     yield
 

@@ -10,6 +10,8 @@ from typing import Any
 import segno
 import streamlit as st
 
+from pages.ui import address
+
 LONGEST_QR = 2000  # characters; more makes a code that no camera reads
 
 _LINK_HTML = """
@@ -55,22 +57,20 @@ export default function ({ parentElement, setTriggerValue }) {
 _link = st.components.v2.component("lantern_link", html=_LINK_HTML, css=_LINK_CSS, js=_LINK_JS)
 
 
-def link() -> None:
-    """Copies the address as it stands, step included, or shows it as a QR code."""
-    _link_fragment()
-
-
 @st.fragment
-def _link_fragment() -> None:
+def link() -> None:
+    """Copies the address as it stands, step included, or shows it as a QR code until a setting changes."""
     result = _link(key="_link", height="content", on_code_change=lambda: None)
-    address = result.code
-    if not address:
+    settings = address.written(address.visit().page)
+    if result.code:
+        st.session_state["_code"] = (result.code, settings)
+    shown, belongs_to = st.session_state.get("_code", ("", {}))
+    if not shown or belongs_to != settings:
         return
-    if len(address) > LONGEST_QR:
+    if len(shown) > LONGEST_QR:
         st.text("This link is too long for a QR code that a camera can read; copy it instead.")
         return
-    st.html(f'<div class="qr-code">{qr_svg(address)}</div>')
-    st.text(address)
+    st.image(qr_svg(shown), width=220)
 
 
 def qr_svg(text: str) -> str:

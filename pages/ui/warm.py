@@ -6,6 +6,10 @@ import importlib
 import logging
 import threading
 
+from explainers.experiment import find
+
+FIRST = "flash_attention.tiles"  # what a newcomer sees first
+
 _started = threading.Lock()
 
 
@@ -16,12 +20,14 @@ def start() -> None:
 
 
 def _load() -> None:
-    """torch and the tiles first, which a page needs at once; then the worker that runs the Triton interpreter."""
+    """The worker of the Triton interpreter, a process of its own, and meanwhile torch and the first experiment."""
     try:
-        importlib.import_module("explainers.flash_attention.tiles")
-        importlib.import_module("kernels.interpreter").warm_up()
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("triton"):
-            logging.getLogger(__name__).exception("warming up failed")
-    except Exception:  # a page that needs it will say what is wrong
+        from kernels.interpreter import interpreter, triton_available
+
+        if triton_available():
+            interpreter.warm_up()
+        first = find(FIRST)
+        first.scene(first(first.params())).to_bytes()
+        importlib.import_module("plotly.graph_objects")
+    except Exception:  # the page that needs it will say what is wrong
         logging.getLogger(__name__).exception("warming up failed")

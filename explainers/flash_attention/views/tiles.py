@@ -46,15 +46,7 @@ def tiles_scene(result: TilesResult) -> Scene:
         columns=(
             Column(1.85, (Row((_score_grid(result, steps), _written_output(result, steps)), (4.6, 1)),)),
             Column(1.15, (_row_memory(result, steps),)),
-            Column(
-                0.95,
-                (
-                    _accumulator(result, steps),
-                    _error(result, steps),
-                    _traffic(result, steps),
-                    _sram(result, steps),
-                ),
-            ),
+            Column(1, (_accumulator(result, steps), _sram(result, steps), _traffic(result, steps))),
         ),
         words=sentences,
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "finish"),
@@ -63,7 +55,7 @@ def tiles_scene(result: TilesResult) -> Scene:
         symbols=SYMBOLS,
         below=(
             Column(1.5, (_code(result),)),
-            Column(1, (Text("numbers", "The followed row in numbers", words=numbers),)),
+            Column(1, (Text("numbers", "The followed row in numbers", words=numbers), _error(result, steps))),
         ),
     )
 
@@ -185,7 +177,7 @@ def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
     places = np.array([_place(result, step) for step in steps])
     return Matrix(
         name="accumulator",
-        title="Accumulator O of this query tile",
+        title="Accumulator O of the tile",
         subtitle=f"{size} rows × {width}: rescaled, then added to",
         height=112,
         shape=(size, width),

@@ -1,0 +1,88 @@
+"""The settled charts of memory traffic, as Plotly figures: accesses, roofline, legal blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from explainers.flash_attention.traffic import Curves, TrafficResult
+
+# Okabe-Ito hues that read on a light and on a dark ground alike.
+STANDARD, TILED, TILED_2, THEOREM, BOUND = "#8A93A6", "#1FA0A6", "#3D8FE0", "#D9822B", "#B06BD0"
+
+
+def accesses_over_tokens(result: TrafficResult) -> go.Figure:
+    """HBM accesses against the sequence length, log-log, at this SRAM."""
+    figure = _curves(result.over_seq_len, result.params.seq_len, "sequence length N")
+    return figure.update_xaxes(dtick=np.log10(4), tickformat="~s")
+
+
+def accesses_over_sram(result: TrafficResult) -> go.Figure:
+    """HBM accesses against the SRAM, log-log, at this sequence length, with the place where FlashAttention-2 stops."""
+    figure = _curves(result.over_sram, result.params.sram_bytes, "SRAM in bytes")
+    saturates = result.fa2_saturates_at_bytes
+    figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
+    note = f"query block = d = {result.params.head_dim}"
+    figure.add_annotation(x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="top")
+    return figure.update_xaxes(tickformat="~s")
+
+
+def _curves(curves: Curves, now: float, label: str) -> go.Figure:
+    x = curves.x.astype(np.float32)
+    lines = (
+        ("standard", curves.standard, STANDARD, "solid", 2.5),
+        ("tiled, FlashAttention-1 order", curves.tiled, TILED, "solid", 2.5),
+        ("tiled, FlashAttention-2 order", curves.tiled_fa2, TILED_2, "dash", 2.5),
+        ("theorem, N²d²/M", curves.theorem, THEOREM, "dot", 1.5),
+        ("inputs and output once, 4Nd", curves.lower_bound, BOUND, "dashdot", 1.5),
+    )
+    figure = go.Figure()
+    for name, values, colour, dash, width in lines:
+        y = np.broadcast_to(values, x.shape).astype(np.float32)
+        figure.add_scatter(x=x, y=y, name=name, mode="lines", line={"color": colour, "dash": dash, "width": width})
+    figure.add_vline(x=now, line={"color": "#D55E00", "width": 1.5})
+    figure.update_xaxes(type="log", title=label)
+    figure.update_yaxes(type="log", title="numbers moved, one head", tickformat="~s")
+    return figure
+
+
+def roofline(result: TrafficResult) -> go.Figure:
+    """What each algorithm can reach on an A100 and an H100: the lesser of the peak and bandwidth times intensity."""
+    figure = go.Figure()
+    intensity = np.logspace(0, 4.5, 60).astype(np.float32)
+    for roof, dash in zip(result.rooflines, ("dash", "solid"), strict=True):
+        reach = np.minimum(roof.peak, roof.bandwidth * intensity) / 1e12
+        figure.add_scatter(x=intensity, y=reach, name=roof.gpu, mode="lines", line={"color": STANDARD, "dash": dash, "width": 2})
+    algorithms = (
+        ("standard", result.standard_intensity, "standard", STANDARD, "circle"),
+        ("FlashAttention-1 order", result.tiled_intensity, "tiled", TILED, "diamond"),
+        ("FlashAttention-2 order", result.tiled_fa2_intensity, "tiled_fa2", TILED_2, "square"),
+    )
+    for name, at, field, colour, symbol in algorithms:
+        reach = [getattr(roof, field) / 1e12 for roof in result.rooflines]
+        marker = {"color": colour, "size": 12, "symbol": symbol, "line": {"width": 1.5, "color": "white"}}
+        figure.add_scatter(x=[at] * len(reach), y=reach, name=name, mode="markers", marker=marker)
+    figure.update_xaxes(type="log", title="FLOP per byte of HBM traffic")
+    figure.update_yaxes(type="log", title="reachable TFLOP/s, fp16", tickformat="~g")
+    return figure
+
+
+def legal_blocks(result: TrafficResult) -> go.Figure:
+    """Bytes of the Q, K and V tiles for each pair of block sizes; the cells that fit are marked."""
+    sizes = sorted({block.block_q for block in result.legal_blocks})
+    used = np.zeros((len(sizes), len(sizes)))
+    legal = np.zeros((len(sizes), len(sizes)))
+    for block in result.legal_blocks:
+        place = sizes.index(block.block_q), sizes.index(block.block_k)
+        used[place] = block.bytes_used
+        legal[place] += block.fits
+    words = {0: "too large", 1: "H100 only", 2: "A100, H100"}
+    text = [[f"{used[i, j] / 1024:.0f} KiB<br>{words[int(legal[i, j])]}" for j in range(len(sizes))] for i in range(len(sizes))]
+    colours = [[0, "rgba(138,147,166,0.16)"], [0.5, "rgba(217,130,43,0.45)"], [1, "rgba(31,160,166,0.5)"]]
+    names = [str(size) for size in sizes]
+    figure = go.Figure(
+        go.Heatmap(x=names, y=names, z=legal, text=text, texttemplate="%{text}", colorscale=colours, zmin=0, zmax=2, showscale=False, xgap=2, ygap=2, hoverinfo="skip")
+    )  # fmt: skip
+    figure.update_xaxes(title="key block", type="category", showgrid=False)
+    figure.update_yaxes(title="query block", type="category", showgrid=False)
+    return figure

@@ -1,0 +1,76 @@
+"""The interpreter worker: a program of its own in which Triton kernels run on the CPU.
+
+    python -m kernels.worker
+
+It reads requests on standard input and writes answers on standard output (`kernels.protocol`), one at a time,
+until standard input closes. Triton's interpreter patches its language module while a kernel runs and is not
+thread-safe, and TRITON_INTERPRET decides at import whether kernels are interpreted at all; hence one process,
+one thread. The site talks to it through `kernels.interpreter`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+
+def main() -> None:
+    """Serve requests until standard input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the site, which then closes standard input
+    os.environ.update(
+        TRITON_INTERPRET="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1"
+    )
+    # What anything prints from here on goes to standard error; answers keep the real standard output.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    operations = _load_operations()
+    with answers:
+        _serve(sys.stdin.buffer, answers, operations)
+
+
+def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
+    """Import what is slow to import, and name what can be asked for."""
+    import numpy as np
+    import torch
+
+    from kernels.flash_attention_backward import backward
+    from kernels.flash_attention_forward import forward, forward_trace
+
+    np.seterr(all="ignore")  # overflow on purpose is one of the things to be shown
+    torch.set_num_threads(1)
+
+    def ready() -> tuple[Any, ...]:
+        """Run everything once, small: the interpreter rewrites each kernel's source on its first launch."""
+        q = torch.zeros(1, 1, 16, 16)
+        lengths: dict[str, Any] = {"max_seqlen_q": 16, "max_seqlen_k": 16, "causal": True, "scale": 1.0}
+        output, lse = forward(q, q, q, **lengths)
+        backward(q, q, q, output, lse, q, **lengths)
+        return ()
+
+    return {"ready": ready, "forward": forward, "forward_trace": forward_trace, "backward": backward}
+
+
+def _serve(
+    requests: IO[bytes], answers: IO[bytes], operations: Mapping[str, Callable[..., tuple[Any, ...]]]
+) -> None:
+    import torch
+
+    from kernels.protocol import read_message, write_message
+
+    while True:
+        try:
+            header, arrays = read_message(requests)
+        except EOFError:
+            return
+        try:
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            results = operations[header["operation"]](**tensors, **header["options"])
+        except Exception as error:  # whatever it is, it belongs to the asker
+            write_message(answers, {"error": type(error).__name__, "message": str(error)}, {})
+        else:
+            write_message(answers, {}, {str(index): result.numpy() for index, result in enumerate(results)})
+
+
+if __name__ == "__main__":
+    main()

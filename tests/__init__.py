@@ -1,0 +1,1 @@
+"""What holds Lantern to its promises. `make test` runs everything; `make quick` the fast part."""

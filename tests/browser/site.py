@@ -1,0 +1,101 @@
+"""The site as a running server, and Chromium to read it with; shared by tests, benchmark, load test and picture."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+INSTALL = "sudo apt-get install chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+class NotUp(RuntimeError):
+    """The server did not come up; the message ends with what it printed."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running server. up: time.monotonic() of its first answer."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    up: float
+
+    def printed(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def memory(self) -> int:
+        """Bytes of real memory that the server and the programs it started hold now."""
+        listed = subprocess.run(["ps", "-eo", "pgid=,rss="], capture_output=True, text=True, check=True).stdout
+        rows = (line.split() for line in listed.splitlines())
+        return sum(int(size) for group, size in rows if int(group) == self.process.pid) * 1024
+
+
+@contextmanager
+def serve(log: Path, patience: float = 60) -> Iterator[Site]:
+    """Starts the site as `make run` does, on a free port; waits until it answers, and ends it. Raises NotUp."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-uc", f"from pages.ui.serve import app; app.run(config={{'server.port': {port}}})"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_up(process, f"{url}/_stcore/health", log, patience)
+        yield Site(url, process, log, time.monotonic())
+    finally:
+        _end(process)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], health: str, log: Path, patience: float) -> None:
+    for _ in range(int(patience / 0.1)):
+        if process.poll() is not None:
+            raise NotUp(f"the server ended with status {process.returncode}:\n{log.read_text(errors='replace')}")
+        try:
+            with urllib.request.urlopen(health, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise NotUp(f"the server did not answer within {patience:.0f} s:\n{log.read_text(errors='replace')}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the server and, with its process group, the worker it started."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    except ProcessLookupError:
+        process.wait()

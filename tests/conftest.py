@@ -1,0 +1,42 @@
+"""What all tests share: their order, how many examples Hypothesis tries, and what a machine without a GPU skips."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+TESTS = Path(__file__).parent
+
+# No deadline: what is slow on a busy machine is not wrong. CI tries the same examples every time.
+settings.register_profile(
+    "local", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("local"), max_examples=25, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first, then slow ones, then the browser's; what needs a GPU is skipped where there is none."""
+    items.sort(key=_lateness)
+    on_gpu = [item for item in items if "gpu" in item.keywords or item.path.is_relative_to(TESTS / "gpu")]
+    if on_gpu and not _cuda():
+        for item in on_gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def _lateness(item: pytest.Item) -> int:
+    if item.path.is_relative_to(TESTS / "browser"):
+        return 2
+    return 1 if "slow" in item.keywords else 0
+
+
+def _cuda() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()

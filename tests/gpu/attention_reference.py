@@ -1,0 +1,85 @@
+"""What attention is, without tiles: the references that the kernels are held to, in CI and on a GPU.
+
+The rule for low precision is the flash-attention test-suite's (tests/oracles/attention.json, "test_rule"): the kernel
+may be at most twice as far from float64 as plain attention computed in the same low precision, its gradients three
+times as far.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+
+ORACLE = json.loads(
+    Path(__file__).parents[1].joinpath("oracles", "attention.json").read_text(encoding="utf-8")
+)
+SHAPES = [tuple(shape) for shape in ORACLE["test_rule"]["shapes_nq_nk"]]
+HEAD_DIMS = ORACLE["test_rule"]["head_dims"]
+OUTPUT_FACTOR, GRADIENT_FACTOR = 2.0, 3.0
+
+
+def visible(n_q: int, n_k: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """(Nq, Nk) bool: row i sees column j where j <= i + Nk - Nq."""
+    return torch.ones(n_q, n_k, dtype=torch.bool, device=device).tril(n_k - n_q)
+
+
+def plain_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output and log-sum-exp of (B, Hq, Nq, D) by (B, Hkv, Nk, D), in the precision of the arguments."""
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    scores = q @ k.transpose(-1, -2) * (scale if scale is not None else 1 / math.sqrt(q.shape[-1]))
+    if causal:
+        seen = visible(q.shape[2], k.shape[2], q.device)
+        scores = scores.masked_fill(~seen, -math.inf)
+    lse = scores.logsumexp(-1) if scores.shape[-1] else torch.full_like(scores.sum(-1), -math.inf)
+    weights = scores.softmax(-1)
+    if causal:  # a row without keys is NaN in softmax; its weights are 0 by definition
+        weights = torch.where(seen.any(-1)[:, None], weights, torch.zeros_like(weights))
+    return weights @ v, lse
+
+
+def gradients(
+    output: torch.Tensor, inputs: tuple[torch.Tensor, ...], grad_output: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(output, inputs, grad_output.to(output.dtype))
+
+
+def assert_follows_the_rule(
+    ours: torch.Tensor, ours_gradients: tuple[torch.Tensor, ...], inputs: tuple[torch.Tensor, ...],
+    grad_output: torch.Tensor, causal: bool,
+) -> None:  # fmt: skip
+    """Hold an output and its gradients to the rule (float16, bfloat16) or to the fixed gates (float32)."""
+    exact_inputs = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
+    exact, _ = plain_attention(*exact_inputs, causal)
+    exact_gradients = gradients(exact, exact_inputs, grad_output)
+    error = (ours - exact).abs().max().item()
+    errors = [
+        (mine - true).abs().max().item() for mine, true in zip(ours_gradients, exact_gradients, strict=True)
+    ]
+    if ours.dtype == torch.float32:
+        assert error <= (ORACLE["test_rule"]["fp32_gate"] if ours.shape[-1] <= 128 else 5e-6)
+        assert max(errors) <= 1e-5
+        return
+    plain_inputs = tuple(tensor.detach().clone().requires_grad_() for tensor in inputs)
+    plain, _ = plain_attention(*plain_inputs, causal)
+    plain_gradients = gradients(plain, plain_inputs, grad_output)
+    assert error <= OUTPUT_FACTOR * (plain - exact).abs().max().item()
+    for mine, rough, true in zip(errors, plain_gradients, exact_gradients, strict=True):
+        assert mine <= GRADIENT_FACTOR * (rough - true).abs().max().item()
+
+
+def random_inputs(
+    n_q: int, n_k: int, head_dim: int, dtype: torch.dtype, *, batch: int = 1, query_heads: int = 1,
+    key_heads: int = 1, device: str = "cpu", seed: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    """q, k, v that want gradients, and a gradient of the output; the same numbers on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(query_heads, n_q), (key_heads, n_k), (key_heads, n_k), (query_heads, n_q)]
+    q, k, v, grad_output = (
+        torch.randn(batch, heads, rows, head_dim, generator=generator).to(device, dtype)
+        for heads, rows in shapes
+    )
+    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), grad_output

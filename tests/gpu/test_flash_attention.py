@@ -1,0 +1,102 @@
+"""The whole grid of the flash-attention test-suite on a GPU: every shape, head dimension and type."""
+
+import pytest
+import torch
+
+from kernels.flash_attention import flash_attention, flash_attention_trace, flash_attention_varlen
+from tests.gpu.attention_reference import (
+    HEAD_DIMS,
+    SHAPES,
+    assert_follows_the_rule,
+    gradients,
+    plain_attention,
+    random_inputs,
+)
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@pytest.fixture(autouse=True)
+def _first_candidate():
+    """Timing candidates for every case would take an hour; the tuned launch has tests of its own."""
+    from kernels import tuning
+
+    with tuning.untuned():
+        yield
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("head_dim", HEAD_DIMS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_shape_follows_the_rule(shape, head_dim, dtype, causal):
+    *inputs, grad_output = random_inputs(
+        *shape, head_dim, dtype, batch=2, query_heads=4, key_heads=2, device="cuda"
+    )
+    output = flash_attention(*inputs, causal=causal)
+    assert_follows_the_rule(
+        output, gradients(output, tuple(inputs), grad_output), tuple(inputs), grad_output, causal
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("causal", [False, True])
+def test_every_candidate_gives_the_same(causal, dtype, monkeypatch):
+    from kernels import tuning
+
+    *inputs, grad_output = random_inputs(300, 333, 64, dtype, query_heads=2, device="cuda")
+    for row, tilings in tuning.CANDIDATES.items():
+        for tiling in tilings:
+            monkeypatch.setitem(tuning.CANDIDATES, row, [tiling])
+            q = random_inputs(300, 333, row[2], dtype, query_heads=2, device="cuda")
+            if row[1] != q[0].element_size():
+                continue
+            output = flash_attention(*q[:3], causal=causal)
+            assert_follows_the_rule(output, gradients(output, q[:3], q[3]), q[:3], q[3], causal)
+
+
+def test_a_tuned_launch_is_right(monkeypatch):
+    from kernels import tuning
+
+    monkeypatch.setattr(tuning, "_tuning_enabled", True)
+    *inputs, grad_output = random_inputs(
+        1024, 1024, 64, torch.float16, query_heads=4, key_heads=2, device="cuda"
+    )
+    output = flash_attention(*inputs, causal=True)
+    assert_follows_the_rule(
+        output, gradients(output, tuple(inputs), grad_output), tuple(inputs), grad_output, True
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_varlen_equals_each_sequence_alone(causal):
+    lengths_q, lengths_k = [0, 37, 300, 1, 128], [5, 64, 0, 77, 128]
+    packs = [torch.randn(sum(lengths), 4, 64, device="cuda", dtype=torch.float16, requires_grad=True)
+             for lengths in (lengths_q, lengths_k, lengths_k)]  # fmt: skip
+    starts = [torch.tensor([0, *torch.tensor(lengths).cumsum(0)], dtype=torch.int32, device="cuda")
+              for lengths in (lengths_q, lengths_k)]  # fmt: skip
+    output = flash_attention_varlen(*packs, *starts, 300, 128, causal=causal)
+    grad_output = torch.randn_like(output)
+    ours = gradients(output, tuple(packs), grad_output)
+    expected = []
+    split = [pack.double().split(lengths)
+             for pack, lengths in zip(packs, (lengths_q, lengths_k, lengths_k), strict=True)]  # fmt: skip
+    for q, k, v in zip(*split, strict=True):
+        one, _ = plain_attention(*(part.transpose(0, 1)[None] for part in (q, k, v)), causal)
+        expected.append(one[0].transpose(0, 1))
+    exact = torch.cat(expected)
+    torch.testing.assert_close(output.double(), exact, atol=2e-3, rtol=0)
+    for mine, true in zip(ours, gradients(exact, tuple(packs), grad_output), strict=True):
+        torch.testing.assert_close(mine.double(), true.double(), atol=6e-3, rtol=1e-2)
+
+
+def test_the_trace_ends_in_the_output():
+    q, k, v = torch.randn(3, 100, 64, device="cuda")
+    trace = flash_attention_trace(q, k, v, block_q=32, block_k=16, causal=True)
+    exact, lse = plain_attention(*(tensor.double()[None, None] for tensor in (q, k, v)), True)
+    torch.testing.assert_close(trace.output.double(), exact[0, 0], atol=2e-6, rtol=0)
+    torch.testing.assert_close(trace.lse.double(), lse[0, 0], atol=2e-6, rtol=0)
