@@ -294,12 +294,13 @@ def watch(run: Generator[StepT, None, ReturnT]) -> tuple[list[tuple[int, StepT]]
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named pure function of its Params, with the view that draws its Result."""
+    """A named pure function of its Params, with the views that draw its Result, whole and as a small card."""
 
     name: str
     params: type[Params]
     function: Callable[[Any], Any]
     view: str | None
+    card_view: str | None
 
     @property
     def summary(self) -> str:
@@ -310,9 +311,16 @@ class Experiment:
 
     def scene(self, result: Any) -> Scene:
         """The Scene of a Result. Views load late: computing needs none of them."""
-        if self.view is None:
-            raise ValueError(f"{self.name} has no picture")
-        module, function = self.view.split(":")
+        return self._view(self.view, result)
+
+    def card(self, result: Any) -> Scene:
+        """The small Scene of a Result, for the home page."""
+        return self._view(self.card_view, result)
+
+    def _view(self, view: str | None, result: Any) -> Scene:
+        if view is None:
+            raise ValueError(f"{self.name} has no picture for the player")
+        module, function = view.split(":")
         return getattr(importlib.import_module(module), function)(result)
 
 
@@ -323,12 +331,17 @@ class UnknownExperiment(ValueError):
 _registry: dict[str, Experiment] = {}
 
 
-def experiment(name: str, *, view: str | None = None) -> Callable[[Callable[[ParamsT], ReturnT]], Callable[[ParamsT], ReturnT]]:
-    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params."""
+def experiment(
+    name: str, *, view: str | None = None, card: str | None = None
+) -> Callable[[Callable[[ParamsT], ReturnT]], Callable[[ParamsT], ReturnT]]:
+    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params.
+
+    view, card: "module:function" that makes the Scene of a Result, whole and small.
+    """
 
     def register(function: Callable[[ParamsT], ReturnT]) -> Callable[[ParamsT], ReturnT]:
         params_type = next(iter(typing.get_type_hints(function).values()))
-        _registry[name] = Experiment(name, params_type, function, view)
+        _registry[name] = Experiment(name, params_type, function, view, card)
         return function
 
     return register

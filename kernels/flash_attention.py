@@ -18,7 +18,7 @@ import math
 import numbers
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -29,6 +29,30 @@ SMALLEST_HEAD_DIM, LARGEST_HEAD_DIM = 16, 256
 TRACE_BLOCKS = (16, 32, 64, 128)
 BREAKS = ("none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator")
 _FORWARD_SOURCE = Path(__file__).with_name("flash_attention_forward.py")
+
+
+@overload
+def flash_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    return_lse: Literal[False] = False,
+) -> torch.Tensor: ...
+
+
+@overload
+def flash_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    return_lse: Literal[True],
+) -> tuple[torch.Tensor, torch.Tensor]: ...
 
 
 def flash_attention(

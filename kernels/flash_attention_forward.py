@@ -132,7 +132,7 @@ def flash_attention_forward(
             # m_new = max(m, rowmax(scale S))
             m_new = tl.maximum(m, tl.max(scores, 1) * scale_log2)  # step: maximum
             if BREAK_IT == "no_max":
-                m_new = m_new * 0.0
+                m_new = tl.full([BLOCK_Q], 0.0, tl.float32)
             # P = exp(scale S - m_new), alpha = exp(m - m_new)
             subtracted = m_new
             if masked:  # a row that has seen nothing yet: exp(-inf - -inf) is NaN, so subtract 0 there

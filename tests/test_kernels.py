@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +38,6 @@ from tests.gpu.attention_reference import (
     gradients,
     plain_attention,
     random_inputs,
-    visible,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -56,21 +54,21 @@ CASES = sorted({(shape, dim) for shape in SHAPES for dim in (64, 111)}
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize(("shape", "head_dim"), CASES, ids=str)
 def test_output_and_gradients_follow_the_rule(shape, head_dim, dtype, causal):
-    *inputs, grad_output = random_inputs(*shape, head_dim, dtype)
+    inputs, grad_output = random_inputs(*shape, head_dim, dtype)
     output = flash_attention(*inputs, causal=causal)
-    ours = gradients(output, tuple(inputs), grad_output)
-    assert_follows_the_rule(output, ours, tuple(inputs), grad_output, causal)
+    ours = gradients(output, inputs, grad_output)
+    assert_follows_the_rule(output, ours, inputs, grad_output, causal)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("query_heads", "key_heads"), [(4, 4), (6, 2), (4, 1)], ids=["MHA", "GQA", "MQA"])
 def test_groups_of_heads(query_heads, key_heads, causal):
-    *inputs, grad_output = random_inputs(
+    inputs, grad_output = random_inputs(
         70, 300, 40, torch.float32, batch=2, query_heads=query_heads, key_heads=key_heads
     )
     output = flash_attention(*inputs, causal=causal)
-    ours = gradients(output, tuple(inputs), grad_output)
-    assert_follows_the_rule(output, ours, tuple(inputs), grad_output, causal)
+    ours = gradients(output, inputs, grad_output)
+    assert_follows_the_rule(output, ours, inputs, grad_output, causal)
 
 
 @settings(max_examples=15)
@@ -83,7 +81,7 @@ def test_groups_of_heads(query_heads, key_heads, causal):
     seed=st.integers(0, 99),
 )
 def test_any_shape(n_q, n_k, head_dim, heads, causal, seed):
-    *inputs, grad_output = random_inputs(
+    inputs, grad_output = random_inputs(
         n_q, n_k, head_dim, torch.float32, query_heads=heads[0], key_heads=heads[1], seed=seed
     )
     output, lse = flash_attention(*inputs, causal=causal, return_lse=True)
@@ -92,7 +90,7 @@ def test_any_shape(n_q, n_k, head_dim, heads, causal, seed):
     close = {"atol": 1e-5, "rtol": 0, "check_dtype": False}
     torch.testing.assert_close(output, exact, **close)
     torch.testing.assert_close(lse, exact_lse, **close)
-    ours = gradients(output, tuple(inputs), grad_output)
+    ours = gradients(output, inputs, grad_output)
     for mine, true in zip(ours, gradients(exact, exact_inputs, grad_output), strict=True):
         torch.testing.assert_close(mine, true, **close)
 
@@ -132,12 +130,12 @@ def cumulative(lengths):
 
 
 def test_rows_that_see_nothing():
-    *inputs, grad_output = random_inputs(300, 20, 32, torch.float32)
+    inputs, grad_output = random_inputs(300, 20, 32, torch.float32)
     output, lse = flash_attention(*inputs, causal=True, return_lse=True)
     assert torch.equal(output[0, 0, :280], torch.zeros(280, 32))
     assert torch.equal(lse[0, 0, :280], torch.full((280,), -math.inf))
     assert lse[0, 0, 280:].isfinite().all()
-    grad_q, grad_k, grad_v = gradients(output, tuple(inputs), grad_output)
+    grad_q, grad_k, grad_v = gradients(output, inputs, grad_output)
     assert torch.equal(grad_q[0, 0, :280], torch.zeros(280, 32))
     assert grad_k.isfinite().all()
     assert grad_v.isfinite().all()
@@ -155,15 +153,15 @@ def test_causal_is_aligned_bottom_right(n_q, n_k):
 
 
 def test_the_log_sum_exp_carries_no_gradient():
-    *inputs, grad_output = random_inputs(20, 20, 16, torch.float32)
+    inputs, grad_output = random_inputs(20, 20, 16, torch.float32)
     output, lse = flash_attention(*inputs, return_lse=True)
     assert not lse.requires_grad
-    ours = gradients(output, tuple(inputs), grad_output)
-    assert_follows_the_rule(output, ours, tuple(inputs), grad_output, False)
+    ours = gradients(output, inputs, grad_output)
+    assert_follows_the_rule(output, ours, inputs, grad_output, False)
 
 
 def test_any_layout_in_memory():
-    q, k, v, _ = random_inputs(33, 40, 32, torch.float32, batch=2, query_heads=2, key_heads=2)
+    (q, k, v), _ = random_inputs(33, 40, 32, torch.float32, batch=2, query_heads=2, key_heads=2)
     expected = flash_attention(q, k, v)
     strided = [tensor.detach().transpose(1, 2).contiguous().transpose(1, 2) for tensor in (q, k)]
     columns = v.detach().transpose(2, 3).contiguous().transpose(2, 3)
@@ -231,8 +229,9 @@ def test_the_trace_equals_the_recurrence_tile_by_tile(n_q, n_k, causal, break_it
     assert {tuple(tile) for tile in trace.visited.nonzero().tolist()} == set(expected)
     if break_it in ("none", "no_rescale", "no_max", "fp16_accumulator"):
         assert int(trace.visited.sum()) == visited_tiles(n_q, n_k, 16, 32, causal)
-    # A score that falls on the other side of a float16 rounding is off by one part in a thousand from then on.
-    close = {"atol": 1e-2, "rtol": 2e-3} if break_it == "fp16_accumulator" else {"atol": 2e-5, "rtol": 1e-5}
+    # What falls on the other side of a float16 rounding is off by one part in a thousand from then on, and without
+    # the maximum numbers are large.
+    close = {"atol": 1e-2, "rtol": 2e-3} if break_it == "fp16_accumulator" else {"atol": 2e-5, "rtol": 1e-4}
     for (i, j), (m, l, alpha, accumulator) in expected.items():
         count = len(m)
         torch.testing.assert_close(trace.m[i, j, :count], m, **close)
@@ -296,9 +295,11 @@ def test_every_step_is_marked_in_the_source():
 # ---------------------------------------------------------------------------------------------- bad arguments
 
 
-def heads(n_q=8, n_k=8, head_dim=16, dtype=torch.float32, query_heads=2, key_heads=2):
-    return [tensor.detach() for tensor in random_inputs(
-        n_q, n_k, head_dim, dtype, query_heads=query_heads, key_heads=key_heads)[:3]]  # fmt: skip
+def heads(
+    n_q: int = 8, n_k: int = 8, head_dim: int = 16, dtype: torch.dtype = torch.float32, query_heads: int = 2
+) -> list[torch.Tensor]:
+    inputs, _ = random_inputs(n_q, n_k, head_dim, dtype, query_heads=query_heads, key_heads=2)
+    return [tensor.detach() for tensor in inputs]
 
 
 @pytest.mark.parametrize(
@@ -377,7 +378,7 @@ def test_where_triton_is_missing_the_sentence_says_so(monkeypatch):
 
 def test_eight_threads_at_once():
     def run(seed):
-        *inputs, _ = random_inputs(60, 70, 32, torch.float32, seed=seed)
+        inputs, _ = random_inputs(60, 70, 32, torch.float32, seed=seed)
         exact, _ = plain_attention(*(tensor.double() for tensor in inputs), True)
         return (flash_attention(*inputs, causal=True) - exact).abs().max().item()
 

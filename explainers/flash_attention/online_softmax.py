@@ -225,6 +225,7 @@ class OnlineSoftmaxResult:
 @experiment(
     "flash_attention.online_softmax",
     view="explainers.flash_attention.views.online_softmax:online_softmax_scene",
+    card="explainers.flash_attention.views.online_softmax:softmax_card",
 )
 def online_softmax(params: OnlineSoftmaxParams) -> OnlineSoftmaxResult:
     """Softmax of one row in blocks: the running maximum, the running denominator and every rescale."""

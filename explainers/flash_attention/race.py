@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,7 +96,7 @@ def peak_extra_bytes(run: Callable[[], object], device: str = "cpu") -> int:
         cpu = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=cpu, profile_memory=True) as profiler:
             run()
-        events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+        events: list[Any] = profiler.profiler.kineto_results.events()  # pyright: ignore
     held = peak = 0
     for event in sorted((one for one in events if one.name() == "[memory]"), key=lambda one: one.start_ns()):
         held += event.nbytes()

@@ -1,7 +1,7 @@
 """The controls of a page: one declaration (`Params`) is the control, the address parameter and the validation.
 
-    settings = controls.settings(TilesParams, traffic=TrafficParams)    # reads and checks the address, says what it ignored
-    params = settings.panel("seq_len", "head_dim", "block_q", "block_k", "causal")      # draws the controls
+    settings = controls.settings(TilesParams, traffic=TrafficParams)  # reads the address, says what it ignored
+    params = settings.panel("seq_len", "head_dim", "block_q", "causal")  # draws the controls
     traffic = settings.panel("seq_len", "sram_bytes", prefix="traffic")
 
 The main experiment of a page has bare names, others are prefixed (`traffic.seq_len`). Keys of the session state are
@@ -42,16 +42,17 @@ class _Shown:
 
     params: by prefix. asked: changes that a button asked for, not yet applied. problems: what the address said and
     was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or left out.
-    numbers: of the result, with the params they belong to, by prefix. changes: the line about the last change.
+    steps: at which a link wants the players, by prefix. numbers: of the result, with the params they belong to, by
+    prefix. changes: the line about the last change, by prefix.
     """
 
-    visit: int = 0
+    visit: int = -1
     params: dict[str, Params] = field(default_factory=dict)
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    step: int | None = None
+    steps: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, tuple[Params, dict[str, str]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +86,9 @@ class Settings:
     def panel(self, *names: str, prefix: str = "", reset: bool = True) -> Any:
         """Draws the controls of the named fields in one compact row that wraps, and returns the Params."""
         self.settle()  # a fragment runs without the rest of its page
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"):
+        with st.container(
+            horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"
+        ):
             if values := {name: value for name in names if (value := self._shown_value(prefix, name))}:
                 st.html(_value_style(prefix, values))
             for name in names:
@@ -116,18 +119,23 @@ class Settings:
         for number, (label, changes, sentence) in enumerate(cases):
             whole = self.types[prefix]().model_dump() | dict(changes)
             with st.container(horizontal=True, vertical_alignment="center", key=f"try-{prefix}-{number}"):
-                st.button(label, key=f"try-button-{prefix}-{number}", on_click=self.apply, args=(whole, prefix))
+                st.button(
+                    label, key=f"try-button-{prefix}-{number}", on_click=self.apply, args=(whole, prefix)
+                )
                 st.markdown(sentence)
 
-    def step(self, steps: int | None = None) -> int | None:
+    def step(self, steps: int | None = None, prefix: str = "") -> int | None:
         """The step that the link asks for; None without one, and once a setting has changed.
 
         steps: how many there are; a step beyond the last becomes the last, and the page says so.
         """
-        step = self.shown.step
+        step = self.shown.steps.get(prefix)
         if step is not None and steps is not None and step >= steps:
-            self.shown.step = step = steps - 1
-            st.text(f"The link asks for a step beyond the last; the page shows the last one, {step}.")
+            with st.container(key=f"notes-step-{prefix}"):
+                st.text(
+                    f"{_key(prefix, address.STEP)} = {step} lies beyond the last step, {steps - 1}, shown instead."
+                )
+            return steps - 1
         return step
 
     def changed(self, numbers: Mapping[str, Any], prefix: str = "") -> None:
@@ -166,9 +174,11 @@ class Settings:
         """Takes the settings from the address, field by field; what is not accepted keeps its default."""
         fresh = _Shown()
         raw = address.read()
-        fresh.step = _read_step(raw.pop(address.STEP, None), fresh.problems)
         for prefix, params_type in self.types.items():
-            own = {key: raw.pop(key) for name in params_type.model_fields if (key := _key(prefix, name)) in raw}
+            _read_step(raw, prefix, fresh)
+            own = {
+                key: raw.pop(key) for name in params_type.model_fields if (key := _key(prefix, name)) in raw
+            }
             texts, problems = _unpacked(params_type, prefix, own)
             params, unread = read(params_type, texts)
             for problem in problems + [replace(one, field=_key(prefix, one.field)) for one in unread]:
@@ -176,7 +186,11 @@ class Settings:
                 fresh.problems[problem.field] = f"{problem.sentence} The page uses {_short(used)} instead."
             fresh.params[prefix], adjusted = fit(params)
             fresh.notes += [one.sentence for one in adjusted]
-        known = [_key(prefix, name) for prefix, params_type in self.types.items() for name in params_type.model_fields]
+        known = [
+            _key(prefix, name)
+            for prefix, params_type in self.types.items()
+            for name in params_type.model_fields
+        ]
         fresh.problems |= {key: _unknown(key, known) for key in raw}
         self.shown.__dict__.update(fresh.__dict__)
         address.arrive(_query(fresh.params)[0])
@@ -199,7 +213,7 @@ class Settings:
             notes += [one.sentence for one in adjusted]
         if self.shown.params != before:
             query, left_out = _query(self.shown.params)
-            self.shown.problems, self.shown.notes, self.shown.step = {}, notes + left_out, None
+            self.shown.problems, self.shown.notes, self.shown.steps = {}, notes + left_out, {}
             address.write(query)
         elif notes:
             self.shown.notes = notes
@@ -207,12 +221,16 @@ class Settings:
     def _wanted(self, prefix: str) -> dict[str, Any]:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
         held = self.shown.params[prefix].model_dump()
-        drawn = {name: st.session_state[_key(prefix, name)] for name in held if _key(prefix, name) in st.session_state}
+        drawn = {
+            name: st.session_state[_key(prefix, name)]
+            for name in held
+            if _key(prefix, name) in st.session_state
+        }
         asked = self.shown.asked.pop(prefix, {})
-        return held | {name: value for name, value in drawn.items() if value is not None} | asked
+        return held | {name: _clean(value) for name, value in drawn.items() if value is not None} | asked
 
     def _set_controls(self, prefix: str) -> None:
-        """Makes controls that exist show the params, before they are drawn; text that was refused stays, to be mended."""
+        """Makes controls show the params, before they are drawn; text that was refused stays, to be mended."""
         params = self.shown.params[prefix]
         for name in type(params).model_fields:
             key = _key(prefix, name)
@@ -238,7 +256,8 @@ class Settings:
         value = getattr(self.shown.params[prefix], name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return ""
-        return f"{as_text(value)} {control_of(self.types[prefix], name).unit}".strip()
+        shown = f"{value:,}" if isinstance(value, int) else as_text(value)
+        return f"{shown} {control_of(self.types[prefix], name).unit}".strip()
 
     def _draw(self, prefix: str, name: str) -> None:
         """One control, of the kind that its declaration calls for."""
@@ -253,7 +272,11 @@ class Settings:
         if described.annotation is bool:
             _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control))
         elif choices := choices_of(params_type, name):
-            _draw_choice(common, list(choices), {one: one.replace("_", " ") for one in choices} | dict(control.labels or {}))
+            _draw_choice(
+                common,
+                list(choices),
+                {one: one.replace("_", " ") for one in choices} | dict(control.labels or {}),
+            )
         elif described.annotation in (int, float):
             _draw_number(common, control, described.annotation, bounds_of(params_type, name), value)
         elif control.long_text:
@@ -265,7 +288,9 @@ class Settings:
 def _value_style(prefix: str, values: Mapping[str, str]) -> str:
     """A style sheet that sets each number beside its slider's label, so that the label's own text stays plain."""
     keys = {_key(prefix, name).replace(".", "-"): value for name, value in values.items()}
-    rules = [f'.st-key-{key} .stSlider > label::after {{ content: "{value}"; }}' for key, value in keys.items()]
+    rules = [
+        f'.st-key-{key} .stSlider > label::after {{ content: "{value}"; }}' for key, value in keys.items()
+    ]
     return f"<style>{' '.join(rules)}</style>"
 
 
@@ -324,7 +349,9 @@ def _named(control: Control, value: Any) -> str:
 
 
 def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    changed = [f"{label} {then[label]} → {new}" for label, new in now.items() if label in then and then[label] != new]
+    changed = [
+        f"{label} {then[label]} → {new}" for label, new in now.items() if label in then and then[label] != new
+    ]
     return ", ".join(changed) if changed else "none of " + ", ".join(now) + " changed"
 
 
@@ -342,6 +369,11 @@ def _short(text: str) -> str:
     if not text:
         return "nothing"
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _clean(value: Any) -> Any:
+    """What a control says, without the tail of digits that a slider's steps leave (0.30000000000000004)."""
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 def _control_value(value: Any) -> Any:
@@ -389,14 +421,17 @@ def _query(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]]:
     return query, left_out
 
 
-def _read_step(raw: str | None, problems: dict[str, str]) -> int | None:
-    if raw is None:
-        return None
-    if raw.isascii() and raw.isdigit() and len(raw) <= 8 and int(raw) <= address.GREATEST_STEP:
-        return int(raw)
-    problem = Problem(address.STEP, raw, f"a whole number from 0 to {address.GREATEST_STEP}")
-    problems[address.STEP] = f"{problem.sentence} The page uses its own first step instead."
-    return None
+def _read_step(raw: dict[str, str], prefix: str, fresh: _Shown) -> None:
+    """Takes a player's step out of the raw address."""
+    key = _key(prefix, address.STEP)
+    text = raw.pop(key, None)
+    if text is None:
+        return
+    if text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= address.GREATEST_STEP:
+        fresh.steps[prefix] = int(text)
+        return
+    problem = Problem(key, text, f"a whole number from 0 to {address.GREATEST_STEP:,}")
+    fresh.problems[key] = f"{problem.sentence} The page starts at its own first step instead."
 
 
 def _unknown(key: str, known: list[str]) -> str:

@@ -23,7 +23,9 @@ def draw(home: Any, sections: Mapping[str, Sequence[Any]], chosen: Any) -> None:
             st.caption(section)
             for page in pages:
                 here = page is chosen
-                st.page_link(page, disabled=here, query_params=None if here else address.written(page.url_path))
+                st.page_link(
+                    page, disabled=here, query_params=None if here else address.written(page.url_path)
+                )
 
 
 def own() -> None:

@@ -23,7 +23,9 @@ class Prose(Mapping[str, str]):
             return self.sections[name]
         except KeyError:
             there = ", ".join(self.sections) or "none"
-            raise KeyError(f"pages/prose/en/{self.topic}.md has no section {name!r}; it has {there}") from None
+            raise KeyError(
+                f"pages/prose/en/{self.topic}.md has no section {name!r}; it has {there}"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sections)

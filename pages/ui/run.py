@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import streamlit as st
 
@@ -34,7 +34,7 @@ _running = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run")
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run that is ready to be shown. scene: the player's blob. facts: the result without its arrays, as JSON types."""
+    """A run that is ready to be shown. scene: the player's blob. facts: the result without its arrays."""
 
     scene: bytes
     facts: Mapping[str, Any]
@@ -161,7 +161,7 @@ Progress = tuple[float, str]  # the share that is done, and what it is doing
 class Job:
     """A long run in a thread: a generator that yields its progress and returns its result."""
 
-    _alive: set[Job] = set()
+    _alive: ClassVar[set[Job]] = set()
     _lock = threading.Lock()
 
     def __init__(self, make: Callable[[], Generator[Progress, None, Any]]) -> None:
@@ -225,7 +225,9 @@ def job(
         return None
     if current is not None and current.problem:
         show_sentence(current.problem)
-    st.button(start if current is None else f"{start} again", key=f"start-{name}", on_click=_begin, args=(key, make))
+    st.button(
+        start if current is None else f"{start} again", key=f"start-{name}", on_click=_begin, args=(key, make)
+    )
     return current.result if current is not None else None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import segno
 import streamlit as st
+from streamlit.components.v2 import component
 
 from pages.ui import address
 
@@ -54,7 +55,7 @@ export default function ({ parentElement, setTriggerValue }) {
 }
 """
 
-_link = st.components.v2.component("lantern_link", html=_LINK_HTML, css=_LINK_CSS, js=_LINK_JS)
+_link = component("lantern_link", html=_LINK_HTML, css=_LINK_CSS, js=_LINK_JS)
 
 
 @st.fragment
@@ -77,7 +78,14 @@ def qr_svg(text: str) -> str:
     """The QR code of `text` as an SVG image, dark on white in every theme."""
     drawn = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
-        drawn, kind="svg", scale=5, border=3, light="#fff", xmldecl=False, svgns=True, title="QR code of this page"
+        drawn,
+        kind="svg",
+        scale=5,
+        border=3,
+        light="#fff",
+        xmldecl=False,
+        svgns=True,
+        title="QR code of this page",
     )
     return drawn.getvalue().decode()
 

@@ -11,15 +11,18 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 
 from tests.browser.site import Site
 
-MAIN_PLAYER = "flash_attention.tiles"
+TILES = "Flash attention, one tile at a time"  # titles of scenes
 SETTLED = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
 # Streamlit looks for its server beside a page's address first, finds nothing there, and then at the root.
 PROBE = re.compile(r"/\w+/_stcore/(health|host-config)$")
 
-CONTROLS = """() => [...document.querySelectorAll("[data-testid=stMain] :is(input, textarea, [role=radiogroup])")].map((one) => {
-  const chosen = one.querySelector("[aria-checked=true]")
-  return [one.ariaLabel, chosen?.textContent ?? one.getAttribute("aria-valuetext") ?? one.value ?? ""]
-})"""
+CONTROLS = """() => {
+  const all = document.querySelectorAll("[data-testid=stMain] :is(input, textarea, [role=radiogroup])")
+  return [...all].map((one) => {
+    const chosen = one.querySelector("[aria-checked=true]")
+    return [one.ariaLabel, chosen?.textContent ?? one.getAttribute("aria-valuetext") ?? one.value ?? ""]
+  })
+}"""
 
 
 @dataclass
@@ -55,7 +58,9 @@ class Player:
     def wait_for(self, condition: str) -> None:
         """Waits until `condition`, in JavaScript over `lantern`, holds."""
         handle = self.root.element_handle()
-        self.root.page.wait_for_function(f"(root) => {{ const lantern = root.lantern; return {condition} }}", arg=handle)
+        self.root.page.wait_for_function(
+            f"(root) => {{ const lantern = root.lantern; return {condition} }}", arg=handle
+        )
 
 
 @dataclass

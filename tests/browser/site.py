@@ -49,7 +49,9 @@ class Site:
 
     def memory(self) -> int:
         """Bytes of real memory that the server and the programs it started hold now."""
-        listed = subprocess.run(["ps", "-eo", "pgid=,rss="], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-eo", "pgid=,rss="], capture_output=True, text=True, check=True
+        ).stdout
         rows = (line.split() for line in listed.splitlines())
         return sum(int(size) for group, size in rows if int(group) == self.process.pid) * 1024
 
@@ -62,7 +64,11 @@ def serve(log: Path, patience: float = 60) -> Iterator[Site]:
         port = probe.getsockname()[1]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-uc", f"from pages.ui.serve import app; app.run(config={{'server.port': {port}}})"],
+            [
+                sys.executable,
+                "-uc",
+                f"from pages.ui.serve import app; app.run(config={{'server.port': {port}}})",
+            ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -80,7 +86,9 @@ def serve(log: Path, patience: float = 60) -> Iterator[Site]:
 def _wait_until_up(process: subprocess.Popen[bytes], health: str, log: Path, patience: float) -> None:
     for _ in range(int(patience / 0.1)):
         if process.poll() is not None:
-            raise NotUp(f"the server ended with status {process.returncode}:\n{log.read_text(errors='replace')}")
+            raise NotUp(
+                f"the server ended with status {process.returncode}:\n{log.read_text(errors='replace')}"
+            )
         try:
             with urllib.request.urlopen(health, timeout=5):
                 return

@@ -74,12 +74,12 @@ def assert_follows_the_rule(
 def random_inputs(
     n_q: int, n_k: int, head_dim: int, dtype: torch.dtype, *, batch: int = 1, query_heads: int = 1,
     key_heads: int = 1, device: str = "cpu", seed: int = 0,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
-    """q, k, v that want gradients, and a gradient of the output; the same numbers on every device."""
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:  # fmt: skip
+    """(q, k, v) that want gradients, and a gradient of the output; the same numbers on every device."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(query_heads, n_q), (key_heads, n_k), (key_heads, n_k), (query_heads, n_q)]
     q, k, v, grad_output = (
         torch.randn(batch, heads, rows, head_dim, generator=generator).to(device, dtype)
         for heads, rows in shapes
     )
-    return q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), grad_output
+    return (q.requires_grad_(), k.requires_grad_(), v.requires_grad_()), grad_output

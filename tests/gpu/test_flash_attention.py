@@ -34,13 +34,11 @@ def _first_candidate():
 @pytest.mark.parametrize("head_dim", HEAD_DIMS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_shape_follows_the_rule(shape, head_dim, dtype, causal):
-    *inputs, grad_output = random_inputs(
+    inputs, grad_output = random_inputs(
         *shape, head_dim, dtype, batch=2, query_heads=4, key_heads=2, device="cuda"
     )
     output = flash_attention(*inputs, causal=causal)
-    assert_follows_the_rule(
-        output, gradients(output, tuple(inputs), grad_output), tuple(inputs), grad_output, causal
-    )
+    assert_follows_the_rule(output, gradients(output, inputs, grad_output), inputs, grad_output, causal)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -48,7 +46,7 @@ def test_every_shape_follows_the_rule(shape, head_dim, dtype, causal):
 def test_every_candidate_gives_the_same(causal, dtype, monkeypatch):
     from kernels import tuning
 
-    *inputs, grad_output = random_inputs(300, 333, 64, dtype, query_heads=2, device="cuda")
+    inputs, grad_output = random_inputs(300, 333, 64, dtype, query_heads=2, device="cuda")
     for row, tilings in tuning.CANDIDATES.items():
         for tiling in tilings:
             monkeypatch.setitem(tuning.CANDIDATES, row, [tiling])
@@ -63,13 +61,11 @@ def test_a_tuned_launch_is_right(monkeypatch):
     from kernels import tuning
 
     monkeypatch.setattr(tuning, "_tuning_enabled", True)
-    *inputs, grad_output = random_inputs(
+    inputs, grad_output = random_inputs(
         1024, 1024, 64, torch.float16, query_heads=4, key_heads=2, device="cuda"
     )
     output = flash_attention(*inputs, causal=True)
-    assert_follows_the_rule(
-        output, gradients(output, tuple(inputs), grad_output), tuple(inputs), grad_output, True
-    )
+    assert_follows_the_rule(output, gradients(output, inputs, grad_output), inputs, grad_output, True)
 
 
 @pytest.mark.parametrize("causal", [False, True])

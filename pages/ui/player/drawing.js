@@ -32,13 +32,19 @@ function readTheme(element) {
   };
 }
 
+const colourParser = document.createElement("canvas").getContext("2d");
+const parsedColours = new Map();
+
+/** Any CSS colour -> [red, green, blue]. */
 function parseColour(text) {
-  const canvas = parseColour.canvas || (parseColour.canvas = document.createElement("canvas").getContext("2d"));
-  canvas.fillStyle = "#ffffff";
-  canvas.fillStyle = text.trim() || "#ffffff";
-  const hex = canvas.fillStyle;
-  if (hex.startsWith("#")) return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  return hex.match(/[\d.]+/g).slice(0, 3).map(Number);
+  if (!parsedColours.has(text)) {
+    colourParser.fillStyle = "#ffffff";
+    colourParser.fillStyle = text.trim() || "#ffffff";
+    const normal = colourParser.fillStyle;
+    const parts = normal.startsWith("#") ? [1, 3, 5].map((at) => parseInt(normal.slice(at, at + 2), 16)) : normal.match(/[\d.]+/g).slice(0, 3).map(Number);
+    parsedColours.set(text, parts);
+  }
+  return parsedColours.get(text);
 }
 
 const mix = (from, to, share) => from.map((part, k) => part + (to[k] - part) * share);

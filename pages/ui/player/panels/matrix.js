@@ -13,6 +13,7 @@ registerPanel("matrix", (spec, tools) => {
   image.width = columns;
   image.height = rows;
   let painted = null; // the theme and numbers that `image` shows
+  let table = null; // the colours of the theme at hand
   let box = { x: 0, y: 0, width: 1, height: 1 };
 
   function tilesOf({ block, visited_at, current }) {
@@ -28,7 +29,8 @@ registerPanel("matrix", (spec, tools) => {
     const version = spec.values.data && !limits ? 0 : step;
     if (painted === `${theme.key} ${version}`) return;
     painted = `${theme.key} ${version}`;
-    const table = colourTable(theme, spec.scale, spec.hue);
+    if (table?.theme !== theme) table = { theme, colours: colourTable(theme, spec.scale, spec.hue) };
+    const { colours } = table;
     const context = image.getContext("2d");
     const pixels = context.createImageData(columns, rows);
     const [low, high] = limits ? limits(step) : [spec.low, spec.high];
@@ -36,9 +38,9 @@ registerPanel("matrix", (spec, tools) => {
     for (let k = 0; k < numbers.length; k++) {
       if (Number.isNaN(numbers[k])) continue;
       const at = 3 * Math.max(0, Math.min(255, Math.round((numbers[k] - low) * factor)));
-      pixels.data[4 * k] = table[at];
-      pixels.data[4 * k + 1] = table[at + 1];
-      pixels.data[4 * k + 2] = table[at + 2];
+      pixels.data[4 * k] = colours[at];
+      pixels.data[4 * k + 1] = colours[at + 1];
+      pixels.data[4 * k + 2] = colours[at + 2];
       pixels.data[4 * k + 3] = 255;
     }
     context.putImageData(pixels, 0, 0);

@@ -1,0 +1,259 @@
+"""The shell: every experiment from a terminal.
+
+    python -m explainers                                    what there is
+    python -m explainers NAME --help                        its fields and what they accept
+    python -m explainers NAME --seq_len 64 --causal false   a short report
+    python -m explainers NAME --json                        the Result as one JSON object (bytes, seconds)
+    python -m explainers NAME --html FILE                   the scene as one page that plays offline
+
+Exit status: 0 when the experiment ran (a red check says "passed": false), 2 with one line on stderr for a name
+or value that is not accepted, 1 when it could not run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from explainers.experiment import (
+    Check,
+    Experiment,
+    Params,
+    UnknownExperiment,
+    allowed,
+    as_json,
+    as_text,
+    control_of,
+    experiments,
+    find,
+    read,
+)
+
+LONGEST_FILE = 1_000_000
+
+
+class Refused(ValueError):
+    """The command line cannot be followed; the message is the one line that says why."""
+
+
+def main(arguments: list[str]) -> int:
+    """Does what the command line says and returns the exit status."""
+    try:
+        _follow(arguments)
+        sys.stdout.flush()
+    except (Refused, UnknownExperiment) as refusal:
+        print(_one_line(refusal), file=sys.stderr)
+        return 2
+    except RuntimeError as failure:
+        print(_one_line(failure), file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read us, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _follow(arguments: list[str]) -> None:
+    if not arguments:
+        print(_list())
+        return
+    name, *rest = arguments
+    if name in ("--help", "-h"):
+        print(f"{(__doc__ or "").strip()}\n")
+        print(_list())
+        return
+    if name.startswith("-"):
+        raise Refused(
+            f"{name[:60]!r} stands where the name of an experiment must; python -m explainers lists them."
+        )
+    experiment = find(name)
+    flags = _flags(rest)
+    if "help" in flags:
+        print(_help(experiment))
+        return
+    file = _html_file(experiment, flags.pop("html", None))
+    in_json = flags.pop("json", None) is not None
+    _run(experiment, _params(experiment, flags), in_json, file)
+
+
+def _run(experiment: Experiment, params: Params, in_json: bool, file: Path | None) -> None:
+    result = experiment(params)
+    if file:
+        from pages.ui.player.export import page
+
+        _write(file, page(experiment.scene(result)))
+    if in_json:
+        print(json.dumps(as_json(result), allow_nan=False))
+    else:
+        print(_report(experiment, params, result))
+        if file:
+            print(f"written: {file}")
+
+
+# ------------------------------------------------------------------------------------------- the command line
+
+
+def _flags(arguments: list[str]) -> dict[str, str]:
+    """Field name -> text. Flags without a value (--json, --help) have an empty one."""
+    flags: dict[str, str] = {}
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument == "-h":
+            argument = "--help"
+        if not argument.startswith("--"):
+            raise Refused(f"{argument[:60]!r} belongs to no field; fields are given as --field value.")
+        flag, equals, value = argument[2:].partition("=")
+        field = flag.replace("-", "_")
+        if field in ("json", "help"):
+            if equals:
+                raise Refused(
+                    f"{field} = {value[:40]!r} is not accepted; allowed: --{field} alone, without a value."
+                )
+        elif not equals:
+            if not left or left[0].startswith("--"):
+                raise Refused(f"{field} has no value; allowed: --{flag} VALUE.")
+            value = left.pop(0)
+        flags[field] = value
+    return flags
+
+
+def _params(experiment: Experiment, flags: dict[str, str]) -> Params:
+    """Params from flags. Raises Refused for an unknown field, a bad value, or fields that do not fit together."""
+    for field, value in flags.items():
+        if field not in experiment.params.model_fields:
+            raise Refused(_unknown_field(experiment, field, value))
+    raw = {field: _text_of(experiment.params, field, value) for field, value in flags.items()}
+    params, problems = read(experiment.params, raw)
+    if problems:
+        raise Refused(" ".join(problem.sentence for problem in problems))
+    adjustment = next(params.adjustments(), None)
+    if adjustment is not None:
+        raise Refused(adjustment.sentence)
+    return params
+
+
+def _unknown_field(experiment: Experiment, field: str, value: str) -> str:
+    fields = list(experiment.params.model_fields)
+    nearest = difflib.get_close_matches(field, [*fields, "json", "html", "help"], n=1)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{experiment.name} has no field {field[:40]!r} (= {value[:40]!r}); {hint}allowed: {', '.join(fields)}."
+
+
+def _text_of(params: type[Params], field: str, value: str) -> str:
+    """The value, or for a field of long text the text of the file that it names."""
+    if not control_of(params, field).long_text or not _is_file(value):
+        return value
+    with open(value, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        text = file.read(LONGEST_FILE + 1)
+    if len(text) > LONGEST_FILE:
+        raise Refused(
+            f"{field} = {value[:40]!r} is not accepted; allowed: a file of at most {LONGEST_FILE:,} characters."
+        )
+    return text
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a null character
+        return False
+
+
+def _html_file(experiment: Experiment, value: str | None) -> Path | None:
+    if value is None:
+        return None
+    if experiment.view is None:
+        raise Refused(f"html = {value[:40]!r} is not accepted: {experiment.name} has no scene to write.")
+    return Path(value)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Refused(
+            f"html = {str(file)[:60]!r} cannot be written ({reason}); allowed: a file in an existing folder."
+        ) from None
+
+
+# ------------------------------------------------------------------------------------------------- the words
+
+
+def _list() -> str:
+    known = experiments()
+    width = max(len(experiment.name) for experiment in known)
+    lines = [f"  {experiment.name:<{width}}  {experiment.summary}" for experiment in known]
+    return "\n".join(
+        ["Experiments:", *lines, "", "python -m explainers NAME --help says which fields one has."]
+    )
+
+
+def _help(experiment: Experiment) -> str:
+    lines = [f"{experiment.name}: {experiment.summary}", ""]
+    for name, field in experiment.params.model_fields.items():
+        lines.append(f"  --{name}  {field.title}. {field.description}.")
+        lines.append(
+            f"      allowed: {allowed(experiment.params, name)}; default: {as_text(field.default) or 'empty'}"
+        )
+    picture = (
+        "" if experiment.view is None else "\n  --html FILE  write the scene as a page that plays offline"
+    )
+    return "\n".join([*lines, "", f"  --json  print the Result as one JSON object{picture}"])
+
+
+def _report(experiment: Experiment, params: Params, result: Any) -> str:
+    """A Result for a person: its checks, its numbers, and the shape of what is longer."""
+    given = " ".join(
+        f"--{name} {as_text(value)}" for name, value in params.model_dump(exclude_defaults=True).items()
+    )
+    lines = [f"{experiment.name} {given}".rstrip()]
+    lines += [_check_line(check) for check in getattr(result, "checks", ())]
+    for name, value in as_json(result).items():
+        if name not in ("checks", "passed"):
+            lines.append(f"  {name}: {_shown(value)}")
+    return "\n".join(lines)
+
+
+def _check_line(check: Check) -> str:
+    mark = "✓" if check.passed else "✗"
+    return (
+        f"  {mark} {check.what}: error {check.error:.2g}, allowed {check.tolerance:.2g} ({check.reference})"
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    return _shown_list(value)
+
+
+def _shown_list(values: list[Any]) -> str:
+    numbers = all(isinstance(value, (int, float)) or value is None for value in values)
+    if numbers and len(values) <= 8:
+        return ", ".join(_shown(value) for value in values)
+    if values and isinstance(values[0], list):
+        return f"{len(values)} × {len(values[0])} values (--json prints them)"
+    if values and isinstance(values[0], dict) and len(values) <= 16:
+        return "".join(f"\n    {_shown(value)}" for value in values)
+    return f"{len(values)} values (--json prints them)"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

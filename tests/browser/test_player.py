@@ -1,0 +1,139 @@
+"""The player under a reader's hands: keys, scrub bar, play, pictures to take away, the scene as one file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NewReader
+from tests.browser.reader import TILES, Player, Reader
+from tests.browser.site import ROOT
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def player(reader: Reader) -> Player:
+    """The tile player of the flash attention page, at its first step."""
+    reader.open("/flash_attention?step=0")
+    player = reader.player(TILES)
+    player.take()
+    return player
+
+
+def press(player: Player, *keys: str) -> int:
+    for key in keys:
+        player.root.page.keyboard.press(key)
+    return player.step
+
+
+def test_keys(player: Player) -> None:
+    assert player.step == 0
+    assert press(player, "ArrowRight") == 1
+    assert press(player, "ArrowRight", "ArrowRight", "ArrowLeft") == 2
+    assert press(player, "End") == player.last
+    assert press(player, "ArrowRight") == player.last
+    assert press(player, "Home", "ArrowLeft") == 0
+    stop = press(player, "PageDown")
+    assert 1 < stop < player.last
+    assert press(player, "PageDown") > stop
+    assert press(player, "PageUp") == stop
+
+
+def test_space_plays_and_pauses(player: Player) -> None:
+    press(player, "Space")
+    player.wait_for("lantern.playing && lantern.step > 0")
+    press(player, "Space")
+    assert not player.playing
+    step = player.step
+    player.root.page.wait_for_timeout(700)
+    assert player.step == step
+
+
+def test_play_ends_at_the_last_step(player: Player) -> None:
+    press(player, "End", "ArrowLeft", "Space")
+    player.wait_for("lantern.step === lantern.steps - 1 && !lantern.playing")
+
+
+def test_buttons_and_scrub_bar(player: Player) -> None:
+    controls = player.root.locator(".controls")
+    controls.get_by_role("button", name="Last step").click()
+    assert player.step == player.last
+    controls.get_by_role("button", name="One step back").click()
+    assert player.step == player.last - 1
+    scrub = controls.get_by_role("slider", name="Step")
+    box = scrub.bounding_box()
+    assert box
+    player.root.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert abs(player.step - player.last / 2) <= 1
+    expect(controls.locator(".count")).to_contain_text(f"{player.step + 1} of {player.last + 1}")
+
+
+def test_each_step_says_something_else(player: Player) -> None:
+    first = player.sentence
+    press(player, "ArrowRight")
+    expect(player.root.locator(":scope > .words")).not_to_have_text(first)
+    assert player.root.locator(":scope > .words").get_attribute("aria-live") == "polite"
+
+
+def test_a_picture_of_the_step(player: Player, tmp_path: Path) -> None:
+    with player.root.page.expect_download() as download:
+        player.root.get_by_role("button", name="Save a PNG").click()
+    assert download.value.suggested_filename.endswith(".png")
+    download.value.save_as(tmp_path / "step.png")
+    assert (tmp_path / "step.png").read_bytes()[:8] == PNG
+
+
+def test_reduced_motion_jumps(new_reader: NewReader) -> None:
+    """No glide from step to step: one drawing a step."""
+    reader = new_reader(reduced_motion="reduce")
+    reader.open("/flash_attention?step=0")
+    player = reader.player(TILES)
+    player.take()
+    drawn = len(player.read("drawTimes"))
+    press(player, "ArrowRight")
+    reader.page.wait_for_timeout(400)
+    assert player.step == 1
+    assert len(player.read("drawTimes")) == drawn + 1
+
+
+def plays_offline(new_reader: NewReader, document: Path) -> None:
+    reader = new_reader(offline=True)
+    reader.page.goto(document.as_uri())
+    player = reader.player(TILES)
+    player.take()
+    assert press(player, "Home", "ArrowRight") == 1
+    assert press(player, "End") == player.last
+    press(player, "Home", "Space")
+    player.wait_for("lantern.step > 0")
+
+
+def test_the_exported_page_plays_from_a_file(new_reader: NewReader, reader: Reader, tmp_path: Path) -> None:
+    reader.open("/flash_attention?seq_len=32")
+    button = reader.page.locator("[data-testid=stDownloadButton] button", has_text="HTML").first
+    button.scroll_into_view_if_needed()
+    with reader.page.expect_download() as download:
+        button.click()
+    download.value.save_as(tmp_path / "tiles.html")
+    plays_offline(new_reader, tmp_path / "tiles.html")
+
+
+def test_the_shells_page_plays_from_a_file(new_reader: NewReader, tmp_path: Path) -> None:
+    document = tmp_path / "tiles.html"
+    command = [
+        sys.executable,
+        "-m",
+        "explainers",
+        "flash_attention.tiles",
+        "--seq_len",
+        "32",
+        "--html",
+        str(document),
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120, capture_output=True)
+    assert "http" not in document.read_text("utf-8").replace("http://www.w3.org", "")
+    plays_offline(new_reader, document)
