@@ -68,7 +68,7 @@ def _follow(arguments: list[str]) -> None:
         return
     name, *rest = arguments
     if name in ("--help", "-h"):
-        print(f"{(__doc__ or "").strip()}\n")
+        print((__doc__ or "").strip(), end="\n\n")
         print(_list())
         return
     if name.startswith("-"):

@@ -27,35 +27,30 @@ from kernels.flash_attention_forward import LOG2_E, empty_like, kernel_arguments
 
 @triton.jit(do_not_specialize=["n_q"])
 def flash_attention_delta(
-    output_ptr, grad_output_ptr, delta_ptr, cu_seqlens_q_ptr,
+    output_ptr, grad_output_ptr, delta_ptr,
     output_batch_stride, output_head_stride, output_row_stride,
     lse_batch_stride, lse_head_stride,
     n_q, query_heads,
-    HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, VARLEN: tl.constexpr,
+    HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
+    # One program: some rows of one head. Rows do not meet here, so a pack is one long sequence.
     program = tl.program_id(0)
     query_tiles = (n_q + BLOCK_Q - 1) // BLOCK_Q
     head = (program // query_tiles % query_heads).to(tl.int64)
     batch = (program // query_tiles // query_heads).to(tl.int64)
-    row_start = batch * 0
-    if VARLEN:
-        row_start = tl.load(cu_seqlens_q_ptr + batch).to(tl.int64)
-        n_q = (tl.load(cu_seqlens_q_ptr + batch + 1) - row_start).to(tl.int32)
     rows = program % query_tiles * BLOCK_Q + tl.arange(0, BLOCK_Q)
     dims = tl.arange(0, BLOCK_D)
-    row_pointers = (
-        batch * output_batch_stride + head * output_head_stride + (row_start + rows) * output_row_stride
+    row_offsets = (
+        batch * output_batch_stride + head * output_head_stride + rows.to(tl.int64) * output_row_stride
     )
+    offsets = row_offsets[:, None] + dims[None, :]
     mask = (rows < n_q)[:, None] & (dims < HEAD_DIM)[None, :]
-    output = tl.load(output_ptr + row_pointers[:, None] + dims[None, :], mask=mask, other=0.0).to(tl.float32)
-    grad_output = tl.load(grad_output_ptr + row_pointers[:, None] + dims[None, :], mask=mask, other=0.0)
+    output = tl.load(output_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
+    grad_output = tl.load(grad_output_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
     # one number a row: delta = rowsum(dO * O)
-    delta = tl.sum(output * grad_output.to(tl.float32), 1)
-    tl.store(
-        delta_ptr + batch * lse_batch_stride + head * lse_head_stride + row_start + rows,
-        delta,
-        mask=rows < n_q,
-    )
+    delta = tl.sum(output * grad_output, 1)
+    delta_ptr += batch * lse_batch_stride + head * lse_head_stride
+    tl.store(delta_ptr + rows, delta, mask=rows < n_q)
 
 
 @triton.jit(do_not_specialize=["n_q", "n_k"])
@@ -153,7 +148,7 @@ def flash_attention_grad_keys_values(
                 # L = +inf gives P = 0: for rows beyond the end, and for rows that saw nothing (saved as
                 # -inf).
                 lse = tl.load(head_lse_ptr + rows, mask=rows < n_q, other=float("inf"))
-                lse = tl.where(lse == float("-inf"), float("inf"), lse) * 1.4426950408889634
+                lse = lse * 1.4426950408889634
                 delta = tl.load(head_delta_ptr + rows, mask=rows < n_q, other=0.0)
 
                 # P^T = exp(scale K Q^T - L): transposed, so that it enters the next product from registers
@@ -242,7 +237,7 @@ def flash_attention_grad_queries(
     q = tl.load(q_ptr + query_range[:, None] * q_row_stride + dims[None, :], mask=q_mask, other=0.0)
     grad_output = tl.load(grad_output_ptr + grad_output_offsets, mask=q_mask, other=0.0)
     lse = tl.load(lse_ptr + rows, mask=rows < n_q, other=float("inf"))
-    lse = tl.where(lse == float("-inf"), float("inf"), lse) * 1.4426950408889634
+    lse = lse * 1.4426950408889634
     delta = tl.load(delta_ptr + rows, mask=rows < n_q, other=0.0)
     k_offsets = key_range[:, None] * k_row_stride + dims[None, :]
     v_offsets = key_range[:, None] * v_row_stride + dims[None, :]
@@ -315,7 +310,7 @@ def backward(
     shared |= {"grad_output_ptr": grad_output, "delta_ptr": delta, "CAUSAL": causal}
     shared |= {"scale": scale, "scale_log2": scale * LOG2_E, "key_heads": k.shape[1]}
 
-    _launch_delta(shared, sequences * q.shape[1])
+    _launch_delta(shared | {"n_q": q.shape[2]}, q.shape[0] * q.shape[1])
     shared |= {"grad_k_ptr": grad_k, "grad_v_ptr": grad_v} | strides("grad_k", grad_k, packed)
     tuning.launch("grad_keys_values", flash_attention_grad_keys_values, "k", sequences * k.shape[1], shared)
     shared |= {"grad_q_ptr": grad_q}
@@ -323,9 +318,9 @@ def backward(
     return grad_q, grad_k, grad_v
 
 
-def _launch_delta(arguments: dict[str, Any], sequences_times_heads: int) -> None:
+def _launch_delta(arguments: dict[str, Any], batch_times_heads: int) -> None:
     """delta = rowsum(dO * O), one program for 64 rows: it is bound by memory, so there is nothing to tune."""
     block = 64 if arguments["q_ptr"].is_cuda else tuning.LARGEST_INTERPRETED_BLOCK
-    programs = triton.cdiv(arguments["n_q"], block) * sequences_times_heads
+    programs = triton.cdiv(arguments["n_q"], block) * batch_times_heads
     if programs > 0:
         tuning.launch_untuned(flash_attention_delta, programs, arguments, {"BLOCK_Q": block})

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.protocol import read_message, write_message
+from kernels.protocol import check_dtypes, read_message, write_message
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 
@@ -109,6 +109,7 @@ class Interpreter:
             raise RuntimeError(
                 "Triton is not installed here, so its kernels cannot run; it exists for Linux only."
             )
+        check_dtypes(arrays)
         owner, timeout = _settings.get()
         request = _Request(owner, timeout)
         with self._state:

@@ -5,6 +5,7 @@ bytes in the order of header["arrays"]. Nothing in a message is code, so nothing
 """
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import IO, Any
@@ -13,6 +14,15 @@ import numpy as np
 
 LENGTH = struct.Struct("<I")
 ALLOWED_DTYPES = ("float16", "float32", "int32")
+
+
+def check_dtypes(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError for an array of a type that does not travel."""
+    for name, array in arrays.items():
+        if str(array.dtype) not in ALLOWED_DTYPES:
+            raise ValueError(
+                f"{name} must have one of the dtypes {', '.join(ALLOWED_DTYPES)}, got {array.dtype}."
+            )
 
 
 def write_message(stream: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -33,11 +43,9 @@ def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarra
     header = json.loads(bytes(_read_exactly(stream, length)))
     arrays = {}
     for described in header.pop("arrays"):
-        if described["dtype"] not in ALLOWED_DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(ALLOWED_DTYPES)}, got {described['dtype']}.")
-        array = np.empty(described["shape"], dtype=described["dtype"])
-        content = _read_exactly(stream, array.nbytes)
-        arrays[described["name"]] = np.frombuffer(content, dtype=array.dtype).reshape(array.shape)
+        dtype, shape = np.dtype(described["dtype"]), described["shape"]
+        content = _read_exactly(stream, dtype.itemsize * math.prod(shape))
+        arrays[described["name"]] = np.frombuffer(content, dtype=dtype).reshape(shape)
     return header, arrays
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explainers.experiment import Check, fit
+from explainers.experiment import Params, fit
 from explainers.flash_attention import backward, kernel_trace, online_softmax, race, tiles
 from explainers.flash_attention.loop_orders import LoopOrdersParams
-from explainers.flash_attention.standard import standard_attention
-from explainers.flash_attention.tiled import tiled_attention
 from explainers.flash_attention.traffic import TrafficParams, traffic
 from kernels.interpreter import interpreter, triton_available
 from pages.ui import breaking, charts, checks, controls, page, predict, run, share, source
+from pages.ui.player.export import page_of_bytes
 from pages.ui.player.mount import Click, play
 from pages.ui.prose import prose
 
@@ -38,7 +37,7 @@ def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
     names = ["seq_len", "head_dim", "block_q", "block_k", "causal", "backend"]
     params = settings.panel(*names[: None if triton_available() else -1])
-    with st.popover("More settings"):
+    with st.popover("More settings", type="tertiary"):
         settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
     breaking.break_it(settings, tiles.BITES, tiles.LOST)
     if not triton_available():
@@ -54,7 +53,7 @@ def tiles_section() -> None:
     settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": moved, "error": facts["max_abs_error"]})
     left, right = st.columns(2)
     with left, page.card("checked", "Checked"):
-        checks.show(Check(**check) for check in facts["checks"])
+        checks.show(shown.checks)
         compare_with_kernel(params)
     with right, page.card("predict", "Predict first"):
         row, met, count = params.followed_row, facts["row_tiles"], facts["row_rescales"]
@@ -91,11 +90,11 @@ def compare_with_kernel(params: tiles.TilesParams) -> None:
         st.caption(words["kernel_restarted"].format(times=interpreter.restarts))
 
 
-def take_along(name: str, params: controls.Params, shown: run.Drawn) -> None:
+def take_along(name: str, params: Params, shown: run.Drawn) -> None:
     """The link, the files, and the commands that give the same picture and numbers in a terminal."""
     share.link()
     share.downloads(name, [
-        ("Offline HTML", "html", lambda: shown.html(name)),
+        ("Offline HTML", "html", lambda: page_of_bytes(shown.scene, name)),
         ("JSON", "json", lambda: run.result_json(name, params)),
     ])  # fmt: skip
     source.reproduce(name, params)
@@ -111,7 +110,7 @@ def softmax_section() -> None:
     breaking.break_it(settings, online_softmax.BITES, online_softmax.LOST, "softmax")
     if shown := run.drawn("flash_attention.online_softmax", params):
         play(shown.scene, key="softmax", address="softmax.step")
-        checks.show(Check(**check) for check in shown.facts["checks"])
+        checks.show(shown.checks)
 
 
 @st.fragment
@@ -152,7 +151,7 @@ def player_section(name: str, title: str, fields: tuple[str, ...], breaks: tuple
         breaking.break_it(settings, *breaks, prefix)
     if shown := run.drawn(f"flash_attention.{name}", params):
         play(shown.scene, key=prefix, address=f"{prefix}.step")
-        checks.show(Check(**check) for check in shown.facts["checks"])
+        checks.show(shown.checks)
 
 
 @st.fragment
@@ -161,9 +160,18 @@ def race_section() -> None:
     st.header("The race, on this machine", anchor="race")
     st.markdown(words["race"])
     params = settings.panel("longest", "heads", "head_dim", "causal", prefix="race")
-    rows = run.job("flash_attention.race", params, lambda: race.race_with_progress(params))
-    if rows:
-        st.dataframe(race.table(rows), hide_index=True)
+    result = run.job("flash_attention.race", params, lambda: race.run_race_with_progress(params))
+    if result is None:
+        return
+    from explainers.flash_attention.views import race as figures
+
+    left, right = st.columns(2)
+    with left:
+        charts.show(figures.seconds_over_tokens(result), alt=words["race_time_alt"], key="race-time")
+    with right:
+        charts.show(figures.memory_over_tokens(result), alt=words["race_memory_alt"], key="race-memory")
+    st.dataframe(figures.table(result), hide_index=True)
+    checks.show(result.checks)
 
 
 tiles_section()
@@ -172,7 +180,5 @@ traffic_section()
 player_section("loop_orders", "Two loop orders", ("seq_len", "head_dim", "block_q", "block_k"))
 player_section("backward", "Backward", ("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"), (backward.BITES, backward.LOST))
 race_section()
-with page.card("code", "The code that just ran"):
-    source.show(tiled_attention if settings.params().backend == "torch" else standard_attention, height=320)
 with page.card("sources", "Sources"):
     st.markdown(words["sources"])

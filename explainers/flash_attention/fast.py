@@ -14,7 +14,7 @@ from torch import Tensor
 
 from explainers.flash_attention.standard import visible
 
-BLOCK_Q = 64
+BLOCK_Q = 128
 BLOCK_K = 1024
 
 

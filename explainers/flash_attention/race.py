@@ -203,6 +203,18 @@ def run_race(params: RaceParams) -> Generator[RaceRow, None, RaceResult]:
     )
 
 
+def run_race_with_progress(params: RaceParams) -> Generator[tuple[float, str], None, RaceResult]:
+    """`run_race`, telling after each measurement the share that is done and what it was."""
+    run, done = run_race(params), 0
+    while True:
+        try:
+            row = next(run)
+        except StopIteration as end:
+            return end.value
+        done += 1
+        yield done / measurements(params), f"measuring: {row.method} at N = {row.seq_len} is done"
+
+
 @experiment("flash_attention.race")
 def race(params: RaceParams) -> RaceResult:
     """Time, peak memory and error of four ways to compute attention, measured now on this machine."""

@@ -10,22 +10,11 @@ The player keeps `step` in the address by itself. A write drops it, because anot
 
 from __future__ import annotations
 
-import base64
-import binascii
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
-
-STEP = "step"
-GREATEST_STEP = 10_000_000
-
-PACKED = "z~"  # how a compressed value begins
-PLAIN_UP_TO = 200  # characters that travel as they are
-LONGEST = 4096  # characters of a compressed value that a link still carries
-MOST_BYTES = 256 * 1024  # what a compressed value may unpack to
 
 
 @dataclass(frozen=True)
@@ -74,27 +63,3 @@ def written(page: str) -> dict[str, str]:
 
 def _written() -> dict[str, dict[str, str]]:
     return st.session_state.setdefault("_written", {})
-
-
-def pack(text: str) -> str | None:
-    """`text` as an address carries it: as it is while short, else compressed; None where that is too long."""
-    if len(text) <= PLAIN_UP_TO and not text.startswith(PACKED):
-        return text
-    packed = PACKED + base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
-    return packed if len(packed) <= LONGEST else None
-
-
-def unpack(value: str) -> str:
-    """The text that `pack` turned into `value`. Raises ValueError, in words, for anything else."""
-    if not value.startswith(PACKED):
-        return value
-    encoded = value.removeprefix(PACKED)
-    decompressor = zlib.decompressobj()
-    try:
-        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-        text = decompressor.decompress(data, MOST_BYTES)
-        if decompressor.eof:
-            return text.decode()
-    except (binascii.Error, zlib.error, UnicodeDecodeError):
-        pass
-    raise ValueError(f"text that this site compressed, at most {MOST_BYTES // 1024} kB of it")

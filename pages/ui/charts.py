@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 # One meaning, one colour (Okabe-Ito hues, brightened on dark ground). The player has the same in player.css.
-_LIGHT = {
+LIGHT = {
     "query": "#0072B2",
     "key": "#E69F00",
     "value": "#009E73",
@@ -32,7 +32,7 @@ _LIGHT = {
     "ground": "#FFFFFF",
     "line": "#E1E6EE",
 }
-_DARK = {
+DARK = {
     "query": "#56A5FF",
     "key": "#F0A04B",
     "value": "#3DBB8F",
@@ -55,47 +55,39 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, san
 
 def colors() -> dict[str, str]:
     """Meaning -> colour, for the theme that the reader sees."""
-    return _DARK if st.context.theme.type == "dark" else _LIGHT
+    return DARK if st.context.theme.type == "dark" else LIGHT
 
 
-def figure(title: str = "", **layout: Any) -> go.Figure:
-    """An empty figure in the one template; `layout` as Plotly's update_layout takes it."""
-    import plotly.graph_objects as go
+def show(made: go.Figure, *, alt: str, key: str | None = None) -> None:
+    """Draws a figure in the site's one look. alt: what it shows, in a sentence, for readers who do not see it."""
+    made.for_each_trace(_halve)
+    made.update_layout(**_layout())
+    made.update_xaxes(**_axis())
+    made.update_yaxes(**_axis())
+    st.plotly_chart(made, theme=None, config={"displayModeBar": False, "responsive": True}, alt=alt, key=key)
 
+
+def _layout() -> dict[str, Any]:
     color = colors()
-    axis = {
-        "gridcolor": color["line"],
-        "linecolor": color["line"],
-        "zeroline": False,
-        "ticks": "",
-        "automargin": True,
-    }
-    made = go.Figure()
-    made.update_layout(
-        template="none",
-        font={"family": _FONT, "size": 13, "color": color["ink"]},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}},
-        margin={"l": 8, "r": 8, "t": 40 if title else 12, "b": 8},
-        height=320,
-        hoverlabel={
+    return {
+        "template": "none",
+        "font": {"family": _FONT, "size": 13, "color": color["ink"]},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 8, "t": 12, "b": 8},
+        "height": 380,
+        "hoverlabel": {
             "bgcolor": color["ground"],
             "bordercolor": color["line"],
             "font": {"color": color["ink"]},
         },
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        xaxis=axis,
-        yaxis=axis,
-    )
-    made.update_layout(**layout)
-    return made
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+    }
 
 
-def show(made: go.Figure, *, alt: str, key: str | None = None) -> None:
-    """Draws a figure. alt: what it shows, in a sentence, for readers who do not see it."""
-    made.for_each_trace(_halve)
-    st.plotly_chart(made, theme=None, config={"displayModeBar": False, "responsive": True}, alt=alt, key=key)
+def _axis() -> dict[str, Any]:
+    line = colors()["line"]
+    return {"gridcolor": line, "linecolor": line, "zeroline": False, "ticks": "", "automargin": True}
 
 
 def _halve(trace: Any) -> None:

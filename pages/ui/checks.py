@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from html import escape
-from typing import Any
 
 import streamlit as st
 
 from explainers.experiment import Check
 
 
-def show(checks: Iterable[Check | Mapping[str, Any]]) -> None:
+def show(checks: Iterable[Check]) -> None:
     """One line a check: symbol and colour, the claim, error and tolerance, and what it was compared with."""
-    st.html("".join(line(check if isinstance(check, Check) else Check(**check)) for check in checks))
+    st.html("".join(line(check) for check in checks))
 
 
 def line(check: Check) -> str:
@@ -28,9 +27,9 @@ def line(check: Check) -> str:
     )
 
 
-def scientific(value: float | None) -> str:
-    """4.2e-7; whole numbers below a thousand as they are. JSON writes a number that is not finite as None."""
-    if value is None or math.isnan(value):
+def scientific(value: float) -> str:
+    """4.2e-7; whole numbers below a thousand as they are."""
+    if math.isnan(value):
         return "not a number"
     if math.isinf(value):
         return "infinite"

@@ -11,7 +11,6 @@ say, what a button asks for, the rules across fields, and the address.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +20,6 @@ import streamlit as st
 from explainers.experiment import (
     Control,
     Params,
-    Problem,
     as_text,
     bounds_of,
     choices_of,
@@ -30,10 +28,13 @@ from explainers.experiment import (
     read,
 )
 from pages.ui import address
+from pages.ui.checks import scientific
+from pages.ui.link import STEP, key_of, query_of, short, take, take_step, unknown
 
 SEGMENTS_UP_TO = 4  # choices that stand side by side; more become a list
 SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed
 SENTENCES_UP_TO = 6
+UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Settings:
         self.types = dict(types)
         pages = st.session_state.setdefault("_shown", {})
         self.shown: _Shown = pages.setdefault(address.visit().page, _Shown())
+        self.set_now: set[str] = set()  # controls whose value was set in this run
 
     # ------------------------------------------------------------------------------------------- for a page
 
@@ -118,7 +120,9 @@ class Settings:
         """One-click settings: label, what differs from the defaults, and the sentence of what to look for."""
         for number, (label, changes, sentence) in enumerate(cases):
             whole = self.types[prefix]().model_dump() | dict(changes)
-            with st.container(horizontal=True, vertical_alignment="center", key=f"try-{prefix}-{number}"):
+            with st.container(
+                horizontal=True, wrap=False, vertical_alignment="center", key=f"try-{prefix}-{number}"
+            ):
                 st.button(
                     label, key=f"try-button-{prefix}-{number}", on_click=self.apply, args=(whole, prefix)
                 )
@@ -133,7 +137,7 @@ class Settings:
         if step is not None and steps is not None and step >= steps:
             with st.container(key=f"notes-step-{prefix}"):
                 st.text(
-                    f"{_key(prefix, address.STEP)} = {step} lies beyond the last step, {steps - 1}, shown instead."
+                    f"{key_of(prefix, STEP)} = {step} lies beyond the last step, {steps - 1}, shown instead."
                 )
             return steps - 1
         return step
@@ -155,7 +159,7 @@ class Settings:
 
     def query(self) -> dict[str, str]:
         """The settings as the address writes them: defaults, and text that is too long, left out."""
-        return _query(self.shown.params)[0]
+        return query_of(self.shown.params)[0]
 
     # ------------------------------------------------------------------------------------------- settling
 
@@ -175,25 +179,16 @@ class Settings:
         fresh = _Shown()
         raw = address.read()
         for prefix, params_type in self.types.items():
-            _read_step(raw, prefix, fresh)
-            own = {
-                key: raw.pop(key) for name in params_type.model_fields if (key := _key(prefix, name)) in raw
-            }
-            texts, problems = _unpacked(params_type, prefix, own)
-            params, unread = read(params_type, texts)
-            for problem in problems + [replace(one, field=_key(prefix, one.field)) for one in unread]:
-                used = as_text(getattr(params, problem.field.removeprefix(f"{prefix}.")))
-                fresh.problems[problem.field] = f"{problem.sentence} The page uses {_short(used)} instead."
+            step, ignored_step = take_step(raw, prefix)
+            if step is not None:
+                fresh.steps[prefix] = step
+            params, ignored = take(raw, prefix, params_type)
+            fresh.problems |= ignored_step | ignored
             fresh.params[prefix], adjusted = fit(params)
             fresh.notes += [one.sentence for one in adjusted]
-        known = [
-            _key(prefix, name)
-            for prefix, params_type in self.types.items()
-            for name in params_type.model_fields
-        ]
-        fresh.problems |= {key: _unknown(key, known) for key in raw}
+        fresh.problems |= unknown(raw, self.types)
         self.shown.__dict__.update(fresh.__dict__)
-        address.arrive(_query(fresh.params)[0])
+        address.arrive(query_of(fresh.params)[0])
 
     def _listen(self) -> None:
         """Takes the settings from the controls and buttons."""
@@ -205,14 +200,14 @@ class Settings:
             params, unread = read(self.types[prefix], texts)
             kept = {one.field: getattr(before[prefix], one.field) for one in unread}
             for one in unread:
-                key = _key(prefix, one.field)
-                used = _short(as_text(kept[one.field]))
+                key = key_of(prefix, one.field)
+                used = short(as_text(kept[one.field]))
                 self.shown.refused[key] = f"{replace(one, field=key).sentence} The page still uses {used}."
             params, adjusted = fit(type(params)(**(params.model_dump() | kept)))
             self.shown.params[prefix] = params
             notes += [one.sentence for one in adjusted]
         if self.shown.params != before:
-            query, left_out = _query(self.shown.params)
+            query, left_out = query_of(self.shown.params)
             self.shown.problems, self.shown.notes, self.shown.steps = {}, notes + left_out, {}
             address.write(query)
         elif notes:
@@ -222,9 +217,9 @@ class Settings:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
         held = self.shown.params[prefix].model_dump()
         drawn = {
-            name: st.session_state[_key(prefix, name)]
+            name: st.session_state[key_of(prefix, name)]
             for name in held
-            if _key(prefix, name) in st.session_state
+            if key_of(prefix, name) in st.session_state
         }
         asked = self.shown.asked.pop(prefix, {})
         return held | {name: _clean(value) for name, value in drawn.items() if value is not None} | asked
@@ -233,10 +228,11 @@ class Settings:
         """Makes controls show the params, before they are drawn; text that was refused stays, to be mended."""
         params = self.shown.params[prefix]
         for name in type(params).model_fields:
-            key = _key(prefix, name)
+            key = key_of(prefix, name)
             value = _control_value(getattr(params, name))
             if key in st.session_state and key not in self.shown.refused and st.session_state[key] != value:
                 st.session_state[key] = value
+                self.set_now.add(key)
 
     def tell(self) -> None:
         """Says in one sentence each what was ignored, adjusted or left out."""
@@ -252,42 +248,43 @@ class Settings:
     # ------------------------------------------------------------------------------------------- drawing
 
     def _shown_value(self, prefix: str, name: str) -> str:
-        """The number and unit beside a slider's label; empty for other controls."""
+        """The number beside a slider's label, with its unit where that is short; empty for other controls."""
         value = getattr(self.shown.params[prefix], name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return ""
         shown = f"{value:,}" if isinstance(value, int) else as_text(value)
-        return f"{shown} {control_of(self.types[prefix], name).unit}".strip()
+        unit = control_of(self.types[prefix], name).unit
+        return f"{shown} {unit}".strip() if len(unit) <= UNIT_UP_TO else shown
 
     def _draw(self, prefix: str, name: str) -> None:
-        """One control, of the kind that its declaration calls for."""
+        """One control, of the kind that its declaration calls for.
+
+        It starts with its value, so that nothing jumps; unless that was just set, which Streamlit wants done once.
+        """
         params_type = self.types[prefix]
-        key = _key(prefix, name)
+        key = key_of(prefix, name)
         value = _control_value(getattr(self.shown.params[prefix], name))
-        if key not in st.session_state:
-            st.session_state[key] = value
+        start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         described = params_type.model_fields[name]
         control = control_of(params_type, name)
         common = {"label": described.title or name, "key": key, "help": described.description}
         if described.annotation is bool:
-            _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control))
+            _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control), start)
         elif choices := choices_of(params_type, name):
-            _draw_choice(
-                common,
-                list(choices),
-                {one: one.replace("_", " ") for one in choices} | dict(control.labels or {}),
-            )
+            labels = {one: one.replace("_", " ") for one in choices} | dict(control.labels or {})
+            _draw_choice(common, list(choices), labels, start)
         elif described.annotation in (int, float):
-            _draw_number(common, control, described.annotation, bounds_of(params_type, name), value)
+            bounds = bounds_of(params_type, name)
+            _draw_number(common | start, control, described.annotation, bounds, value)
         elif control.long_text:
-            st.text_area(**common, height=110)
+            st.text_area(**common, **start, height=110)
         else:
-            st.text_input(**common)
+            st.text_input(**common, **start)
 
 
 def _value_style(prefix: str, values: Mapping[str, str]) -> str:
     """A style sheet that sets each number beside its slider's label, so that the label's own text stays plain."""
-    keys = {_key(prefix, name).replace(".", "-"): value for name, value in values.items()}
+    keys = {key_of(prefix, name).replace(".", "-"): value for name, value in values.items()}
     rules = [
         f'.st-key-{key} .stSlider > label::after {{ content: "{value}"; }}' for key, value in keys.items()
     ]
@@ -299,11 +296,18 @@ def _switch_labels(control: Control) -> dict[bool, str]:
     return {value: labels[as_text(value)] for value in (True, False) if as_text(value) in labels}
 
 
-def _draw_choice(common: dict[str, Any], choices: list[Any], labels: Mapping[Any, str]) -> None:
+def _draw_choice(
+    common: dict[str, Any], choices: list[Any], labels: Mapping[Any, str], start: Mapping[str, Any]
+) -> None:
+    """A few choices side by side, more as a list."""
     if len(choices) <= SEGMENTS_UP_TO:
-        st.segmented_control(options=choices, required=True, format_func=labels.__getitem__, **common)
+        chosen = {"default": start["value"]} if start else {}
+        st.segmented_control(
+            options=choices, required=True, format_func=labels.__getitem__, **chosen, **common
+        )
     else:
-        st.selectbox(options=choices, format_func=labels.__getitem__, width=170, **common)
+        chosen = {"index": choices.index(start["value"])} if start else {}
+        st.selectbox(options=choices, format_func=labels.__getitem__, width=170, **chosen, **common)
 
 
 def _draw_number(
@@ -345,7 +349,7 @@ def _settings_changed(before: Params, after: Params) -> str:
 
 def _named(control: Control, value: Any) -> str:
     text = as_text(value)
-    return _short((control.labels or {}).get(text, text))
+    return short((control.labels or {}).get(text, text))
 
 
 def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -358,17 +362,9 @@ def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 def _readable(number: Any) -> str:
     if isinstance(number, int):
         return f"{number:,}"
-    return f"{number:.3g}" if isinstance(number, float) else str(number)
-
-
-def _key(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
-def _short(text: str) -> str:
-    if not text:
-        return "nothing"
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    if isinstance(number, float):
+        return f"{number:.3g}" if 1e-3 <= abs(number) < 1e6 else scientific(number)
+    return str(number)
 
 
 def _clean(value: Any) -> Any:
@@ -379,62 +375,3 @@ def _clean(value: Any) -> Any:
 def _control_value(value: Any) -> Any:
     """A value in the form in which a control holds it: lists as text."""
     return as_text(value) if isinstance(value, tuple) else value
-
-
-def _is_text(params_type: type[Params], name: str) -> bool:
-    annotation = params_type.model_fields[name].annotation
-    return annotation not in (int, float, bool) and not choices_of(params_type, name)
-
-
-def _unpacked(
-    params_type: type[Params], prefix: str, own: Mapping[str, str]
-) -> tuple[dict[str, str], list[Problem]]:
-    """Raw values by field name, with compressed text unpacked, and what could not be."""
-    texts: dict[str, str] = {}
-    problems = []
-    for name in params_type.model_fields:
-        key = _key(prefix, name)
-        if key not in own:
-            continue
-        try:
-            texts[name] = address.unpack(own[key]) if _is_text(params_type, name) else own[key]
-        except ValueError as error:
-            problems.append(Problem(key, own[key], str(error)))
-    return texts, problems
-
-
-def _query(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]]:
-    """The address of these params, without defaults; and a sentence for each text that is too long for it."""
-    query: dict[str, str] = {}
-    left_out = []
-    for prefix, params in params_of.items():
-        defaults = type(params)()
-        for name, described in type(params).model_fields.items():
-            value = getattr(params, name)
-            if value == getattr(defaults, name):
-                continue
-            packed = address.pack(as_text(value)) if _is_text(type(params), name) else as_text(value)
-            if packed is None:
-                left_out.append(f"{described.title or name} is too long for a link, which leaves it out.")
-            else:
-                query[_key(prefix, name)] = packed
-    return query, left_out
-
-
-def _read_step(raw: dict[str, str], prefix: str, fresh: _Shown) -> None:
-    """Takes a player's step out of the raw address."""
-    key = _key(prefix, address.STEP)
-    text = raw.pop(key, None)
-    if text is None:
-        return
-    if text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= address.GREATEST_STEP:
-        fresh.steps[prefix] = int(text)
-        return
-    problem = Problem(key, text, f"a whole number from 0 to {address.GREATEST_STEP:,}")
-    fresh.problems[key] = f"{problem.sentence} The page starts at its own first step instead."
-
-
-def _unknown(key: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.6)
-    hint = f"; did you mean {nearest[0]}?" if nearest else "."
-    return f"{_short(key)!r} is not a setting of this page and was ignored{hint}"

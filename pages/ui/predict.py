@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 
-@st.fragment
 def predict(key: str, question: str, answers: Sequence[str], right: str, because: str) -> None:
     """Asks `question`; once the reader has chosen, says whether it was `right`, and why.
 
@@ -15,6 +14,11 @@ def predict(key: str, question: str, answers: Sequence[str], right: str, because
     """
     if right not in answers:
         raise ValueError(f"{right!r} is not among the answers {list(answers)}")
+    _ask(key, question, answers, right, because)
+
+
+@st.fragment
+def _ask(key: str, question: str, answers: Sequence[str], right: str, because: str) -> None:
     with st.container(key=f"predict-{key}", gap="xsmall"):
         st.markdown(question)
         chosen = st.segmented_control(question, answers, key=f"_predict-{key}", label_visibility="collapsed")

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import streamlit as st
 
-from explainers.experiment import Params, as_json, code_version, find
+from explainers.experiment import Check, Params, as_json, code_version, find
 
 SCENES_KEPT = 48
 COMPARISONS_KEPT = 32
@@ -29,15 +29,18 @@ FORGOTTEN_AFTER = 180.0  # seconds without a look from its page, after which a l
 _comparing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="comparison")
 _running = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run")
 
+Progress = tuple[float, str]  # the share that is done, and what it is doing
+
 # ------------------------------------------------------------------------------------------------------ at once
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run that is ready to be shown. scene: the player's blob. facts: the result without its arrays."""
+    """A run that is ready to be shown. scene: the player's blob. facts: the result without its arrays; its checks."""
 
     scene: bytes
     facts: Mapping[str, Any]
+    checks: tuple[Check, ...]
 
 
 def drawn(name: str, params: Params) -> Drawn | None:
@@ -59,7 +62,13 @@ def scene_bytes(name: str, params: Params) -> bytes | None:
 def _drawn(name: str, version: str, settings: str) -> Drawn:
     experiment = find(name)
     result = experiment(experiment.params.model_validate_json(settings))
-    return Drawn(experiment.scene(result).to_bytes(), facts(result))
+    return Drawn(experiment.scene(result).to_bytes(), facts(result), result.checks)
+
+
+def drawing(name: str, params: Params) -> Generator[Progress, None, Drawn]:
+    """`drawn` as a long run, for `job`."""
+    yield 0.05, "computing"
+    return _drawn(name, code_version(), params.model_dump_json())
 
 
 def facts(result: Any) -> dict[str, Any]:
@@ -116,12 +125,13 @@ def later(
     Until then only this fragment runs again. All sessions share the results; name: of what is computed, unique.
     """
     key = f"{name} {code_version()} {params.model_dump_json()}"
-    future = _comparison(key, function, params)
+    future = comparison(key, function, params)
     every = None if future.done() else 0.4
     st.fragment(_await, run_every=every)(key, future, draw, waiting, every is not None)
 
 
-def _comparison(key: str, function: Callable[[Params], Any], params: Params) -> Future[Any]:
+def comparison(key: str, function: Callable[[Params], Any], params: Params) -> Future[Any]:
+    """The background run under `key`, started where there is none yet; the oldest beyond the bound are dropped."""
     with _comparisons_lock:
         if key not in _comparisons:
             _comparisons[key] = _comparing.submit(function, params)
@@ -154,8 +164,6 @@ def _forget(key: str) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- long
-
-Progress = tuple[float, str]  # the share that is done, and what it is doing
 
 
 class Job:

@@ -20,7 +20,8 @@ def address(page: str) -> str:
 def titles(page: str) -> list[str]:
     """The titles of sections and cards that stand in the page's source."""
     source = (ROOT / "pages" / f"{page}.py").read_text(encoding="utf-8")
-    return re.findall(r"""(?:page\.frame\(.+?|header\(|page\.card\("\w+"|player_section\("\w+", )"([^"]+)\"""", source)
+    opened = r'header\(|(?:page\.frame|page\.card|player_section)\("[^"]*", '
+    return re.findall(rf'(?:{opened})"([^"]+)"', source)
 
 
 LIGHTNESS = """(one) => {

@@ -13,18 +13,20 @@ STANDARD, TILED, TILED_2, THEOREM, BOUND = "#8A93A6", "#1FA0A6", "#3D8FE0", "#D9
 
 def accesses_over_tokens(result: TrafficResult) -> go.Figure:
     """HBM accesses against the sequence length, log-log, at this SRAM."""
-    figure = _curves(result.over_seq_len, result.params.seq_len, "sequence length N")
-    return figure.update_xaxes(dtick=np.log10(4), tickformat="~s")
+    figure = _curves(result.over_seq_len, result.params.seq_len, "sequence length N, in tokens")
+    lengths = [2**power for power in range(7, 18, 2)]
+    return figure.update_xaxes(tickvals=lengths, ticktext=[f"{n}" if n < 1024 else f"{n // 1024}K" for n in lengths])
 
 
 def accesses_over_sram(result: TrafficResult) -> go.Figure:
     """HBM accesses against the SRAM, log-log, at this sequence length, with the place where FlashAttention-2 stops."""
-    figure = _curves(result.over_sram, result.params.sram_bytes, "SRAM in bytes")
+    figure = _curves(result.over_sram, result.params.sram_bytes, "fast memory (SRAM)")
     saturates = result.fa2_saturates_at_bytes
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
     note = f"query block = d = {result.params.head_dim}"
     figure.add_annotation(x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="top")
-    return figure.update_xaxes(tickformat="~s")
+    sizes = {2**12: "4 KiB", 2**14: "16 KiB", 2**16: "64 KiB", 2**18: "256 KiB", 2**20: "1 MiB", 2**23: "8 MiB", 2**26: "64 MiB"}
+    return figure.update_xaxes(tickvals=list(sizes), ticktext=list(sizes.values()))
 
 
 def _curves(curves: Curves, now: float, label: str) -> go.Figure:
@@ -86,3 +88,16 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
     figure.update_xaxes(title="key block", type="category", showgrid=False)
     figure.update_yaxes(title="query block", type="category", showgrid=False)
     return figure
+
+
+def paper_table(result: TrafficResult) -> dict[str, list[str | float]]:
+    """The paper's Figure 2 (left) beside what is counted here, by column."""
+    rows = result.paper_table
+    return {
+        "algorithm": [row.algorithm for row in rows],
+        "GFLOP, printed": [row.printed_gflops for row in rows],
+        "GFLOP, counted": [round(row.counted_gflops, 1) for row in rows],
+        "HBM GB, printed": [row.printed_hbm_gb for row in rows],
+        "HBM GB, counted": [round(row.counted_hbm_gb, 1) for row in rows],
+        "ms on an A100, printed": [row.printed_ms for row in rows],
+    }

@@ -102,7 +102,7 @@ function mountPlayer(host, onEvent) {
     else if (wasLast) step = scene.steps - 1;
     step = Math.max(0, Math.min(step, scene.steps - 1));
     previous = step;
-    theme = readTheme(root);
+    takeTheme();
     measure();
     render();
     if (!first) rememberStep();
@@ -422,8 +422,13 @@ function mountPlayer(host, onEvent) {
 
   // --------------------------------------------------------------------------------------------------- life
 
-  function redraw() {
+  function takeTheme() {
     theme = readTheme(root);
+    root.style.setProperty("--current", theme.hues.current);
+  }
+
+  function redraw() {
+    takeTheme();
     measure();
     wake();
   }

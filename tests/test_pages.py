@@ -1,0 +1,327 @@
+"""Every page of app.py as a reader's browser runs it, without the browser: addresses, controls, sentences."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from pydantic import Field
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.testing.v1 import AppTest
+
+from explainers.experiment import Adjustment, Params, choice, number, switch, text
+
+ROOT = Path(__file__).parents[1]
+PAGES = re.findall(r'st\.Page\(\s*"(pages/\w+\.py)"', (ROOT / "app.py").read_text(encoding="utf-8"))
+
+
+class Grid(Params):
+    """One field of each kind, and a rule across two of them."""
+
+    length: int = number(64, "Length", "How many rows", least=8, most=4096, comfort=(8, 256), step=8)
+    block: int = number(16, "Block", "Rows of a tile", least=1, most=256, options=(8, 16, 32, 64))
+    scale: float = number(1.0, "Scale", "Factor", least=0.1, most=8, step=0.1)
+    causal: bool = switch(True, "Causal", "Sees earlier ones only")
+    broken: Literal["none", "a", "b", "c", "d"] = choice("none", "Break it", "Left out", {"none": "nothing"})
+    seed: int = number(0, "Seed", "Of the numbers", least=0, most=2**31 - 1)
+    row: tuple[float, ...] = Field((), title="Row")
+    words: str = text("", "Words", "Any", longest=100_000, long_text=True)
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if self.block > self.length:
+            yield Adjustment(
+                "block", self.length, f"A block of {self.block} is longer than {self.length}; it was cut."
+            )
+
+
+class Traffic(Params):
+    length: int = number(1024, "Length", "How many", least=128, most=131072, options=(128, 1024, 131072))
+
+
+# A page of a few lines that uses the controls as real pages do.
+SMALL_PAGE = """
+import streamlit as st
+from pages.ui import address, controls
+from tests.test_pages import Grid, Traffic
+
+address.enter("small")
+settings = controls.settings(Grid, traffic=Traffic)
+grid = settings.panel("length", "block", "scale", "causal", "broken", "seed", "row", "words")
+settings.panel("length", prefix="traffic")
+settings.try_this([("Long", {"length": 128, "block": 32}, "Look.")])
+settings.changed({"tiles": grid.length // grid.block})
+st.session_state["grid"], st.session_state["traffic"] = grid, settings.params("traffic")
+st.session_state["step"] = settings.step(10)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_navigation() -> None:
+    """As the server does: a folder named pages is not Streamlit's older kind of navigation."""
+    PagesManager.uses_pages_directory = False
+
+
+def small_page(**query: str) -> AppTest:
+    """The small page, opened with this address."""
+    page = AppTest.from_string(SMALL_PAGE, default_timeout=20)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return run(page)
+
+
+def run(changed: Any) -> AppTest:
+    """Runs the page again after `changed`, the page itself or one of its controls."""
+    page = changed.run()
+    assert not page.exception
+    return page
+
+
+def sentences(page: AppTest) -> list[str]:
+    return [line.value for line in page.text]
+
+
+def grid(page: AppTest) -> Any:
+    return page.session_state["grid"]
+
+
+def query(page: AppTest) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else value[-1] for name, value in page.query_params.items()}
+
+
+# ----------------------------------------------------------------------------------------------- the real pages
+
+
+def open_page(path: str, **query: str) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    for name, value in query.items():
+        page.query_params[name] = value
+    return run(page if path == "pages/home.py" else page.switch_page(path))
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_runs(path: str) -> None:
+    assert open_page(path).main
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "pages/home.py"])
+def test_every_page_answers_an_address_that_it_does_not_know(path: str) -> None:
+    page = open_page(path, nonsense="<script>alert(1)</script>", step="-1")
+    told = " ".join(sentences(page))
+    assert "'nonsense' is not a setting of this page" in told
+    assert "step = '-1' is not accepted" in told
+
+
+def test_flash_attention_says_what_it_ignored_of_a_hostile_address() -> None:
+    page = open_page("pages/flash_attention.py", seq_len="1e9", block_q="-3", causal="maybe", seed="<script>")
+    told = [line for line in sentences(page) if "is not accepted" in line]
+    assert [line.split(" = ")[0] for line in told] == ["seq_len", "block_q", "causal", "seed"]
+    assert all(line.count("The page uses") == 1 for line in told)
+
+
+def test_the_home_page_needs_neither_torch_nor_plotly() -> None:
+    """Its imports, and those of what they import here, followed through the source."""
+    seen: set[str] = set()
+    waiting = ["app", "pages.home"]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += modules_imported_by(name)
+    assert {"pages.home", "pages.ui.page"} <= seen
+    assert not seen & {"torch", "triton", "plotly", "plotly.graph_objects"}
+
+
+def modules_imported_by(name: str) -> Iterator[str]:
+    """The modules that a module of this project imports when it is imported; none for others."""
+    path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+    if not path.is_file():
+        return
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+# ------------------------------------------------------------------------------------------------- the controls
+
+
+def test_every_kind_of_field_has_its_control() -> None:
+    page = small_page()
+    assert [slider.label for slider in page.slider] == ["Length", "Scale"]
+    assert [slider.label for slider in page.select_slider] == ["Block", "Length"]
+    assert [box.label for box in page.selectbox] == ["Break it"]
+    assert [box.label for box in page.number_input] == ["Seed"]
+    assert [box.label for box in page.text_input] == ["Row"]
+    assert [area.label for area in page.text_area] == ["Words"]
+    assert not sentences(page)
+
+
+def test_an_address_sets_every_kind_of_control() -> None:
+    page = small_page(
+        length="128", block="32", scale="2.5", causal="false", broken="b", seed="7", row="1,2.5", words="a b"
+    )
+    assert grid(page).model_dump() == {
+        "length": 128,
+        "block": 32,
+        "scale": 2.5,
+        "causal": False,
+        "broken": "b",
+        "seed": 7,
+        "row": (1.0, 2.5),
+        "words": "a b",
+    }
+    assert page.slider(key="length").value == 128
+    assert page.select_slider(key="block").value == 32
+
+
+def test_names_with_a_prefix_belong_to_the_other_experiment() -> None:
+    page = small_page(**{"traffic.length": "131072"})
+    assert page.session_state["traffic"].length == 131072
+    assert grid(page).length == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "used"),
+    [
+        ("length", "1e9", 64),
+        ("length", "nan", 64),
+        ("block", "-3", 16),
+        ("causal", "maybe", True),
+        ("seed", "<script>", 0),
+        ("broken", "**bold** [link](http://x)", "none"),
+        ("row", "1,two", ()),
+        ("words", "z~AAAA", ""),
+        ("scale", "inf", 1.0),
+        ("scale", "9" * 500, 1.0),
+    ],
+)
+def test_a_hostile_value_is_ignored_with_one_sentence(name: str, value: str, used: Any) -> None:
+    page = small_page(**{name: value})
+    assert getattr(grid(page), name) == used
+    told = sentences(page)
+    assert len(told) == 1
+    assert told[0].startswith(f"{name} = ")
+    assert "allowed: " in told[0]
+    assert "The page uses" in told[0]
+
+
+def test_many_unknown_names_make_few_sentences() -> None:
+    page = small_page(**{f"unheard{number}": "1" for number in range(500)})
+    assert len(sentences(page)) == 7
+    assert sentences(page)[-1] == "And 494 more of the same kind."
+
+
+def test_a_value_beyond_the_comfortable_range_is_kept_and_shown() -> None:
+    page = small_page(length="4000", block="100")
+    assert not sentences(page)
+    assert (page.slider(key="length").value, page.slider(key="length").max) == (4000, 4000)
+    assert page.select_slider(key="block").value == 100
+
+
+def test_a_range_that_shrinks_back_keeps_the_value() -> None:
+    page = small_page(length="4000")
+    run(page.slider(key="length").set_value(128))
+    assert (grid(page).length, page.slider(key="length").value, page.slider(key="length").max) == (
+        128,
+        128,
+        256,
+    )
+    run(page)
+    assert (grid(page).length, page.slider(key="length").value) == (128, 128)
+
+
+def test_a_control_changes_params_and_address() -> None:
+    page = small_page()
+    run(page.slider(key="length").set_value(128))
+    assert grid(page).length == 128
+    assert query(page) == {"length": "128"}
+    assert sentences(page) == ["Length 64 → 128: tiles 4 → 8"]
+    run(page.slider(key="length").set_value(64))
+    assert query(page) == {}
+
+
+def test_a_change_forgets_what_the_address_had_wrong_and_the_step() -> None:
+    page = small_page(block="many", step="3")
+    assert page.session_state["step"] == 3
+    run(page.slider(key="length").set_value(128))
+    assert page.session_state["step"] is None
+    assert query(page) == {"length": "128"}
+    assert not [line for line in sentences(page) if "not accepted" in line]
+
+
+def test_a_step_beyond_the_last_is_said() -> None:
+    page = small_page(step="99")
+    assert page.session_state["step"] == 9
+    assert sentences(page) == ["step = 99 lies beyond the last step, 9, shown instead."]
+
+
+def test_rules_across_fields_are_mended_and_said_and_nothing_sticks() -> None:
+    page = small_page(length="8", block="64")
+    assert (grid(page).block, page.select_slider(key="block").value) == (8, 8)
+    assert sentences(page) == ["A block of 64 is longer than 8; it was cut."]
+    run(page.select_slider(key="block").set_value(16))
+    assert grid(page).block == 8
+    assert sentences(page) == ["A block of 16 is longer than 8; it was cut."]
+    run(page.slider(key="length").set_value(64))
+    run(page.select_slider(key="block").set_value(16))
+    assert grid(page).block == 16
+    assert not [line for line in sentences(page) if "longer" in line]
+
+
+def test_text_that_is_refused_stays_to_be_mended() -> None:
+    page = small_page(row="1,2")
+    run(page.text_input(key="row").set_value("1,two"))
+    assert grid(page).row == (1.0, 2.0)
+    assert page.text_input(key="row").value == "1,two"
+    assert "The page still uses 1,2." in sentences(page)[0]
+    run(page.text_input(key="row").set_value("1,2,3"))
+    assert grid(page).row == (1.0, 2.0, 3.0)
+    assert not [line for line in sentences(page) if "not accepted" in line]
+
+
+def test_long_text_leaves_the_link_with_a_sentence() -> None:
+    page = small_page()
+    run(page.text_area(key="words").set_value("".join(chr(33 + i * i * 7919 % 90) for i in range(40_000))))
+    assert len(query(page).get("words", "")) <= 4096
+    run(page.text_area(key="words").set_value("word " * 1000))
+    assert query(page)["words"].startswith("z~")
+
+
+def test_one_click_sets_several_fields_and_reset_undoes_them() -> None:
+    page = small_page(scale="3")
+    run(next(button for button in page.button if button.label == "Long").click())
+    assert (grid(page).length, grid(page).block, grid(page).scale) == (128, 32, 1.0)
+    assert page.slider(key="length").value == 128
+    assert query(page) == {"length": "128", "block": "32"}
+    run(page.button(key="reset-").click())
+    assert grid(page) == type(grid(page))()
+    assert query(page) == {}
+
+
+def test_back_in_the_history_shows_what_the_address_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = small_page()
+    run(page.slider(key="length").set_value(128))
+    run(page.slider(key="length").set_value(256))
+    page.query_params.clear()
+    page.query_params["length"] = "128"
+
+    def walking() -> Any:
+        context = get_script_run_ctx()
+        assert context is not None
+        context.is_history_navigation = True
+        return context
+
+    monkeypatch.setattr("pages.ui.address.get_script_run_ctx", walking)
+    run(page)
+    assert grid(page).length == 128
+    assert page.slider(key="length").value == 128
+    monkeypatch.undo()
+    run(page.slider(key="length").set_value(8))
+    assert query(page) == {"length": "8", "block": "8"} or query(page) == {"block": "8", "length": "8"}
