@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explainers.experiment import Params, fit
-from explainers.flash_attention import backward, kernel_trace, online_softmax, race, tiles
+from explainers.flash_attention import backward, online_softmax, race, tiles
 from explainers.flash_attention.loop_orders import LoopOrdersParams
 from explainers.flash_attention.traffic import TrafficParams, traffic
 from kernels.interpreter import interpreter, triton_available
@@ -85,7 +85,7 @@ def compare_with_kernel(params: tiles.TilesParams) -> None:
     if adjusted or asked.needs_button:
         st.caption(words["kernel_not_compared"])
         return
-    run.later("flash_attention.compare", params, kernel_trace.compare, lambda check: checks.show([check]), words["kernel_waiting"])
+    run.later("flash_attention.compare", params, tiles.compare_with_kernel, lambda check: checks.show([check]), words["kernel_waiting"])
     if interpreter.restarts:
         st.caption(words["kernel_restarted"].format(times=interpreter.restarts))
 

@@ -18,12 +18,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from explainers.experiment import as_json, choices_of, fit, read, watch
 from explainers.flash_attention import backward as backward_module
-from explainers.flash_attention import fast, online_softmax, race, tiles, traffic
+from explainers.flash_attention import fast, kernel_trace, online_softmax, race, tiled, tiles, traffic
 from explainers.flash_attention.backward import BackwardParams, backward, exact_gradients, tiled_backward
 from explainers.flash_attention.loop_orders import LoopOrdersParams, loop_orders
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.standard import masked_scores, standard_attention
-from explainers.flash_attention.tiles import TilesParams, tiled_attention
+from explainers.flash_attention.tiled import tiled_attention
+from explainers.flash_attention.tiles import TilesParams
 from explainers.flash_attention.traffic import TrafficParams
 
 ORACLE = json.loads((Path(__file__).parent / "oracles" / "attention.json").read_text(encoding="utf-8"))
@@ -147,8 +148,8 @@ def test_a_step_keeps_its_values_while_the_run_goes_on() -> None:
 @pytest.mark.parametrize("case", ORACLE["causal_tiles_visited"])
 def test_causal_tiles_visited_equal_the_oracle(case: dict[str, int]) -> None:
     n, block = case["N"], case["block"]
-    rows = tiles.tile_ranges(n, block)
-    visited = sum(tiles.key_tiles_visited(one, n, block, causal=True, offset=0) for one in rows)
+    rows = tiled.tile_ranges(n, block)
+    visited = sum(tiled.key_tiles_visited(one, n, block, causal=True, offset=0) for one in rows)
     assert (visited, len(rows) ** 2) == (case["visited"], case["total"])
 
 
@@ -156,10 +157,10 @@ def test_causal_tiles_visited_equal_the_oracle(case: dict[str, int]) -> None:
 def test_exactly_the_tiles_with_a_visible_key_are_visited(size: dict[str, Any]) -> None:
     n_q, n_k, causal = size["n_q"], size["n_k"], size["causal"]
     seen = masked_scores(torch.zeros(n_q, 1), torch.zeros(n_k, 1), causal=causal, scale=1.0) == 0
-    for rows in tiles.tile_ranges(n_q, size["block_q"]):
-        columns = tiles.tile_ranges(n_k, size["block_k"])
+    for rows in tiled.tile_ranges(n_q, size["block_q"]):
+        columns = tiled.tile_ranges(n_k, size["block_k"])
         useful = [seen[slice(*rows), slice(*one)].any().item() for one in columns]
-        visited = tiles.key_tiles_visited(rows, n_k, size["block_k"], causal=causal, offset=n_k - n_q)
+        visited = tiled.key_tiles_visited(rows, n_k, size["block_k"], causal=causal, offset=n_k - n_q)
         assert useful == [True] * visited + [False] * (len(columns) - visited)
 
 
@@ -287,7 +288,7 @@ def traced() -> tuple[Any, Any, Any]:
     pytest.importorskip("triton")
     from kernels.flash_attention import flash_attention_trace
 
-    params = TilesParams(seq_len=36, kv_len=20, head_dim=16, backend="triton")
+    params = TilesParams(seq_len=36, kv_len=28, head_dim=16, outlier=4, backend="triton")
     by_kernel, by_torch = tiles.tiles(params), tiles.tiles(params.model_copy(update={"backend": "torch"}))
     how = {"block_q": 16, "block_k": 16, "causal": True, "scale": params.scale}
     return by_kernel, by_torch, flash_attention_trace(by_torch.q, by_torch.k, by_torch.v, **how)
@@ -297,6 +298,7 @@ def traced() -> tuple[Any, Any, Any]:
 def test_the_kernel_is_told_in_the_same_steps(traced: tuple[Any, Any, Any]) -> None:
     by_kernel, by_torch, _ = traced
     assert by_kernel.passed
+    assert any(((step.alpha > 0) & (step.alpha < 0.9)).any() for _, step in by_torch.steps)  # it does rescale
     for (_, theirs), (_, ours) in zip(by_kernel.steps, by_torch.steps, strict=True):
         names = ("phase", "query_tile", "key_tile", "rows", "columns", "bytes_read", "bytes_written")
         assert all(getattr(theirs, name) == getattr(ours, name) for name in names)
@@ -310,18 +312,19 @@ def test_the_kernel_is_told_in_the_same_steps(traced: tuple[Any, Any, Any]) -> N
 @pytest.mark.slow
 def test_traces_agree_and_a_changed_one_does_not(traced: tuple[Any, Any, Any]) -> None:
     _, by_torch, trace = traced
-    assert tiles.compare_traces(by_torch.steps, trace).passed
+    assert kernel_trace.compare_traces(by_torch.steps, trace).passed
     i, j = trace.visited.nonzero()[-1].tolist()
     for name in ("m", "l", "alpha", "accumulator"):
         changed = getattr(trace, name).clone()
         changed[i, j, 1] += 0.01
-        assert not tiles.compare_traces(by_torch.steps, replace(trace, **{name: changed})).passed
-    assert not tiles.compare_traces(
-        by_torch.steps, replace(trace, visited=torch.ones_like(trace.visited))
-    ).passed
-    assert not tiles.compare_traces(
-        by_torch.steps, replace(trace, visited=torch.zeros_like(trace.visited))
-    ).passed
+        assert not kernel_trace.compare_traces(by_torch.steps, replace(trace, **{name: changed})).passed
+    more, other = (
+        torch.ones_like(trace.visited),
+        trace.visited.flip(0),
+    )  # too many tiles; as many, but not these
+    assert more.sum() > other.sum() == trace.visited.sum()
+    for visited in (more, other):
+        assert not kernel_trace.compare_traces(by_torch.steps, replace(trace, visited=visited)).passed
 
 
 # ------------------------------------------------------------------------------------------- online softmax

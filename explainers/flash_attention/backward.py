@@ -17,7 +17,7 @@ from torch import Tensor
 
 from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, switch, watch
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
-from explainers.flash_attention.tiles import key_tiles_visited, tile_ranges
+from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges
 
 TOLERANCE = 1e-5
 

@@ -1,14 +1,119 @@
-"""The kernel's own trace, held against the readable loop."""
+"""The Triton kernel's own trace: as the steps of the readable loop, and held against them tile by tile."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
 from explainers.experiment import Check
-from explainers.flash_attention.tiles import TilesParams, _how, _run_torch, compare_traces, draw
-from kernels.flash_attention import flash_attention_trace
+from explainers.flash_attention.standard import visible
+from explainers.flash_attention.tiled import SENTINEL, SlowMemory, TileStep, moment, tile_ranges
+
+if TYPE_CHECKING:
+    from kernels.flash_attention import TileTrace
 
 
-def compare(params: TilesParams) -> Check:
-    """Runs both on the Q, K and V of `params` and compares m, l, alpha and O of every tile."""
-    q, k, v = draw(params)
-    steps, _, _ = _run_torch(params, q, k, v)
-    return compare_traces(steps, flash_attention_trace(q, k, v, **_how(params)))
+def run_kernel(
+    q: Tensor, k: Tensor, v: Tensor, *, block_q: int, block_k: int, causal: bool, scale: float, break_it: str
+) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
+    """Runs the kernel and returns what `watch(tiled_attention(...))` would: steps with their lines, O and lse.
+
+    q (Nq, D), k and v (Nk, D). Raises RuntimeError when Triton is not installed.
+    """
+    from kernels.flash_attention import flash_attention_trace, step_lines
+
+    how = {"causal": causal, "scale": scale, "break_it": break_it}
+    trace = flash_attention_trace(q, k, v, block_q=block_q, block_k=block_k, **how)
+    S = _scores(q, k, **how)
+    return list(_steps(trace, step_lines(), q, k, v, S, block_q, block_k)), trace.output, trace.lse
+
+
+def _steps(
+    trace: TileTrace, lines: dict[str, int], q: Tensor, k: Tensor, v: Tensor, S: Tensor, block_q: int, block_k: int
+) -> Iterator[tuple[int, TileStep]]:
+    """The kernel's trace as the steps of the readable loop, each with its line in the kernel's source.
+
+    m, l, alpha and the accumulator were written by the kernel. It keeps no scores: S is computed here again.
+    """
+    hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(len(q))
+    start = SENTINEL if (S == SENTINEL).any() else -math.inf  # finite_sentinel starts its maximum there
+    key_tiles = tile_ranges(len(k), block_k)
+    for i, rows in enumerate(tile_ranges(len(q), block_q)):
+        size = rows[1] - rows[0]
+        hbm.load(q[slice(*rows)])
+        m, l, alpha = q.new_full((size,), start), q.new_zeros(size), q.new_ones(size)
+        O = q.new_zeros(size, q.shape[1])
+        for j in trace.visited[i].nonzero().flatten().tolist():
+            columns = key_tiles[j]
+            hbm.load(k[slice(*columns)])
+            hbm.load(v[slice(*columns)])
+            tile, S_tile, before = (i, j, rows, columns), S[slice(*rows), slice(*columns)], (m, l)
+            yield lines["scores"], moment("scores", tile, S_tile, before, (m, l, alpha, O), hbm)
+            m, alpha = trace.m[i, j, :size], trace.alpha[i, j, :size]
+            yield lines["maximum"], moment("maximum", tile, S_tile, before, (m, l, alpha, O), hbm)
+            l = trace.l[i, j, :size]
+            yield lines["weights"], moment("weights", tile, S_tile, before, (m, l, alpha, O), hbm)
+            O = alpha[:, None] * O
+            yield lines["rescale"], moment("rescale", tile, S_tile, before, (m, l, alpha, O), hbm)
+            O = trace.accumulator[i, j, :size]
+            yield lines["accumulate"], moment("accumulate", tile, S_tile, before, (m, l, alpha, O), hbm)
+        O = trace.output[slice(*rows)]
+        hbm.store(output, rows, O)
+        hbm.store(logsumexp, rows, trace.lse[slice(*rows)])
+        tile, no_scores = (i, -1, rows, (0, 0)), q.new_empty(size, 0)
+        yield lines["finish"], moment("finish", tile, no_scores, (m, l), (m, l, alpha, O), hbm)
+
+
+def _scores(q: Tensor, k: Tensor, *, causal: bool, scale: float, break_it: str) -> Tensor:
+    """S (Nq, Nk) as the kernel masks it under break_it."""
+    S = scale * q @ k.T
+    if not causal:
+        return S
+    offset = 0 if break_it == "top_left" else len(k) - len(q)
+    masked = SENTINEL if break_it == "finite_sentinel" else -math.inf
+    return S.masked_fill(~visible((0, len(q)), (0, len(k)), offset), masked)
+
+
+def compare_traces(
+    torch_steps: list[tuple[int, TileStep]], trace: TileTrace, break_it: str = "none"
+) -> Check:
+    """Holds m, l, alpha and the accumulator of every tile of the readable loop against the kernel's.
+
+    The error is the largest difference, relative where a value exceeds 1; infinite where one of them visited a
+    tile that the other did not. Values that overflowed on both sides (no_max) count as agreement.
+    Tolerance: 1e-5, times the largest |score| where that exceeds 1, since the two sum a score in different
+    orders and exp passes its error on; under fp16_accumulator one fp16 rounding a key tile.
+    """
+    after_tile = [step for _, step in torch_steps if step.phase == "accumulate"]
+    error = 0.0 if len(after_tile) == int(trace.visited.sum()) else math.inf
+    largest_score = 1.0
+    for step in after_tile:
+        tile, size = (step.query_tile, step.key_tile), len(step.m)
+        if not trace.visited[tile]:
+            error = math.inf
+        pairs = (
+            (step.m, trace.m),
+            (step.l, trace.l),
+            (step.alpha, trace.alpha),
+            (step.accumulator, trace.accumulator),
+        )
+        error = max(error, *(_difference(ours, theirs[tile][:size]) for ours, theirs in pairs))
+        seen = step.scores[step.scores > SENTINEL]
+        largest_score = max(largest_score, seen.abs().max().item() if seen.numel() else 0.0)
+    tolerance = 1e-5 * largest_score
+    if break_it == "fp16_accumulator":
+        tolerance = trace.visited.shape[1] * 2**-10
+    return Check(
+        "Triton and PyTorch agree", error, tolerance, f"{len(after_tile)} tiles: m, l, alpha, O of each"
+    )
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    """The largest |ours - theirs|, relative above 1; 0 for values that overflowed on both sides."""
+    gap = (ours - theirs).abs() / ours.abs().clamp(min=1)
+    same = (ours == theirs) | ~(ours.isfinite() | theirs.isfinite())
+    return gap.masked_fill(same, 0).nan_to_num(math.inf).max().item()

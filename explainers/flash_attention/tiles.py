@@ -1,28 +1,21 @@
-"""Tiled attention: the output of standard attention, one tile of scores at a time.
-
-The loops stand in FlashAttention-2's order: each query tile stays in fast memory while the key tiles pass by.
-Source: FlashAttention-2 (Dao 2023), Algorithm 1. Its running state a row: the maximum m, the denominator l
-and the accumulator O, which is divided by l only at the end.
-"""
+"""The experiment `flash_attention.tiles`: tiled attention, watched, and held against float64 and the kernel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, switch, watch
-from explainers.flash_attention.standard import masked_scores, standard_attention, visible
+from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
+from explainers.flash_attention.standard import masked_scores, standard_attention
+from explainers.flash_attention.tiled import TileStep, tiled_attention
 from explainers.flash_attention.traffic import standard_traffic
 
-if TYPE_CHECKING:
-    from kernels.flash_attention import TileTrace
-
-SENTINEL = -1e6
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]
 
 # For each break, the settings under which it bites.
@@ -47,173 +40,6 @@ LOST: dict[str, str] = {
     "fp16_accumulator": "fp16 keeps 11 significant bits, so every update of O and l is rounded to about 1 part in "
     "2000, and the error stays far above what fp32 reaches.",
 }
-
-
-# --------------------------------------------------------------------------------------------- the algorithm
-
-
-@dataclass(frozen=True, eq=False)
-class TileStep:
-    """What fast memory holds at one moment of tiled attention.
-
-    phase: "scores" (S computed and masked), "maximum" (m and alpha known), "weights" (P and l known),
-        "rescale" (O times alpha), "accumulate" (P V added), and once a query tile "finish" (O / l, lse written).
-    query_tile, key_tile: the tile's place in the grid; rows, columns: its (start, stop) in Q and in K.
-        At "finish" the tile is the whole row of tiles: key_tile is -1, columns (0, 0), scores (bq, 0).
-    scores: S (bq, bk), -inf where masked. m_before, l_before: (bq,) before this tile; m, l, alpha: (bq,) now.
-    accumulator: O (bq, D), not yet divided by l; at "finish" the output itself.
-    bytes_read, bytes_written: from and to slow memory, since the start.
-    """
-
-    phase: str
-    query_tile: int
-    key_tile: int
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    scores: Tensor
-    m_before: Tensor
-    l_before: Tensor
-    m: Tensor
-    l: Tensor
-    alpha: Tensor
-    accumulator: Tensor
-    bytes_read: int
-    bytes_written: int
-
-    @property
-    def weights(self) -> Tensor:
-        """P (bq, bk), the scores' exponentials under the current maximum; 0 where masked."""
-        return _weights(self.scores, self.m)
-
-    @property
-    def lse(self) -> Tensor:
-        """The log-sum-exp (bq,) of the scores seen so far; -inf where there were none."""
-        return self.m + torch.log(self.l)
-
-
-class SlowMemory:
-    """Counts the bytes that the loops load from and store to slow memory (a GPU's HBM)."""
-
-    def __init__(self) -> None:
-        self.bytes_read = 0
-        self.bytes_written = 0
-
-    def load(self, tile: Tensor) -> Tensor:
-        self.bytes_read += tile.numel() * tile.element_size()
-        return tile
-
-    def store(self, matrix: Tensor, rows: tuple[int, int], tile: Tensor) -> None:
-        matrix[slice(*rows)] = tile
-        self.bytes_written += tile.numel() * matrix.element_size()
-
-
-def tile_ranges(length: int, block: int) -> list[tuple[int, int]]:
-    """The (start, stop) of each tile of `block` in `length`; the last may be shorter."""
-    return [(start, min(start + block, length)) for start in range(0, length, block)]
-
-
-def key_tiles_visited(rows: tuple[int, int], n_k: int, block_k: int, *, causal: bool, offset: int) -> int:
-    """How many key tiles a query tile of these rows must visit: up to the last key that its last row sees."""
-    last_row = rows[1] - 1
-    keys = min(max(last_row + 1 + offset, 0), n_k) if causal else n_k
-    return math.ceil(keys / block_k)
-
-
-def tiled_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    block_q: int,
-    block_k: int,
-    causal: bool,
-    scale: float,
-    break_it: str = "none",
-) -> Generator[TileStep, None, tuple[Tensor, Tensor]]:
-    """Exact attention by tiles, watched. q (Nq, D), k and v (Nk, D); the last tile of each may be partial.
-
-    Yields a TileStep at every moment worth looking at and returns O (Nq, D) and lse (Nq,). The values of a
-    step are never overwritten later. Causal masks align bottom-right. A row that has seen no key yet
-    has m = -inf, l = 0, alpha = 1; at its first key alpha = 0. break_it removes one part (see LOST).
-    """
-    n_q, n_k = len(q), len(k)
-    offset = 0 if break_it == "top_left" else n_k - n_q
-    masked = SENTINEL if break_it == "finite_sentinel" else -math.inf
-    kept = torch.float16 if break_it == "fp16_accumulator" else q.dtype
-    hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(n_q)
-    key_tiles = tile_ranges(n_k, block_k)
-
-    for i, rows in enumerate(tile_ranges(n_q, block_q)):
-        Q = hbm.load(q[slice(*rows)])
-        # m = -inf, l = 0, O = 0
-        m = Q.new_full((len(Q),), masked)
-        l, O, alpha = Q.new_zeros(len(Q)), torch.zeros_like(Q), Q.new_ones(len(Q))
-
-        visited = key_tiles_visited(rows, n_k, block_k, causal=causal, offset=offset)
-        for j, columns in enumerate(key_tiles[: max(visited, break_it == "finite_sentinel")]):
-            K, V = hbm.load(k[slice(*columns)]), hbm.load(v[slice(*columns)])
-            tile, before = (i, j, rows, columns), (m, l)
-
-            # S = scale Q K^T, masked
-            S = scale * Q @ K.T
-            S = S.masked_fill(~visible(rows, columns, offset), masked) if causal else S
-            yield _step("scores", tile, S, before, (m, l, alpha, O), hbm)
-
-            # m_new = max(m, rowmax(S)),  alpha = exp(m - m_new)
-            m_new = torch.zeros_like(m) if break_it == "no_max" else torch.maximum(m, S.amax(dim=1))
-            alpha = _rescale_factor(m, m if break_it == "no_rescale" else m_new)
-            m = m_new
-            yield _step("maximum", tile, S, before, (m, l, alpha, O), hbm)
-
-            # P = exp(S - m),  l = alpha l + rowsum(P)
-            P = _weights(S, m)
-            l = (alpha * l + P.sum(dim=1)).to(kept)
-            yield _step("weights", tile, S, before, (m, l, alpha, O), hbm)
-
-            # O = alpha O
-            O = (alpha[:, None] * O).to(kept)
-            yield _step("rescale", tile, S, before, (m, l, alpha, O), hbm)
-
-            # O = O + P V
-            O = (O + P @ V).to(kept)
-            yield _step("accumulate", tile, S, before, (m, l, alpha, O), hbm)
-
-        # O = O / l,  lse = m + log l;  a row that saw nothing has l = 0 and stays 0
-        O = O.to(q.dtype) / l.to(q.dtype).masked_fill(l == 0, 1)[:, None]
-        hbm.store(output, rows, O)
-        hbm.store(logsumexp, rows, m + torch.log(l.to(q.dtype)))
-        yield _step("finish", (i, -1, rows, (0, 0)), Q.new_empty(len(Q), 0), (m, l), (m, l, alpha, O), hbm)
-
-    return output, logsumexp
-
-
-def _rescale_factor(m: Tensor, m_new: Tensor) -> Tensor:
-    """alpha = exp(m - m_new), which is 1 where the maximum stayed, also where it stayed at -inf."""
-    return torch.where(m == m_new, 1.0, torch.exp(m - m_new))
-
-
-def _weights(S: Tensor, m: Tensor) -> Tensor:
-    """P = exp(S - m), and 0 where S is -inf, also in a row whose maximum is still -inf."""
-    return torch.exp(S - m[:, None]).masked_fill(S.isneginf(), 0)
-
-
-Tile = tuple[int, int, tuple[int, int], tuple[int, int]]
-
-
-def _step(
-    phase: str,
-    tile: Tile,
-    S: Tensor,
-    before: tuple[Tensor, Tensor],
-    state: tuple[Tensor, ...],
-    hbm: SlowMemory,
-) -> TileStep:
-    """The moment as data. The loop makes new tensors and overwrites none, so nothing needs copying."""
-    m_before, l_before, m, l, alpha, O = (part.to(S.dtype) for part in (*before, *state))
-    return TileStep(phase, *tile, S, m_before, l_before, m, l, alpha, O, hbm.bytes_read, hbm.bytes_written)
-
-
-# -------------------------------------------------------------------------------------------- the experiment
 
 
 class TilesParams(Params):
@@ -398,7 +224,7 @@ def tiles(params: TilesParams) -> TilesResult:
     Raises RuntimeError when the backend is triton and Triton is not installed.
     """
     q, k, v = draw(params)
-    run = _run_triton if params.backend == "triton" else _run_torch
+    run = _run_kernel if params.backend == "triton" else _run_torch
     steps, output, lse = run(params, q, k, v)
     in_double = [part.double() for part in (q, k, v)]
     exact, _ = standard_attention(*in_double, causal=params.causal, scale=params.scale)
@@ -464,11 +290,26 @@ def tolerance_for(params: TilesParams, q: Tensor, k: Tensor, v: Tensor) -> float
     return max(gate, 2 * delta * v.abs().max().item())
 
 
+def compare_with_kernel(params: TilesParams) -> Check:
+    """Runs the Triton kernel on the same Q, K and V and holds every tile of its trace against the readable loop."""
+    from kernels.flash_attention import flash_attention_trace
+
+    q, k, v = draw(params)
+    steps, _, _ = _run_torch(params, q, k, v)
+    return compare_traces(steps, flash_attention_trace(q, k, v, **_how(params)), params.break_it)
+
+
 def _run_torch(
     params: TilesParams, q: Tensor, k: Tensor, v: Tensor
 ) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
     steps, (output, lse) = watch(tiled_attention(q, k, v, **_how(params)))
     return steps, output, lse
+
+
+def _run_kernel(
+    params: TilesParams, q: Tensor, k: Tensor, v: Tensor
+) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
+    return run_kernel(q, k, v, **_how(params))
 
 
 def _how(params: TilesParams) -> dict[str, Any]:
@@ -507,102 +348,3 @@ def _errors(steps: list[tuple[int, TileStep]], exact: Tensor) -> list[float]:
             error = (step.accumulator - target).abs().max().item()
         errors.append(error)
     return errors
-
-
-# ----------------------------------------------------------------------------------------- the kernel's trace
-
-
-def _run_triton(
-    params: TilesParams, q: Tensor, k: Tensor, v: Tensor
-) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    from kernels.flash_attention import flash_attention_trace, step_lines
-
-    trace = flash_attention_trace(q, k, v, **_how(params))
-    return list(_trace_steps(params, trace, step_lines(), q, k, v)), trace.output, trace.lse
-
-
-def _trace_steps(
-    params: TilesParams, trace: TileTrace, lines: dict[str, int], q: Tensor, k: Tensor, v: Tensor
-) -> Iterator[tuple[int, TileStep]]:
-    """The kernel's trace as the steps of the readable loop, each with its line in the kernel's source.
-
-    m, l, alpha and the accumulator were written by the kernel. It keeps no scores: S is computed here again.
-    """
-    hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(len(q))
-    S, start = _trace_scores(params, q, k)
-    key_tiles = tile_ranges(len(k), params.block_k)
-    for i, rows in enumerate(tile_ranges(len(q), params.block_q)):
-        size = rows[1] - rows[0]
-        hbm.load(q[slice(*rows)])
-        m, l, alpha = q.new_full((size,), start), q.new_zeros(size), q.new_ones(size)
-        O = q.new_zeros(size, q.shape[1])
-        for j in trace.visited[i].nonzero().flatten().tolist():
-            columns = key_tiles[j]
-            hbm.load(k[slice(*columns)])
-            hbm.load(v[slice(*columns)])
-            tile, S_tile, before = (i, j, rows, columns), S[slice(*rows), slice(*columns)], (m, l)
-            yield lines["scores"], _step("scores", tile, S_tile, before, (m, l, alpha, O), hbm)
-            m, alpha = trace.m[i, j, :size], trace.alpha[i, j, :size]
-            yield lines["maximum"], _step("maximum", tile, S_tile, before, (m, l, alpha, O), hbm)
-            l = trace.l[i, j, :size]
-            yield lines["weights"], _step("weights", tile, S_tile, before, (m, l, alpha, O), hbm)
-            O = alpha[:, None] * O
-            yield lines["rescale"], _step("rescale", tile, S_tile, before, (m, l, alpha, O), hbm)
-            O = trace.accumulator[i, j, :size]
-            yield lines["accumulate"], _step("accumulate", tile, S_tile, before, (m, l, alpha, O), hbm)
-        O = trace.output[slice(*rows)]
-        hbm.store(output, rows, O)
-        hbm.store(logsumexp, rows, trace.lse[slice(*rows)])
-        tile, no_scores = (i, -1, rows, (0, 0)), q.new_empty(size, 0)
-        yield lines["finish"], _step("finish", tile, no_scores, (m, l), (m, l, alpha, O), hbm)
-
-
-def _trace_scores(params: TilesParams, q: Tensor, k: Tensor) -> tuple[Tensor, float]:
-    """S (Nq, Nk) as the kernel masks it under break_it, and the value its maximum starts from."""
-    masked = SENTINEL if params.break_it == "finite_sentinel" else -math.inf
-    offset = 0 if params.break_it == "top_left" else len(k) - len(q)
-    S = params.scale * q @ k.T
-    if params.causal:
-        S = S.masked_fill(~visible((0, len(q)), (0, len(k)), offset), masked)
-    return S, masked
-
-
-def compare_traces(
-    torch_steps: list[tuple[int, TileStep]], trace: TileTrace, break_it: str = "none"
-) -> Check:
-    """Holds m, l, alpha and the accumulator of every tile of the readable loop against the kernel's.
-
-    The error is the largest difference, relative where a value exceeds 1; infinite where one of them visited a
-    tile that the other did not. Values that overflowed on both sides (no_max) count as agreement.
-    Tolerance: 1e-5, times the largest |score| where that exceeds 1, since the two sum a score in different
-    orders and exp passes its error on; under fp16_accumulator one fp16 rounding a key tile.
-    """
-    after_tile = [step for _, step in torch_steps if step.phase == "accumulate"]
-    error = 0.0 if len(after_tile) == int(trace.visited.sum()) else math.inf
-    largest_score = 1.0
-    for step in after_tile:
-        tile, size = (step.query_tile, step.key_tile), len(step.m)
-        if not trace.visited[tile]:
-            error = math.inf
-        pairs = (
-            (step.m, trace.m),
-            (step.l, trace.l),
-            (step.alpha, trace.alpha),
-            (step.accumulator, trace.accumulator),
-        )
-        error = max(error, *(_difference(ours, theirs[tile][:size]) for ours, theirs in pairs))
-        seen = step.scores[step.scores > SENTINEL]
-        largest_score = max(largest_score, seen.abs().max().item() if seen.numel() else 0.0)
-    tolerance = 1e-5 * largest_score
-    if break_it == "fp16_accumulator":
-        tolerance = trace.visited.shape[1] * 2**-10
-    return Check(
-        "Triton and PyTorch agree", error, tolerance, f"{len(after_tile)} tiles: m, l, alpha, O of each"
-    )
-
-
-def _difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest |ours - theirs|, relative above 1; 0 for values that overflowed on both sides."""
-    gap = (ours - theirs).abs() / ours.abs().clamp(min=1)
-    same = (ours == theirs) | ~(ours.isfinite() | theirs.isfinite())
-    return gap.masked_fill(same, 0).nan_to_num(math.inf).max().item()

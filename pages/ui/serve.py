@@ -1,4 +1,4 @@
-"""The server: `python -m streamlit run pages/ui/serve.py` warms up what is slow before the first reader comes.
+"""The server: `python -m pages.ui.serve` serves the site and warms up what is slow before the first reader comes.
 
 `streamlit run app.py` serves the same site; its first reader then waits for torch.
 """
@@ -25,3 +25,6 @@ async def _lifespan(_: Any) -> AsyncIterator[None]:
 
 
 app = st.App(Path(__file__).parents[2] / "app.py", lifespan=_lifespan)
+
+if __name__ == "__main__":
+    app.run()

@@ -39,8 +39,8 @@ print(time.perf_counter() - started)
 """
 
 PICTURE = """() => {
-  const roots = [...document.querySelectorAll("[data-testid=stBidiComponentIsolated], [data-testid=stBidiComponentRegular]")]
-  const players = roots.flatMap((one) => [...one.querySelectorAll("*"), one]).map((one) => one.shadowRoot?.querySelector(".player"))
+  const places = [...document.querySelectorAll("[data-testid^=stBidiComponent], [data-testid^=stBidiComponent] *")]
+  const players = places.map((place) => place.shadowRoot?.querySelector(".player"))
   return players.some((player) => player?.lantern?.drawTimes.length > 0) && performance.now()
 }"""
 
@@ -83,7 +83,8 @@ class Figure:
         verdict = ""
         if self.budget is not None:
             kept = self.value >= self.budget if self.least else self.value <= self.budget
-            verdict = f"{'at least' if self.least else 'at most'} {self.budget:g} {self.unit}   {'pass' if kept else 'falls short'}"
+            bound = "at least" if self.least else "at most"
+            verdict = f"{bound} {self.budget:g} {self.unit}   {'pass' if kept else 'falls short'}"
         return f"{self.name:<58}{self.value:>9.1f} {self.unit:<4} {verdict}".rstrip()
 
 

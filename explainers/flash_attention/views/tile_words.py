@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.flash_attention.tiles import TilesResult, TileStep
+from explainers.flash_attention.tiled import TileStep
+from explainers.flash_attention.tiles import TilesResult
 from explainers.formula import formula
 from explainers.scene import Words
 

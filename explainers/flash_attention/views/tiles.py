@@ -7,7 +7,8 @@ import inspect
 import numpy as np
 from torch import Tensor
 
-from explainers.flash_attention.tiles import TilesResult, TileStep, tiled_attention
+from explainers.flash_attention.tiled import TileStep, tiled_attention
+from explainers.flash_attention.tiles import TilesResult
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.flash_attention.views.tile_words import SYMBOLS, tile_words
 from explainers.scene import (
@@ -320,7 +321,7 @@ def algorithm_source(backend: str) -> tuple[str, int, str]:
         source, first_line = kernel_source()
         return source, first_line, "kernels/flash_attention_forward.py"
     lines, first_line = inspect.getsourcelines(tiled_attention)
-    return "".join(lines), first_line, "explainers/flash_attention/tiles.py"
+    return "".join(lines), first_line, "explainers/flash_attention/tiled.py"
 
 
 # --------------------------------------------------------------------------------------------------- helpers

@@ -1,0 +1,180 @@
+"""Tiled attention: the output of standard attention, one tile of scores at a time.
+
+The loops stand in FlashAttention-2's order: each query tile stays in fast memory while the key tiles pass by.
+Source: FlashAttention-2 (Dao 2023), Algorithm 1. Its running state a row: the maximum m, the denominator l
+and the accumulator O, which is divided by l only at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from explainers.flash_attention.standard import visible
+
+SENTINEL = -1e6
+
+
+@dataclass(frozen=True, eq=False)
+class TileStep:
+    """What fast memory holds at one moment of tiled attention.
+
+    phase: "scores" (S computed and masked), "maximum" (m and alpha known), "weights" (P and l known),
+        "rescale" (O times alpha), "accumulate" (P V added), and once a query tile "finish" (O / l, lse written).
+    query_tile, key_tile: the tile's place in the grid; rows, columns: its (start, stop) in Q and in K.
+        At "finish" the tile is the whole row of tiles: key_tile is -1, columns (0, 0), scores (bq, 0).
+    scores: S (bq, bk), -inf where masked. m_before, l_before: (bq,) before this tile; m, l, alpha: (bq,) now.
+    accumulator: O (bq, D), not yet divided by l; at "finish" the output itself.
+    bytes_read, bytes_written: from and to slow memory, since the start.
+    """
+
+    phase: str
+    query_tile: int
+    key_tile: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    scores: Tensor
+    m_before: Tensor
+    l_before: Tensor
+    m: Tensor
+    l: Tensor
+    alpha: Tensor
+    accumulator: Tensor
+    bytes_read: int
+    bytes_written: int
+
+    @property
+    def weights(self) -> Tensor:
+        """P (bq, bk), the scores' exponentials under the current maximum; 0 where masked."""
+        return _weights(self.scores, self.m)
+
+    @property
+    def lse(self) -> Tensor:
+        """The log-sum-exp (bq,) of the scores seen so far; -inf where there were none."""
+        return self.m + torch.log(self.l)
+
+
+class SlowMemory:
+    """Counts the bytes that the loops load from and store to slow memory (a GPU's HBM)."""
+
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self.bytes_written = 0
+
+    def load(self, tile: Tensor) -> Tensor:
+        self.bytes_read += tile.numel() * tile.element_size()
+        return tile
+
+    def store(self, matrix: Tensor, rows: tuple[int, int], tile: Tensor) -> None:
+        matrix[slice(*rows)] = tile
+        self.bytes_written += tile.numel() * matrix.element_size()
+
+
+def tile_ranges(length: int, block: int) -> list[tuple[int, int]]:
+    """The (start, stop) of each tile of `block` in `length`; the last may be shorter."""
+    return [(start, min(start + block, length)) for start in range(0, length, block)]
+
+
+def key_tiles_visited(rows: tuple[int, int], n_k: int, block_k: int, *, causal: bool, offset: int) -> int:
+    """How many key tiles a query tile of these rows must visit: up to the last key that its last row sees."""
+    last_row = rows[1] - 1
+    keys = min(max(last_row + 1 + offset, 0), n_k) if causal else n_k
+    return math.ceil(keys / block_k)
+
+
+def tiled_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    block_q: int,
+    block_k: int,
+    causal: bool,
+    scale: float,
+    break_it: str = "none",
+) -> Generator[TileStep, None, tuple[Tensor, Tensor]]:
+    """Exact attention by tiles, watched. q (Nq, D), k and v (Nk, D); the last tile of each may be partial.
+
+    Yields a TileStep at every moment worth looking at and returns O (Nq, D) and lse (Nq,). The values of a
+    step are never overwritten later. Causal masks align bottom-right. A row that has seen no key yet
+    has m = -inf, l = 0, alpha = 1; at its first key alpha = 0. break_it removes one part (see LOST).
+    """
+    n_q, n_k = len(q), len(k)
+    offset = 0 if break_it == "top_left" else n_k - n_q
+    masked = SENTINEL if break_it == "finite_sentinel" else -math.inf
+    kept = torch.float16 if break_it == "fp16_accumulator" else q.dtype
+    hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(n_q)
+    key_tiles = tile_ranges(n_k, block_k)
+
+    for i, rows in enumerate(tile_ranges(n_q, block_q)):
+        Q = hbm.load(q[slice(*rows)])
+        # m = -inf, l = 0, O = 0
+        m = Q.new_full((len(Q),), masked)
+        l, O, alpha = Q.new_zeros(len(Q)), torch.zeros_like(Q), Q.new_ones(len(Q))
+
+        visited = key_tiles_visited(rows, n_k, block_k, causal=causal, offset=offset)
+        for j, columns in enumerate(key_tiles[: max(visited, break_it == "finite_sentinel")]):
+            K, V = hbm.load(k[slice(*columns)]), hbm.load(v[slice(*columns)])
+            tile, before = (i, j, rows, columns), (m, l)
+
+            # S = scale Q K^T, masked
+            S = scale * Q @ K.T
+            S = S.masked_fill(~visible(rows, columns, offset), masked) if causal else S
+            yield moment("scores", tile, S, before, (m, l, alpha, O), hbm)
+
+            # m_new = max(m, rowmax(S)),  alpha = exp(m - m_new)
+            m_new = torch.zeros_like(m) if break_it == "no_max" else torch.maximum(m, S.amax(dim=1))
+            alpha = _rescale_factor(m, m if break_it == "no_rescale" else m_new)
+            m = m_new
+            yield moment("maximum", tile, S, before, (m, l, alpha, O), hbm)
+
+            # P = exp(S - m),  l = alpha l + rowsum(P)
+            P = _weights(S, m)
+            l = (alpha * l + P.sum(dim=1)).to(kept)
+            yield moment("weights", tile, S, before, (m, l, alpha, O), hbm)
+
+            # O = alpha O
+            O = (alpha[:, None] * O).to(kept)
+            yield moment("rescale", tile, S, before, (m, l, alpha, O), hbm)
+
+            # O = O + P V
+            O = (O + P @ V).to(kept)
+            yield moment("accumulate", tile, S, before, (m, l, alpha, O), hbm)
+
+        # O = O / l,  lse = m + log l;  a row that saw nothing has l = 0 and stays 0
+        O = O.to(q.dtype) / l.to(q.dtype).masked_fill(l == 0, 1)[:, None]
+        hbm.store(output, rows, O)
+        hbm.store(logsumexp, rows, m + torch.log(l.to(q.dtype)))
+        yield moment("finish", (i, -1, rows, (0, 0)), Q.new_empty(len(Q), 0), (m, l), (m, l, alpha, O), hbm)
+
+    return output, logsumexp
+
+
+def _rescale_factor(m: Tensor, m_new: Tensor) -> Tensor:
+    """alpha = exp(m - m_new), which is 1 where the maximum stayed, also where it stayed at -inf."""
+    return torch.where(m == m_new, 1.0, torch.exp(m - m_new))
+
+
+def _weights(S: Tensor, m: Tensor) -> Tensor:
+    """P = exp(S - m), and 0 where S is -inf, also in a row whose maximum is still -inf."""
+    return torch.exp(S - m[:, None]).masked_fill(S.isneginf(), 0)
+
+
+Tile = tuple[int, int, tuple[int, int], tuple[int, int]]
+
+
+def moment(
+    phase: str,
+    tile: Tile,
+    S: Tensor,
+    before: tuple[Tensor, Tensor],
+    state: tuple[Tensor, ...],
+    hbm: SlowMemory,
+) -> TileStep:
+    """The moment as data. The loop makes new tensors and overwrites none, so nothing needs copying."""
+    m_before, l_before, m, l, alpha, O = (part.to(S.dtype) for part in (*before, *state))
+    return TileStep(phase, *tile, S, m_before, l_before, m, l, alpha, O, hbm.bytes_read, hbm.bytes_written)
