@@ -1,10 +1,9 @@
 # Lantern. `make run` serves the site, `make test` tests it. Each does its own set-up; a second time there is none to do.
 
-VENV     := .venv
-PYTHON   := $(VENV)/bin/python
-NEWEST   := python3 python3.14 python3.13 python3.12 python3.11
-SYSTEM   := $(firstword $(foreach one,$(NEWEST),$(if $(shell $(one) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(one))))
-CHROMIUM := $(firstword $(foreach one,chromium chromium-browser google-chrome,$(shell command -v $(one) 2>/dev/null)))
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+# The first of these that is new enough; looked for only when the environment is made.
+SYSTEM  = $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(one) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(one))))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -67,9 +66,8 @@ venv-package:
 
 # The browser of the tests. Where it cannot be installed, they are skipped and name the command to type.
 chromium:
-ifeq ($(CHROMIUM),)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	@for one in chromium chromium-browser google-chrome; do command -v $$one >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "Installing Chromium ..."; \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null || true; \
 	fi
-endif

@@ -28,9 +28,8 @@ import typing
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
@@ -119,7 +118,8 @@ def text(default: str, title: str, description: str, *, longest: int, long_text:
 
 
 def _field(default: Any, title: str, description: str, control: Control, **bounds: Any) -> Any:
-    return Field(default, title=title, description=description, json_schema_extra={"control": control}, **bounds)  # type: ignore[call-overload]
+    extra: Any = {"control": control}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
 
 
 def control_of(params_type: type[Params], name: str) -> Control:
@@ -217,7 +217,7 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
 
 def _reason(error: ValidationError) -> str | None:
     """The words of a validator of our own (it knows more than the field's bounds), if one refused."""
-    own = [detail["ctx"]["error"] for detail in error.errors() if detail["type"] == "value_error"]
+    own = [detail.get("ctx", {})["error"] for detail in error.errors() if detail["type"] == "value_error"]
     return str(own[0]) if own else None
 
 
@@ -258,10 +258,11 @@ def as_json(result: Any) -> Any:
 
     A dataclass field with metadata {"shell": False} (the steps of a scene) is left out.
     """
-    if is_dataclass(result) and not isinstance(result, type):
+    if is_dataclass(result):
         shown = [field for field in fields(result) if field.metadata.get("shell", True)]
         named = {field.name: as_json(getattr(result, field.name)) for field in shown}
-        return named | ({"passed": result.passed} if hasattr(result, "passed") else {})
+        passed = getattr(result, "passed", None)
+        return named if passed is None else named | {"passed": passed}
     if hasattr(result, "tolist"):  # NumPy arrays and scalars, torch tensors
         return as_json(result.tolist())
     if isinstance(result, Mapping):
@@ -286,7 +287,7 @@ def watch(run: Generator[StepT, None, ReturnT]) -> tuple[list[tuple[int, StepT]]
             step = next(run)
         except StopIteration as end:
             return steps, end.value
-        steps.append((run.gi_frame.f_lineno, step))
+        steps.append((cast(Any, run).gi_frame.f_lineno, step))
 
 
 # -------------------------------------------------------------------------------------------------- registry
@@ -384,5 +385,3 @@ def code_version() -> str:
     for path in sorted([*root.glob("explainers/**/*.py"), *root.glob("kernels/**/*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-

@@ -60,8 +60,10 @@ def patches(states: Sequence[np.ndarray]) -> Patches:
     """Patches of a sequence of states of one shape; a state that is the very same object costs nothing to compare."""
     flat = [np.ascontiguousarray(state, np.float32).reshape(-1) for state in states]
     changed = [np.empty(0, np.int64)]
-    for before, after, same in zip(flat, flat[1:], (a is b for a, b in zip(states, states[1:])), strict=False):
-        differs = ~((before == after) | (np.isnan(before) & np.isnan(after))) if not same else np.zeros(0, bool)
+    for step in range(1, len(flat)):
+        before, after = flat[step - 1], flat[step]
+        same = states[step] is states[step - 1]
+        differs = [] if same else ~((before == after) | (np.isnan(before) & np.isnan(after)))
         changed.append(np.flatnonzero(differs))
     starts = np.concatenate([[0], np.cumsum([len(where) for where in changed])]).astype(np.int32)
     values = np.concatenate([state[where] for state, where in zip(flat, changed, strict=True)])
@@ -73,7 +75,8 @@ class Words:
     """One sentence a step, with the live numbers in it.
 
     sentences: templates such as "row {0:d} rises to **{1:.2f}**": {column:format} is replaced by the step's number
-        (d whole, .2f decimals, .2e scientific, bytes; "(" before it brackets a negative number), **...** is set in the accent colour.
+        (d whole, .2f decimals, .2e scientific, bytes; "(" before it brackets a negative number). **...** is set in
+        the accent colour.
     formulas: MathML templates with the same placeholders, one for each sentence ("" for none).
     which: (steps,) the template of each step. values: (steps, columns).
     """
@@ -94,7 +97,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Panel:
-    """What every panel has. name: unique in the scene, part of its events. height: of the drawing, in px; 0 = the kind decides."""
+    """What every panel has. name: unique in the scene, part of its events. height: in px; 0: the kind decides."""
 
     kind: ClassVar[str]
     name: str
@@ -182,7 +185,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Axis:
-    """The data range of one direction. flip: the first value at the top (rows of a matrix). ticks: values that are labelled."""
+    """The data range of one direction. flip: the first value at the top, as in a matrix. ticks: values to label."""
 
     low: float
     high: float

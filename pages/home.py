@@ -11,7 +11,11 @@ from pages.ui.prose import prose
 
 # topic: its page's title, the experiment that the small picture runs, and the view that draws it small
 TOPICS = {
-    "flash_attention": ("Flash attention", "flash_attention.online_softmax", {"length": 16, "block": 4, "outlier": 2.0}),
+    "flash_attention": (
+        "Flash attention",
+        "flash_attention.online_softmax",
+        {"length": 16, "block": 4, "outlier": 2.0},
+    ),
 }
 
 

@@ -22,7 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then slow ones, then the browser's; what needs a GPU is skipped where there is none."""
     items.sort(key=_lateness)
-    on_gpu = [item for item in items if "gpu" in item.keywords or item.path.is_relative_to(TESTS / "gpu")]
+    on_gpu = [item for item in items if _needs_gpu(item)]
     if on_gpu and not _cuda():
         for item in on_gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
@@ -30,8 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _lateness(item: pytest.Item) -> int:
     if item.path.is_relative_to(TESTS / "browser"):
-        return 2
-    return 1 if "slow" in item.keywords else 0
+        return 3
+    return 2 if _needs_gpu(item) else 1 if "slow" in item.keywords else 0
+
+
+def _needs_gpu(item: pytest.Item) -> bool:
+    return "gpu" in item.keywords or item.path.is_relative_to(TESTS / "gpu")
 
 
 def _cuda() -> bool:

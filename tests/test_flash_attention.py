@@ -103,7 +103,7 @@ def test_a_step_pauses_on_its_own_line_in_the_order_of_the_paper() -> None:
     result = tiles.tiles(TilesParams(seq_len=24, block_q=8, block_k=8))
     code, first = inspect.getsourcelines(tiled_attention)
     for line, step in result.steps:
-        assert f'yield _step("{step.phase}"' in code[line - first]
+        assert f'yield moment("{step.phase}"' in code[line - first]
     phases = [step.phase for _, step in result.steps]
     assert phases == [*PHASES * 1, "finish", *PHASES * 2, "finish", *PHASES * 3, "finish"]
     assert [(step.query_tile, step.key_tile) for _, step in result.steps if step.phase == "scores"] == [

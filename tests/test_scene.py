@@ -12,9 +12,25 @@ from hypothesis import strategies as st
 
 from explainers.experiment import find
 from explainers.formula import formula
-from explainers.scene import KEYFRAME_EVERY, MAGIC, VERSION, Column, Matrix, Patches, Scene, Track, Words, patches
+from explainers.scene import (
+    KEYFRAME_EVERY,
+    MAGIC,
+    VERSION,
+    Column,
+    Matrix,
+    Patches,
+    Scene,
+    Track,
+    Words,
+    patches,
+)
 
-DRAWN = ("flash_attention.tiles", "flash_attention.online_softmax", "flash_attention.loop_orders", "flash_attention.backward")
+DRAWN = (
+    "flash_attention.tiles",
+    "flash_attention.online_softmax",
+    "flash_attention.loop_orders",
+    "flash_attention.backward",
+)
 
 
 def unpack(blob: bytes) -> tuple[dict, list[np.ndarray]]:
@@ -26,7 +42,9 @@ def unpack(blob: bytes) -> tuple[dict, list[np.ndarray]]:
     arrays = []
     for entry in header["arrays"]:
         count = int(np.prod(entry["shape"]))
-        arrays.append(np.frombuffer(blob, entry["type"], count, start + entry["offset"]).reshape(entry["shape"]))
+        arrays.append(
+            np.frombuffer(blob, entry["type"], count, start + entry["offset"]).reshape(entry["shape"])
+        )
     return header["scene"], arrays
 
 
@@ -82,7 +100,12 @@ def test_every_step_of_a_scene_has_words_that_only_use_columns_it_has(name: str)
 def test_panels_are_named_once_and_their_tracks_cover_every_step(name: str) -> None:
     experiment = find(name)
     header, arrays = unpack(experiment.scene(experiment(experiment.params())).to_bytes())
-    panels = [one for column in header["columns"] + header["below"] for item in column["panels"] for one in item.get("panels", [item])]
+    panels = [
+        one
+        for column in header["columns"] + header["below"]
+        for item in column["panels"]
+        for one in item.get("panels", [item])
+    ]
     names = [panel["name"] for panel in panels]
     assert len(set(names)) == len(names)
     for track in _tracks(panels):
@@ -91,7 +114,8 @@ def test_panels_are_named_once_and_their_tracks_cover_every_step(name: str) -> N
             assert rows == header["steps"]
         else:
             at = arrays[track["at"]["array"]]
-            assert len(at) == header["steps"] and at.min() >= 0 and at.max() < rows
+            assert len(at) == header["steps"]
+            assert 0 <= at.min() <= at.max() < rows
 
 
 def _tracks(value: object) -> list[dict]:
@@ -106,4 +130,6 @@ def _tracks(value: object) -> list[dict]:
 
 def test_a_formula_keeps_its_slots_and_is_mathml() -> None:
     markup = formula(r"\ell = \slot{3:.2f} + \slot{4:(.2f}")
-    assert markup.startswith("<math") and "<mn>{3:.2f}</mn>" in markup and "<mn>{4:(.2f}</mn>" in markup
+    assert markup.startswith("<math")
+    assert "<mn>{3:.2f}</mn>" in markup
+    assert "<mn>{4:(.2f}</mn>" in markup

@@ -33,7 +33,14 @@ def run_kernel(
 
 
 def _steps(
-    trace: TileTrace, lines: dict[str, int], q: Tensor, k: Tensor, v: Tensor, S: Tensor, block_q: int, block_k: int
+    trace: TileTrace,
+    lines: dict[str, int],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    S: Tensor,
+    block_q: int,
+    block_k: int,
 ) -> Iterator[tuple[int, TileStep]]:
     """The kernel's trace as the steps of the readable loop, each with its line in the kernel's source.
 

@@ -148,6 +148,12 @@ class TilesParams(Params):
         """Whether the run is too long to start by itself: the interpreted kernel beyond 128 tokens."""
         return self.backend == "triton" and max(self.seq_len, self.keys) > 128
 
+    @property
+    def kernel_can_follow(self) -> bool:
+        """Whether the kernel, interpreted, can compute the same tiles at once, for comparison."""
+        asked = self.model_copy(update={"backend": "triton"})
+        return next(asked.adjustments(), None) is None and not asked.needs_button
+
     def adjustments(self) -> Iterator[Adjustment]:
         if self.backend == "triton":
             yield from self._kernel_rules()

@@ -11,7 +11,9 @@ from explainers.experiment import choices_of, control_of
 from pages.ui.controls import Settings
 
 
-def break_it(settings: Settings, bites: Mapping[str, Mapping[str, Any]], lost: Mapping[str, str], prefix: str = "") -> None:
+def break_it(
+    settings: Settings, bites: Mapping[str, Mapping[str, Any]], lost: Mapping[str, str], prefix: str = ""
+) -> None:
     """A row of switches for the field break_it, and under it what the chosen one loses.
 
     bites: for each break the other settings under which it bites, which choosing it applies. lost: one sentence each.

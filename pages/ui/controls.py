@@ -42,9 +42,9 @@ class _Shown:
     """What a page shows, kept for the session.
 
     params: by prefix. asked: changes that a button asked for, not yet applied. problems: what the address said and
-    was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or left out.
-    steps: at which a link wants the players, by prefix. numbers: of the result, with the params they belong to, by
-    prefix. changes: the line about the last change, by prefix.
+    was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or left out,
+    by prefix. steps: at which a link wants the players, by prefix. numbers: of the result, with the params they
+    belong to, by prefix. changes: the line about the last change, by prefix.
     """
 
     visit: int = -1
@@ -52,7 +52,7 @@ class _Shown:
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, tuple[Params, dict[str, str]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
@@ -61,12 +61,11 @@ class _Shown:
 def settings(main: type[Params] | None = None, /, **others: type[Params]) -> Settings:
     """The settings of this page: its main experiment's, and of each other experiment by its prefix.
 
-    Reads the address or the controls, says in one sentence each what was ignored or adjusted, and writes the address.
+    Reads the address or the controls, and writes the address. What was ignored or adjusted, the panels say.
     """
     types = ({"": main} if main else {}) | others
     made = Settings(types)
     made.settle()
-    made.tell()
     return made
 
 
@@ -86,7 +85,10 @@ class Settings:
         return self.shown.params[prefix]
 
     def panel(self, *names: str, prefix: str = "", reset: bool = True) -> Any:
-        """Draws the controls of the named fields in one compact row that wraps, and returns the Params."""
+        """Draws the controls of the named fields in one compact row that wraps, and returns the Params.
+
+        reset: the first row of an experiment, which ends with a button to reset and tells what was ignored or adjusted.
+        """
         self.settle()  # a fragment runs without the rest of its page
         with st.container(
             horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"
@@ -97,6 +99,8 @@ class Settings:
                 self._draw(prefix, name)
             if reset:
                 self.reset_button(prefix)
+        if reset:
+            self._tell(prefix)
         return self.shown.params[prefix]
 
     def reset_button(self, prefix: str = "") -> None:
@@ -185,7 +189,7 @@ class Settings:
             params, ignored = take(raw, prefix, params_type)
             fresh.problems |= ignored_step | ignored
             fresh.params[prefix], adjusted = fit(params)
-            fresh.notes += [one.sentence for one in adjusted]
+            fresh.notes[prefix] = [one.sentence for one in adjusted]
         fresh.problems |= unknown(raw, self.types)
         self.shown.__dict__.update(fresh.__dict__)
         address.arrive(query_of(fresh.params)[0])
@@ -193,7 +197,7 @@ class Settings:
     def _listen(self) -> None:
         """Takes the settings from the controls and buttons."""
         before = dict(self.shown.params)
-        notes: list[str] = []
+        notes: dict[str, list[str]] = {}
         self.shown.refused = {}
         for prefix in self.types:
             texts = {name: as_text(value) for name, value in self._wanted(prefix).items()}
@@ -205,12 +209,11 @@ class Settings:
                 self.shown.refused[key] = f"{replace(one, field=key).sentence} The page still uses {used}."
             params, adjusted = fit(type(params)(**(params.model_dump() | kept)))
             self.shown.params[prefix] = params
-            notes += [one.sentence for one in adjusted]
+            notes[prefix] = [one.sentence for one in adjusted] + query_of({prefix: params})[1]
         if self.shown.params != before:
-            query, left_out = query_of(self.shown.params)
-            self.shown.problems, self.shown.notes, self.shown.steps = {}, notes + left_out, {}
-            address.write(query)
-        elif notes:
+            self.shown.problems, self.shown.notes, self.shown.steps = {}, notes, {}
+            address.write(self.query())
+        elif any(notes.values()):
             self.shown.notes = notes
 
     def _wanted(self, prefix: str) -> dict[str, Any]:
@@ -234,16 +237,23 @@ class Settings:
                 st.session_state[key] = value
                 self.set_now.add(key)
 
-    def tell(self) -> None:
-        """Says in one sentence each what was ignored, adjusted or left out."""
-        sentences = [*self.shown.problems.values(), *self.shown.refused.values(), *self.shown.notes]
+    def _tell(self, prefix: str) -> None:
+        """Says in one sentence each what of this experiment was ignored, adjusted or left out."""
+        said = self.shown.problems | self.shown.refused
+        sentences = [words for key, words in said.items() if self._prefix_of(key) == prefix]
+        sentences += self.shown.notes.get(prefix, [])
         if not sentences:
             return
-        with st.container(key="notes", gap=None):
+        with st.container(key=f"notes-{prefix}", gap=None):
             for sentence in sentences[:SENTENCES_UP_TO]:
                 st.text(sentence)
             if (more := len(sentences) - SENTENCES_UP_TO) > 0:
                 st.text(f"And {more} more of the same kind.")
+
+    def _prefix_of(self, key: str) -> str:
+        """The experiment to which a key of the address belongs; a key that nobody knows is the main one's matter."""
+        prefix = key.rpartition(".")[0]
+        return prefix if prefix in self.types else ""
 
     # ------------------------------------------------------------------------------------------- drawing
 

@@ -18,10 +18,11 @@ from typing import Any, ClassVar
 
 import streamlit as st
 
-from explainers.experiment import Check, Params, as_json, code_version, find
+from explainers.experiment import Check, Params, ParamsT, as_json, code_version, find
 
 SCENES_KEPT = 48
 COMPARISONS_KEPT = 32
+PATIENCE = 0.6  # seconds that a page waits for a comparison before it asks again later
 RESULTS_KEPT = 8  # of long runs, in one session
 RUNS_WAITING_UP_TO = 16
 FORGOTTEN_AFTER = 180.0  # seconds without a look from its page, after which a long run ends
@@ -115,22 +116,35 @@ _comparisons_lock = threading.Lock()
 
 def later(
     name: str,
-    params: Params,
-    function: Callable[[Params], Any],
+    params: ParamsT,
+    function: Callable[[ParamsT], Any],
     draw: Callable[[Any], None],
     waiting: str = "Running in the background …",
 ) -> None:
     """Runs `function(params)` in the background and draws its result as soon as it is back.
 
-    Until then only this fragment runs again. All sessions share the results; name: of what is computed, unique.
+    Call it last in a section: it waits a moment, since most runs are short, and a new setting interrupts the wait.
+    After that only this fragment runs again until the result is there. All sessions share the results; name: of what
+    is computed, unique.
     """
     key = f"{name} {code_version()} {params.model_dump_json()}"
     future = comparison(key, function, params)
+    _wait(future, waiting)
     every = None if future.done() else 0.4
     st.fragment(_await, run_every=every)(key, future, draw, waiting, every is not None)
 
 
-def comparison(key: str, function: Callable[[Params], Any], params: Params) -> Future[Any]:
+def _wait(future: Future[Any], waiting: str) -> None:
+    """Waits until the result is there, PATIENCE at most. Writing the words again lets Streamlit interrupt the wait."""
+    slot = st.empty()
+    give_up = time.monotonic() + PATIENCE
+    while not future.done() and time.monotonic() < give_up:
+        slot.caption(waiting)
+        time.sleep(0.02)
+    slot.empty()
+
+
+def comparison(key: str, function: Callable[[ParamsT], Any], params: ParamsT) -> Future[Any]:
     """The background run under `key`, started where there is none yet; the oldest beyond the bound are dropped."""
     with _comparisons_lock:
         if key not in _comparisons:

@@ -11,7 +11,9 @@ import segno
 import streamlit as st
 from streamlit.components.v2 import component
 
-from pages.ui import address
+from explainers.experiment import Params
+from pages.ui import address, run, source
+from pages.ui.player.export import page_of_bytes
 
 LONGEST_QR = 2000  # characters; more makes a code that no camera reads
 
@@ -112,3 +114,14 @@ def downloads(name: str, files: Iterable[tuple[str, str, Callable[[], str | byte
                 key=f"download-{name}-{ending}",
                 on_click="ignore",
             )
+
+
+def take_along(experiment: str, params: Params, scene: bytes) -> None:
+    """The link, the files, and the commands that give the same picture and numbers in a terminal."""
+    link()
+    files = [
+        ("Offline HTML", "html", lambda: page_of_bytes(scene, experiment)),
+        ("JSON", "json", lambda: run.result_json(experiment, params)),
+    ]
+    downloads(experiment, files)
+    source.reproduce(experiment, params)

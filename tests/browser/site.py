@@ -70,6 +70,7 @@ def serve(log: Path, patience: float = 60) -> Iterator[Site]:
                 f"from pages.ui.serve import app; app.run(config={{'server.port': {port}}})",
             ],
             cwd=ROOT,
+            env=os.environ | {"NO_COLOR": "1", "COLUMNS": "120"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -99,3 +99,15 @@ def test_a_card_moves_under_the_pointer_only(reader: Reader) -> None:
     card.hover()
     handle = card.element_handle()
     reader.page.wait_for_function("([root, before]) => root.lantern.step !== before", arg=[handle, before])
+
+
+def test_a_broken_part_turns_the_check_red(reader: Reader) -> None:
+    reader.open("/flash_attention")
+    main = reader.page.locator(".st-key-card-checked")
+    main.get_by_label("passed").first.wait_for()
+    assert not main.get_by_label("failed").count()
+    reader.page.get_by_role("button", name="skip the rescale").first.click()
+    main.get_by_label("failed").first.wait_for()
+    assert "What is lost" in reader.words()
+    reader.page.get_by_role("button", name="nothing").first.click()
+    main.get_by_label("failed").first.wait_for(state="detached")

@@ -80,6 +80,14 @@ def test_each_step_says_something_else(player: Player) -> None:
     assert player.root.locator(":scope > .words").get_attribute("aria-live") == "polite"
 
 
+def test_a_click_on_the_grid_follows_that_row(player: Player) -> None:
+    grid = player.root.locator("canvas.clickable").first
+    box = grid.bounding_box()
+    assert box
+    grid.click(position={"x": box["width"] / 2, "y": box["height"] / 3})
+    player.root.page.wait_for_url("**row=*")
+
+
 def test_a_picture_of_the_step(player: Player, tmp_path: Path) -> None:
     with player.root.page.expect_download() as download:
         player.root.get_by_role("button", name="Save a PNG").click()

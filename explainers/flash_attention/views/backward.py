@@ -32,21 +32,38 @@ MOMENTS: dict[tuple[str, str], tuple[str, str]] = {
         r"D_i = \sum_j dO_{ij} O_{ij}",
     ),
     ("key", "recompute"): (
-        f"Key tile {_J} is the owner of dK{_J} and dV{_J}; query tile {_I} comes by. **P is computed again** from its scores and log-sum-exps.",
+        f"Key tile {_J} is the owner of dK{_J} and dV{_J}; query tile {_I} comes by. "
+        "**P is computed again** from its scores and log-sum-exps.",
         r"P = e^{S - \mathrm{lse}}",
     ),
-    ("key", "dV"): (f"Key tile {_J} adds what query tile {_I} gives to **dV{_J}**.", r"dV \leftarrow dV + P^T dO"),
-    ("key", "dS"): ("The gradient goes through the softmax: dP − D, weighted by P, is **dS**.", r"dS = P \circ (dO\, V^T - D)"),
-    ("key", "dK"): (f"Key tile {_J} adds what query tile {_I} gives to **dK{_J}**.", r"dK \leftarrow dK + \mathrm{scale} \cdot dS^T Q"),
+    ("key", "dV"): (
+        f"Key tile {_J} adds what query tile {_I} gives to **dV{_J}**.",
+        r"dV \leftarrow dV + P^T dO",
+    ),
+    ("key", "dS"): (
+        "The gradient goes through the softmax: dP − D, weighted by P, is **dS**.",
+        r"dS = P \circ (dO\, V^T - D)",
+    ),
+    ("key", "dK"): (
+        f"Key tile {_J} adds what query tile {_I} gives to **dK{_J}**.",
+        r"dK \leftarrow dK + \mathrm{scale} \cdot dS^T Q",
+    ),
     ("key", "write"): (f"**dK{_J} and dV{_J} are written, once.** Nobody else ever adds to them.", ""),
     ("query", "recompute"): (
-        f"Second pass: query tile {_I} is the owner of dQ{_I}; key tile {_J} comes by. **P is computed a second time**: arithmetic is cheaper than memory.",
+        f"Second pass: query tile {_I} is the owner of dQ{_I}; key tile {_J} comes by. "
+        "**P is computed a second time**: arithmetic is cheaper than memory.",
         r"P = e^{S - \mathrm{lse}}",
     ),
     ("query", "dS"): ("Again through the softmax: **dS**.", r"dS = P \circ (dO\, V^T - D)"),
-    ("query", "dQ"): (f"Query tile {_I} adds what key tile {_J} gives to **dQ{_I}**.", r"dQ \leftarrow dQ + \mathrm{scale} \cdot dS\, K"),
-    ("query", "write"): (f"**dQ{_I} is written, once.** Largest error of all three gradients in the end: {_ERROR}.", ""),
-}  # fmt: skip
+    ("query", "dQ"): (
+        f"Query tile {_I} adds what key tile {_J} gives to **dQ{_I}**.",
+        r"dQ \leftarrow dQ + \mathrm{scale} \cdot dS\, K",
+    ),
+    ("query", "write"): (
+        f"**dQ{_I} is written, once.** Largest error of all three gradients in the end: {_ERROR}.",
+        "",
+    ),
+}
 NAMES = tuple(MOMENTS)
 
 
@@ -62,14 +79,38 @@ def backward_scene(result: BackwardResult) -> Scene:
         steps=len(steps),
         columns=(
             Column(2.1, (Row((_grid(result, steps, "key"), _grid(result, steps, "query"))),)),
-            Column(1, (Row(_gradients(result, steps), title="Gradients, as their owners write them", subtitle="rows: tokens, columns: dimensions"),)),
+            Column(
+                1,
+                (
+                    Row(
+                        _gradients(result, steps),
+                        title="Gradients, as their owners write them",
+                        subtitle="rows: tokens, columns: dimensions",
+                    ),
+                ),
+            ),
         ),
         words=_words(result, steps),
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "write"),
         start=next(number for number, step in enumerate(steps) if step.phase == "dK"),
         symbols=SYMBOLS,
-        below=(Column(1, (Code("code", "The code that just ran", path, 300, source="".join(code), first_line=first_line, line=lines),)),),
-    )  # fmt: skip
+        below=(
+            Column(
+                1,
+                (
+                    Code(
+                        "code",
+                        "The code that just ran",
+                        path,
+                        300,
+                        source="".join(code),
+                        first_line=first_line,
+                        line=lines,
+                    ),
+                ),
+            ),
+        ),
+    )
 
 
 def _grid(result: BackwardResult, steps: list[BackwardStep], owner: str) -> Panel:

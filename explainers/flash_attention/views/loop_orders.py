@@ -27,13 +27,20 @@ def loop_orders_scene(result: LoopOrdersResult) -> Scene:
         columns=(
             Column(1, (_grid(result, result.fa1, "key tile by key tile"),)),
             Column(1, (_grid(result, result.fa2, "query tile by query tile"),)),
-            Column(1.15, (_bars(orders, "output_writes", "Numbers of O written"), _bars(orders, "writes", "All numbers written"), _bars(orders, "reads", "All numbers read"))),
+            Column(
+                1.15,
+                (
+                    _bars(orders, "output_writes", "Numbers of O written"),
+                    _bars(orders, "writes", "All numbers written"),
+                    _bars(orders, "reads", "All numbers read"),
+                ),
+            ),
         ),
         words=Words((_SENTENCE,), np.zeros(steps, int), np.stack(columns, axis=1)),
         start=steps // 2,
         rate=3.0,
         step_name="tile",
-    )  # fmt: skip
+    )
 
 
 def _grid(result: LoopOrdersResult, order: LoopOrder, subtitle: str) -> Panel:
@@ -66,6 +73,37 @@ def _bars(orders: tuple[LoopOrder, LoopOrder], quantity: str, title: str) -> Pan
     for order, count, y in zip(orders, counts, (1.0, 0.0), strict=True):
         middle, name = np.array([y]), order.name
         hue = "muted" if y else "output"
-        layers.append(Layer("rect", np.zeros(1), middle - 0.32, Track(count), middle + 0.32, hue, names=(name,), numbers=Track(count), format="d"))
-        layers.append(Layer("label", Track(count + longest * 0.02), middle, hue=hue, size=4, names=(f"{'FA-1' if y else 'FA-2'} ",), numbers=Track(count), format="d"))
-    return Marks(name=quantity, title=title, height=50, x=Axis(0, longest * 1.55), y=Axis(-0.6, 1.6), layers=tuple(layers), frame=False)
+        layers.append(
+            Layer(
+                "rect",
+                np.zeros(1),
+                middle - 0.32,
+                Track(count),
+                middle + 0.32,
+                hue,
+                names=(name,),
+                numbers=Track(count),
+                format="d",
+            )
+        )
+        layers.append(
+            Layer(
+                "label",
+                Track(count + longest * 0.02),
+                middle,
+                hue=hue,
+                size=4,
+                names=(f"{'FA-1' if y else 'FA-2'} ",),
+                numbers=Track(count),
+                format="d",
+            )
+        )
+    return Marks(
+        name=quantity,
+        title=title,
+        height=50,
+        x=Axis(0, longest * 1.55),
+        y=Axis(-0.6, 1.6),
+        layers=tuple(layers),
+        frame=False,
+    )

@@ -21,11 +21,12 @@ SYMBOLS: Mapping[str, str] = {
 }
 
 # The columns of a step's numbers.
-BLOCK, FIRST, LAST, M_BEFORE, M, L_BEFORE, L, ALPHA, BLOCK_MAX, BLOCK_SUM, ERROR, LSE = range(12)  # noqa: E741
+BLOCK, FIRST, LAST, M_BEFORE, M, L_BEFORE, L, ALPHA, BLOCK_MAX, BLOCK_SUM, ERROR, LSE = range(12)
 
 MOMENTS: dict[str, tuple[str, str]] = {
     "block": (
-        "Block {0:d} comes: scores {1:d} to {2:d}. The largest of them is **{8:.2f}**; the scores to the right are not known yet.",
+        "Block {0:d} comes: scores {1:d} to {2:d}. The largest of them is **{8:.2f}**; "
+        "the scores to the right are not known yet.",
         "",
     ),
     "maximum_first": (
@@ -33,20 +34,26 @@ MOMENTS: dict[str, tuple[str, str]] = {
         r"m \leftarrow \slot{8:.2f}",
     ),
     "maximum_rises": (
-        "A larger score: m rises from {3:.2f} to {4:.2f}. All weights so far were taken under the old maximum, so they are too large by the factor 1/α, with **α = {7:.3g}**.",
+        "A larger score: m rises from {3:.2f} to {4:.2f}. All weights so far were taken under the old maximum, "
+        "so they must shrink by **α = {7:.3g}**.",
         r"\alpha = e^{\slot{3:.2f} - \slot{4:(.2f}} = \slot{7:.3g}",
     ),
     "maximum_stays": (
         "Nothing larger than m = {4:.2f} in this block: **α = {7:.3g}**, the weights so far stand.",
         r"m \leftarrow \max(\slot{3:.2f}, \slot{8:.2f}) = \slot{4:.2f}",
     ),
-    "rescale": ("All earlier weights are multiplied by **α = {7:.3g}**.", r"p \leftarrow \alpha p = \slot{7:.3g} \cdot p"),
+    "rescale": (
+        "All earlier weights are multiplied by **α = {7:.3g}**.",
+        r"p \leftarrow \alpha p = \slot{7:.3g} \cdot p",
+    ),
     "denominator": (
         "The block's own weights are added, and the denominator follows: **ℓ = {6:.2f}**.",
-        r"\ell \leftarrow \alpha \ell + \sum e^{s - m} = \slot{7:.3g} \times \slot{5:.2f} + \slot{9:.2f} = \slot{6:.2f}",
+        r"\ell \leftarrow \alpha \ell + \sum e^{s - m} = "
+        r"\slot{7:.3g} \times \slot{5:.2f} + \slot{9:.2f} = \slot{6:.2f}",
     ),
     "finish": (
-        "Once all blocks have passed, every weight is divided by ℓ. Largest difference from the exact softmax: **{10:.1e}**.",
+        "Once all blocks have passed, every weight is divided by ℓ. "
+        "Largest difference from the exact softmax: **{10:.1e}**.",
         r"p / \ell, \quad \mathrm{lse} = m + \ln \ell = \slot{11:.2f}",
     ),
 }
@@ -71,9 +78,22 @@ def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
         start=_telling_step(steps),
         symbols=SYMBOLS,
         below=(
-            Column(1, (Code("code", "The code that just ran", "explainers/flash_attention/online_softmax.py", 300, source="".join(code), first_line=first_line, line=Track(lines)),)),
+            Column(
+                1,
+                (
+                    Code(
+                        "code",
+                        "The code that just ran",
+                        "explainers/flash_attention/online_softmax.py",
+                        300,
+                        source="".join(code),
+                        first_line=first_line,
+                        line=Track(lines),
+                    ),
+                ),
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
 def softmax_card(result: OnlineSoftmaxResult) -> Scene:
@@ -93,7 +113,10 @@ def softmax_card(result: OnlineSoftmaxResult) -> Scene:
 
 def _telling_step(steps: list[SoftmaxStep]) -> int:
     """The step after the greatest rise of the maximum: the rescale at work."""
-    rises = [step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0 for step in steps]
+    rises = [
+        step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0
+        for step in steps
+    ]
     return int(np.argmax(rises))
 
 
@@ -113,12 +136,50 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     maximum = np.array([[step.m if np.isfinite(step.m) else np.nan] for step in steps])
     names = tuple(f"score {k}" for k in range(length))
     layers = (
-        Layer("rect", Track(blocks[:, :1] - 0.5), np.array([low - margin]), Track(blocks[:, 1:] - 0.5), np.array([high + margin]), "current", "faint", names=("this block",)),
+        Layer(
+            "rect",
+            Track(blocks[:, :1] - 0.5),
+            np.array([low - margin]),
+            Track(blocks[:, 1:] - 0.5),
+            np.array([high + margin]),
+            "current",
+            "faint",
+            names=("this block",),
+        ),
         Layer("segment", at, np.zeros(length), at, Track(coming), "muted", "faint", size=_bar_width(length)),
-        Layer("segment", at, np.zeros(length), at, Track(known), "key", size=_bar_width(length), names=names, numbers=scores),
-        Layer("segment", np.array([-0.6]), Track(maximum), np.array([length - 0.4]), Track(maximum), "current", size=3, names=("m",), numbers=Track(maximum)),
-        Layer("label", np.array([length - 0.4]), Track(maximum + 0.6 * margin), hue="current", size=4, names=("m = ",), numbers=Track(maximum), anchor="right"),
-    )  # fmt: skip
+        Layer(
+            "segment",
+            at,
+            np.zeros(length),
+            at,
+            Track(known),
+            "key",
+            size=_bar_width(length),
+            names=names,
+            numbers=scores,
+        ),
+        Layer(
+            "segment",
+            np.array([-0.6]),
+            Track(maximum),
+            np.array([length - 0.4]),
+            Track(maximum),
+            "current",
+            size=3,
+            names=("m",),
+            numbers=Track(maximum),
+        ),
+        Layer(
+            "label",
+            np.array([length - 0.4]),
+            Track(maximum + 0.6 * margin),
+            hue="current",
+            size=4,
+            names=("m = ",),
+            numbers=Track(maximum),
+            anchor="right",
+        ),
+    )
     return Marks(
         name="scores",
         title="One row of scores s",
@@ -130,18 +191,46 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     )
 
 
-def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep], height: int = 190, title: str = "Weights so far, divided by ℓ so far") -> Panel:
+def _weights(
+    result: OnlineSoftmaxResult,
+    steps: list[SoftmaxStep],
+    height: int = 190,
+    title: str = "Weights so far, divided by ℓ so far",
+) -> Panel:
     length = len(result.scores)
     at = np.arange(length, dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        now = np.stack([step.weights / (1.0 if step.phase == "finish" or step.l == 0 else step.l) for step in steps])
+        now = np.stack(
+            [step.weights / (1.0 if step.phase == "finish" or step.l == 0 else step.l) for step in steps]
+        )
     now = np.where(np.isfinite(now), now, np.nan)
     highest = max(float(np.nanmax(np.minimum(now, 1.2), initial=0.0)), float(result.exact.max()))
     half = 0.36
     layers = (
-        Layer("rect", at - half, np.zeros(length), at + half, Track(now), "score", names=tuple(f"weight {k}" for k in range(length)), numbers=Track(now), format=".5f"),
-        Layer("rect", at - half, np.zeros(length), at + half, result.exact, "muted", "hollow", names=tuple(f"exact weight {k}" for k in range(length)), numbers=result.exact, format=".5f"),
-    )  # fmt: skip
+        Layer(
+            "rect",
+            at - half,
+            np.zeros(length),
+            at + half,
+            Track(now),
+            "score",
+            names=tuple(f"weight {k}" for k in range(length)),
+            numbers=Track(now),
+            format=".5f",
+        ),
+        Layer(
+            "rect",
+            at - half,
+            np.zeros(length),
+            at + half,
+            result.exact,
+            "muted",
+            "hollow",
+            names=tuple(f"exact weight {k}" for k in range(length)),
+            numbers=result.exact,
+            format=".5f",
+        ),
+    )
     return Marks(
         name="weights",
         title=title,
@@ -160,7 +249,9 @@ def _bar_width(length: int) -> float:
 def _memory(steps: list[SoftmaxStep]) -> Row:
     """m, l and alpha of every block passed so far, one row a block."""
     blocks = max(step.block for step in steps) + 1
-    values = {name: np.full((len(steps), blocks), np.nan) for name in ("m_before", "m", "l_before", "l", "alpha")}
+    values = {
+        name: np.full((len(steps), blocks), np.nan) for name in ("m_before", "m", "l_before", "l", "alpha")
+    }
     for number, step in enumerate(steps):
         if number:
             for column in values.values():

@@ -8,33 +8,88 @@ from explainers.scene import Action, Axis, Layer, Marks, Panel, Track
 
 
 def dumbbells(
-    name: str, title: str, before: np.ndarray, now: np.ndarray, followed: np.ndarray, *, height: int, row_name: str, action: Action | None = None
+    name: str,
+    title: str,
+    before: np.ndarray,
+    now: np.ndarray,
+    followed: np.ndarray,
+    *,
+    height: int,
+    row_name: str,
+    action: Action | None = None,
 ) -> Panel:
     """One running value a row, before (hollow) and now (solid). before, now: (steps, rows); followed: (steps,)."""
     finite = np.concatenate([before[np.isfinite(before)], now[np.isfinite(now)], [0.0]])
     low, high = (finite.min(), finite.max()) if finite.max() > finite.min() else (0.0, 1.0)
     # A row that has seen nothing has m = -inf: it waits at the left edge. What overflowed leaves the picture.
-    left, right = (np.where(np.isneginf(values), low, np.where(np.isposinf(values), np.nan, values)) for values in (before, now))
+    left, right = (
+        np.where(np.isneginf(values), low, np.where(np.isposinf(values), np.nan, values))
+        for values in (before, now)
+    )
     rows = np.arange(now.shape[1], dtype=float)
     layers = (
         Layer("segment", Track(left), rows, Track(right), rows, size=3, style="faint"),
-        Layer("point", Track(left), rows, style="hollow", size=3.6, names=("before",) * len(rows), numbers=Track(before), format=".6g"),
-        Layer("point", Track(right), rows, size=3.6, names=("now",) * len(rows), numbers=Track(now), format=".6g"),
+        Layer(
+            "point",
+            Track(left),
+            rows,
+            style="hollow",
+            size=3.6,
+            names=("before",) * len(rows),
+            numbers=Track(before),
+            format=".6g",
+        ),
+        Layer(
+            "point",
+            Track(right),
+            rows,
+            size=3.6,
+            names=("now",) * len(rows),
+            numbers=Track(now),
+            format=".6g",
+        ),
     )
-    return _rows_panel(name, title, Axis(float(low), float(high)), layers, now, followed, height, row_name, action)
+    return _rows_panel(
+        name, title, Axis(float(low), float(high)), layers, now, followed, height, row_name, action
+    )
 
 
 def bars(
-    name: str, title: str, values: np.ndarray, followed: np.ndarray, *, height: int, row_name: str, action: Action | None = None
+    name: str,
+    title: str,
+    values: np.ndarray,
+    followed: np.ndarray,
+    *,
+    height: int,
+    row_name: str,
+    action: Action | None = None,
 ) -> Panel:
     """One factor from 0 to 1 a row, as a bar. values: (steps, rows); followed: (steps,), the shaded row."""
     rows = np.arange(values.shape[1], dtype=float)
-    layer = Layer("segment", np.zeros_like(rows), rows, Track(values), rows, hue="current", size=7, numbers=Track(values), format=".4f")
+    layer = Layer(
+        "segment",
+        np.zeros_like(rows),
+        rows,
+        Track(values),
+        rows,
+        hue="current",
+        size=7,
+        numbers=Track(values),
+        format=".4f",
+    )
     return _rows_panel(name, title, Axis(0, 1), (layer,), values, followed, height, row_name, action)
 
 
 def _rows_panel(
-    name: str, title: str, x: Axis, layers: tuple[Layer, ...], now: np.ndarray, followed: np.ndarray, height: int, row_name: str, action: Action | None
+    name: str,
+    title: str,
+    x: Axis,
+    layers: tuple[Layer, ...],
+    now: np.ndarray,
+    followed: np.ndarray,
+    height: int,
+    row_name: str,
+    action: Action | None,
 ) -> Panel:
     rows = now.shape[1]
     readout = np.array([values[place] for values, place in zip(now, followed, strict=True)])

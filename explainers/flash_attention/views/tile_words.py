@@ -22,7 +22,7 @@ SYMBOLS = {
 }
 
 # The columns of a step's numbers.
-I, J, ROW, M_BEFORE, M, L_BEFORE, L, ALPHA, ROW_MAX, ROW_SUM, ERROR, MOVED, LSE, ROWS, COLUMNS = range(15)  # noqa: E741
+I, J, ROW, M_BEFORE, M, L_BEFORE, L, ALPHA, ROW_MAX, ROW_SUM, ERROR, MOVED, LSE, ROWS, COLUMNS = range(15)
 
 
 def _slot(column: int, form: str = ".2f") -> str:
@@ -68,7 +68,8 @@ MOMENTS: dict[str, tuple[str, str]] = {
     "weights": (
         f"Each score becomes a weight P = exp(S − m). Row {_slot(ROW, 'd')} adds {_slot(ROW_SUM)} "
         f"to what it had: its denominator is now **ℓ = {_slot(L)}**.",
-        rf"\ell \leftarrow \alpha \ell + \sum_j e^{{S_j - m}} = {_live(ALPHA)} \times {_live(L_BEFORE)} + {_live(ROW_SUM)} = {_live(L)}",
+        r"\ell \leftarrow \alpha \ell + \sum_j e^{S_j - m} = "
+        rf"{_live(ALPHA)} \times {_live(L_BEFORE)} + {_live(ROW_SUM)} = {_live(L)}",
     ),
     "rescale": (
         f"The accumulator is brought under the new maximum too: row {_slot(ROW, 'd')} of O is multiplied by "
@@ -86,7 +87,8 @@ MOMENTS: dict[str, tuple[str, str]] = {
         rf"O / \ell, \quad \mathrm{{lse}} = m + \ln \ell = {_live(M)} + \ln {_live(L)} = {_live(LSE)}",
     ),
     "finish_unseen": (
-        f"Query tile {_slot(I, 'd')} is done. Row {_slot(ROW, 'd')} saw no key at all: its output is **0**, its log-sum-exp −∞.",
+        f"Query tile {_slot(I, 'd')} is done. Row {_slot(ROW, 'd')} saw no key at all: "
+        "its output is **0**, its log-sum-exp −∞.",
         "",
     ),
 }

@@ -123,7 +123,7 @@ def _written_output(result: TilesResult, steps: list[TileStep]) -> Panel:
         title="O",
         subtitle="written",
         height=HEIGHT,
-        shape=tuple(result.output.shape),
+        shape=(len(result.output), result.params.head_dim),
         values=patches(states),
         scale="diverging",
         low=-largest,
@@ -230,11 +230,49 @@ def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
     longest = max(moved[-1], standard) * 1.95  # the numbers stand to the right of the bars
     one, zero = np.array([1.0]), np.array([0.0])
     layers = (
-        Layer("rect", zero, one - 0.3, Track(moved[:, None]), one + 0.3, "output", names=("tiled, so far",), numbers=Track(moved[:, None]), format="bytes"),
-        Layer("rect", zero, zero - 0.3, np.array([standard]), zero + 0.3, "parameter", names=("standard",), numbers=np.array([standard]), format="bytes"),
-        Layer("label", Track(moved[:, None] + longest * 0.02), one, numbers=Track(moved[:, None]), format="bytes", names=("tiled ",), hue="output", size=4),
-        Layer("label", np.array([standard + longest * 0.02]), zero, numbers=np.array([standard]), format="bytes", names=("standard ",), hue="muted", size=4),
-    )  # fmt: skip
+        Layer(
+            "rect",
+            zero,
+            one - 0.3,
+            Track(moved[:, None]),
+            one + 0.3,
+            "output",
+            names=("tiled, so far",),
+            numbers=Track(moved[:, None]),
+            format="bytes",
+        ),
+        Layer(
+            "rect",
+            zero,
+            zero - 0.3,
+            np.array([standard]),
+            zero + 0.3,
+            "parameter",
+            names=("standard",),
+            numbers=np.array([standard]),
+            format="bytes",
+        ),
+        Layer(
+            "label",
+            Track(moved[:, None] + longest * 0.02),
+            one,
+            numbers=Track(moved[:, None]),
+            format="bytes",
+            names=("tiled ",),
+            hue="output",
+            size=4,
+        ),
+        Layer(
+            "label",
+            np.array([standard + longest * 0.02]),
+            zero,
+            numbers=np.array([standard]),
+            format="bytes",
+            names=("standard ",),
+            hue="muted",
+            size=4,
+        ),
+    )
     return Marks(
         name="traffic",
         title="Moved through slow memory",
@@ -265,7 +303,19 @@ def _sram(result: TilesResult, steps: list[TileStep]) -> Panel:
         if name == "S":
             y = np.where(inside, 1.0, NAN)[:, None]  # S never exists outside
         x, end, bottom = np.array([left]), np.array([left + size]), Track(y - 0.34)
-        layers.append(Layer("rect", x, bottom, end, Track(y + 0.34), hues[name], names=(f"{name}, bytes",), numbers=np.array([4.0 * size]), format="bytes"))  # fmt: skip
+        layers.append(
+            Layer(
+                "rect",
+                x,
+                bottom,
+                end,
+                Track(y + 0.34),
+                hues[name],
+                names=(f"{name}, bytes",),
+                numbers=np.array([4.0 * size]),
+                format="bytes",
+            )
+        )
         layers.append(
             Layer("label", (x + end) / 2, Track(y), style="hollow", names=(name,), anchor="middle", size=3.5)
         )

@@ -15,7 +15,9 @@ def accesses_over_tokens(result: TrafficResult) -> go.Figure:
     """HBM accesses against the sequence length, log-log, at this SRAM."""
     figure = _curves(result.over_seq_len, result.params.seq_len, "sequence length N, in tokens")
     lengths = [2**power for power in range(7, 18, 2)]
-    return figure.update_xaxes(tickvals=lengths, ticktext=[f"{n}" if n < 1024 else f"{n // 1024}K" for n in lengths])
+    return figure.update_xaxes(
+        tickvals=lengths, ticktext=[f"{n}" if n < 1024 else f"{n // 1024}K" for n in lengths]
+    )
 
 
 def accesses_over_sram(result: TrafficResult) -> go.Figure:
@@ -24,8 +26,18 @@ def accesses_over_sram(result: TrafficResult) -> go.Figure:
     saturates = result.fa2_saturates_at_bytes
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
     note = f"query block = d = {result.params.head_dim}"
-    figure.add_annotation(x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="top")
-    sizes = {2**12: "4 KiB", 2**14: "16 KiB", 2**16: "64 KiB", 2**18: "256 KiB", 2**20: "1 MiB", 2**23: "8 MiB", 2**26: "64 MiB"}
+    figure.add_annotation(
+        x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="top"
+    )
+    sizes = {
+        2**12: "4 KiB",
+        2**14: "16 KiB",
+        2**16: "64 KiB",
+        2**18: "256 KiB",
+        2**20: "1 MiB",
+        2**23: "8 MiB",
+        2**26: "64 MiB",
+    }
     return figure.update_xaxes(tickvals=list(sizes), ticktext=list(sizes.values()))
 
 
@@ -41,7 +53,9 @@ def _curves(curves: Curves, now: float, label: str) -> go.Figure:
     figure = go.Figure()
     for name, values, colour, dash, width in lines:
         y = np.broadcast_to(values, x.shape).astype(np.float32)
-        figure.add_scatter(x=x, y=y, name=name, mode="lines", line={"color": colour, "dash": dash, "width": width})
+        figure.add_scatter(
+            x=x, y=y, name=name, mode="lines", line={"color": colour, "dash": dash, "width": width}
+        )
     figure.add_vline(x=now, line={"color": "#D55E00", "width": 1.5})
     figure.update_xaxes(type="log", title=label)
     figure.update_yaxes(type="log", title="numbers moved, one head", tickformat="~s")
@@ -54,7 +68,13 @@ def roofline(result: TrafficResult) -> go.Figure:
     intensity = np.logspace(0, 4.5, 60).astype(np.float32)
     for roof, dash in zip(result.rooflines, ("dash", "solid"), strict=True):
         reach = np.minimum(roof.peak, roof.bandwidth * intensity) / 1e12
-        figure.add_scatter(x=intensity, y=reach, name=roof.gpu, mode="lines", line={"color": STANDARD, "dash": dash, "width": 2})
+        figure.add_scatter(
+            x=intensity,
+            y=reach,
+            name=roof.gpu,
+            mode="lines",
+            line={"color": STANDARD, "dash": dash, "width": 2},
+        )
     algorithms = (
         ("standard", result.standard_intensity, "standard", STANDARD, "circle"),
         ("FlashAttention-1 order", result.tiled_intensity, "tiled", TILED, "diamond"),
@@ -79,12 +99,28 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
         used[place] = block.bytes_used
         legal[place] += block.fits
     words = {0: "too large", 1: "H100 only", 2: "A100, H100"}
-    text = [[f"{used[i, j] / 1024:.0f} KiB<br>{words[int(legal[i, j])]}" for j in range(len(sizes))] for i in range(len(sizes))]
+    text = [
+        [f"{used[i, j] / 1024:.0f} KiB<br>{words[int(legal[i, j])]}" for j in range(len(sizes))]
+        for i in range(len(sizes))
+    ]
     colours = [[0, "rgba(138,147,166,0.16)"], [0.5, "rgba(217,130,43,0.45)"], [1, "rgba(31,160,166,0.5)"]]
     names = [str(size) for size in sizes]
     figure = go.Figure(
-        go.Heatmap(x=names, y=names, z=legal, text=text, texttemplate="%{text}", colorscale=colours, zmin=0, zmax=2, showscale=False, xgap=2, ygap=2, hoverinfo="skip")
-    )  # fmt: skip
+        go.Heatmap(
+            x=names,
+            y=names,
+            z=legal,
+            text=text,
+            texttemplate="%{text}",
+            colorscale=colours,
+            zmin=0,
+            zmax=2,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hoverinfo="skip",
+        )
+    )
     figure.update_xaxes(title="key block", type="category", showgrid=False)
     figure.update_yaxes(title="query block", type="category", showgrid=False)
     return figure

@@ -39,4 +39,6 @@ def page(scene: Scene) -> str:
 def page_of_bytes(scene: bytes, title: str) -> str:
     """As `page`, for a scene that is already packed (`Scene.to_bytes`)."""
     packed = base64.b64encode(blob(scene, address="step")).decode()
-    return PAGE.format(title=html.escape(title), style=stylesheet(), scene=packed, script=javascript("offline.js"))
+    return PAGE.format(
+        title=html.escape(title), style=stylesheet(), scene=packed, script=javascript("offline.js")
+    )

@@ -7,10 +7,11 @@ from typing import Literal
 
 import streamlit as st
 from pydantic import BaseModel, ConfigDict, ValidationError
+from streamlit.components.v2 import component
 
 from pages.ui.player.source import blob, javascript, stylesheet
 
-_component = st.components.v2.component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())
+_component = component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())
 
 
 class Click(BaseModel):
