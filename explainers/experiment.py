@@ -356,9 +356,16 @@ def find(name: str) -> Experiment:
     if name in _registry:
         return _registry[name]
     names = [known.name for known in experiments()]
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]}?" if nearest else f"; there are {', '.join(names)}"
+    nearest = max(names, key=lambda known: _likeness(name, known))
+    close = _likeness(name, nearest) >= 0.6
+    hint = f"; did you mean {nearest}?" if close else f"; there are {', '.join(names)}"
     raise UnknownExperiment(f"there is no experiment {name[:60]!r}{hint}")
+
+
+def _likeness(name: str, known: str) -> float:
+    """How like `name` is to a known experiment's whole name or to its last part, from 0 to 1."""
+    whole_and_last = (known, known.partition(".")[2])
+    return max(difflib.SequenceMatcher(None, name, part).ratio() for part in whole_and_last)
 
 
 def experiments() -> list[Experiment]:

@@ -40,9 +40,11 @@ def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
     fields = ["seq_len", "head_dim", "block_q", "block_k", "causal", "backend"]
     params = settings.panel(*fields[: None if triton_available() else -1])
-    with st.popover("More settings", type="tertiary"):
-        settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
-    breaking.break_it(settings, tiles.BITES, tiles.LOST)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        breaking.switches(settings, tiles.BITES)
+        with st.popover("More settings", type="tertiary"):
+            settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
+    breaking.loss(settings, tiles.LOST)
     if not triton_available():
         st.caption(words["no_triton"])
     if params.needs_button:

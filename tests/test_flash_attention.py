@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -601,6 +602,21 @@ def test_the_fast_twin_takes_batches_and_its_own_blocks() -> None:
     assert output.shape == q.shape
     assert lse.shape == q.shape[:-1]
     assert (output - theirs).abs().max() < 2e-6
+
+
+def test_the_fast_twin_shares_out_heads_and_leaves_the_number_of_threads_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        q, k, v = torch.randn(3, 7, 40, 16).unbind()  # 3 + 3 + 1 heads
+        output, _ = fast.fast_attention(q, k, v, causal=False)
+        assert (output - scaled_dot_product_attention(q, k, v)).abs().max() < 2e-6
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as born_later:
+            assert born_later.submit(torch.get_num_threads).result() == 3
+        assert set(fast._workers(3).map(lambda _: torch.get_num_threads(), range(6))) == {1}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_memory_is_measured_and_the_tiles_need_little() -> None:

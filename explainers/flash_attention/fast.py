@@ -1,13 +1,18 @@
-"""The fast twin of `tiles.tiled_attention` for the CPU: large tiles, all heads at once, no new memory inside the loop.
+"""The fast twin of `tiled.tiled_attention` for the CPU: large tiles, many heads at once, no new memory in the loop.
 
-The same recurrence (FlashAttention-2, Dao 2023, Algorithm 1). What makes it fast: one score buffer is used for every
-tile and overwritten in place; the scale is folded into Q; key tiles that nothing of a query tile sees are
-skipped, and only the columns right of the diagonal's start are masked.
+The same recurrence (FlashAttention-2, Dao 2023, Algorithm 1). What makes it fast: the scores of every tile are
+written over those of the last, the accumulator is the output itself, key tiles that nothing of a query tile sees
+are skipped, and only the columns right of the diagonal's start are masked. Heads are shared out among threads
+that never wait for each other: PyTorch's own threads would meet after every operation, and on a busy machine
+each meeting costs more than the operation.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -18,7 +23,6 @@ BLOCK_Q = 128
 BLOCK_K = 1024
 
 
-@torch.no_grad()
 def fast_attention(
     q: Tensor, k: Tensor, v: Tensor, *, causal: bool, scale: float | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -27,31 +31,50 @@ def fast_attention(
     scale: 1/sqrt(D) when None. Causal masks align bottom-right. Returns O, of q's shape, and lse, without its
     last size; a row that sees no key gives 0 and -inf.
     """
+    shape, scale = q.shape, 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    q, k, v = (part.detach().flatten(0, -3) for part in (q, k, v))
     output, lse = torch.zeros_like(q), q.new_full(q.shape[:-1], -math.inf)
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    q, k, v = (part.flatten(0, -3) for part in (q, k, v))
-    _fill(q, k, v, output.view(q.shape), lse.view(q.shape[:-1]), causal, scale)
-    return output, lse
+    buffer = q.new_empty(len(q), BLOCK_Q * min(BLOCK_K, k.shape[1]))
+
+    def fill(heads: slice) -> None:
+        parts = (part[heads] for part in (q, k, v, output, lse, buffer))
+        _fill(*parts, causal=causal, scale=scale)
+
+    threads = 1 if q.is_cuda else torch.get_num_threads()
+    share = math.ceil(len(q) / threads)
+    shares = [slice(start, start + share) for start in range(0, len(q), share)]
+    list(map(fill, shares) if len(shares) == 1 else _workers(threads).map(fill, shares))
+    return output.view(shape), lse.view(shape[:-1])
 
 
-def _fill(q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, causal: bool, scale: float) -> None:
-    """The loops, for q (heads, Nq, D)."""
+@torch.no_grad()
+def _fill(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    output: Tensor,
+    lse: Tensor,
+    buffer: Tensor,
+    *,
+    causal: bool,
+    scale: float,
+) -> None:
+    """The loops. q and output (heads, Nq, D), k and v (heads, Nk, D), lse (heads, Nq); buffer: for one tile of S."""
     heads, n_q, n_k = *q.shape[:2], k.shape[1]
     offset = n_k - n_q
-    buffer = q.new_empty(heads * BLOCK_Q * min(BLOCK_K, n_k))
     # the rows before -offset see no key; every later one sees key 0, so its maximum is finite after the first tile
     for row in range(max(0, -offset) if causal else 0, n_q if n_k else 0, BLOCK_Q):
         rows = (row, min(row + BLOCK_Q, n_q))
-        Q = scale * q[:, slice(*rows)]
-        O = torch.zeros_like(Q)
+        Q, O = q[:, slice(*rows)], output[:, slice(*rows)]
         m, l = Q.new_full((*Q.shape[:2], 1), -math.inf), Q.new_zeros(*Q.shape[:2], 1)
         keys = min(rows[1] + offset, n_k) if causal else n_k
         for column in range(0, keys, BLOCK_K):
             columns = (column, min(column + BLOCK_K, keys))
-            shape = (heads, rows[1] - rows[0], columns[1] - columns[0])
-            S = buffer[: math.prod(shape)].view(shape)
-            # S = Q K^T
-            torch.bmm(Q, k[:, slice(*columns)].mT, out=S)
+            K, V = k[:, slice(*columns)], v[:, slice(*columns)]
+            size = (heads, Q.shape[1], K.shape[1])
+            S = buffer.view(-1)[: math.prod(size)].view(size)
+            # S = scale Q K^T, masked
+            torch.baddbmm(S, Q, K.mT, beta=0, alpha=scale, out=S)
             if causal:
                 _mask(S, rows, columns, offset)
             # m_new = max(m, rowmax(S)),  alpha = exp(m - m_new)
@@ -61,9 +84,9 @@ def _fill(q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, causal: 
             # P = exp(S - m),  l = alpha l + rowsum(P),  O = alpha O + P V
             P = S.sub_(m).exp_()
             l.mul_(alpha).add_(P.sum(dim=-1, keepdim=True))
-            O.mul_(alpha).baddbmm_(P, v[:, slice(*columns)])
+            O.mul_(alpha).baddbmm_(P, V)
         # O = O / l,  lse = m + log l
-        torch.div(O, l, out=output[:, slice(*rows)])
+        O.div_(l)
         lse[:, slice(*rows)] = (m + torch.log(l)).squeeze(-1)
 
 
@@ -73,3 +96,25 @@ def _mask(S: Tensor, rows: tuple[int, int], columns: tuple[int, int], offset: in
     if first_hidden < columns[1]:
         hidden = ~visible(rows, (first_hidden, columns[1]), offset, S.device)
         S[..., first_hidden - columns[0] :].masked_fill_(hidden, -math.inf)
+
+
+@functools.cache
+def _workers(count: int) -> ThreadPoolExecutor:
+    """`count` threads in each of which PyTorch computes with that thread alone.
+
+    torch.set_num_threads is meant for the thread that calls it, but threads born later inherit it: so all workers
+    start now, and then the number is put back.
+    """
+    started = threading.Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes its number at the first question, and this one's shall be 1
+        started.wait()
+
+    pool = ThreadPoolExecutor(count, "fast_attention", start)
+    for _ in range(count):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(count)
+    return pool

@@ -11,15 +11,15 @@ from explainers.experiment import choices_of, control_of
 from pages.ui.controls import Settings
 
 
-def break_it(
-    settings: Settings, bites: Mapping[str, Mapping[str, Any]], lost: Mapping[str, str], prefix: str = ""
-) -> None:
-    """A row of switches for the field break_it, and under it what the chosen one loses.
+def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:
+    """A row of switches for the field break_it.
 
-    bites: for each break the other settings under which it bites, which choosing it applies. lost: one sentence each.
+    bites: for each break the other settings under which it bites. Choosing a break applies them, and puts what only
+    the others need back to its default.
     """
     params = settings.params(prefix)
     labels = control_of(type(params), "break_it").labels or {}
+    defaults = type(params)().model_dump(include={name for needed in bites.values() for name in needed})
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"breaks-{prefix}"):
         st.markdown("Break it")
         for name in choices_of(type(params), "break_it"):
@@ -28,7 +28,11 @@ def break_it(
                 key=f"break-{prefix}-{name}",
                 type="primary" if params.break_it == name else "secondary",
                 on_click=settings.apply,
-                args=({**bites.get(name, {}), "break_it": name}, prefix),
+                args=(defaults | dict(bites.get(name, {})) | {"break_it": name}, prefix),
             )
-    if params.break_it in lost:
-        st.markdown(f":red[**What is lost.**] {lost[params.break_it]}")
+
+
+def loss(settings: Settings, lost: Mapping[str, str], prefix: str = "") -> None:
+    """What the chosen break loses, one sentence; nothing while nothing is broken."""
+    if sentence := lost.get(settings.params(prefix).break_it):
+        st.markdown(f":red[**What is lost.**] {sentence}")

@@ -36,7 +36,9 @@ def played(
     if paragraph:
         settings.panel(paragraph, prefix=prefix, reset=False)
     if breaks:
-        breaking.break_it(settings, *breaks, prefix)
+        bites, lost = breaks
+        breaking.switches(settings, bites, prefix)
+        breaking.loss(settings, lost, prefix)
     if shown := run.drawn(experiment, params):
         play(shown.scene, key=prefix, address=f"{prefix}.step")
         checks.show(shown.checks)

@@ -33,6 +33,8 @@ PATIENCE = 60.0  # seconds after which a rerun counts as lost
 MOST_READERS = 300
 MOST_SECONDS = 300
 
+Value = str | float
+
 
 @dataclass
 class Tally:
@@ -51,14 +53,14 @@ class Session:
     socket: websockets.ClientConnection
     tally: Tally
     sliders: dict[str, tuple[Slider, str]] = field(default_factory=dict)
-    values: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     page_hash: str = ""
 
     async def move(self, dice: random.Random) -> float:
         """Moves one slider somewhere; the seconds until the page, or the slider's fragment, has run again."""
         slider, fragment = dice.choice(list(self.sliders.values()))
-        places = round((slider.max - slider.min) / slider.step)
-        self.values[slider.id] = [slider.min + slider.step * dice.randint(0, places)]
+        place = dice.randint(0, round((slider.max - slider.min) / slider.step))
+        self.values[slider.id] = _value(slider, slider.min + slider.step * place)
         return await self.run(fragment)
 
     async def run(self, fragment: str = "") -> float:
@@ -69,7 +71,11 @@ class Session:
         if not self.page_hash:
             state.page_name = PAGE
         for name, value in self.values.items():
-            state.widget_states.widgets.add(id=name).double_array_value.data.extend(value)
+            widget = state.widget_states.widgets.add(id=name)
+            if isinstance(value, str):
+                widget.string_array_value.data.append(value)
+            else:
+                widget.double_array_value.data.append(value)
         started = time.perf_counter()
         await self.socket.send(message.SerializeToString())
         await asyncio.wait_for(self._until_finished(), PATIENCE)
@@ -95,9 +101,21 @@ class Session:
                 slider = element.slider
                 self.sliders[slider.id] = (slider, message.delta.fragment_id)
                 if slider.set_value or slider.id not in self.values:
-                    self.values[slider.id] = list(slider.value if slider.set_value else slider.default)
+                    self.values[slider.id] = _shown(slider)
             case "exception":
                 self.tally.errors.append(f"{element.exception.type}: {element.exception.message[:200]}")
+
+
+def _value(slider: Slider, place: float) -> Value:
+    """What a slider's thumb says at a place: its option, where it has options, or the number itself."""
+    return slider.options[round(place)] if slider.type == Slider.SELECT_SLIDER else place
+
+
+def _shown(slider: Slider) -> Value:
+    """What a slider shows as the page sends it."""
+    if slider.set_value:
+        return slider.raw_value[0] if slider.type == Slider.SELECT_SLIDER else slider.value[0]
+    return _value(slider, slider.default[0])
 
 
 async def read(url: str, tally: Tally, seconds: float, dice: random.Random) -> None:

@@ -88,12 +88,18 @@ registerPanel("matrix", (spec, tools) => {
     }
   }
 
+  /** The current tile; all tiles of its row or column where only that is current; null for none. */
+  function currentBox(step) {
+    const [row, column] = tiles.current(step);
+    if (row < 0 && column < 0) return null;
+    const [x, y, width, height] = tileBox(Math.max(row, 0), Math.max(column, 0));
+    return [column < 0 ? box.x : x, row < 0 ? box.y : y, column < 0 ? box.width : width, row < 0 ? box.height : height];
+  }
+
   function drawCurrentTile(context, theme, state) {
-    const [row, column] = tiles.current(state.step);
-    if (row < 0) return;
-    const target = tileBox(row, column);
-    const [before, beforeColumn] = tiles.current(state.previous);
-    const from = before < 0 ? target : tileBox(before, beforeColumn);
+    const target = currentBox(state.step);
+    if (!target) return;
+    const from = currentBox(state.previous) ?? target;
     const at = target.map((value, k) => from[k] + (value - from[k]) * state.mix);
     context.strokeStyle = theme.hues.current;
     context.lineWidth = 2.5;
