@@ -30,6 +30,7 @@ from explainers.experiment import (
     control_of,
     experiments,
     find,
+    fit,
     read,
 )
 
@@ -128,7 +129,10 @@ def _flags(arguments: list[str]) -> dict[str, str]:
 
 
 def _params(experiment: Experiment, flags: dict[str, str]) -> Params:
-    """Params from flags. Raises Refused for an unknown field, a bad value, or fields that do not fit together."""
+    """Params from flags. Raises Refused for an unknown field, a bad value, or fields that do not fit together.
+
+    Fields that were not asked for give way to those that were: `--seq_len 8` makes the default blocks 8 too.
+    """
     for field, value in flags.items():
         if field not in experiment.params.model_fields:
             raise Refused(_unknown_field(experiment, field, value))
@@ -136,10 +140,11 @@ def _params(experiment: Experiment, flags: dict[str, str]) -> Params:
     params, problems = read(experiment.params, raw)
     if problems:
         raise Refused(" ".join(problem.sentence for problem in problems))
-    adjustment = next(params.adjustments(), None)
-    if adjustment is not None:
-        raise Refused(adjustment.sentence)
-    return params
+    fitted, adjustments = fit(params)
+    for adjustment in adjustments:
+        if adjustment.field in flags:
+            raise Refused(adjustment.sentence)
+    return fitted
 
 
 def _unknown_field(experiment: Experiment, field: str, value: str) -> str:

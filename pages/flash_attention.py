@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explainers.experiment import Check
 from explainers.flash_attention import backward, online_softmax, race, tiles
 from explainers.flash_attention.loop_orders import LoopOrdersParams
 from explainers.flash_attention.traffic import TrafficParams, traffic
@@ -63,7 +62,11 @@ def tiles_section() -> None:
         checks.show(shown.checks)
         kernel_check = st.container()
     with right, page.card("predict", "Predict first"):
-        predict_rescales(params.followed_row, facts["row_tiles"], facts["row_rescales"])
+        told = {"row": params.followed_row, "tiles": facts["row_tiles"], "count": facts["row_rescales"]}
+        question, because = words["predict"].format(**told), words["predict_reveal"].format(**told)
+        answers = [str(number) for number in range(max(1, told["tiles"]))]
+        key = "-".join(str(number) for number in told.values())
+        predict.predict(key, question, answers, str(told["count"]), because)
     left, right = st.columns(2)
     with left, page.card("try", "Try this"):
         settings.try_this([(label, changes, words[name]) for name, label, changes in TRY])
@@ -89,20 +92,9 @@ def compare_with_kernel(params: tiles.TilesParams) -> None:
         st.caption(words["kernel_not_compared"])
         return
 
-    def show(check: Check) -> None:
-        checks.show([check])
-
-    run.later("compare", params, tiles.compare_with_kernel, show, words["kernel_waiting"])
+    run.later("compare", params, tiles.compare_with_kernel, checks.show, words["kernel_waiting"])
     if interpreter.restarts:
         st.caption(words["kernel_restarted"].format(times=interpreter.restarts))
-
-
-def predict_rescales(row: int, met: int, count: int) -> None:
-    """Asks how often the followed row is rescaled before the reader has counted."""
-    answers = [str(number) for number in range(max(1, met))]
-    question = words["predict"].format(row=row, tiles=met)
-    because = words["predict_reveal"].format(row=row, tiles=met, count=count)
-    predict.predict(f"rescales-{row}-{met}-{count}", question, answers, str(count), because)
 
 
 @st.fragment
@@ -112,19 +104,16 @@ def traffic_section() -> None:
     st.markdown(words["traffic"])
     params = settings.panel("seq_len", "head_dim", "sram_bytes", "bytes_per_element", prefix="traffic")
     result = traffic(params)
-    left, right = st.columns(2)
-    with left:
-        charts.show(traffic_figures.accesses_over_tokens(result), alt=words["traffic_tokens_alt"])
-    with right:
-        charts.show(traffic_figures.accesses_over_sram(result), alt=words["traffic_sram_alt"])
+    charts.pair(
+        (traffic_figures.accesses_over_tokens(result), words["traffic_tokens_alt"]),
+        (traffic_figures.accesses_over_sram(result), words["traffic_sram_alt"]),
+    )
     checks.show(result.checks)
-    left, right = st.columns(2)
-    with left, page.card("roofline", "Roofline"):
-        st.markdown(words["roofline"])
-        charts.show(traffic_figures.roofline(result), alt=words["roofline_alt"])
-    with right, page.card("budget", "Blocks that fit"):
-        st.markdown(words["budget"])
-        charts.show(traffic_figures.legal_blocks(result), alt=words["budget_alt"])
+    st.markdown(words["roofline"])
+    charts.pair(
+        (traffic_figures.roofline(result), words["roofline_alt"]),
+        (traffic_figures.legal_blocks(result), words["budget_alt"]),
+    )
     with page.card("printed", "Printed, and counted here"):
         st.dataframe(traffic_figures.paper_table(result), hide_index=True)
         st.caption(result.paper_difference)
@@ -139,11 +128,10 @@ def race_section() -> None:
     result = run.job("race", params, lambda: race.run_race_with_progress(params), "Measure now")
     if result is None:
         return
-    left, right = st.columns(2)
-    with left:
-        charts.show(race_figures.seconds_over_tokens(result), alt=words["race_time_alt"])
-    with right:
-        charts.show(race_figures.memory_over_tokens(result), alt=words["race_memory_alt"])
+    charts.pair(
+        (race_figures.seconds_over_tokens(result), words["race_time_alt"]),
+        (race_figures.memory_over_tokens(result), words["race_memory_alt"]),
+    )
     st.dataframe(race_figures.table(result), hide_index=True)
     checks.show(result.checks)
 

@@ -112,6 +112,11 @@ def test_flags_are_the_fields_with_hyphens_or_underscores(capsys: pytest.Capture
         assert scores.index(max(scores)) == 12
 
 
+def test_fields_that_were_not_asked_for_give_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([TILES, "--seq_len", "8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiles_total"] == 1  # the default blocks of 16 became 8
+
+
 def test_a_broken_run_exits_with_0_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = "--seq_len 16 --block_q 8 --block_k 8 --outlier 120 --causal false --break_it no_max --json"
     assert main([TILES, *arguments.split()]) == 0

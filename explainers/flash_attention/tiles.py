@@ -296,13 +296,13 @@ def tolerance_for(params: TilesParams, q: Tensor, k: Tensor, v: Tensor) -> float
     return max(gate, 2 * delta * v.abs().max().item())
 
 
-def compare_with_kernel(params: TilesParams) -> Check:
+def compare_with_kernel(params: TilesParams) -> tuple[Check, ...]:
     """Runs the Triton kernel on the same Q, K and V and holds every tile of its trace against the readable loop."""
     from kernels.flash_attention import flash_attention_trace
 
     q, k, v = draw(params)
     steps, _, _ = _run_torch(params, q, k, v)
-    return compare_traces(steps, flash_attention_trace(q, k, v, **_how(params)), params.break_it)
+    return (compare_traces(steps, flash_attention_trace(q, k, v, **_how(params)), params.break_it),)
 
 
 def _run_torch(

@@ -58,13 +58,20 @@ def colors() -> dict[str, str]:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 
-def show(made: go.Figure, *, alt: str, key: str | None = None) -> None:
+def show(made: go.Figure, *, alt: str) -> None:
     """Draws a figure in the site's one look. alt: what it shows, in a sentence, for readers who do not see it."""
     made.for_each_trace(_halve)
     made.update_layout(**_layout())
     made.update_xaxes(**_axis())
     made.update_yaxes(**_axis())
-    st.plotly_chart(made, theme=None, config={"displayModeBar": False, "responsive": True}, alt=alt, key=key)
+    st.plotly_chart(made, theme=None, config={"displayModeBar": False, "responsive": True}, alt=alt)
+
+
+def pair(*drawn: tuple[go.Figure, str]) -> None:
+    """Figures side by side, each with its alt text."""
+    for column, (made, alt) in zip(st.columns(len(drawn)), drawn, strict=True):
+        with column:
+            show(made, alt=alt)
 
 
 def _layout() -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
 from explainers.flash_attention.online_softmax import OnlineSoftmaxResult, SoftmaxStep, softmax_in_blocks
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.formula import formula
-from explainers.scene import Axis, Code, Column, Layer, Marks, Panel, Row, Scene, Track, Words
+from explainers.scene import Axis, Code, Column, Hue, Layer, Marks, Panel, Row, Scene, Track, Words
 
 SYMBOLS: Mapping[str, str] = {
     "m": "m: running maximum, the largest score so far",
@@ -127,57 +128,50 @@ def _seen(step: SoftmaxStep, length: int) -> np.ndarray:
 def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     scores = result.scores.astype(float)
     length = len(scores)
-    low, high = min(0.0, scores.min()), max(0.0, scores.max())
+    low, high = float(min(0.0, scores.min())), float(max(0.0, scores.max()))
     margin = 0.08 * (high - low or 1)
-    at = np.arange(length, dtype=float)
-    known = np.stack([np.where(_seen(step, length), scores, np.nan) for step in steps])
-    coming = np.stack([np.where(_seen(step, length), np.nan, scores) for step in steps])
-    blocks = np.array([step.columns if step.block >= 0 else (np.nan, np.nan) for step in steps], float)
-    maximum = np.array([[step.m if np.isfinite(step.m) else np.nan] for step in steps])
+    seen = np.stack([_seen(step, length) for step in steps])
+    blocks = np.array([step.columns if step.block >= 0 else (np.nan, np.nan) for step in steps], float) - 0.5
+    maximum = Track(np.array([[step.m if np.isfinite(step.m) else np.nan] for step in steps]))
+    end = np.array([length - 0.4])
     names = tuple(f"score {k}" for k in range(length))
     layers = (
         Layer(
             "rect",
-            Track(blocks[:, :1] - 0.5),
+            Track(blocks[:, :1]),
             np.array([low - margin]),
-            Track(blocks[:, 1:] - 0.5),
+            Track(blocks[:, 1:]),
             np.array([high + margin]),
             "current",
             "faint",
-            names=("this block",),
+            names=("this block ends at",),
         ),
-        Layer("segment", at, np.zeros(length), at, Track(coming), "muted", "faint", size=_bar_width(length)),
-        Layer(
-            "segment",
-            at,
-            np.zeros(length),
-            at,
-            Track(known),
-            "key",
-            size=_bar_width(length),
-            names=names,
-            numbers=scores,
-        ),
+        _columns(np.where(seen, np.nan, scores), "muted", "faint", names, scores),
+        _columns(np.where(seen, scores, np.nan), "key", "solid", names, scores),
         Layer(
             "segment",
             np.array([-0.6]),
-            Track(maximum),
-            np.array([length - 0.4]),
-            Track(maximum),
+            maximum,
+            end,
+            maximum,
             "current",
             size=3,
             names=("m",),
-            numbers=Track(maximum),
+            numbers=maximum,
         ),
         Layer(
             "label",
-            np.array([length - 0.4]),
-            Track(maximum + 0.6 * margin),
-            hue="current",
-            size=4,
-            names=("m = ",),
-            numbers=Track(maximum),
-            anchor="right",
+            end,
+            Track(maximum.values + 0.6 * margin),
+            None,
+            None,
+            "current",
+            "solid",
+            4,
+            maximum,
+            ".2f",
+            ("m = ",),
+            "right",
         ),
     )
     return Marks(
@@ -186,8 +180,26 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
         subtitle="the block at hand is shaded; pale: not seen yet; line: running maximum m",
         height=170,
         x=Axis(-1, length),
-        y=Axis(float(low - margin), float(high + 2 * margin)),
+        y=Axis(low - margin, high + 2 * margin),
         layers=layers,
+    )
+
+
+def _columns(
+    heights: np.ndarray,
+    hue: Hue,
+    style: Literal["solid", "hollow", "faint"],
+    names: tuple[str, ...],
+    numbers: np.ndarray,
+    format: str = ".4f",
+) -> Layer:
+    """Columns that stand on zero, one a score. heights: (steps, length), or (length,) when they never change."""
+    at = np.arange(len(names), dtype=float)
+    moving = Track(heights) if heights.ndim == 2 else heights
+    shown = Track(numbers) if numbers.ndim == 2 else numbers
+    zero = np.zeros(len(names))
+    return Layer(
+        "rect", at - 0.36, zero, at + 0.36, moving, hue, style, numbers=shown, format=format, names=names
     )
 
 
@@ -198,37 +210,17 @@ def _weights(
     title: str = "Weights so far, divided by ℓ so far",
 ) -> Panel:
     length = len(result.scores)
-    at = np.arange(length, dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):
         now = np.stack(
             [step.weights / (1.0 if step.phase == "finish" or step.l == 0 else step.l) for step in steps]
         )
     now = np.where(np.isfinite(now), now, np.nan)
     highest = max(float(np.nanmax(np.minimum(now, 1.2), initial=0.0)), float(result.exact.max()))
-    half = 0.36
+    names = tuple(f"weight {k}" for k in range(length))
     layers = (
-        Layer(
-            "rect",
-            at - half,
-            np.zeros(length),
-            at + half,
-            Track(now),
-            "score",
-            names=tuple(f"weight {k}" for k in range(length)),
-            numbers=Track(now),
-            format=".5f",
-        ),
-        Layer(
-            "rect",
-            at - half,
-            np.zeros(length),
-            at + half,
-            result.exact,
-            "muted",
-            "hollow",
-            names=tuple(f"exact weight {k}" for k in range(length)),
-            numbers=result.exact,
-            format=".5f",
+        _columns(now, "score", "solid", names, now, ".5f"),
+        _columns(
+            result.exact, "muted", "hollow", tuple(f"exact {name}" for name in names), result.exact, ".5f"
         ),
     )
     return Marks(
@@ -240,10 +232,6 @@ def _weights(
         y=Axis(0, highest * 1.06),
         layers=layers,
     )
-
-
-def _bar_width(length: int) -> float:
-    return float(np.clip(900 / length, 4, 28))
 
 
 def _memory(steps: list[SoftmaxStep]) -> Row:

@@ -234,7 +234,8 @@ function mountPlayer(host, onEvent) {
     words.update(step);
     parts.scrub.value = step;
     parts.scrub.style.setProperty("--done", `${(100 * step) / Math.max(1, scene.steps - 1)}%`);
-    parts.count.textContent = `${scene.step_name} ${step + 1} of ${scene.steps}`;
+    const narrow = root.classList.contains("narrow");
+    parts.count.textContent = narrow ? `${step + 1} / ${scene.steps}` : `${scene.step_name} ${step + 1} of ${scene.steps}`;
     if (drawTimes.push(performance.now() - started) > 600) drawTimes.shift();
     if (state.mix < 1) wake();
   }
