@@ -90,9 +90,10 @@ class Figure:
 
 @contextmanager
 def visit(chromium: BrowserType, profile: Path, site: Site) -> Iterator[Reader]:
-    """A browser of its own on `profile`, closed again."""
+    """A browser of its own on `profile`, started and at rest; closed again."""
     size = {"width": 1280, "height": 900}
     context = chromium.launch_persistent_context(profile, executable_path=CHROMIUM, args=FLAGS, viewport=size)  # type: ignore[arg-type]
+    context.pages[0].wait_for_timeout(1000)
     yield Reader(context.pages[0], site)
     context.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -45,7 +46,7 @@ class Site:
     up: float
 
     def printed(self) -> str:
-        return self.log.read_text(errors="replace")
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace"))
 
     def memory(self) -> int:
         """Bytes of real memory that the server and the programs it started hold now."""
@@ -70,7 +71,6 @@ def serve(log: Path, patience: float = 60) -> Iterator[Site]:
                 f"from pages.ui.serve import app; app.run(config={{'server.port': {port}}})",
             ],
             cwd=ROOT,
-            env=os.environ | {"NO_COLOR": "1", "COLUMNS": "120"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
