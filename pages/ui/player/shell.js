@@ -385,18 +385,25 @@ function mountPlayer(host, onEvent) {
 
   // ----------------------------------------------------------------------------------------------- take-away
 
-  /** Draws the panels, their titles and the sentence of this step on one canvas and saves it as PNG. */
-  function savePicture() {
+  /** Saves this step as PNG, twice as sharp as the screen: panels, titles and the sentence, without controls and code. */
+  async function savePicture() {
     const box = root.getBoundingClientRect();
-    const canvas = make("canvas");
-    const context = sizeCanvas(canvas, box.width, box.height);
+    const stage = root.querySelector(".stage");
+    const height = words.element.getBoundingClientRect().bottom - box.top + 12;
+    const canvas = make("canvas", { width: 2 * box.width, height: 2 * height });
+    const context = canvas.getContext("2d");
+    context.scale(2, 2);
     context.fillStyle = css(theme.ground);
-    context.fillRect(0, 0, box.width, box.height);
-    for (const panel of panels.filter((item) => item.canvas)) {
+    context.fillRect(0, 0, box.width, height);
+    for (const panel of panels.filter((item) => item.canvas && stage.contains(item.canvas))) {
       const at = panel.canvas.getBoundingClientRect();
-      context.drawImage(panel.canvas, at.left - box.left, at.top - box.top, at.width, at.height);
+      context.save();
+      context.translate(at.left - box.left, at.top - box.top);
+      panel.draw(context, theme, { step, previous: step, mix: 1 });
+      context.restore();
     }
-    for (const element of root.querySelectorAll(".title b, .title small, pre code, .words p")) paintText(context, element, box);
+    for (const title of stage.querySelectorAll(".title b, .title small")) paintText(context, title, box);
+    await paintWords(context, box);
     canvas.toBlob((blob) => {
       const link = make("a", { href: URL.createObjectURL(blob), download: `${scene.name}-step-${step + 1}.png` });
       link.click();
@@ -411,14 +418,29 @@ function mountPlayer(host, onEvent) {
     context.textBaseline = "top";
     context.textAlign = "left";
     const at = element.getBoundingClientRect();
-    const line = Number.parseFloat(style.fontSize) * 1.45;
-    let [x, y] = [at.left - box.left, at.top - box.top];
+    const line = Number.parseFloat(style.fontSize) * 1.4;
+    let [x, y] = [at.left - box.left, at.top - box.top + line * 0.1];
     for (const word of element.textContent.split(/(?<=\s)/)) {
-      const width = context.measureText(word).width;
-      if (element.tagName === "P" && x + width > at.right - box.left && x > at.left - box.left) [x, y] = [at.left - box.left, y + line];
+      const width = context.measureText(word.trimEnd()).width;
+      if (x + width > at.right - box.left + 1 && x > at.left - box.left) [x, y] = [at.left - box.left, y + line];
       context.fillText(word, x, y);
-      x += width;
+      x += context.measureText(word).width;
     }
+  }
+
+  /** The sentence and its formula: only the browser can draw MathML, so it does, as an SVG image. */
+  async function paintWords(context, box) {
+    const at = words.element.getBoundingClientRect();
+    const style = getComputedStyle(words.element);
+    const look = `font:${style.fontSize}/${style.lineHeight} ${style.fontFamily.replace(/"/g, "'")};color:${style.color}`;
+    const rules = `p{margin:0}strong{color:${theme.hues.current}}.formula{margin-left:10px;font-size:17px}`;
+    const text = new XMLSerializer().serializeToString(words.element.firstChild);
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${at.width}" height="${at.height}"><style>${rules}</style>` +
+      `<foreignObject width="100%" height="100%"><div xmlns="http://www.w3.org/1999/xhtml" style="${look}">${text}</div></foreignObject></svg>`;
+    const image = new Image();
+    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+    await image.decode();
+    context.drawImage(image, at.left - box.left, at.top - box.top, at.width, at.height);
   }
 
   // --------------------------------------------------------------------------------------------------- life
