@@ -28,9 +28,9 @@ def picture(topic: str) -> bytes:
 
 
 page.frame("Lantern", "Language models and reinforcement learning, from the inside", prose("home")["claim"])
-for topic, column in zip(TOPICS, st.columns(3), strict=False):
-    with column, page.card(topic):
-        play(picture(topic), key=f"picture-{topic}", mode="card")
-        st.page_link(f"pages/{topic}.py", label=f"**{TOPICS[topic][0]}**")
-        st.markdown(prose(topic)["claim"])
 st.markdown(prose("home")["how"])
+for topic, column in zip(TOPICS, st.columns(2), strict=False):
+    with column, page.card(topic):
+        st.page_link(f"pages/{topic}.py", label=f"**{TOPICS[topic][0]}** →")
+        st.markdown(prose(topic)["claim"])
+        play(picture(topic), key=f"picture-{topic}", mode="card")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -98,16 +99,17 @@ def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
 
 
 def softmax_card(result: OnlineSoftmaxResult) -> Scene:
-    """The weights alone, small: the picture of this topic on the home page."""
+    """Scores and weights alone, small: the picture of this topic on the home page."""
     steps = [step for _, step in result.steps]
-    panel = _weights(result, steps, height=120, title="")
+    panels = (_scores(result, steps), _weights(result, steps))
+    small = tuple(replace(panel, height=104, title="", subtitle="") for panel in panels)
     return Scene(
         name="flash_attention.card",
         title="Weights growing block by block",
         steps=len(steps),
-        columns=(Column(1, (panel,)),),
+        columns=(Column(1, small),),
         words=_words(result, steps),
-        start=len(steps) - 1,
+        start=_telling_step(steps),
         rate=3.0,
     )
 
@@ -203,12 +205,7 @@ def _columns(
     )
 
 
-def _weights(
-    result: OnlineSoftmaxResult,
-    steps: list[SoftmaxStep],
-    height: int = 190,
-    title: str = "Weights so far, divided by ℓ so far",
-) -> Panel:
+def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     length = len(result.scores)
     with np.errstate(invalid="ignore", divide="ignore"):
         now = np.stack(
@@ -225,9 +222,9 @@ def _weights(
     )
     return Marks(
         name="weights",
-        title=title,
-        subtitle="outlined: the exact softmax of the whole row" if title else "",
-        height=height,
+        title="Weights so far, divided by ℓ so far",
+        subtitle="outlined: the exact softmax of the whole row",
+        height=190,
         x=Axis(-1, length),
         y=Axis(0, highest * 1.06),
         layers=layers,
