@@ -10,14 +10,23 @@ from explainers.flash_attention.traffic import TrafficParams, traffic
 from explainers.flash_attention.views import race as race_figures
 from explainers.flash_attention.views import traffic as traffic_figures
 from kernels.interpreter import interpreter, triton_available
-from pages.ui import breaking, charts, checks, controls, page, predict, run, section, share
-from pages.ui.player.mount import Click, play
+from pages.ui import breaking, chapters, charts, checks, controls, page, predict, run, section
+from pages.ui.player.mount import Click
 from pages.ui.prose import prose
 
 words = prose("flash_attention")
 page.frame("Attention", "Flash attention, one tile at a time", words["claim"])
+CHAPTERS = {
+    "tiles": "Tile by tile",
+    "softmax": "One row",
+    "traffic": "Memory traffic",
+    "orders": "Loop orders",
+    "backward": "Backward",
+    "race": "Race",
+}
 settings = controls.settings(
     tiles.TilesParams,
+    _page=chapters.params_of(CHAPTERS),
     softmax=online_softmax.OnlineSoftmaxParams,
     traffic=TrafficParams,
     orders=LoopOrdersParams,
@@ -44,36 +53,27 @@ def tiles_section() -> None:
         with st.popover("More settings", type="tertiary"):
             settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
     breaking.loss(settings, tiles.LOST)
-    if not triton_available():
-        st.caption(words["no_triton"])
-    if params.needs_button:
-        st.caption(words["long_run"])
-        shown = run.job("tiles", params, lambda: run.drawing("flash_attention.tiles", params))
-    else:
-        shown = run.drawn("flash_attention.tiles", params)
-    if shown is None:
+    draw = run.long_drawn if params.needs_button else run.drawn
+    if (shown := draw("flash_attention.tiles", params)) is None:
         return
-    play(shown.scene, key="tiles", address="step", on_click=follow)
-    facts = shown.facts
-    moved = facts["bytes_read"] + facts["bytes_written"]
-    settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": moved})
-    left, right = st.columns(2)
-    with left, page.card("checked", "Checked"):
-        checks.show(shown.checks)
-        kernel_check = st.container()
-    with right, page.card("predict", "Predict first"):
-        told = {"row": params.followed_row, "tiles": facts["row_tiles"], "count": facts["row_rescales"]}
-        question, because = words["predict"].format(**told), words["predict_reveal"].format(**told)
-        answers = [str(number) for number in range(max(1, told["tiles"]))]
-        key = "-".join(str(number) for number in told.values())
-        predict.predict(key, question, answers, str(told["count"]), because)
-    left, right = st.columns(2)
-    with left, page.card("try", "Try this"):
-        settings.try_this([(label, changes, words[name]) for name, label, changes in TRY])
-    with right, page.card("take", "Take it along"):
-        share.take_along("flash_attention.tiles", params, shown.scene)
-    with kernel_check:
-        compare_with_kernel(params)
+    section.picture(settings, shown, on_click=follow)
+    moved = shown.facts["bytes_read"] + shown.facts["bytes_written"]
+    settings.changed({"tiles visited": shown.facts["tiles_visited"], "bytes moved": moved})
+    told = {
+        "row": params.followed_row,
+        "tiles": shown.facts["row_tiles"],
+        "count": shown.facts["row_rescales"],
+    }
+    asked, because = words["predict"].format(**told), words["predict_reveal"].format(**told)
+    section.cards(
+        "flash_attention.tiles",
+        params,
+        shown.checks,
+        shown.scene,
+        compare=lambda: compare_with_kernel(params),
+        question=predict.how_many(asked, told["count"], max(0, told["tiles"] - 1), because),
+        tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
+    )
 
 
 def follow(click: Click) -> None:
@@ -87,12 +87,11 @@ def follow(click: Click) -> None:
 def compare_with_kernel(params: tiles.TilesParams) -> None:
     """Holds the Triton kernel's own trace against the readable loop, tile by tile, as soon as it is back."""
     if not triton_available():
-        return
-    if not params.kernel_can_follow:
+        st.caption(words["no_triton"])
+    elif not params.kernel_can_follow:
         st.caption(words["kernel_not_compared"])
-        return
-
-    run.later("compare", params, tiles.compare_with_kernel, checks.show, words["kernel_waiting"])
+    else:
+        run.later(params, tiles.compare_with_kernel, checks.show, words["kernel_waiting"])
     if interpreter.restarts:
         st.caption(words["kernel_restarted"].format(times=interpreter.restarts))
 
@@ -100,15 +99,13 @@ def compare_with_kernel(params: tiles.TilesParams) -> None:
 @st.fragment
 def traffic_section() -> None:
     """What it is for: bytes, counted, against the theorem."""
-    st.header("What it is for: memory traffic", anchor="traffic")
-    st.markdown(words["traffic"])
+    section.heading("What it is for: memory traffic", words["traffic"])
     params = settings.panel("seq_len", "head_dim", "sram_bytes", "bytes_per_element", prefix="traffic")
     result = traffic(params)
     charts.pair(
         (traffic_figures.accesses_over_tokens(result), words["traffic_tokens_alt"]),
         (traffic_figures.accesses_over_sram(result), words["traffic_sram_alt"]),
     )
-    checks.show(result.checks)
     st.markdown(words["roofline"])
     charts.pair(
         (traffic_figures.roofline(result), words["roofline_alt"]),
@@ -117,15 +114,15 @@ def traffic_section() -> None:
     with page.card("printed", "Printed, and counted here"):
         st.dataframe(traffic_figures.paper_table(result), hide_index=True)
         st.caption(result.paper_difference)
+    section.cards("flash_attention.traffic", params, result.checks)
 
 
 @st.fragment
 def race_section() -> None:
     """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine."""
-    st.header("The race, on this machine", anchor="race")
-    st.markdown(words["race"])
+    section.heading("The race, on this machine", words["race"])
     params = settings.panel("longest", "heads", "head_dim", "causal", prefix="race")
-    result = run.job("race", params, lambda: race.run_race_with_progress(params), "Measure now")
+    result = run.job("flash_attention.race", params, lambda: race.run_race_with_progress(params))
     if result is None:
         return
     charts.pair(
@@ -133,25 +130,32 @@ def race_section() -> None:
         (race_figures.memory_over_tokens(result), words["race_memory_alt"]),
     )
     st.dataframe(race_figures.table(result), hide_index=True)
-    checks.show(result.checks)
+    section.cards("flash_attention.race", params, result.checks)
 
 
-tiles_section()
-section.played(
-    settings, "flash_attention.online_softmax", "softmax", title="One row first: the online softmax",
-    words=words["softmax"], fields=("length", "block", "outlier", "outlier_at", "seed"), paragraph="scores",
-    breaks=(online_softmax.BITES, online_softmax.LOST),
-)  # fmt: skip
-traffic_section()
-section.played(
-    settings, "flash_attention.loop_orders", "orders", title="Two loop orders",
-    words=words["orders"], fields=("seq_len", "head_dim", "block_q", "block_k"),
-)  # fmt: skip
-section.played(
-    settings, "flash_attention.backward", "backward", title="Backward",
-    words=words["backward"], fields=("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"),
-    breaks=(backward.BITES, backward.LOST),
-)  # fmt: skip
-race_section()
+match chapters.choose(settings):
+    case "tiles":
+        tiles_section()
+    case "softmax":
+        section.played(
+            settings, "flash_attention.online_softmax", "softmax", title="One row: the online softmax",
+            words=words["softmax"], fields=("length", "block", "outlier", "outlier_at", "seed"), paragraph="scores",
+            breaks=(online_softmax.BITES, online_softmax.LOST),
+        )  # fmt: skip
+    case "traffic":
+        traffic_section()
+    case "orders":
+        section.played(
+            settings, "flash_attention.loop_orders", "orders", title="Two loop orders",
+            words=words["orders"], fields=("seq_len", "head_dim", "block_q", "block_k"),
+        )  # fmt: skip
+    case "backward":
+        section.played(
+            settings, "flash_attention.backward", "backward", title="Backward",
+            words=words["backward"], fields=("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"),
+            breaks=(backward.BITES, backward.LOST),
+        )  # fmt: skip
+    case "race":
+        race_section()
 with page.card("sources", "Sources"):
     st.markdown(words["sources"])

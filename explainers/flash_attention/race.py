@@ -187,21 +187,26 @@ def measurements(params: RaceParams) -> int:
 
 
 def run_race(params: RaceParams) -> Generator[RaceRow, None, RaceResult]:
-    """Takes the measurements one by one and yields each; stop whenever you have seen enough."""
+    """Takes the measurements one by one, on all cores, and yields each; stop whenever you have seen enough."""
     device = _device()
     dtype = torch.float16 if device == "cuda" else torch.float32
     generator = torch.Generator().manual_seed(params.seed)
     rows = []
-    for n in params.lengths:
-        size = (3, params.heads, n, params.head_dim)
-        q, k, v = torch.randn(size, generator=generator).to(device, dtype).unbind()
-        for method, attention in competitors(device).items():
-            row = _measure(method, attention, (q, k, v), params.causal, device)
-            rows.append(row)
-            yield row
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        for n in params.lengths:
+            size = (3, params.heads, n, params.head_dim)
+            q, k, v = torch.randn(size, generator=generator).to(device, dtype).unbind()
+            for method, attention in competitors(device).items():
+                row = _measure(method, attention, (q, k, v), params.causal, device)
+                rows.append(row)
+                yield row
+    finally:
+        torch.set_num_threads(threads)
     checks = tuple(_check(method, rows, dtype) for method in competitors(device))
     return RaceResult(
-        device, str(dtype).removeprefix("torch."), torch.get_num_threads(), tuple(rows), checks, params
+        device, str(dtype).removeprefix("torch."), os.cpu_count() or 1, tuple(rows), checks, params
     )
 
 

@@ -1,17 +1,13 @@
-"""Settled charts with Plotly: one template, light and dark, and the colours of the visual grammar.
-
-Plotly is imported when the first chart is made, so that pages without one do not pay for it.
-"""
+"""Settled charts with Plotly: one template, light and dark, and the colours of the visual grammar."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas  # noqa: F401  (Plotly looks for it in sys.modules, and fails on one that another thread half imported)
+import plotly.graph_objects as go
 import streamlit as st
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 # One meaning, one colour (Okabe-Ito hues, brightened on dark ground). The player has the same in player.css.
 LIGHT = {

@@ -31,7 +31,7 @@ from pages.ui import address
 from pages.ui.checks import scientific
 from pages.ui.link import STEP, key_of, query_of, short, take, take_step, unknown
 
-SEGMENTS_UP_TO = 4  # choices that stand side by side; more become a list
+SEGMENTS_UP_TO = 100  # characters of choices that stand side by side; more become a list
 SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed
 SENTENCES_UP_TO = 6
 UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
@@ -77,6 +77,7 @@ class Settings:
         pages = st.session_state.setdefault("_shown", {})
         self.shown: _Shown = pages.setdefault(address.visit().page, _Shown())
         self.set_now: set[str] = set()  # controls whose value was set in this run
+        self.teller: str | None = None  # the experiment whose panel tells what of the address was ignored
 
     # ------------------------------------------------------------------------------------------- for a page
 
@@ -87,7 +88,8 @@ class Settings:
     def panel(self, *names: str, prefix: str = "", reset: bool = True) -> Any:
         """Draws the controls of the named fields in one compact row that wraps, and returns the Params.
 
-        reset: the first row of an experiment, which ends with a button to reset and tells what was ignored or adjusted.
+        reset: the first row of an experiment, which ends with a button to reset and tells what was ignored or
+        adjusted; the first such row on the page also tells what of the address was ignored.
         """
         self.settle()  # a fragment runs without the rest of its page
         with st.container(
@@ -100,6 +102,7 @@ class Settings:
             if reset:
                 self.reset_button(prefix)
         if reset:
+            self.teller = prefix if self.teller is None else self.teller
             self._tell(prefix)
         return self.shown.params[prefix]
 
@@ -238,9 +241,10 @@ class Settings:
                 self.set_now.add(key)
 
     def _tell(self, prefix: str) -> None:
-        """Says in one sentence each what of this experiment was ignored, adjusted or left out."""
-        said = self.shown.problems | self.shown.refused
-        sentences = [words for key, words in said.items() if self._prefix_of(key) == prefix]
+        """Says in one sentence each what was ignored, adjusted or left out: of the address, of this experiment."""
+        sentences = list(self.shown.problems.values()) if prefix == self.teller else []
+        own = {key_of(prefix, name) for name in self.types[prefix].model_fields}
+        sentences += [words for key, words in self.shown.refused.items() if key in own]
         sentences += self.shown.notes.get(prefix, [])
         if not sentences:
             return
@@ -249,11 +253,6 @@ class Settings:
                 st.text(sentence)
             if (more := len(sentences) - SENTENCES_UP_TO) > 0:
                 st.text(f"And {more} more of the same kind.")
-
-    def _prefix_of(self, key: str) -> str:
-        """The experiment to which a key of the address belongs; a key that nobody knows is the main one's matter."""
-        prefix = key.rpartition(".")[0]
-        return prefix if prefix in self.types else ""
 
     # ------------------------------------------------------------------------------------------- drawing
 
@@ -310,7 +309,7 @@ def _draw_choice(
     common: dict[str, Any], choices: list[Any], labels: Mapping[Any, str], start: Mapping[str, Any]
 ) -> None:
     """A few choices side by side, more as a list."""
-    if len(choices) <= SEGMENTS_UP_TO:
+    if sum(len(label) for label in labels.values()) <= SEGMENTS_UP_TO:
         chosen = {"default": start["value"]} if start else {}
         st.segmented_control(
             options=choices, required=True, format_func=labels.__getitem__, **chosen, **common

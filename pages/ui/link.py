@@ -23,8 +23,8 @@ MOST_BYTES = 256 * 1024  # what a compressed value may unpack to
 
 
 def key_of(prefix: str, name: str) -> str:
-    """The name of a field in the address: bare in the page's main experiment, else behind the prefix."""
-    return f"{prefix}.{name}" if prefix else name
+    """The name of a field in the address: behind its prefix, but bare in the main experiment and in the page's own."""
+    return f"{prefix}.{name}" if prefix and not prefix.startswith("_") else name
 
 
 def query_of(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]]:

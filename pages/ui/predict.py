@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
 
-def predict(key: str, question: str, answers: Sequence[str], right: str, because: str) -> None:
-    """Asks `question`; once the reader has chosen, says whether it was `right`, and why.
+@dataclass(frozen=True)
+class Question:
+    """words: the question. answers: what can be chosen, `right` among them. because: the explanation, with numbers."""
 
-    answers: what can be chosen, `right` among them. because: the explanation, with the computed numbers in it.
-    """
-    if right not in answers:
-        raise ValueError(f"{right!r} is not among the answers {list(answers)}")
-    _ask(key, question, answers, right, because)
+    words: str
+    answers: Sequence[str]
+    right: str
+    because: str
+
+    def __post_init__(self) -> None:
+        if self.right not in self.answers:
+            raise ValueError(f"{self.right!r} is not among the answers {list(self.answers)}")
+
+
+def how_many(words: str, right: int, most: int, because: str) -> Question:
+    """A question whose answer is a whole number from 0 to `most`."""
+    return Question(words, [str(number) for number in range(most + 1)], str(right), because)
 
 
 @st.fragment
-def _ask(key: str, question: str, answers: Sequence[str], right: str, because: str) -> None:
-    with st.container(key=f"predict-{key}", gap="xsmall"):
-        st.markdown(question)
-        chosen = st.segmented_control(question, answers, key=f"_predict-{key}", label_visibility="collapsed")
-        if chosen is None:
-            st.caption("Choose an answer to see what was computed.")
-        elif chosen == right:
-            st.markdown(f":green[**✓ Yes, {right}.**] {because}")
-        else:
-            st.markdown(f":red[**✗ It is {right}.**] {because}")
+def ask(question: Question) -> None:
+    """Asks; once the reader has chosen, says whether it was right, and why. A new question starts unanswered."""
+    key = f"_predict-{question.words}-{question.right}"
+    st.markdown(question.words)
+    chosen = st.segmented_control(question.words, question.answers, key=key, label_visibility="collapsed")
+    if chosen is None:
+        st.caption("Choose an answer to see what was computed.")
+    elif chosen == question.right:
+        st.markdown(f":green[**✓ Yes, {question.right}.**] {question.because}")
+    else:
+        st.markdown(f":red[**✗ It is {question.right}.**] {question.because}")

@@ -17,10 +17,12 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import streamlit as st
+from cachetools import LRUCache, cached
 
 from explainers.experiment import Check, Params, ParamsT, as_json, code_version, find
+from kernels.interpreter import interpreter, run_as
 
-SCENES_KEPT = 48
+SCENE_BYTES_KEPT = 160_000_000
 COMPARISONS_KEPT = 32
 PATIENCE = 0.6  # seconds that a page waits for a comparison before it asks again later
 RESULTS_KEPT = 8  # of long runs, in one session
@@ -37,9 +39,10 @@ Progress = tuple[float, str]  # the share that is done, and what it is doing
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run that is ready to be shown. scene: the player's blob. facts: the result without its arrays; its checks."""
+    """A run that is ready to be shown: the player's blob and its steps, the result without its arrays, its checks."""
 
     scene: bytes
+    steps: int
     facts: Mapping[str, Any]
     checks: tuple[Check, ...]
 
@@ -47,29 +50,31 @@ class Drawn:
 def drawn(name: str, params: Params) -> Drawn | None:
     """Runs experiment `name`, or takes it from the cache; None after an error, which the page has then told."""
     try:
-        return _drawn(name, code_version(), params.model_dump_json())
+        return draw(name, code_version(), params)
     except Exception as error:
-        tell(error)
+        tell(error, name)
         return None
 
 
-def scene_bytes(name: str, params: Params) -> bytes | None:
-    """The player's blob of experiment `name`."""
-    ready = drawn(name, params)
-    return ready.scene if ready else None
-
-
-@st.cache_resource(max_entries=SCENES_KEPT, show_spinner=False)
-def _drawn(name: str, version: str, settings: str) -> Drawn:
+@cached(LRUCache(SCENE_BYTES_KEPT, getsizeof=lambda one: len(one.scene)), lock=threading.Lock())
+def draw(name: str, version: str, params: Params) -> Drawn:
+    """Runs experiment `name` and packs its scene. Cached, up to SCENE_BYTES_KEPT, by name, code version and params."""
     experiment = find(name)
-    result = experiment(experiment.params.model_validate_json(settings))
-    return Drawn(experiment.scene(result).to_bytes(), facts(result), result.checks)
+    result = experiment(params)
+    scene = experiment.scene(result)
+    return Drawn(scene.to_bytes(), scene.steps, facts(result), result.checks)
 
 
-def drawing(name: str, params: Params) -> Generator[Progress, None, Drawn]:
-    """`drawn` as a long run, for `job`."""
-    yield 0.05, "computing"
-    return _drawn(name, code_version(), params.model_dump_json())
+def long_drawn(name: str, params: Params) -> Drawn | None:
+    """`drawn` for a run that is long: by a button, with progress; Stop also ends the kernel's interpreter."""
+    owner = f"{name} {id(st.session_state)} {params.model_dump_json()}"
+
+    def run() -> Generator[Progress, None, Drawn]:
+        yield 0.05, "computing"
+        with run_as(owner):
+            return draw(name, code_version(), params)
+
+    return job(name, params, run, on_stop=lambda: interpreter.cancel(owner))
 
 
 def facts(result: Any) -> dict[str, Any]:
@@ -95,15 +100,15 @@ def sentence(error: BaseException) -> str:
     return f"This run failed: {words}{'' if words.endswith(('.', '!', '?')) else '.'}"
 
 
-def tell(error: BaseException) -> None:
-    """Shows the error as one sentence, and logs it whole."""
+def tell(error: BaseException, where: str) -> None:
+    """Shows the error as one sentence, and logs it whole. where: the name of what failed, once on a page."""
     logging.getLogger(__name__).error("a run failed", exc_info=error)
-    show_sentence(sentence(error))
+    show_sentence(sentence(error), where)
 
 
-def show_sentence(words: str) -> None:
+def show_sentence(words: str, where: str) -> None:
     """A sentence about what went wrong, set apart from the page's own words, as plain text."""
-    with st.container(key=f"failed-{abs(hash(words))}"):
+    with st.container(key=f"failed-{where}"):
         st.text(words)
 
 
@@ -115,7 +120,6 @@ _comparisons_lock = threading.Lock()
 
 
 def later(
-    name: str,
     params: ParamsT,
     function: Callable[[ParamsT], Any],
     draw: Callable[[Any], None],
@@ -124,10 +128,9 @@ def later(
     """Runs `function(params)` in the background and draws its result as soon as it is back.
 
     Call it last in a section: it waits a moment, since most runs are short, and a new setting interrupts the wait.
-    After that only this fragment runs again until the result is there. All sessions share the results; name: of what
-    is computed, unique.
+    After that only this fragment runs again until the result is there. All sessions share the results.
     """
-    key = f"{name} {code_version()} {params.model_dump_json()}"
+    key = f"{function.__module__}.{function.__qualname__} {code_version()} {params.model_dump_json()}"
     future = comparison(key, function, params)
     _wait(future, waiting)
     every = None if future.done() else 0.4
@@ -168,7 +171,7 @@ def _await(key: str, future: Future[Any], draw: Callable[[Any], None], waiting: 
     if error is None:
         draw(future.result())
         return
-    show_sentence(sentence(error))
+    show_sentence(sentence(error), key)
     st.button("Try again", key=f"again-{key}", on_click=_forget, args=(key,))
 
 
@@ -186,8 +189,10 @@ class Job:
     _alive: ClassVar[set[Job]] = set()
     _lock = threading.Lock()
 
-    def __init__(self, make: Callable[[], Generator[Progress, None, Any]]) -> None:
-        self.make = make
+    def __init__(
+        self, make: Callable[[], Generator[Progress, None, Any]], on_stop: Callable[[], None] = lambda: None
+    ) -> None:
+        self.make, self.on_stop = make, on_stop
         self.progress: Progress = (0.0, "waiting for other runs to end")
         self.result: Any = None
         self.problem = ""
@@ -203,15 +208,20 @@ class Job:
         _running.submit(self._run)
 
     def stop(self) -> None:
-        """Asks the run to end at its next sign of progress."""
+        """Asks the run to end at its next sign of progress, or at once where `on_stop` knows how."""
         self.stopping = True
+        if not self.finished.is_set():
+            self.on_stop()
 
     def _run(self) -> None:
         try:
             self.result = self._advance(self.make())
         except Exception as error:
-            logging.getLogger(__name__).error("a long run failed", exc_info=error)
-            self.problem = sentence(error)
+            if self.stopping:
+                self.problem = self._stopped()
+            else:
+                logging.getLogger(__name__).error("a long run failed", exc_info=error)
+                self.problem = sentence(error)
         finally:
             with Job._lock:
                 Job._alive.discard(self)
@@ -224,17 +234,25 @@ class Job:
             except StopIteration as end:
                 return end.value
         run.close()
-        self.problem = f"Stopped while {self.progress[1]}."
+        self.problem = self._stopped()
         return None
+
+    def _stopped(self) -> str:
+        return f"Stopped while {self.progress[1]}."
 
 
 def job(
-    name: str, params: Params, make: Callable[[], Generator[Progress, None, Any]], start: str = "Run it now"
+    name: str,
+    params: Params,
+    make: Callable[[], Generator[Progress, None, Any]],
+    start: str = "Run it now",
+    on_stop: Callable[[], None] = lambda: None,
 ) -> Any | None:
     """A long run that starts by a button, shows its progress and can be stopped. Its result, once there is one.
 
-    make: gives a fresh generator that yields (share done, what it is doing) and returns the result. Results are kept
-    for the session, one for each params; a run for other params is stopped.
+    name: the experiment's. make: gives a fresh generator that yields (share done, what it is doing) and returns the
+    result. on_stop: ends what the generator waits for. The last few results are kept for the session, one for each
+    params; a run for other params is stopped.
     """
     jobs: OrderedDict[str, Job] = st.session_state.setdefault("_jobs", OrderedDict())
     key = f"{name} {params.model_dump_json()}"
@@ -246,16 +264,19 @@ def job(
         st.fragment(_watch, run_every=0.3)(name, current)
         return None
     if current is not None and current.problem:
-        show_sentence(current.problem)
+        show_sentence(current.problem, name)
     st.button(
-        start if current is None else f"{start} again", key=f"start-{name}", on_click=_begin, args=(key, make)
+        start if current is None else f"{start} again",
+        key=f"start-{name}",
+        on_click=_begin,
+        args=(key, make, on_stop),
     )
     return current.result if current is not None else None
 
 
-def _begin(key: str, make: Callable[[], Generator[Progress, None, Any]]) -> None:
+def _begin(key: str, make: Callable[[], Generator[Progress, None, Any]], on_stop: Callable[[], None]) -> None:
     jobs: OrderedDict[str, Job] = st.session_state["_jobs"]
-    jobs[key] = Job(make)
+    jobs[key] = Job(make, on_stop)
     jobs.move_to_end(key)
     while len(jobs) > RESULTS_KEPT:
         jobs.popitem(last=False)[1].stop()

@@ -1,24 +1,32 @@
-"""A section of a page around one experiment: heading, words, controls, switches, player, checks."""
+"""A section of a page around one experiment: heading, words, controls, switches, player, and the cards under it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from pages.ui import breaking, checks, run
+from explainers.experiment import Check, Params
+from pages.ui import breaking, checks, page, predict, run, share
 from pages.ui.controls import Settings
-from pages.ui.player.mount import play
+from pages.ui.link import STEP, key_of
+from pages.ui.player.mount import Click, play
 
 Breaks = tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]
+
+
+def heading(title: str, words: str) -> None:
+    """The head of a chapter: its title and what it is about."""
+    st.header(title, anchor=False)
+    st.markdown(words)
 
 
 @st.fragment
 def played(
     settings: Settings,
     experiment: str,
-    prefix: str,
+    prefix: str = "",
     *,
     title: str,
     words: str,
@@ -30,8 +38,7 @@ def played(
 
     fields: the controls, in their order. paragraph: a field of long text, under them. breaks: for `break_it`.
     """
-    st.header(title, anchor=prefix)
-    st.markdown(words)
+    heading(title, words)
     params = settings.panel(*fields, prefix=prefix)
     if paragraph:
         settings.panel(paragraph, prefix=prefix, reset=False)
@@ -40,5 +47,44 @@ def played(
         breaking.switches(settings, bites, prefix)
         breaking.loss(settings, lost, prefix)
     if shown := run.drawn(experiment, params):
-        play(shown.scene, key=prefix, address=f"{prefix}.step")
-        checks.show(shown.checks)
+        picture(settings, shown, prefix)
+        cards(experiment, params, shown.checks, shown.scene)
+
+
+def picture(
+    settings: Settings, shown: run.Drawn, prefix: str = "", on_click: Callable[[Click], None] | None = None
+) -> None:
+    """The player, at the step that the link asks for."""
+    settings.step(shown.steps, prefix)
+    play(shown.scene, key=f"player-{prefix}", address=key_of(prefix, STEP), on_click=on_click)
+
+
+def cards(
+    experiment: str,
+    params: Params,
+    found: Iterable[Check],
+    scene: bytes | None = None,
+    *,
+    compare: Callable[[], None] | None = None,
+    question: predict.Question | None = None,
+    tries: Callable[[], None] | None = None,
+) -> None:
+    """What stands under a picture: the checks, what to take along, a question to predict, settings to try.
+
+    compare: draws one more check, which may take a moment; it is called last. tries: draws the settings to try.
+    """
+    left, right = st.columns(2)
+    with left, page.card("checked", "Checked"):
+        checks.show(found)
+        one_more = st.container()
+    with right, page.card("take", "Take it along"):
+        share.take_along(experiment, params, scene)
+    if question and tries:
+        left, right = st.columns(2)
+        with left, page.card("predict", "Predict first"):
+            predict.ask(question)
+        with right, page.card("try", "Try this"):
+            tries()
+    if compare:
+        with one_more:
+            compare()

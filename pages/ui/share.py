@@ -116,12 +116,15 @@ def downloads(name: str, files: Iterable[tuple[str, str, Callable[[], str | byte
             )
 
 
-def take_along(experiment: str, params: Params, scene: bytes) -> None:
-    """The link, the files, and the commands that give the same picture and numbers in a terminal."""
+def take_along(experiment: str, params: Params, scene: bytes | None = None) -> None:
+    """The link, the files, and the commands that give the same picture and numbers in a terminal.
+
+    scene: the player's blob, where the experiment has one.
+    """
     link()
-    files = [
-        ("Offline HTML", "html", lambda: page_of_bytes(scene, experiment)),
-        ("JSON", "json", lambda: run.result_json(experiment, params)),
-    ]
+    files: list[tuple[str, str, Callable[[], str | bytes]]] = []
+    if scene is not None:
+        files.append(("Offline HTML", "html", lambda: page_of_bytes(scene, experiment)))
+    files.append(("JSON", "json", lambda: run.result_json(experiment, params)))
     downloads(experiment, files)
-    source.reproduce(experiment, params)
+    source.reproduce(experiment, params, picture=scene is not None)

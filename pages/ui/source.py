@@ -50,8 +50,8 @@ def command(experiment: str, params: Params, *ending: str) -> str:
     return shlex.join([*words, *ending])
 
 
-def reproduce(experiment: str, params: Params) -> None:
-    """The lines that reproduce the figure and its numbers in a terminal."""
-    figure = command(experiment, params, "--html", "figure.html")
-    numbers = command(experiment, params, "--json")
-    st.code(f"{figure}\n{numbers}", language="bash", wrap_lines=True)
+def reproduce(experiment: str, params: Params, *, picture: bool) -> None:
+    """The lines that reproduce the numbers, and the picture where there is one, in a terminal."""
+    lines = [command(experiment, params, "--html", "figure.html")] if picture else []
+    lines.append(command(experiment, params, "--json"))
+    st.code("\n".join(lines), language=None, wrap_lines=True)

@@ -6,7 +6,8 @@ import importlib
 import logging
 import threading
 
-from explainers.experiment import find
+from explainers.experiment import code_version, find
+from pages.ui import run
 
 FIRST = "flash_attention.tiles"  # what a newcomer sees first
 
@@ -26,8 +27,10 @@ def _load() -> None:
 
         if triton_available():
             interpreter.warm_up()
-        first = find(FIRST)
-        first.scene(first(first.params())).to_bytes()
-        importlib.import_module("plotly.graph_objects")
+        # What a page computes is small: a second thread of torch only spins, and under load that costs many times the
+        # work itself. Threads that are born later take the number over.
+        importlib.import_module("torch").set_num_threads(1)
+        run.draw(FIRST, code_version(), find(FIRST).params())
+        importlib.import_module("pages.ui.charts")
     except Exception:  # the page that needs it will say what is wrong
         logging.getLogger(__name__).exception("warming up failed")

@@ -60,6 +60,7 @@ class Site:
 @contextmanager
 def serve(log: Path, patience: float = 60) -> Iterator[Site]:
     """Starts the site as `make run` does, on a free port; waits until it answers, and ends it. Raises NotUp."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, end the server too
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -163,15 +163,17 @@ def main() -> None:
         before = site.memory()
         tally = asyncio.run(lecture(site, asked.readers, asked.seconds))
         after = site.memory()
-        traces = site.printed().count("Traceback")
+        printed = site.printed()
     print(f"{asked.readers} readers for {asked.seconds} s, each moving a slider every {PAUSE:.0f} s")
     print(f"page opened   {milliseconds(tally.arrivals)}")
     print(f"slider moved  {milliseconds(tally.reruns)}")
     print(f"sent          {tally.received / 2**20:.0f} MiB to all readers")
     print(f"memory        {before / 2**20:.0f} MiB before, {after / 2**20:.0f} MiB after")
-    print(f"errors        {len(tally.errors)}, tracebacks in the server's log {traces}")
+    print(f"errors        {len(tally.errors)}, tracebacks in the server's log {printed.count('Traceback')}")
     for error in sorted(set(tally.errors))[:10]:
         print(f"              {error}")
+    if "Traceback" in printed:
+        print(f"the log ends with\n{printed[-3000:]}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import streamlit as st
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from streamlit.components.v2 import component
 
 from pages.ui.player.source import blob, javascript, stylesheet
@@ -21,7 +21,7 @@ class Click(BaseModel):
 
     panel: str
     action: str
-    index: list[int]
+    index: list[int] = Field(min_length=1, max_length=4)
 
 
 def play(
