@@ -57,21 +57,17 @@ def tiles_section() -> None:
     if (shown := draw("flash_attention.tiles", params)) is None:
         return
     section.picture(settings, shown, on_click=follow)
-    moved = shown.facts["bytes_read"] + shown.facts["bytes_written"]
-    settings.changed({"tiles visited": shown.facts["tiles_visited"], "bytes moved": moved})
-    told = {
-        "row": params.followed_row,
-        "tiles": shown.facts["row_tiles"],
-        "count": shown.facts["row_rescales"],
-    }
-    asked, because = words["predict"].format(**told), words["predict_reveal"].format(**told)
+    facts = {**shown.facts, "row": params.followed_row}
+    moved = facts["bytes_read"] + facts["bytes_written"]
+    settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": moved})
+    asked, because = words["predict"].format(**facts), words["predict_reveal"].format(**facts)
     section.cards(
         "flash_attention.tiles",
         params,
         shown.checks,
         shown.scene,
         compare=lambda: compare_with_kernel(params),
-        question=predict.how_many(asked, told["count"], max(0, told["tiles"] - 1), because),
+        question=predict.how_many(asked, facts["row_rescales"], max(0, facts["row_tiles"] - 1), because),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
 

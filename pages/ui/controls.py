@@ -276,7 +276,8 @@ class Settings:
         start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         described = params_type.model_fields[name]
         control = control_of(params_type, name)
-        common = {"label": described.title or name, "key": key, "help": described.description}
+        common = {"label": described.title or described.description, "key": key}
+        common |= {"help": described.description} if described.title else {"label_visibility": "collapsed"}
         if described.annotation is bool:
             _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control), start)
         elif choices := choices_of(params_type, name):
