@@ -3,15 +3,20 @@
 import streamlit as st
 
 from pages.ui import address, navigation, page, warm
+from pages.ui.topics import SECTIONS, TOPICS
 
 st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide", initial_sidebar_state=232)
 
 home = st.Page("pages/home.py", title="Lantern", url_path="home", default=True)
-sections = {
-    "Attention": [
-        st.Page("pages/flash_attention.py", title="Flash attention", url_path="flash_attention"),
-    ],
+pages = {
+    section: [
+        st.Page(f"pages/{topic.name}.py", title=topic.title, url_path=topic.name)
+        for topic in TOPICS
+        if topic.section == section
+    ]
+    for section in SECTIONS
 }
+sections = {section: built for section, built in pages.items() if built}
 
 chosen = st.navigation({"": [home], **sections}, position="hidden")
 address.enter(chosen.url_path)

@@ -8,10 +8,11 @@ An experiment `<topic>.<name>` lives in `explainers/<topic>/<name>.py`, so that 
         tosses: int = number(10, "Tosses", "How often the coin is thrown", least=1, most=1000, comfort=(1, 100))
 
     @dataclass(frozen=True)
-    class CoinResult:
+    class CoinResult(Checked):
         heads: int
+        checks: tuple[Check, ...]
 
-    @experiment("probability.coin", view="explainers.probability.views:coin_scene")
+    @experiment("probability.coin", view="explainers.probability.views.coin:coin_scene")
     def coin(params: CoinParams) -> CoinResult: ...
 """
 
@@ -253,6 +254,16 @@ class Check:
         return bool(self.error <= self.tolerance)  # an error that is NaN fails
 
 
+class Checked:
+    """What every Result is: it has checks, and has passed when all of them have."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
 def as_json(result: Any) -> Any:
     """A Result as JSON types: arrays as nested lists; numbers that are not finite become null.
 
@@ -341,6 +352,8 @@ def experiment(
     """
 
     def register(function: Callable[[ParamsT], ReturnT]) -> Callable[[ParamsT], ReturnT]:
+        if not function.__module__.endswith(name):
+            raise ValueError(f"experiment {name} must stand in explainers/{name.replace('.', '/')}.py")
         params_type = next(iter(typing.get_type_hints(function).values()))
         _registry[name] = Experiment(name, params_type, function, view, card)
         return function
@@ -351,7 +364,7 @@ def experiment(
 def find(name: str) -> Experiment:
     """The experiment of that name. Raises UnknownExperiment, which names the nearest."""
     topic, _, short = name.partition(".")
-    if re.fullmatch(r"[a-z_]+\.[a-z_]+", name) and short in _modules(topic):
+    if re.fullmatch(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*", name) and short in _modules(topic):
         importlib.import_module(f"explainers.{topic}.{short}")
     if name in _registry:
         return _registry[name]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
@@ -297,6 +297,31 @@ class Scene:
     step_name: str = "step"
     below: tuple[Column, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where the parts do not fit together, so that the player never has to guess."""
+        if (
+            self.words.values.ndim != 2
+            or len({self.steps, len(self.words.which), len(self.words.values)}) != 1
+        ):
+            raise ValueError(
+                f"{self.name}: words must have one row of numbers for each of {self.steps} steps"
+            )
+        names = [panel.name for panel in self.panels()]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{self.name}: panels of the same name: {', '.join(sorted(twice))}")
+        for panel in self.panels():
+            for track in _tracks(panel):
+                if len(track.values if track.at is None else track.at) != self.steps:
+                    raise ValueError(
+                        f"{self.name}: a Track of panel {panel.name} does not have {self.steps} steps"
+                    )
+
+    def panels(self) -> Iterator[Panel]:
+        """All panels, those of rows among them."""
+        for column in self.columns + self.below:
+            for item in column.panels:
+                yield from item.panels if isinstance(item, Row) else (item,)
+
     def to_bytes(self) -> bytes:
         """One blob: magic, version, header length, JSON header, then the arrays, each at a multiple of 8 bytes."""
         arrays: list[np.ndarray] = []
@@ -309,6 +334,18 @@ class Scene:
         header += b" " * (_padded(len(header) + 12) - len(header) - 12)
         data = b"".join(array.tobytes().ljust(_padded(array.nbytes), b"\0") for array in arrays)
         return MAGIC + struct.pack("<II", VERSION, len(header)) + header + data
+
+
+def _tracks(value: Any) -> Iterator[Track]:
+    """All Tracks in a panel."""
+    if isinstance(value, Track):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _tracks(item)
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _tracks(getattr(value, item.name))
 
 
 def _padded(size: int) -> int:

@@ -8,29 +8,24 @@ from explainers.experiment import find
 from pages.ui import page
 from pages.ui.player.mount import play
 from pages.ui.prose import prose
+from pages.ui.topics import TOPICS
 
-# topic: its page's title, the experiment that the small picture runs, and the view that draws it small
-TOPICS = {
-    "flash_attention": (
-        "Flash attention",
-        "flash_attention.online_softmax",
-        {"length": 16, "block": 4, "outlier": 2.0},
-    ),
-}
+CARDS_IN_A_ROW = 2
 
 
 @st.cache_data(max_entries=len(TOPICS), show_spinner=False)
-def picture(topic: str) -> bytes:
-    """The topic's small scene, packed."""
-    _, name, settings = TOPICS[topic]
-    experiment = find(name)
-    return experiment.card(experiment(experiment.params(**settings))).to_bytes()
+def picture(number: int) -> bytes:
+    """The small scene of a topic, packed."""
+    experiment = find(TOPICS[number].card)
+    return experiment.card(experiment(experiment.params(**TOPICS[number].card_settings))).to_bytes()
 
 
 page.frame("Lantern", "Language models and reinforcement learning, from the inside", prose("home")["claim"])
 st.markdown(prose("home")["how"])
-for topic, column in zip(TOPICS, st.columns(2), strict=False):
-    with column, page.card(topic):
-        st.page_link(f"pages/{topic}.py", label=f"**{TOPICS[topic][0]}** →")
-        st.markdown(prose(topic)["claim"])
-        play(picture(topic), key=f"picture-{topic}", mode="card")
+for number, topic in enumerate(TOPICS):
+    if number % CARDS_IN_A_ROW == 0:
+        row = st.columns(CARDS_IN_A_ROW)
+    with row[number % CARDS_IN_A_ROW], page.card(topic.name):
+        st.page_link(f"pages/{topic.name}.py", label=f"**{topic.title}** →")
+        st.markdown(prose(topic.name)["claim"])
+        play(picture(number), key=f"picture-{topic.name}", mode="card")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +13,12 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
-from explainers.experiment import Adjustment, Params, choice, number, switch, text
+from explainers.experiment import Adjustment, Params, choice, find, number, switch, text
+from pages.ui.topics import TOPICS
 
 ROOT = Path(__file__).parents[1]
-PAGES = re.findall(r'st\.Page\(\s*"(pages/\w+\.py)"', (ROOT / "app.py").read_text(encoding="utf-8"))
+PAGES = ["pages/home.py", *(f"pages/{topic.name}.py" for topic in TOPICS)]
+LONG = "a label so long that five of them do not stand side by side"
 
 
 class Grid(Params):
@@ -28,6 +29,7 @@ class Grid(Params):
     scale: float = number(1.0, "Scale", "Factor", least=0.1, most=8, step=0.1)
     causal: bool = switch(True, "Causal", "Sees earlier ones only")
     broken: Literal["none", "a", "b", "c", "d"] = choice("none", "Break it", "Left out", {"none": "nothing"})
+    order: Literal["rows", "columns"] = choice("rows", "Order", "Which first", {"rows": LONG, "columns": LONG})
     seed: int = number(0, "Seed", "Of the numbers", least=0, most=2**31 - 1)
     row: tuple[float, ...] = Field((), title="Row")
     words: str = text("", "Words", "Any", longest=100_000, long_text=True)
@@ -51,7 +53,7 @@ from tests.test_pages import Grid, Traffic
 
 address.enter("small")
 settings = controls.settings(Grid, traffic=Traffic)
-grid = settings.panel("length", "block", "scale", "causal", "broken", "seed", "row", "words")
+grid = settings.panel("length", "block", "scale", "causal", "broken", "order", "seed", "row", "words")
 settings.panel("length", prefix="traffic")
 settings.try_this([("Long", {"length": 128, "block": 32}, "Look.")])
 settings.changed({"tiles": grid.length // grid.block})
@@ -103,9 +105,35 @@ def open_page(path: str, **query: str) -> AppTest:
     return run(page if path == "pages/home.py" else page.switch_page(path))
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_every_page_runs(path: str) -> None:
-    assert open_page(path).main
+def chapters(path: str) -> list[str]:
+    """The chapters of a page, from the table CHAPTERS of its source; one without a name where it has none."""
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHAPTERS":
+            return list(ast.literal_eval(node.value))
+    return [""]
+
+
+@pytest.mark.parametrize(("path", "chapter"), [(path, chapter) for path in PAGES for chapter in chapters(path)])
+def test_every_chapter_of_every_page_runs(path: str, chapter: str) -> None:
+    page = open_page(path, **({"chapter": chapter} if chapter else {}))
+    assert page.title
+    assert not [line for line in sentences(page) if "This run failed" in line or "is not accepted" in line]
+
+
+def test_every_page_has_a_topic_and_every_topic_a_page() -> None:
+    assert sorted(path.name for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__") == sorted(
+        path.removeprefix("pages/") for path in PAGES
+    )
+
+
+def test_every_topic_has_a_card_on_the_home_page() -> None:
+    home = open_page("pages/home.py")
+    linked = [link.proto.label for link in home.main.get("page_link")]
+    assert [topic.title for topic in TOPICS] == [label.strip("*→ ") for label in linked]
+    for topic in TOPICS:
+        known = find(topic.card)
+        assert known.card_view
+        assert known.params(**topic.card_settings)
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path != "pages/home.py"])
@@ -156,7 +184,8 @@ def test_every_kind_of_field_has_its_control() -> None:
     page = small_page()
     assert [slider.label for slider in page.slider] == ["Length", "Scale"]
     assert [slider.label for slider in page.select_slider] == ["Block", "Length"]
-    assert [box.label for box in page.selectbox] == ["Break it"]
+    assert [box.label for box in page.button_group] == ["Causal", "Break it"]
+    assert [box.label for box in page.selectbox] == ["Order"]
     assert [box.label for box in page.number_input] == ["Seed"]
     assert [box.label for box in page.text_input] == ["Row"]
     assert [area.label for area in page.text_area] == ["Words"]
@@ -165,7 +194,15 @@ def test_every_kind_of_field_has_its_control() -> None:
 
 def test_an_address_sets_every_kind_of_control() -> None:
     page = small_page(
-        length="128", block="32", scale="2.5", causal="false", broken="b", seed="7", row="1,2.5", words="a b"
+        length="128",
+        block="32",
+        scale="2.5",
+        causal="false",
+        broken="b",
+        order="columns",
+        seed="7",
+        row="1,2.5",
+        words="a b",
     )
     assert grid(page).model_dump() == {
         "length": 128,
@@ -173,12 +210,24 @@ def test_an_address_sets_every_kind_of_control() -> None:
         "scale": 2.5,
         "causal": False,
         "broken": "b",
+        "order": "columns",
         "seed": 7,
         "row": (1.0, 2.5),
         "words": "a b",
     }
     assert page.slider(key="length").value == 128
     assert page.select_slider(key="block").value == 32
+    assert page.button_group(key="broken").value == "b"
+    assert page.selectbox(key="order").value == "columns"
+
+
+@pytest.mark.parametrize("kind", ["button_group", "selectbox"])
+def test_a_choice_of_either_kind_changes_params_and_address(kind: str) -> None:
+    name, value = {"button_group": ("broken", "c"), "selectbox": ("order", "columns")}[kind]
+    page = small_page()
+    run(getattr(page, kind)(key=name).set_value(value))
+    assert getattr(grid(page), name) == value
+    assert query(page) == {name: value}
 
 
 def test_names_with_a_prefix_belong_to_the_other_experiment() -> None:

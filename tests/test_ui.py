@@ -349,4 +349,11 @@ def test_charts_have_the_same_colors_in_both_themes() -> None:
 
 def test_the_right_answer_must_be_among_the_answers() -> None:
     with pytest.raises(ValueError, match="not among the answers"):
-        predict.predict("key", "How many?", ["1", "2"], "3", "")
+        predict.Question("How many?", ["1", "2"], "3", "")
+
+
+def test_a_number_is_chosen_from_nought_to_the_most() -> None:
+    question = predict.how_many("How many?", 1, 3, "")
+    assert (question.answers, question.right) == (["0", "1", "2", "3"], "1")
+    with pytest.raises(ValueError, match="not among the answers"):
+        predict.how_many("How many?", 4, 3, "")

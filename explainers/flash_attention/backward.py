@@ -15,11 +15,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, switch, watch
+from explainers.experiment import (
+    Adjustment,
+    Check,
+    Checked,
+    Params,
+    choice,
+    experiment,
+    number,
+    switch,
+    watch,
+)
+from explainers.flash_attention import blocks
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
 from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges
 
 TOLERANCE = 1e-5
+MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients beside it
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {"no_lse": {"seq_len": 64}, "no_delta": {"seq_len": 64}}
@@ -200,16 +212,12 @@ class BackwardParams(Params):
         return 1 / math.sqrt(self.head_dim)
 
     def adjustments(self) -> Iterator[Adjustment]:
-        for name, block in (("block_q", self.block_q), ("block_k", self.block_k)):
-            if block > self.seq_len:
-                sentence = (
-                    f"{name} = {block} is longer than the sequence; allowed: up to seq_len = {self.seq_len}."
-                )
-                yield Adjustment(name, self.seq_len, sentence)
+        yield from blocks.at_most(MOST_TILES, self, self.seq_len, self.seq_len)
+        yield from blocks.within_sequence(self, self.seq_len, self.seq_len)
 
 
 @dataclass(frozen=True, eq=False)
-class BackwardResult:
+class BackwardResult(Checked):
     """Tiled gradients held against autograd in float64.
 
     saved_bytes: O and the log-sum-exp, kept between forward and backward; standard_saved_bytes: P, which autograd
@@ -231,10 +239,6 @@ class BackwardResult:
     dv: Tensor = field(metadata={"shell": False})
     exact: tuple[Tensor, Tensor, Tensor] = field(metadata={"shell": False})  # dQ, dK, dV in float64
     steps: list[tuple[int, BackwardStep]] = field(metadata={"shell": False})  # (source line, step)
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 @experiment("flash_attention.backward", view="explainers.flash_attention.views.backward:backward_scene")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.experiment import Adjustment, Check, Params, experiment, number
+from explainers.experiment import Adjustment, Check, Checked, Params, experiment, number
+from explainers.flash_attention import blocks
 from explainers.flash_attention.traffic import (
     Move,
     Traffic,
@@ -21,6 +22,8 @@ from explainers.flash_attention.traffic import (
     flash_attention_2_traffic,
     total,
 )
+
+MOST_TILES = 1024  # more than a reader will step through
 
 
 class LoopOrdersParams(Params):
@@ -50,12 +53,8 @@ class LoopOrdersParams(Params):
     )
 
     def adjustments(self) -> Iterator[Adjustment]:
-        for name, block in (("block_q", self.block_q), ("block_k", self.block_k)):
-            if block > self.seq_len:
-                sentence = (
-                    f"{name} = {block} is longer than the sequence; allowed: up to seq_len = {self.seq_len}."
-                )
-                yield Adjustment(name, self.seq_len, sentence)
+        yield from blocks.at_most(MOST_TILES, self, self.seq_len, self.seq_len)
+        yield from blocks.within_sequence(self, self.seq_len, self.seq_len)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ class LoopOrder:
 
 
 @dataclass(frozen=True, eq=False)
-class LoopOrdersResult:
+class LoopOrdersResult(Checked):
     """Both orders at the same sizes, in elements; each computes every tile once."""
 
     fa1: LoopOrder
@@ -87,10 +86,6 @@ class LoopOrdersResult:
     fa2_output_writes: int
     checks: tuple[Check, ...]
     params: LoopOrdersParams = field(metadata={"shell": False})
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 @experiment(

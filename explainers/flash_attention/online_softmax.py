@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, text, watch
+from explainers.experiment import Adjustment, Check, Checked, Params, choice, experiment, number, text, watch
 
 MOST_SCORES = 256
 LARGEST_SCORE = 10_000
@@ -198,7 +198,7 @@ def _parse_score(part: str) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class OnlineSoftmaxResult:
+class OnlineSoftmaxResult(Checked):
     """Online softmax held against the exact one. m, l, alpha: (blocks,); weights: (length,)."""
 
     scores: np.ndarray
@@ -216,10 +216,6 @@ class OnlineSoftmaxResult:
     checks: tuple[Check, ...]
     params: OnlineSoftmaxParams = field(metadata={"shell": False})
     steps: list[tuple[int, SoftmaxStep]] = field(metadata={"shell": False})  # (source line, step)
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 @experiment(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.experiment import Check, Params, experiment, number, switch, watch
+from explainers.experiment import Check, Checked, Params, experiment, number, switch, watch
 from explainers.flash_attention.fast import fast_attention
 from explainers.flash_attention.standard import standard_attention, visible
 
@@ -166,7 +166,7 @@ class RaceRow:
 
 
 @dataclass(frozen=True)
-class RaceResult:
+class RaceResult(Checked):
     """All measurements, in the order taken. Times in seconds, memory in bytes."""
 
     device: str
@@ -175,10 +175,6 @@ class RaceResult:
     rows: tuple[RaceRow, ...]
     checks: tuple[Check, ...]
     params: RaceParams = field(metadata={"shell": False})
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 def measurements(params: RaceParams) -> int:

@@ -10,12 +10,24 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from explainers.experiment import Adjustment, Check, Params, choice, experiment, number, switch, watch
+from explainers.experiment import (
+    Adjustment,
+    Check,
+    Checked,
+    Params,
+    choice,
+    experiment,
+    number,
+    switch,
+    watch,
+)
+from explainers.flash_attention import blocks
 from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
 from explainers.flash_attention.standard import masked_scores, standard_attention
 from explainers.flash_attention.tiled import TileStep, tiled_attention
 from explainers.flash_attention.traffic import standard_traffic
 
+MOST_TILES = 1024  # about a second of readable torch
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]
 
 # For each break, the settings under which it bites.
@@ -155,15 +167,11 @@ class TilesParams(Params):
         return next(asked.adjustments(), None) is None and not asked.needs_button
 
     def adjustments(self) -> Iterator[Adjustment]:
+        yield from blocks.at_most(MOST_TILES, self, self.seq_len, self.keys)
         if self.backend == "triton":
             yield from self._kernel_rules()
-            return
-        if self.block_q > self.seq_len:
-            sentence = f"block_q = {self.block_q} is longer than the sequence; allowed: 4 to {self.seq_len}."
-            yield Adjustment("block_q", self.seq_len, sentence)
-        if self.block_k > max(self.keys, 4):
-            sentence = f"block_k = {self.block_k} is longer than the keys; allowed: 4 to {max(self.keys, 4)}."
-            yield Adjustment("block_k", max(self.keys, 4), sentence)
+        else:
+            yield from blocks.within_sequence(self, self.seq_len, self.keys)
 
     def _kernel_rules(self) -> Iterator[Adjustment]:
         if self.head_dim < 16:
@@ -186,7 +194,7 @@ def _power_of_two_up_to(number: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class TilesResult:
+class TilesResult(Checked):
     """Tiled attention held against float64. Sizes in bytes; output (Nq, D), lse (Nq,).
 
     row_tiles: key tiles that the followed row meets; row_rescales: how many of them, the first not counted, raise
@@ -217,10 +225,6 @@ class TilesResult:
         metadata={"shell": False}
     )  # a step: the largest error in its query tile
     visited: Tensor = field(metadata={"shell": False})  # (query tiles, key tiles) of bool
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 @experiment("flash_attention.tiles", view="explainers.flash_attention.views.tiles:tiles_scene")

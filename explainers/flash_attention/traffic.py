@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from explainers.experiment import Adjustment, Check, Params, experiment, number
+from explainers.experiment import Adjustment, Check, Checked, Params, experiment, number
 
 # ------------------------------------------------------------------------------- the loops, move by move
 
@@ -326,7 +326,7 @@ PAPER_DIFFERENCE = (
 
 
 @dataclass(frozen=True, eq=False)
-class TrafficResult:
+class TrafficResult(Checked):
     """HBM accesses of one head, in elements, and what follows from them.
 
     tiled_accesses: FlashAttention-1 order; tiled_accesses_fa2: FlashAttention-2 order, both with the paper's blocks.
@@ -361,10 +361,6 @@ class TrafficResult:
     over_sram: Curves
     checks: tuple[Check, ...]
     params: TrafficParams = field(metadata={"shell": False})
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 @experiment("flash_attention.traffic")

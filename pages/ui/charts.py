@@ -1,4 +1,4 @@
-"""Settled charts with Plotly: one template, light and dark, and the colours of the visual grammar."""
+"""Settled charts with Plotly: one look, light and dark."""
 
 from __future__ import annotations
 
@@ -9,48 +9,14 @@ import pandas  # noqa: F401  (Plotly looks for it in sys.modules, and fails on o
 import plotly.graph_objects as go
 import streamlit as st
 
-# One meaning, one colour (Okabe-Ito hues, brightened on dark ground). The player has the same in player.css.
-LIGHT = {
-    "query": "#0072B2",
-    "key": "#E69F00",
-    "value": "#009E73",
-    "score": "#7B4BBF",
-    "output": "#1B9AA5",
-    "parameter": "#6B7688",
-    "gradient": "#8C5A2B",
-    "optimizer": "#A88600",
-    "activation": "#3A86C8",
-    "current": "#D55E00",
-    "muted": "#5E6B80",
-    "good": "#0B7F55",
-    "bad": "#B3261E",
-    "ink": "#18202E",
-    "ground": "#FFFFFF",
-    "line": "#E1E6EE",
-}
-DARK = {
-    "query": "#56A5FF",
-    "key": "#F0A04B",
-    "value": "#3DBB8F",
-    "score": "#B48CF2",
-    "output": "#38B6C2",
-    "parameter": "#93A0B2",
-    "gradient": "#C79264",
-    "optimizer": "#D1B04A",
-    "activation": "#7CC0F5",
-    "current": "#F2B84B",
-    "muted": "#93A0B2",
-    "good": "#3FB950",
-    "bad": "#F47067",
-    "ink": "#E6EAF0",
-    "ground": "#0F1216",
-    "line": "#2A313B",
-}
+# The frame of a chart, as in .streamlit/config.toml; the curves' own colours read on either ground.
+LIGHT = {"ink": "#18202E", "ground": "#FFFFFF", "line": "#E1E6EE"}
+DARK = {"ink": "#E6EAF0", "ground": "#0F1216", "line": "#2A313B"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif"
 
 
 def colors() -> dict[str, str]:
-    """Meaning -> colour, for the theme that the reader sees."""
+    """The colours of a chart's frame in the theme that the reader sees."""
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 

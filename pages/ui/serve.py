@@ -1,6 +1,6 @@
-"""The server: `python -m pages.ui.serve` serves the site and warms up what is slow before the first reader comes.
+"""The server: `python -m streamlit run pages/ui/serve.py` warms up what is slow before the first reader comes.
 
-`streamlit run app.py` serves the same site; its first reader then waits for torch.
+`python -m streamlit run app.py` serves the same site; its first reader then waits for torch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,3 @@ async def _lifespan(_: Any) -> AsyncIterator[None]:
 
 
 app = st.App(Path(__file__).parents[2] / "app.py", lifespan=_lifespan)
-
-if __name__ == "__main__":
-    app.run()

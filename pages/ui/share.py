@@ -1,18 +1,16 @@
-"""Take it along: the link with its step, a QR code, the numbers as JSON and CSV, the picture as offline HTML."""
+"""Take it along: the link with its step, a QR code, the numbers as JSON, the picture as offline HTML."""
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import segno
 import streamlit as st
 from streamlit.components.v2 import component
 
 from explainers.experiment import Params
-from pages.ui import address, run, source
+from pages.ui import address, commands, run
 from pages.ui.player.export import page_of_bytes
 
 LONGEST_QR = 2000  # characters; more makes a code that no camera reads
@@ -64,11 +62,11 @@ _link = component("lantern_link", html=_LINK_HTML, css=_LINK_CSS, js=_LINK_JS)
 def link() -> None:
     """Copies the address as it stands, step included, or shows it as a QR code until a setting changes."""
     result = _link(key="_link", height="content", on_code_change=lambda: None)
-    settings = address.written(address.visit().page)
+    here = (address.visit().page, address.written(address.visit().page))
     if result.code:
-        st.session_state["_code"] = (result.code, settings)
-    shown, belongs_to = st.session_state.get("_code", ("", {}))
-    if not shown or belongs_to != settings:
+        st.session_state["_code"] = (result.code, here)
+    shown, belongs_to = st.session_state.get("_code", ("", here))
+    if not shown or belongs_to != here:
         return
     if len(shown) > LONGEST_QR:
         st.text("This link is too long for a QR code that a camera can read; copy it instead.")
@@ -92,18 +90,9 @@ def qr_svg(text: str) -> str:
     return drawn.getvalue().decode()
 
 
-def csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Columns of equal length as CSV, one line a row."""
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return written.getvalue()
-
-
 def downloads(name: str, files: Iterable[tuple[str, str, Callable[[], str | bytes]]]) -> None:
-    """A row of downloads. files: label, ending ("json", "csv", "html"), and what makes the contents on a click."""
-    types = {"json": "application/json", "csv": "text/csv", "html": "text/html", "py": "text/x-python"}
+    """A row of downloads. files: label, ending ("json", "html"), and what makes the contents on a click."""
+    types = {"json": "application/json", "html": "text/html"}
     with st.container(horizontal=True, gap="xsmall", key=f"downloads-{name}"):
         for label, ending, make in files:
             st.download_button(
@@ -127,4 +116,4 @@ def take_along(experiment: str, params: Params, scene: bytes | None = None) -> N
         files.append(("Offline HTML", "html", lambda: page_of_bytes(scene, experiment)))
     files.append(("JSON", "json", lambda: run.result_json(experiment, params)))
     downloads(experiment, files)
-    source.reproduce(experiment, params, picture=scene is not None)
+    commands.reproduce(experiment, params, picture=scene is not None)

@@ -1,0 +1,27 @@
+"""The commands that reproduce in a terminal what a page shows."""
+
+from __future__ import annotations
+
+import shlex
+
+import streamlit as st
+
+from explainers.experiment import Params, as_text
+
+
+def command(experiment: str, params: Params, *ending: str) -> str:
+    """The shell command for this run: python -m explainers flash_attention.tiles --seq_len 64, defaults left out."""
+    defaults = type(params)()
+    words = ["python", "-m", "explainers", experiment]
+    for name in type(params).model_fields:
+        value = getattr(params, name)
+        if value != getattr(defaults, name):
+            words += [f"--{name}", as_text(value)]
+    return shlex.join([*words, *ending])
+
+
+def reproduce(experiment: str, params: Params, *, picture: bool) -> None:
+    """The lines that reproduce the numbers, and the picture where there is one, in a terminal."""
+    lines = [command(experiment, params, "--html", "figure.html")] if picture else []
+    lines.append(command(experiment, params, "--json"))
+    st.code("\n".join(lines), language=None, wrap_lines=True)

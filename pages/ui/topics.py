@@ -1,0 +1,34 @@
+"""The topics of the site, each in one place: app.py makes the pages of them, the home page the cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SECTIONS = ("Attention", "Training", "Reinforcement learning")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic. name: of its page, its explainers and its address. title: in the navigation and on its card.
+
+    card, card_settings: the experiment, and its settings, whose small picture stands on the home page.
+    """
+
+    section: str
+    name: str
+    title: str
+    card: str
+    card_settings: Mapping[str, Any]
+
+
+TOPICS = (
+    Topic(
+        "Attention",
+        "flash_attention",
+        "Flash attention",
+        "flash_attention.online_softmax",
+        {"length": 16, "block": 4, "outlier": 2.0},
+    ),
+)
