@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-import streamlit as st
-
 from explainers.experiment import Params, as_text
 
 
@@ -20,8 +18,8 @@ def command(experiment: str, params: Params, *ending: str) -> str:
     return shlex.join([*words, *ending])
 
 
-def reproduce(experiment: str, params: Params, *, picture: bool) -> None:
+def reproducing(experiment: str, params: Params, *, picture: bool) -> str:
     """The lines that reproduce the numbers, and the picture where there is one, in a terminal."""
     lines = [command(experiment, params, "--html", "figure.html")] if picture else []
     lines.append(command(experiment, params, "--json"))
-    st.code("\n".join(lines), language=None, wrap_lines=True)
+    return "\n".join(lines)

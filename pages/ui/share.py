@@ -10,18 +10,21 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from explainers.experiment import Params
-from pages.ui import address, commands, run
+from pages.ui import address, run
+from pages.ui.commands import reproducing
 from pages.ui.player.export import page_of_bytes
 
 LONGEST_QR = 2000  # characters; more makes a code that no camera reads
 
-_LINK_HTML = """
+_TAKE_HTML = """
 <button type="button" class="copy">Copy link</button>
 <button type="button" class="qr">QR code</button>
+<button type="button" class="commands">Copy commands</button>
 <span role="status"></span>
+<pre tabindex="0" aria-label="The same in a terminal"></pre>
 """
 
-_LINK_CSS = """
+_TAKE_CSS = """
 :host { display: block; }
 button {
   font: inherit; font-size: 0.87rem; padding: 0.25rem 0.6rem; margin-right: 0.35rem; cursor: pointer;
@@ -29,10 +32,14 @@ button {
   border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
 }
 button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color); }
+pre {
+  margin: 0.7rem 0 0; padding: 0.6rem 0.8rem; white-space: pre-wrap; overflow-wrap: anywhere;
+  font: 0.82rem/1.6 var(--st-code-font); background: var(--st-code-background-color); border-radius: 8px;
+}
 span { font-size: 0.83rem; color: var(--st-gray-text-color); }
 """
 
-_LINK_JS = """
+_TAKE_JS = """
 function copied(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text)
   const area = document.createElement("textarea")
@@ -44,24 +51,30 @@ function copied(text) {
   return done ? Promise.resolve() : Promise.reject()
 }
 
-export default function ({ parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const status = parentElement.querySelector("[role=status]")
-  parentElement.querySelector(".copy").onclick = () =>
-    copied(window.location.href).then(
-      () => { status.textContent = "Copied, with its settings and step" },
-      () => { status.textContent = "The browser refused; copy it from the address bar" },
-    )
+  const copy = (text, done) => copied(text).then(
+    () => { status.textContent = done },
+    () => { status.textContent = "The browser refused to copy; please do it by hand" },
+  )
+  parentElement.querySelector("pre").textContent = data.commands
+  parentElement.querySelector(".copy").onclick = () => copy(window.location.href, "Copied, with its settings and step")
+  parentElement.querySelector(".commands").onclick = () => copy(data.commands, "Copied")
   parentElement.querySelector(".qr").onclick = () => setTriggerValue("code", window.location.href)
 }
 """
 
-_link = component("lantern_link", html=_LINK_HTML, css=_LINK_CSS, js=_LINK_JS)
+_link = component("lantern_take", html=_TAKE_HTML, css=_TAKE_CSS, js=_TAKE_JS)
 
 
 @st.fragment
-def link() -> None:
-    """Copies the address as it stands, step included, or shows it as a QR code until a setting changes."""
-    result = _link(key="_link", height="content", on_code_change=lambda: None)
+def link(commands: str) -> None:
+    """Copies the address as it stands, step included, or shows it as a QR code until a setting changes.
+
+    commands: the lines that give the same in a terminal, shown and copied as they are.
+    """
+    data = {"commands": commands}
+    result = _link(key="_link", data=data, height="content", on_code_change=lambda: None)
     here = (address.visit().page, address.written(address.visit().page))
     if result.code:
         st.session_state["_code"] = (result.code, here)
@@ -110,10 +123,9 @@ def take_along(experiment: str, params: Params, scene: bytes | None = None) -> N
 
     scene: the player's blob, where the experiment has one.
     """
-    link()
+    link(reproducing(experiment, params, picture=scene is not None))
     files: list[tuple[str, str, Callable[[], str | bytes]]] = []
     if scene is not None:
         files.append(("Offline HTML", "html", lambda: page_of_bytes(scene, experiment)))
     files.append(("JSON", "json", lambda: run.result_json(experiment, params)))
     downloads(experiment, files)
-    commands.reproduce(experiment, params, picture=scene is not None)

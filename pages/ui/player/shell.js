@@ -32,10 +32,14 @@ function icon(name) {
   return svg;
 }
 
-/** The sentence and formula of a step (scene.Words). Each template is built once; a step only writes its numbers. */
+/** The sentence and formula of a step (scene.Words). Each template is built once; a step only writes its numbers.
+    Unseen copies of all templates lie behind the one that is read, so that the tallest keeps the place open and the
+    picture above never moves. */
 function wordsElement(words, tools) {
-  const element = make("div", { class: "words" });
   const width = words.values.shape[1];
+  const numbersOf = (step) => words.values.data.subarray(step * width, (step + 1) * width);
+  const live = make("div");
+  const element = make("div", { class: "words" });
   const templates = words.sentences.map((sentence, k) => {
     const root = make("p");
     sentence.split("**").forEach((part, at) => root.append(at % 2 ? make("strong", {}, part) : part));
@@ -45,26 +49,25 @@ function wordsElement(words, tools) {
       tools.explainSymbols(formula);
       root.append(" ", formula);
     }
-    return { root, write: liveNumbers(root) };
+    const template = { root, write: liveNumbers(root) };
+    const step = words.which.data.indexOf(k);
+    if (step >= 0) {
+      template.write(numbersOf(step));
+      const copy = root.cloneNode(true);
+      copy.className = "unseen";
+      copy.inert = true;
+      element.append(copy);
+    }
+    return template;
   });
+  element.append(live);
   return {
     element,
+    live,
     update(step) {
       const template = templates[words.which.data[step]];
-      template.write(words.values.data.subarray(step * width, (step + 1) * width));
-      if (element.firstChild !== template.root) element.replaceChildren(template.root);
-    },
-    /** Keeps the height of the tallest template, so that the picture above never moves. */
-    reserveHeight(steps) {
-      element.style.minHeight = "0";
-      let tallest = 0;
-      templates.forEach((template, k) => {
-        const step = words.which.data.indexOf(k);
-        if (step < 0 || step >= steps) return;
-        this.update(step);
-        tallest = Math.max(tallest, element.offsetHeight);
-      });
-      element.style.minHeight = `${tallest}px`;
+      template.write(numbersOf(step));
+      if (live.firstChild !== template.root) live.replaceChildren(template.root);
     },
   };
 }
@@ -115,7 +118,7 @@ function mountPlayer(host, onEvent) {
     const stage = buildColumns(scene.columns, "stage");
     const below = buildColumns(scene.below, "stage below");
     words = wordsElement(scene.words, tools);
-    words.element.setAttribute("aria-live", "polite");
+    words.live.setAttribute("aria-live", "polite");
     root.replaceChildren(stage, words.element, buildControls(), below, tip);
   }
 
@@ -217,7 +220,6 @@ function mountPlayer(host, onEvent) {
       panel.width = panel.canvas.parentElement.clientWidth;
       panel.height = panel.layout(panel.width);
     }
-    if (options.mode !== "card") words.reserveHeight(scene.steps);
   }
 
   function render(now = performance.now()) {
@@ -279,7 +281,7 @@ function mountPlayer(host, onEvent) {
     if (step >= scene.steps - 1) setStep(0);
     playing = true;
     clock = performance.now();
-    words.element.setAttribute("aria-live", "off");
+    words.live.setAttribute("aria-live", "off");
     showPlaying();
     wake();
   }
@@ -287,7 +289,7 @@ function mountPlayer(host, onEvent) {
   function pause() {
     if (!playing) return;
     playing = false;
-    words.element.setAttribute("aria-live", "polite");
+    words.live.setAttribute("aria-live", "polite");
     showPlaying();
     rememberStep();
   }
@@ -434,7 +436,7 @@ function mountPlayer(host, onEvent) {
     const style = getComputedStyle(words.element);
     const look = `font:${style.fontSize}/${style.lineHeight} ${style.fontFamily.replace(/"/g, "'")};color:${style.color}`;
     const rules = `p{margin:0}strong{color:${theme.hues.current}}.formula{margin-left:10px;font-size:17px}`;
-    const text = new XMLSerializer().serializeToString(words.element.firstChild);
+    const text = new XMLSerializer().serializeToString(words.live.firstChild);
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${at.width}" height="${at.height}"><style>${rules}</style>` +
       `<foreignObject width="100%" height="100%"><div xmlns="http://www.w3.org/1999/xhtml" style="${look}">${text}</div></foreignObject></svg>`;
     const image = new Image();

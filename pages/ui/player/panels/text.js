@@ -5,6 +5,6 @@ registerPanel("text", (spec, tools) => {
   return {
     element: words.element,
     update: (state) => words.update(state.step),
-    describe: () => words.element.textContent,
+    describe: () => words.live.textContent,
   };
 });
