@@ -133,7 +133,8 @@ class Tiles:
 class Matrix(Panel):
     """A matrix of values as coloured cells, with tiles on it.
 
-    shape: rows, columns. values: an array of that shape, or a Track or Patches of it; NaN cells stay blank.
+    shape: rows, columns. values: an array of that shape, or a Track or Patches of it; NaN cells stay blank,
+    infinite ones (what overflowed) are painted in the colour of an error.
     scale: "sequential" from low to high in one hue, "diverging" around zero. limits: a Track of (low, high), where
     the range changes with the steps. reveal: cells of tiles not yet
     visited stay hidden. pinned: a Track of one row index, marked by a dashed line. rows: a Track of (first, last + 1),

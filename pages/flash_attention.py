@@ -46,13 +46,14 @@ TRY = (
 @st.fragment
 def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
+    st.markdown(words["tiles"])
     fields = ["seq_len", "head_dim", "block_q", "block_k", "causal", "backend"]
     params = settings.panel(*fields[: None if triton_available() else -1])
     with st.container(horizontal=True, vertical_alignment="center"):
         breaking.switches(settings, tiles.BITES)
         with st.popover("More settings", type="tertiary"):
             settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
-    breaking.loss(settings, tiles.LOST)
+    breaking.loss(settings, tiles.BITES, tiles.LOST)
     draw = run.long_drawn if params.needs_button else run.drawn
     if (shown := draw("flash_attention.tiles", params)) is None:
         return
@@ -60,6 +61,8 @@ def tiles_section() -> None:
     facts = {**shown.facts, "row": params.followed_row}
     moved = facts["bytes_read"] + facts["bytes_written"]
     settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": moved})
+    if moved > facts["standard_bytes"]:
+        st.caption(words["more_traffic"])
     asked, because = words["predict"].format(**facts), words["predict_reveal"].format(**facts)
     section.cards(
         "flash_attention.tiles",
@@ -75,9 +78,10 @@ def tiles_section() -> None:
 def follow(click: Click) -> None:
     """A click on the grid follows that query; one beside it, the row at that place of the same query tile."""
     params = settings.params()
-    beside = click.action == "follow_row_of_tile"
-    first = params.followed_row // params.block_q * params.block_q if beside else 0
-    settings.apply({"row": first + click.index[0]})
+    place = (
+        params.followed_row % params.block_q if click.action == "follow_row_of_tile" else params.followed_row
+    )
+    settings.open({"row": params.followed_row - place + click.index[0]})
 
 
 def compare_with_kernel(params: tiles.TilesParams) -> None:

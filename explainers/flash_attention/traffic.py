@@ -231,7 +231,7 @@ class TrafficParams(Params):
         least=1024,
         most=64 * 2**20,
         options=_SRAM_SIZES,
-        unit="bytes",
+        unit="B",
     )
     bytes_per_element: int = number(
         2,
@@ -438,8 +438,8 @@ def _roofline(gpu: Gpu, intensities: list[float]) -> Roofline:
 def legal_blocks(d: int, size: int) -> Iterator[LegalBlock]:
     """Block sizes that kernels use, and whether they fit: (block_q + 2 block_k) d elements of shared memory."""
     for gpu in GPUS:
-        for block_q in (16, 32, 64, 128, 256):
-            for block_k in (16, 32, 64, 128, 256):
+        for block_q in (32, 64, 128, 256, 512):
+            for block_k in (32, 64, 128, 256, 512):
                 used = (block_q + 2 * block_k) * d * size
                 yield LegalBlock(gpu.name, block_q, block_k, used, gpu.shared_bytes, used <= gpu.shared_bytes)
 

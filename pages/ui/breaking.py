@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import choices_of, control_of
+from explainers.experiment import as_text, choices_of, control_of
 from pages.ui.controls import Settings
 
 
@@ -32,7 +32,14 @@ def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix:
             )
 
 
-def loss(settings: Settings, lost: Mapping[str, str], prefix: str = "") -> None:
-    """What the chosen break loses, one sentence; nothing while nothing is broken."""
-    if sentence := lost.get(settings.params(prefix).break_it):
-        st.markdown(f":red[**What is lost.**] {sentence}")
+def loss(
+    settings: Settings, bites: Mapping[str, Mapping[str, Any]], lost: Mapping[str, str], prefix: str = ""
+) -> None:
+    """What the chosen break loses, and what was set so that it bites; nothing while nothing is broken."""
+    params = settings.params(prefix)
+    if sentence := lost.get(params.break_it):
+        fields = type(params).model_fields
+        set_for_it = ", ".join(
+            f"{fields[name].title} {as_text(value)}" for name, value in bites[params.break_it].items()
+        )
+        st.markdown(f":red[**What is lost.**] {sentence} :gray[Set for it: {set_for_it}.]")

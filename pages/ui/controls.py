@@ -43,8 +43,8 @@ class _Shown:
 
     params: by prefix. asked: changes that a button asked for, not yet applied. problems: what the address said and
     was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or left out,
-    by prefix. steps: at which a link wants the players, by prefix. numbers: of the result, with the params they
-    belong to, by prefix. changes: the line about the last change, by prefix.
+    by prefix. steps: at which a link wants the players, openings: how often a button opened something there, numbers:
+    of the result, with the params they belong to, changes: the line about the last change; all by prefix.
     """
 
     visit: int = -1
@@ -54,6 +54,7 @@ class _Shown:
     refused: dict[str, str] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+    openings: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, tuple[Params, dict[str, str]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
 
@@ -115,13 +116,22 @@ class Settings:
             type="tertiary",
             help="Put every setting back to its default",
             disabled=self.shown.params[prefix] == defaults,
-            on_click=self.apply,
+            on_click=self.open,
             args=(defaults.model_dump(), prefix),
         )
 
     def apply(self, changes: Mapping[str, Any], prefix: str = "") -> None:
-        """Sets several fields at once: the callback of a button or of an event in the player."""
+        """Sets several fields at once: the callback of an event in the player, which stays at its step."""
         self.shown.asked.setdefault(prefix, {}).update(changes)
+
+    def open(self, changes: Mapping[str, Any], prefix: str = "") -> None:
+        """As `apply`, for a button that shows something else: the player goes to where that is best seen."""
+        self.apply(changes, prefix)
+        self.shown.openings[prefix] = self.opening(prefix) + 1
+
+    def opening(self, prefix: str = "") -> int:
+        """How often a button has opened something in this player."""
+        return self.shown.openings.get(prefix, 0)
 
     def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any], str]], prefix: str = "") -> None:
         """One-click settings: label, what differs from the defaults, and the sentence of what to look for."""
@@ -131,7 +141,7 @@ class Settings:
                 horizontal=True, wrap=False, vertical_alignment="center", key=f"try-{prefix}-{number}"
             ):
                 st.button(
-                    label, key=f"try-button-{prefix}-{number}", on_click=self.apply, args=(whole, prefix)
+                    label, key=f"try-button-{prefix}-{number}", on_click=self.open, args=(whole, prefix)
                 )
                 st.markdown(sentence)
 

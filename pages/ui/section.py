@@ -45,7 +45,7 @@ def played(
     if breaks:
         bites, lost = breaks
         breaking.switches(settings, bites, prefix)
-        breaking.loss(settings, lost, prefix)
+        breaking.loss(settings, bites, lost, prefix)
     if shown := run.drawn(experiment, params):
         picture(settings, shown, prefix)
         cards(experiment, params, shown.checks, shown.scene)
@@ -56,7 +56,13 @@ def picture(
 ) -> None:
     """The player, at the step that the link asks for."""
     settings.step(shown.steps, prefix)
-    play(shown.scene, key=f"player-{prefix}", address=key_of(prefix, STEP), on_click=on_click)
+    play(
+        shown.scene,
+        key=f"player-{prefix}",
+        address=key_of(prefix, STEP),
+        opening=settings.opening(prefix),
+        on_click=on_click,
+    )
 
 
 def cards(

@@ -66,6 +66,18 @@ MOMENTS: dict[tuple[str, str], tuple[str, str]] = {
 }
 NAMES = tuple(MOMENTS)
 
+# What a broken run does instead.
+_NO_LSE = (
+    "**P is computed again, but from the row's maximum** in place of its log-sum-exp: its rows no longer sum to 1.",
+    r"P = e^{S - m} \neq e^{S - \mathrm{lse}}",
+)
+_NO_DELTA = ("The gradient goes through the softmax **without D**.", r"dS = P \circ dO\, V^T")
+BROKEN = {
+    "none": {},
+    "no_lse": {("key", "recompute"): _NO_LSE, ("query", "recompute"): _NO_LSE},
+    "no_delta": {("key", "dS"): _NO_DELTA, ("query", "dS"): _NO_DELTA},
+}
+
 
 def backward_scene(result: BackwardResult) -> Scene:
     """Both passes of the backward pass, ready to be played."""
@@ -188,5 +200,6 @@ def _words(result: BackwardResult, steps: list[BackwardStep]) -> Words:
     error = max(result.max_abs_error_dq, result.max_abs_error_dk, result.max_abs_error_dv)
     values = np.array([(step.query_tile, step.key_tile, error) for step in steps])
     which = np.array([NAMES.index((step.owner, step.phase)) for step in steps])
-    formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
-    return Words(tuple(sentence for sentence, _ in MOMENTS.values()), which, values, formulas)
+    moments = MOMENTS | BROKEN[result.params.break_it]
+    formulas = tuple(formula(moments[name][1]) if moments[name][1] else "" for name in NAMES)
+    return Words(tuple(moments[name][0] for name in NAMES), which, values, formulas)

@@ -7,6 +7,10 @@ import numpy as np
 from explainers.flash_attention.loop_orders import LoopOrder, LoopOrdersResult
 from explainers.scene import Axis, Band, Column, Layer, Marks, Matrix, Panel, Scene, Tiles, Track, Words
 
+_BEFORE = (
+    "Before the first tile FlashAttention-1 has written **{2:d}** numbers of O already: it starts with O = 0 in slow "
+    "memory. FlashAttention-2 has written none."
+)
 _SENTENCE = (
     "After {0:d} of {1:d} tiles FlashAttention-1 has written **{2:d}** numbers of O, FlashAttention-2 **{3:d}**; "
     "read: {4:d} against {5:d}. The same tiles in another order, and O need not travel."
@@ -36,10 +40,9 @@ def loop_orders_scene(result: LoopOrdersResult) -> Scene:
                 ),
             ),
         ),
-        words=Words((_SENTENCE,), np.zeros(steps, int), np.stack(columns, axis=1)),
+        words=Words((_BEFORE, _SENTENCE), np.minimum(tiles, 1), np.stack(columns, axis=1)),
         start=steps // 2,
         rate=3.0,
-        step_name="tile",
     )
 
 

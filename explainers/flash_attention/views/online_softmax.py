@@ -23,7 +23,7 @@ SYMBOLS: Mapping[str, str] = {
 }
 
 # The columns of a step's numbers.
-BLOCK, FIRST, LAST, M_BEFORE, M, L_BEFORE, L, ALPHA, BLOCK_MAX, BLOCK_SUM, ERROR, LSE = range(12)
+BLOCK, FIRST, LAST, M_BEFORE, M, L_BEFORE, L, ALPHA, BLOCK_MAX, BLOCK_SUM, ERROR, LSE, TRUE_ALPHA = range(13)
 
 MOMENTS: dict[str, tuple[str, str]] = {
     "block": (
@@ -40,18 +40,29 @@ MOMENTS: dict[str, tuple[str, str]] = {
         "so they must shrink by **α = {7:.3g}**.",
         r"\alpha = e^{\slot{3:.2f} - \slot{4:(.2f}} = \slot{7:.3g}",
     ),
+    "maximum_not_rescaled": (
+        "A larger score: m rises from {3:.2f} to {4:.2f}. The weights so far should shrink by {12:.3g}, "
+        "but the rescale is switched off: **α = 1**.",
+        r"\alpha = 1 \neq e^{\slot{3:.2f} - \slot{4:(.2f}} = \slot{12:.3g}",
+    ),
+    "maximum_skipped": (
+        "The maximum is switched off: m stays 0, though this block holds a score of **{8:.2f}**. "
+        "From 88.7 on, exp no longer fits into fp32.",
+        "",
+    ),
     "maximum_stays": (
         "Nothing larger than m = {4:.2f} in this block: **α = {7:.3g}**, the weights so far stand.",
         r"m \leftarrow \max(\slot{3:.2f}, \slot{8:.2f}) = \slot{4:.2f}",
     ),
+    "rescale_none": ("There are no earlier weights yet to rescale.", ""),
     "rescale": (
         "All earlier weights are multiplied by **α = {7:.3g}**.",
         r"p \leftarrow \alpha p = \slot{7:.3g} \cdot p",
     ),
     "denominator": (
-        "The block's own weights are added, and the denominator follows: **ℓ = {6:.2f}**.",
+        "The block's own weights are added, and the denominator follows: **ℓ = {6:.3f}**.",
         r"\ell \leftarrow \alpha \ell + \sum e^{s - m} = "
-        r"\slot{7:.3g} \times \slot{5:.2f} + \slot{9:.2f} = \slot{6:.2f}",
+        r"\slot{7:.3g} \times \slot{5:.3f} + \slot{9:.3f} = \slot{6:.3f}",
     ),
     "finish": (
         "Once all blocks have passed, every weight is divided by ℓ. "
@@ -180,7 +191,7 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
         name="scores",
         title="One row of scores s",
         subtitle="the block at hand is shaded; pale: not seen yet; line: running maximum m",
-        height=170,
+        height=150,
         x=Axis(-1, length),
         y=Axis(low - margin, high + 2 * margin),
         layers=layers,
@@ -224,7 +235,7 @@ def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
         name="weights",
         title="Weights so far, divided by ℓ so far",
         subtitle="outlined: the exact softmax of the whole row",
-        height=190,
+        height=160,
         x=Axis(-1, length),
         y=Axis(0, highest * 1.06),
         layers=layers,
@@ -244,8 +255,10 @@ def _memory(steps: list[SoftmaxStep]) -> Row:
         if step.block >= 0:
             for name, column in values.items():
                 column[number, step.block] = getattr(step, name)
+            if step.phase == "block" or np.isneginf(step.m_before):
+                values["alpha"][number, step.block] = np.nan  # not known yet, or nothing to rescale
     current = np.array([step.block if step.block >= 0 else blocks - 1 for step in steps])
-    look = {"height": 366, "row_name": "block"}
+    look = {"height": 330, "row_name": "block"}
     return Row(
         (
             dumbbells("m", "m  maximum", values["m_before"], values["m"], current, **look),
@@ -259,17 +272,21 @@ def _memory(steps: list[SoftmaxStep]) -> Row:
 
 def _words(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Words:
     values = np.array([_numbers(result, step) for step in steps])
-    which = np.array([NAMES.index(_moment(step)) for step in steps])
+    which = np.array([NAMES.index(_moment(step, result.params.break_it)) for step in steps])
     formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
     return Words(tuple(sentence for sentence, _ in MOMENTS.values()), which, values, formulas)
 
 
-def _moment(step: SoftmaxStep) -> str:
+def _moment(step: SoftmaxStep, break_it: str) -> str:
     if step.phase != "maximum":
-        return step.phase
+        return "rescale_none" if step.phase == "rescale" and step.block == 0 else step.phase
+    if break_it == "no_max":
+        return "maximum_skipped"
     if np.isneginf(step.m_before):
         return "maximum_first"
-    return "maximum_rises" if step.m > step.m_before else "maximum_stays"
+    if step.m <= step.m_before:
+        return "maximum_stays"
+    return "maximum_not_rescaled" if break_it == "no_rescale" else "maximum_rises"
 
 
 def _numbers(result: OnlineSoftmaxResult, step: SoftmaxStep) -> list[float]:
@@ -287,4 +304,5 @@ def _numbers(result: OnlineSoftmaxResult, step: SoftmaxStep) -> list[float]:
         float(step.weights[start:stop].sum()),
         result.max_abs_error,
         result.log_sum_exp,
+        float(np.exp(step.m_before - step.m)) if np.isfinite(step.m) else 1.0,
     ]

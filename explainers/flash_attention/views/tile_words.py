@@ -22,7 +22,9 @@ SYMBOLS = {
 }
 
 # The columns of a step's numbers.
-I, J, ROW, M_BEFORE, M, L_BEFORE, L, ALPHA, ROW_MAX, ROW_SUM, ERROR, MOVED, LSE, ROWS, COLUMNS = range(15)
+I, J, ROW, M_BEFORE, M, L_BEFORE, L, ALPHA, ROW_MAX, ROW_SUM, ERROR, MOVED, LSE, ROWS, COLUMNS, TRUE_ALPHA = (
+    range(16)
+)
 
 
 def _slot(column: int, form: str = ".2f") -> str:
@@ -35,7 +37,7 @@ def _live(column: int, form: str = ".2f") -> str:
 
 _TILE = f"Query tile {_slot(I, 'd')} meets key tile {_slot(J, 'd')}"
 _MAXIMUM = rf"m \leftarrow \max(m, \max_j S_j) = \max({_live(M_BEFORE)}, {_live(ROW_MAX)}) = {_live(M)}"
-_FACTOR = rf"\alpha = e^{{{_live(M_BEFORE)} - {_live(M, '(.2f')}}} = {_live(ALPHA)}"
+_FACTOR = rf"\alpha = e^{{{_live(M_BEFORE)} - {_live(M, '(.2f')}}} = {_live(ALPHA, '.3g')}"
 
 # What can happen at a step: the sentence, and the formula with the numbers put in.
 MOMENTS: dict[str, tuple[str, str]] = {
@@ -56,8 +58,18 @@ MOMENTS: dict[str, tuple[str, str]] = {
     ),
     "maximum_rises": (
         f"In row {_slot(ROW, 'd')} the largest score rises from {_slot(M_BEFORE)} to {_slot(M)}, "
-        f"so all that was gathered so far must shrink by **α = {_slot(ALPHA)}**.",
+        f"so all that was gathered so far must shrink by **α = {_slot(ALPHA, '.3g')}**.",
         _FACTOR,
+    ),
+    "maximum_not_rescaled": (
+        f"In row {_slot(ROW, 'd')} the largest score rises from {_slot(M_BEFORE)} to {_slot(M)}. All that was gathered "
+        f"should shrink by {_slot(TRUE_ALPHA, '.3g')}, but the rescale is switched off: **α = 1**.",
+        rf"\alpha = 1 \neq e^{{{_live(M_BEFORE)} - {_live(M, '(.2f')}}} = {_live(TRUE_ALPHA, '.3g')}",
+    ),
+    "maximum_skipped": (
+        f"The maximum is switched off: m stays 0, though row {_slot(ROW, 'd')} sees a score of "
+        f"**{_slot(ROW_MAX)}** here. From 88.7 on, exp no longer fits into fp32.",
+        r"P = e^{S - 0}",
     ),
     "maximum_stays": (
         f"Row {_slot(ROW, 'd')} meets nothing larger than {_slot(M)}: **α = {_slot(ALPHA, '.3g')}**, "
@@ -66,19 +78,24 @@ MOMENTS: dict[str, tuple[str, str]] = {
     ),
     "maximum_unseen": (f"Row {_slot(ROW, 'd')} still has seen no key: its maximum stays −∞.", ""),
     "weights": (
-        f"Each score becomes a weight P = exp(S − m). Row {_slot(ROW, 'd')} adds {_slot(ROW_SUM)} "
-        f"to what it had: its denominator is now **ℓ = {_slot(L)}**.",
+        f"Each score becomes a weight P = exp(S − m). Row {_slot(ROW, 'd')} adds {_slot(ROW_SUM, '.3f')} "
+        f"to what it had: its denominator is now **ℓ = {_slot(L, '.3f')}**.",
         r"\ell \leftarrow \alpha \ell + \sum_j e^{S_j - m} = "
-        rf"{_live(ALPHA)} \times {_live(L_BEFORE)} + {_live(ROW_SUM)} = {_live(L)}",
+        rf"{_live(ALPHA, '.3g')} \times {_live(L_BEFORE, '.3f')} + {_live(ROW_SUM, '.3f')} = {_live(L, '.3f')}",
     ),
     "rescale": (
         f"The accumulator is brought under the new maximum too: row {_slot(ROW, 'd')} of O is multiplied by "
-        f"**α = {_slot(ALPHA)}**.",
-        rf"O \leftarrow \alpha O = {_live(ALPHA)} \cdot O",
+        f"**α = {_slot(ALPHA, '.3g')}**.",
+        rf"O \leftarrow \alpha O = {_live(ALPHA, '.3g')} \cdot O",
     ),
     "accumulate": (
         f"The weighted values are added: O ← O + PV. K{_slot(J, 'd')} and V{_slot(J, 'd')} are done with. "
         f"Were it the last tile, O/ℓ would be off by **{_slot(ERROR, '.1e')}**.",
+        r"O \leftarrow O + P V",
+    ),
+    "accumulate_last": (
+        f"The weighted values are added: O ← O + PV. It was the last tile of this row of tiles: "
+        f"O/ℓ is **{_slot(ERROR, '.1e')}** from the exact output.",
         r"O \leftarrow O + P V",
     ),
     "finish": (
@@ -104,25 +121,41 @@ def tile_words(result: TilesResult) -> tuple[Words, Words]:
     """The sentence of each step, and the line of numbers that stands beside the code."""
     steps = [step for _, step in result.steps]
     values = np.array([_numbers(result, number, step) for number, step in enumerate(steps)], np.float32)
-    which = np.array([NAMES.index(_moment(row, step)) for row, step in zip(values, steps, strict=True)])
+    coming = [*(step.phase for step in steps[1:]), ""]
+    which = np.array(
+        [
+            NAMES.index(_moment(row, step, after, result.params.break_it))
+            for row, step, after in zip(values, steps, coming, strict=True)
+        ]
+    )
     sentences = tuple(sentence for sentence, _ in MOMENTS.values())
     formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
     table = Words((_TABLE,), np.zeros(len(steps), int), values)
     return Words(sentences, which, values, formulas), table
 
 
-def _moment(numbers: np.ndarray, step: TileStep) -> str:
-    """Which of MOMENTS this step is for the followed row."""
+def _moment(numbers: np.ndarray, step: TileStep, after: str, break_it: str) -> str:
+    """Which of MOMENTS this step is for the followed row. after: the phase of the next step."""
     unseen = np.isneginf(numbers[M])
     if step.phase == "maximum":
-        if unseen:
-            return "maximum_unseen"
-        if np.isneginf(numbers[M_BEFORE]):
-            return "maximum_first"
-        return "maximum_rises" if numbers[M] > numbers[M_BEFORE] else "maximum_stays"
+        return _moment_of_maximum(numbers, break_it)
     if step.phase == "scores" and np.isneginf(numbers[ROW_MAX]):
         return "scores_unseen"
+    if step.phase == "accumulate" and after == "finish":
+        return "accumulate_last"
     return "finish_unseen" if step.phase == "finish" and unseen else step.phase
+
+
+def _moment_of_maximum(numbers: np.ndarray, break_it: str) -> str:
+    if break_it == "no_max":
+        return "maximum_skipped"
+    if np.isneginf(numbers[M]):
+        return "maximum_unseen"
+    if np.isneginf(numbers[M_BEFORE]):
+        return "maximum_first"
+    if numbers[M] <= numbers[M_BEFORE]:
+        return "maximum_stays"
+    return "maximum_not_rescaled" if break_it == "no_rescale" else "maximum_rises"
 
 
 def _numbers(result: TilesResult, number: int, step: TileStep) -> list[float]:
@@ -143,7 +176,20 @@ def _numbers(result: TilesResult, number: int, step: TileStep) -> list[float]:
         else 0.0,
         result.error_so_far[number],
         step.bytes_read + step.bytes_written,
-        step.lse[place].item(),
+        _lse_so_far(step, place),
         step.rows[1] - step.rows[0],
         step.columns[1] - step.columns[0],
+        _true_alpha(step.m_before[place].item(), step.m[place].item()),
     ]
+
+
+def _lse_so_far(step: TileStep, place: int) -> float:
+    """The log-sum-exp of the keys whose weights are in l; while m alone is new, that of the tiles before."""
+    if step.phase in ("scores", "maximum"):
+        return (step.m_before + step.l_before.log())[place].item()
+    return step.lse[place].item()
+
+
+def _true_alpha(m_before: float, m: float) -> float:
+    """The factor that the rescale should use, whatever a broken run used."""
+    return float(np.exp(m_before - m)) if np.isfinite(m) else 1.0

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 from torch import Tensor
 
-from explainers.flash_attention.tiled import TileStep, tiled_attention
+from explainers.flash_attention.tiled import SENTINEL, TileStep, tiled_attention
 from explainers.flash_attention.tiles import TilesResult
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.flash_attention.views.tile_words import SYMBOLS, tile_words
@@ -52,7 +52,7 @@ def tiles_scene(result: TilesResult) -> Scene:
         words=sentences,
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "finish"),
         start=_telling_step(result, steps),
-        rate=2.0,
+        rate=1.0,
         symbols=SYMBOLS,
         below=(
             Column(1.5, (_code(result),)),
@@ -62,7 +62,10 @@ def tiles_scene(result: TilesResult) -> Scene:
 
 
 def _telling_step(result: TilesResult, steps: list[TileStep]) -> int:
-    """The step at which the followed row's maximum rises most above one it had already: the rescale at work."""
+    """Where the run is best seen: its worst tile if it failed, else where the followed row is rescaled most."""
+    if not result.passed and result.params.break_it != "no_rescale":
+        done = [number for number, step in enumerate(steps) if step.phase == "finish"]
+        return max(done, key=lambda number: np.nan_to_num(result.error_so_far[number], nan=np.inf))
     best, best_rise = 0, -1.0
     for number, step in enumerate(steps):
         place = result.params.followed_row - step.rows[0]
@@ -79,7 +82,7 @@ def _telling_step(result: TilesResult, steps: list[TileStep]) -> int:
 
 
 def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
-    scores = _finite_or_nan(result.scores)
+    scores = _computed_scores(result, steps)
     shape = tuple(result.visited.shape)
     visited_at = np.full(shape, -1)
     current = np.array([(step.query_tile, step.key_tile) for step in steps])
@@ -90,18 +93,18 @@ def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Matrix(
         name="scores",
         title="Scores S = QKᵀ·scale, tile by tile",
-        subtitle="click a row to follow it",
+        subtitle="darker: larger score · click a row to follow it",
         height=HEIGHT,
         shape=scores.shape,
         values=scores,
         low=float(np.quantile(shown, 0.02)) if shown.size else 0.0,
-        high=float(np.quantile(shown, 0.995)) if shown.size else 1.0,
+        high=float(np.quantile(shown, 0.98)) if shown.size else 1.0,
         hue="score",
         tiles=Tiles((result.params.block_q, result.params.block_k), visited_at, current),
         bands=(Band("left", "Q", "query"), Band("top", "K", "key"), Band("top", "V", "value")),
         reveal=True,
-        pinned=Track(np.array([result.params.followed_row]), np.zeros(len(steps), int)),
-        pinned_label="followed: query",
+        pinned=_followed(result, steps),
+        pinned_label="followed: row",
         row_name="query",
         column_name="key",
         action=Action("follow_row", "Click to follow this query"),
@@ -115,7 +118,7 @@ def _written_output(result: TilesResult, steps: list[TileStep]) -> Panel:
     for step in steps:
         if step.phase == "finish":
             state = state.copy()
-            state[slice(*step.rows)] = step.accumulator.numpy()
+            state[slice(*step.rows)] = _loud(step.accumulator)
         states.append(state)
     largest = _largest(result.output)
     return Matrix(
@@ -130,7 +133,7 @@ def _written_output(result: TilesResult, steps: list[TileStep]) -> Panel:
         high=largest,
         hue="output",
         bands=(Band("top", "", "muted"), Band("top", "", "muted")),
-        pinned=Track(np.array([result.params.followed_row]), np.zeros(len(steps), int)),
+        pinned=_followed(result, steps),
         pinned_label=" ",
         row_name="query",
         column_name="dimension",
@@ -144,9 +147,10 @@ def _row_memory(result: TilesResult, steps: list[TileStep]) -> Row:
     size = result.params.block_q
     before = {name: _rows(steps, f"{name}_before", size) for name in ("m", "l")}
     now = {name: _rows(steps, name, size) for name in ("m", "l", "alpha")}
+    now["alpha"][np.isneginf(before["m"])] = np.nan  # nothing gathered yet, so nothing to rescale
     followed = np.array([_place(result, step) for step in steps])
     follow = Action("follow_row_of_tile", "Click to follow this row")
-    look = {"height": HEIGHT - 22, "row_name": "row of the tile", "action": follow}
+    look = {"height": HEIGHT - 22, "row_name": "row", "action": follow}
     panels = [
         dumbbells("m", "m  maximum", before["m"], now["m"], followed, **look),
         dumbbells("l", "ℓ  denominator", before["l"], now["l"], followed, **look),
@@ -179,7 +183,7 @@ def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Matrix(
         name="accumulator",
         title="Accumulator O of the tile",
-        subtitle=f"{size} rows × {width}: rescaled, then added to",
+        subtitle=f"{size} rows × {width} · orange: negative, teal: positive",
         height=112,
         shape=(size, width),
         values=Track(np.stack(states), np.array(at)),
@@ -227,7 +231,7 @@ def _error(result: TilesResult, steps: list[TileStep]) -> Panel:
 def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
     moved = np.array([step.bytes_read + step.bytes_written for step in steps], float)
     standard = float(result.standard_bytes)
-    longest = max(moved[-1], standard) * 1.95  # the numbers stand to the right of the bars
+    longest = max(moved[-1], standard) * 2.2  # the numbers stand to the right of the bars
     one, zero = np.array([1.0]), np.array([0.0])
     layers = (
         Layer(
@@ -258,7 +262,7 @@ def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
             one,
             numbers=Track(moved[:, None]),
             format="bytes",
-            names=("tiled ",),
+            names=("tiled so far ",),
             hue="output",
             size=4,
         ),
@@ -275,7 +279,7 @@ def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
     )
     return Marks(
         name="traffic",
-        title="Moved through slow memory",
+        title="Moved through slow memory, fp32",
         height=48,
         x=Axis(0, longest),
         y=Axis(-0.6, 1.6),
@@ -377,6 +381,11 @@ def algorithm_source(backend: str) -> tuple[str, int, str]:
 # --------------------------------------------------------------------------------------------------- helpers
 
 
+def _followed(result: TilesResult, steps: list[TileStep]) -> Track:
+    """The row that is told at each step."""
+    return Track(np.array([step.rows[0] + _place(result, step) for step in steps], float)[:, None])
+
+
 def _place(result: TilesResult, step: TileStep) -> int:
     """The row of this tile that stands where the followed row stands in its own."""
     return min(result.params.followed_row % result.params.block_q, step.rows[1] - step.rows[0] - 1)
@@ -393,13 +402,24 @@ def _rows(steps: list[TileStep], name: str, size: int) -> np.ndarray:
 
 def _padded(tile: Tensor, rows: int) -> np.ndarray:
     padded = np.full((rows, tile.shape[1]), np.nan, np.float32)
-    padded[: len(tile)] = tile.numpy()
+    padded[: len(tile)] = _loud(tile)
     return padded
 
 
-def _finite_or_nan(values: Tensor) -> np.ndarray:
-    array = values.numpy().astype(np.float32)
-    return np.where(np.isfinite(array), array, np.nan)
+def _computed_scores(result: TilesResult, steps: list[TileStep]) -> np.ndarray:
+    """S (Nq, Nk) as this run computed and masked it, tile by tile; NaN where masked or never computed."""
+    scores = np.full((result.params.seq_len, result.params.keys), np.nan, np.float32)
+    for step in steps:
+        if step.phase == "scores":
+            tile = step.scores.numpy()
+            scores[slice(*step.rows), slice(*step.columns)] = np.where(tile > SENTINEL / 10, tile, np.nan)
+    return scores
+
+
+def _loud(values: Tensor) -> np.ndarray:
+    """What is not a number as infinity, which the player paints in the colour of an error; NaN is an empty cell."""
+    array = values.numpy()
+    return np.where(np.isnan(array), np.inf, array)
 
 
 def _largest(values: Tensor) -> float:

@@ -13,7 +13,7 @@ STANDARD, TILED, TILED_2, THEOREM, BOUND = "#8A93A6", "#1FA0A6", "#3D8FE0", "#D9
 
 def accesses_over_tokens(result: TrafficResult) -> go.Figure:
     """HBM accesses against the sequence length, log-log, at this SRAM."""
-    figure = _curves(result.over_seq_len, result.params.seq_len, "sequence length N, in tokens")
+    figure = _curves(result, result.over_seq_len, result.params.seq_len, "sequence length N, in tokens")
     lengths = [2**power for power in range(7, 18, 2)]
     return figure.update_xaxes(
         tickvals=lengths, ticktext=[f"{n}" if n < 1024 else f"{n // 1024}K" for n in lengths]
@@ -22,12 +22,12 @@ def accesses_over_tokens(result: TrafficResult) -> go.Figure:
 
 def accesses_over_sram(result: TrafficResult) -> go.Figure:
     """HBM accesses against the SRAM, log-log, at this sequence length, with the place where FlashAttention-2 stops."""
-    figure = _curves(result.over_sram, result.params.sram_bytes, "fast memory (SRAM)")
+    figure = _curves(result, result.over_sram, result.params.sram_bytes, "fast memory (SRAM)")
     saturates = result.fa2_saturates_at_bytes
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
     note = f"query block = d = {result.params.head_dim}"
     figure.add_annotation(
-        x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="top"
+        x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="bottom"
     )
     sizes = {
         2**12: "4 KiB",
@@ -41,13 +41,22 @@ def accesses_over_sram(result: TrafficResult) -> go.Figure:
     return figure.update_xaxes(tickvals=list(sizes), ticktext=list(sizes.values()))
 
 
-def _curves(curves: Curves, now: float, label: str) -> go.Figure:
+def _within_range(result: TrafficResult, curves: Curves) -> np.ndarray:
+    """The theorem's curve where it holds, for d <= M <= N d; NaN elsewhere."""
+    over_sram = curves is result.over_sram
+    d = result.params.head_dim
+    n = result.params.seq_len if over_sram else curves.x
+    m = curves.x / result.params.bytes_per_element if over_sram else result.params.sram_elements
+    return np.where((m >= d) & (m <= n * d), curves.theorem, np.nan)
+
+
+def _curves(result: TrafficResult, curves: Curves, now: float, label: str) -> go.Figure:
     x = curves.x.astype(np.float32)
     lines = (
         ("standard", curves.standard, STANDARD, "solid", 2.5),
         ("tiled, FlashAttention-1 order", curves.tiled, TILED, "solid", 2.5),
         ("tiled, FlashAttention-2 order", curves.tiled_fa2, TILED_2, "dash", 2.5),
-        ("theorem, N²d²/M", curves.theorem, THEOREM, "dot", 1.5),
+        ("theorem, Θ(N²d²/M), constant 1", _within_range(result, curves), THEOREM, "dot", 2.5),
         ("inputs and output once, 4Nd", curves.lower_bound, BOUND, "dashdot", 1.5),
     )
     figure = go.Figure()
@@ -58,7 +67,7 @@ def _curves(curves: Curves, now: float, label: str) -> go.Figure:
         )
     figure.add_vline(x=now, line={"color": "#D55E00", "width": 1.5})
     figure.update_xaxes(type="log", title=label)
-    figure.update_yaxes(type="log", title="numbers moved, one head", tickformat="~s")
+    figure.update_yaxes(type="log", title="numbers read and written, one head", tickformat="~s")
     return figure
 
 
@@ -103,7 +112,7 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
         [f"{used[i, j] / 1024:.0f} KiB<br>{words[int(legal[i, j])]}" for j in range(len(sizes))]
         for i in range(len(sizes))
     ]
-    colours = [[0, "rgba(138,147,166,0.16)"], [0.5, "rgba(217,130,43,0.45)"], [1, "rgba(31,160,166,0.5)"]]
+    colours = [[0, "#7C8598"], [0.5, "#A85B0C"], [1, "#12777C"]]
     names = [str(size) for size in sizes]
     figure = go.Figure(
         go.Heatmap(
@@ -116,6 +125,7 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
             zmin=0,
             zmax=2,
             showscale=False,
+            textfont={"color": "#FFFFFF", "size": 12},
             xgap=2,
             ygap=2,
             hoverinfo="skip",
@@ -131,9 +141,9 @@ def paper_table(result: TrafficResult) -> dict[str, list[str | float]]:
     rows = result.paper_table
     return {
         "algorithm": [row.algorithm for row in rows],
-        "GFLOP, printed": [row.printed_gflops for row in rows],
+        "GFLOP, printed in the paper": [row.printed_gflops for row in rows],
         "GFLOP, counted": [round(row.counted_gflops, 1) for row in rows],
-        "HBM GB, printed": [row.printed_hbm_gb for row in rows],
+        "HBM GB, printed in the paper": [row.printed_hbm_gb for row in rows],
         "HBM GB, counted": [round(row.counted_hbm_gb, 1) for row in rows],
-        "ms on an A100, printed": [row.printed_ms for row in rows],
+        "ms on an A100, printed in the paper": [row.printed_ms for row in rows],
     }

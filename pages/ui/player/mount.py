@@ -30,12 +30,14 @@ def play(
     key: str,
     address: str = "",
     mode: Literal["full", "card"] = "full",
+    opening: int = 0,
     on_click: Callable[[Click], None] | None = None,
 ) -> None:
     """Shows a packed scene.
 
     scene: Scene.to_bytes(). address: the parameter of the page's address that holds the step ("" for none).
-    mode: "full", or "card" for a small picture that moves under the pointer or focus. on_click: called before the
+    mode: "full", or "card" for a small picture that moves under the pointer or focus. opening: another number than
+    before takes the reader to the scene's own start; with the same one the step stays. on_click: called before the
     page runs again, for a click on a panel with an action.
     """
 
@@ -47,4 +49,6 @@ def play(
         except ValidationError:
             st.toast("The picture sent something that is not a click on it; it was ignored.")
 
-    _component(data=blob(scene, address=address, mode=mode), key=key, on_click_change=forward)
+    _component(
+        data=blob(scene, address=address, mode=mode, opening=opening), key=key, on_click_change=forward
+    )

@@ -97,11 +97,12 @@ function mountPlayer(host, onEvent) {
   function load(bytes) {
     const wasLast = scene && step === scene.steps - 1;
     const first = !scene;
+    const opening = options?.opening;
     ({ options, scene } = decodeBlob(bytes));
     build();
     const wanted = stepInAddress();
     if (wanted !== null) step = wanted;
-    else if (first) step = scene.start;
+    else if (first || options.opening !== opening) step = scene.start;
     else if (wasLast) step = scene.steps - 1;
     step = Math.max(0, Math.min(step, scene.steps - 1));
     previous = step;
@@ -109,6 +110,7 @@ function mountPlayer(host, onEvent) {
     measure();
     render();
     if (!first) rememberStep();
+    if (!first && options.opening !== opening) root.scrollIntoView({ block: "nearest", behavior: "smooth" });
   }
 
   function build() {
@@ -119,7 +121,7 @@ function mountPlayer(host, onEvent) {
     const below = buildColumns(scene.below, "stage below");
     words = wordsElement(scene.words, tools);
     words.live.setAttribute("aria-live", "polite");
-    root.replaceChildren(stage, words.element, buildControls(), below, tip);
+    root.replaceChildren(stage, make("div", { class: "dock" }, words.element, buildControls()), below, tip);
   }
 
   function buildColumns(columns, name) {
@@ -171,7 +173,10 @@ function mountPlayer(host, onEvent) {
   function buildControls() {
     const button = (name, label, key, act) => {
       const element = make("button", { type: "button", class: name, "aria-label": label, title: `${label} (${key})` }, icon(name));
-      element.addEventListener("click", act);
+      element.addEventListener("click", (event) => {
+        act();
+        if (event.detail > 0) element.blur(); // after a click of the mouse, Space plays
+      });
       return element;
     };
     const scrub = make("input", { type: "range", min: 0, max: scene.steps - 1, step: 1, "aria-label": "Step" });

@@ -23,8 +23,11 @@ def stylesheet() -> str:
     return (FOLDER / "player.css").read_text(encoding="utf-8")
 
 
-def blob(scene: bytes, *, address: str = "", mode: str = "full") -> bytes:
-    """What the player is sent: how to show the scene (address: the parameter that holds its step), then the scene."""
-    options = json.dumps({"address": address, "mode": mode}).encode()
+def blob(scene: bytes, *, address: str = "", mode: str = "full", opening: int = 0) -> bytes:
+    """What the player is sent: how to show the scene, then the scene.
+
+    address: the parameter that holds its step. opening: another number than before opens the scene anew.
+    """
+    options = json.dumps({"address": address, "mode": mode, "opening": opening}).encode()
     head = struct.pack("<I", len(options)) + options
     return head.ljust(-(-len(head) // 8) * 8, b"\0") + scene

@@ -130,19 +130,20 @@ registerPanel("marks", (spec) => {
       drawGround(context, theme, state);
       for (const layer of layers) drawLayer(context, theme, layer, state);
       if (readout) {
-        const text = formatNumber(readout(state.step)[0], spec.readout_format);
+        const number = readout(state.step)[0];
+        const text = Number.isNaN(number) ? "–" : formatNumber(number, spec.readout_format);
         const y = box.total - 11;
         write(context, theme, text, box.x + box.width / 2, y, { colour: theme.hues.current, size: 13, weight: 700, align: "center" });
       }
     },
     hit(x, y, state) {
       let best = null;
-      for (const layer of layers) {
+      for (const layer of layers.filter((one) => one.style !== "faint")) {
         const [xs, ys] = [layer.x(state.step), layer.y(state.step)];
         for (let k = 0; k < xs.length; k++) {
           const [x2, y2] = [layer.x2 ? layer.x2(state.step)[k] : xs[k], layer.y2 ? layer.y2(state.step)[k] : ys[k]];
           const away = distanceToBox(x, y, across(xs[k]), up(ys[k]), across(x2), up(y2));
-          if (away < 12 && (!best || away < best.away)) best = { away, layer, k, value: xs[k], end: x2, row: ys[k] };
+          if (away < 12 && (!best || away <= best.away)) best = { away, layer, k, value: xs[k], end: x2, row: ys[k] };
         }
       }
       if (!best) return null;

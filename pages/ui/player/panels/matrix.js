@@ -37,6 +37,10 @@ registerPanel("matrix", (spec, tools) => {
     const factor = 255 / (high - low || 1);
     for (let k = 0; k < numbers.length; k++) {
       if (Number.isNaN(numbers[k])) continue;
+      if (!Number.isFinite(numbers[k])) {
+        pixels.data.set([...parseColour(theme.hues.bad), 255], 4 * k);
+        continue;
+      }
       const at = 3 * Math.max(0, Math.min(255, Math.round((numbers[k] - low) * factor)));
       pixels.data[4 * k] = colours[at];
       pixels.data[4 * k + 1] = colours[at + 1];
@@ -187,7 +191,8 @@ registerPanel("matrix", (spec, tools) => {
       const visitedAt = tiles ? tiles.visitedAt(Math.floor(row / tiles.height), Math.floor(column / tiles.width)) : 0;
       if (visitedAt < 0) return "skipped, never computed";
       if (spec.reveal && visitedAt > state.step) return "not computed yet";
-      return Number.isNaN(value) ? "masked" : formatNumber(value, ".6g");
+      if (Number.isNaN(value)) return "empty";
+      return Number.isFinite(value) ? formatNumber(value, ".6g") : "not a number";
     },
     describe(state) {
       const [row, column] = tiles ? tiles.current(state.step) : [-1, -1];
