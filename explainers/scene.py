@@ -281,7 +281,7 @@ class Column:
 class Scene:
     """A whole run, ready to be played.
 
-    name: the experiment. steps: how many. stops: steps with a tick on the scrub bar (Page Up and Page Down go there).
+    name: the experiment. steps: how many. stops: steps with a tick on the scrub bar (Up and Down go there).
     start: the step that a fresh reader sees. rate: steps a second at speed 1. symbols: what a symbol of the formulas
     means, shown on hover. step_name: what the counter calls a step. below: columns under the controls (code).
     """

@@ -47,8 +47,9 @@ TRY = (
 def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
     st.markdown(words["tiles"])
-    fields = ["seq_len", "head_dim", "block_q", "block_k", "causal", "backend"]
-    params = settings.panel(*fields[: None if triton_available() else -1])
+    params = settings.panel(
+        "seq_len", "head_dim", "block_q", "block_k", "causal", *["backend"] * triton_available()
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         breaking.switches(settings, tiles.BITES)
         with st.popover("More settings", type="tertiary"):
@@ -81,7 +82,7 @@ def follow(click: Click) -> None:
     place = (
         params.followed_row % params.block_q if click.action == "follow_row_of_tile" else params.followed_row
     )
-    settings.open({"row": params.followed_row - place + click.index[0]})
+    settings.open({"row": tile + click.index[0]})
 
 
 def compare_with_kernel(params: tiles.TilesParams) -> None:
@@ -157,5 +158,4 @@ match chapters.choose(settings):
         )  # fmt: skip
     case "race":
         race_section()
-with page.card("sources", "Sources"):
-    st.markdown(words["sources"])
+page.sources(words["sources"])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +17,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from explainers import experiment as contract
 from explainers.experiment import (
     Adjustment,
     Check,
@@ -39,6 +42,8 @@ from explainers.experiment import (
     watch,
 )
 
+ROOT = Path(__file__).parents[1]
+
 
 class CakeParams(Params):
     layers: int = number(
@@ -48,7 +53,7 @@ class CakeParams(Params):
     icing: Literal["none", "lemon"] = choice("none", "Icing", "What is on top", {"none": "nothing"})
     candles: bool = switch(False, "Candles", "Whether it has candles")
     words: str = text("", "Words", "What is written on it", longest=12, long_text=True)
-    guests: tuple[int, ...] = contract._field((), "Guests", "Ages of the guests", contract.Control())
+    guests: tuple[int, ...] = Field((), title="Guests", description="Ages of the guests")
 
     @field_validator("words")
     @classmethod
@@ -250,9 +255,26 @@ def test_no_name_imports_what_is_no_experiment(name: str) -> None:
     assert len(str(refused.value)) < 1000
 
 
-def test_the_fingerprint_of_the_code_is_stable() -> None:
-    assert contract.code_version() == contract.code_version()
-    assert len(contract.code_version()) == 16
+def fingerprint(root: Path) -> str:
+    """code_version as a program sees it whose sources stand under `root`."""
+    script = "from explainers.experiment import code_version; print(code_version())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_fingerprint_of_the_code_changes_with_any_byte_of_it(tmp_path: Path) -> None:
+    copies = [tmp_path / "one", tmp_path / "two"]
+    for copy in copies:
+        for folder in ("explainers", "kernels"):
+            shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    first, second = map(fingerprint, copies)
+    assert first == second
+    assert len(first) == 16
+    with (copies[1] / "kernels" / "protocol.py").open("a", encoding="utf-8") as source:
+        source.write("\n")
+    assert fingerprint(copies[1]) != first
 
 
 ALL = {one.name: one for one in experiments()}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explainers.experiment import find
+from explainers.experiment import experiments, find
 from explainers.formula import formula
 from explainers.scene import (
     KEYFRAME_EVERY,
@@ -25,12 +25,9 @@ from explainers.scene import (
     patches,
 )
 
-DRAWN = (
-    "flash_attention.tiles",
-    "flash_attention.online_softmax",
-    "flash_attention.loop_orders",
-    "flash_attention.backward",
-)
+EXPERIMENTS = experiments()
+DRAWN = [known.name for known in EXPERIMENTS if known.view]
+CARDS = [known.name for known in EXPERIMENTS if known.card_view]
 
 
 def unpack(blob: bytes) -> tuple[dict, list[np.ndarray]]:
@@ -116,6 +113,17 @@ def test_panels_are_named_once_and_their_tracks_cover_every_step(name: str) -> N
             at = arrays[track["at"]["array"]]
             assert len(at) == header["steps"]
             assert 0 <= at.min() <= at.max() < rows
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_card_is_a_small_scene(name: str) -> None:
+    known = find(name)
+    result = known(known.params())
+    card = known.card(result)
+    header, _ = unpack(card.to_bytes())
+    assert header["steps"] > 1
+    if known.view:
+        assert len(card.to_bytes()) <= len(known.scene(result).to_bytes())
 
 
 def _tracks(value: object) -> list[dict]:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.experiment import Check, Params, choice, number, switch, text
-from pages.ui import charts, checks, controls, link, predict, prose, run, share, source
+from pages.ui import charts, checks, commands, controls, link, predict, prose, run, share
 
 ROOT = Path(__file__).parents[1]
 
@@ -206,19 +206,14 @@ def test_every_section_of_the_words_is_used_by_its_page(path: Path) -> None:
     assert not unused
 
 
-# ------------------------------------------------------------------------------------------------------ source
+# ---------------------------------------------------------------------------------------------------- commands
 
 
 def test_the_command_leaves_defaults_out_and_quotes() -> None:
     params = Settings(length=128, causal=False, words="it's; rm -rf", row=(1.0, 2.5))
-    assert source.command("topic.name", params, "--json") == (
+    assert commands.command("topic.name", params, "--json") == (
         "python -m explainers topic.name --length 128 --causal false --words 'it'\"'\"'s; rm -rf' --row 1,2.5 --json"
     )
-
-
-def test_the_source_is_the_file_s_own() -> None:
-    assert source.code(source.place).startswith("def place(")
-    assert source.place(source.place).startswith("pages/ui/source.py, line ")
 
 
 # ------------------------------------------------------------------------------------------------------- share
@@ -228,13 +223,6 @@ def test_a_qr_code_is_an_svg_that_escapes_nothing_into_the_page() -> None:
     drawn = share.qr_svg("http://127.0.0.1:8501/flash_attention?seq_len=128&seed=<script>")
     assert drawn.startswith("<svg")
     assert "script" not in drawn
-
-
-def test_columns_become_lines() -> None:
-    assert (
-        share.csv_text({"step": [0, 1], "words": ["a,b", 'say "c"']})
-        == 'step,words\n0,"a,b"\n1,"say ""c"""\n'
-    )
 
 
 # ------------------------------------------------------------------------------------------------- run, charts

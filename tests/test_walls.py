@@ -6,12 +6,13 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from explainers import scene
+from pages.ui.topics import TOPICS as LISTED
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("kernels", "explainers", "pages")  # each imports only itself and what stands before it
@@ -29,8 +30,12 @@ def sources(place: str) -> list[Path]:
 
 def imports(path: Path) -> Iterator[str]:
     """The dotted names of all modules that a file imports, those named in import_module("...") too."""
-    package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return imports_of(path.read_text(encoding="utf-8"), path.relative_to(ROOT).parent.parts)
+
+
+def imports_of(source: str, package: tuple[str, ...]) -> Iterator[str]:
+    """The same for a source that stands in `package`."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -70,12 +75,33 @@ def test_kernels_stand_alone() -> None:
     ]
 
 
+def of_other_topics(topic: str, topics: list[str], names: Iterable[str]) -> list[str]:
+    """Those of the imported names that belong to another topic."""
+    others = tuple(f"explainers.{other}." for other in topics if other != topic)
+    return [name for name in names if f"{name}.".startswith(others)]
+
+
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_imports_no_other(topic: str) -> None:
-    others = tuple(f"explainers.{other}." for other in TOPICS if other != topic)
-    assert not [
-        (file, name) for file, name in imported(f"explainers/{topic}") if f"{name}.".startswith(others)
-    ]
+    assert not of_other_topics(topic, TOPICS, [name for _, name in imported(f"explainers/{topic}")])
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("from explainers.tokens.pairs import merge", False),
+        ("from explainers import tokens", False),
+        ("import explainers.tokens.pairs as pairs", False),
+        ("from ..tokens import pairs", False),
+        ("importlib.import_module('explainers.tokens.pairs')", False),
+        ("from explainers.tokens_shared import merge", True),
+        ("from explainers.attention import scores", True),
+        ("from .parts import grid", True),
+    ],
+)
+def test_the_rule_finds_a_topic_that_imports_another(line: str, allowed: bool) -> None:
+    names = imports_of(line, ("explainers", "sampling"))
+    assert (not of_other_topics("sampling", ["sampling", "tokens"], names)) == allowed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -89,15 +115,56 @@ def test_one_topic_one_name_three_places(page: Path) -> None:
     if page.stem != "home":
         assert page.stem in TOPICS
         assert (ROOT / "tests" / f"test_{page.stem}.py").is_file()
-        assert f'"pages/{page.name}"' in (ROOT / "app.py").read_text(encoding="utf-8")
+        assert page.stem in [topic.name for topic in LISTED]
+
+
+# The calls of st.html whose argument is not written out; each function behind them escapes what it is given.
+ESCAPED = {
+    ("pages/ui/checks.py", '"".join(line(check) for check in checks)'),
+    ("pages/ui/controls.py", "_value_style(prefix, values)"),
+    ("pages/ui/page.py", "_STYLE"),
+}
+
+
+def html_calls(source: str) -> Iterator[str]:
+    """The arguments of every call of `html` in a source, but for strings that are written out."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "html":
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            yield from (
+                ast.get_source_segment(source, one) or ""
+                for one in given
+                if not isinstance(one, ast.Constant)
+            )
 
 
 def test_no_page_lets_html_through() -> None:
-    assert not [
-        path
-        for path in [ROOT / "app.py", *sources("pages")]
-        if "unsafe_allow_html" in path.read_text("utf-8")
-    ]
+    files = {path: path.read_text("utf-8") for path in [ROOT / "app.py", *sources("pages")]}
+    assert not [path for path, source in files.items() if "unsafe_allow" in source]
+    found = {
+        (str(path.relative_to(ROOT)), call) for path, source in files.items() for call in html_calls(source)
+    }
+    assert found == ESCAPED
+
+
+def test_the_rule_finds_html_that_is_not_written_out() -> None:
+    assert list(html_calls('st.html(f"<b>{name}</b>")')) == ['f"<b>{name}</b>"']
+    assert list(html_calls("components.html(body=words)")) == ["words"]
+    assert not list(html_calls('st.html("<hr>")'))
+
+
+@pytest.mark.parametrize(
+    ("constant", "value"),
+    [("SCENE_VERSION", scene.VERSION), ("KEYFRAME_EVERY", scene.KEYFRAME_EVERY)],
+)
+def test_the_player_reads_what_a_scene_writes(constant: str, value: int) -> None:
+    player = (ROOT / "pages/ui/player/data.js").read_text(encoding="utf-8")
+    assert re.findall(rf"^const {constant} = (\d+);", player, re.MULTILINE) == [str(value)]
+
+
+def test_the_player_knows_a_scene_by_its_first_bytes() -> None:
+    player = (ROOT / "pages/ui/player/data.js").read_text(encoding="utf-8")
+    assert re.findall(r'magic !== "(\w+)"', player) == [scene.MAGIC.decode()]
 
 
 def test_every_panel_has_a_kind_and_every_kind_a_panel() -> None:

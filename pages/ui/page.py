@@ -34,3 +34,9 @@ def card(key: str, title: str = "", note: str = "") -> Iterator[None]:
         if title:
             st.markdown(f"##### {title} :gray[{note}]" if note else f"##### {title}")
         yield
+
+
+def sources(words: str) -> None:
+    """The papers and books behind the page."""
+    with card("sources", "Sources"):
+        st.markdown(words)

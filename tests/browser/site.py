@@ -50,11 +50,37 @@ class Site:
 
     def memory(self) -> int:
         """Bytes of real memory that the server and the programs it started hold now."""
-        listed = subprocess.run(
-            ["ps", "-eo", "pgid=,rss="], capture_output=True, text=True, check=True
-        ).stdout
-        rows = (line.split() for line in listed.splitlines())
-        return sum(int(size) for group, size in rows if int(group) == self.process.pid) * 1024
+        return sum(int(size) for _, size, _ in self._programs()) * 1024
+
+    def worker(self) -> int | None:
+        """The process id of the program that interprets the kernel; None while there is none."""
+        found = [int(pid) for pid, _, command in self._programs() if command.endswith("-m kernels.worker")]
+        return found[0] if found else None
+
+    def wait_until_busy(self, worker: int, patience: float = 10) -> None:
+        """Waits until the worker computes: has used a tenth of a second of its processor since the call."""
+        before = _processor_seconds(worker)
+        give_up = time.monotonic() + patience
+        while _processor_seconds(worker) < before + 0.1:
+            assert time.monotonic() < give_up, "the worker has nothing to do"
+            time.sleep(0.02)
+
+    def _programs(self) -> list[tuple[str, str, str]]:
+        """Process id, size in KiB and command of the server and the programs it started."""
+        listing = ["ps", "-eo", "pgid=,pid=,rss=,args=", "-ww"]
+        listed = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+        rows = [line.split(None, 3) for line in listed.splitlines()]
+        return [
+            (row[1], row[2], row[3].strip())
+            for row in rows
+            if int(row[0]) == self.process.pid and len(row) == 4
+        ]
+
+
+def _processor_seconds(pid: int) -> float:
+    """The processor time that a program has used, its own and the system's for it."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -66,11 +92,7 @@ def serve(log: Path, patience: float = 60) -> Iterator[Site]:
         port = probe.getsockname()[1]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-uc",
-                f"from pages.ui.serve import app; app.run(config={{'server.port': {port}}})",
-            ],
+            [sys.executable, "-um", "streamlit", "run", "pages/ui/serve.py", "--server.port", str(port)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -11,6 +11,12 @@ from tests.browser.conftest import NewReader
 from tests.browser.reader import TILES, Reader
 
 PAGE = "/flash_attention"
+CHAPTER = "The chapter of this page"
+PLAYED = {  # chapter -> title of its scene, and a slider of it
+    "softmax": ("Online softmax", "Block size"),
+    "orders": ("Two loop orders", "Query block"),
+    "backward": ("Flash attention, backward", "Query block"),
+}
 OTHER = "seq_len=48&head_dim=64&block_q=8&block_k=32&causal=false&score_scale=2&outlier=40&seed=7&row=21"
 
 
@@ -19,11 +25,12 @@ def slider(reader: Reader, label: str) -> Locator:
 
 
 def move(reader: Reader, label: str, key: str = "ArrowRight") -> None:
-    """One step of a slider by keyboard, and the rerun that follows."""
+    """One step of a slider by keyboard, and the rerun that follows; the keys belong to nobody afterwards."""
     before = reader.query()
     slider(reader, label).press(key)
     reader.page.wait_for_function("(before) => location.search.slice(1) !== before", arg=before)
     reader.settle()
+    slider(reader, label).blur()
 
 
 def test_a_link_restores_every_control_and_the_step(new_reader: NewReader) -> None:
@@ -46,6 +53,75 @@ def test_a_link_restores_every_control_and_the_step(new_reader: NewReader) -> No
     assert second.controls() == first.controls()
     assert again.step == player.step
     assert again.sentence == player.sentence
+
+
+@pytest.mark.parametrize("chapter", PLAYED)
+def test_a_link_restores_chapter_controls_and_step(new_reader: NewReader, chapter: str) -> None:
+    title, label = PLAYED[chapter]
+    first = new_reader()
+    first.open(f"{PAGE}?chapter={chapter}")
+    move(first, label, "ArrowLeft")
+    player = first.player(title)
+    player.take()
+    first.page.keyboard.press("Home")
+    for _ in range(3):
+        first.page.keyboard.press("ArrowRight")
+    first.page.wait_for_url(f"**{chapter}.step=3**")
+
+    second = new_reader()
+    second.open(first.page.url.removeprefix(first.site.url))
+    again = second.player(title)
+    assert second.controls() == first.controls()
+    assert second.page.locator("h2").all_inner_texts() == first.page.locator("h2").all_inner_texts()
+    assert (again.step, again.last) == (3, player.last)
+    assert again.sentence == player.sentence
+
+
+def turn_to(reader: Reader, label: str) -> None:
+    """Turns to another chapter of the page."""
+    chapter = reader.page.get_by_role("radiogroup", name=CHAPTER).get_by_role("radio", name=label)
+    chapter.click()
+    reader.page.wait_for_function("(label) => document.querySelector('h2')?.innerText !== label", arg=label)
+    reader.settle()
+
+
+def test_back_and_forward_walk_through_chapters(reader: Reader) -> None:
+    """What is shown: the chapter's heading, and every control."""
+
+    def shown() -> tuple[list[str], list]:
+        return reader.page.locator("h2").all_inner_texts(), reader.controls()
+
+    reader.open(PAGE)
+    states = [shown()]
+    turn_to(reader, "One row")
+    states.append(shown())
+    move(reader, "Block size", "ArrowLeft")
+    states.append(shown())
+    turn_to(reader, "Loop orders")
+    states.append(shown())
+    assert all(state not in states[:number] for number, state in enumerate(states))
+    for going, number in (
+        ("back", 2),
+        ("back", 1),
+        ("back", 0),
+        ("forward", 1),
+        ("forward", 2),
+        ("forward", 3),
+    ):
+        getattr(reader.page, f"go_{going}")()
+        reader.page.wait_for_timeout(300)
+        reader.settle()
+        assert shown() == states[number], (going, number)
+
+
+def test_a_chapter_keeps_its_settings_while_another_is_read(reader: Reader) -> None:
+    reader.open(PAGE)
+    turn_to(reader, "One row")
+    move(reader, "Block size", "ArrowLeft")
+    left = reader.controls()
+    turn_to(reader, "Backward")
+    turn_to(reader, "One row")
+    assert reader.controls() == left
 
 
 def test_a_link_with_every_setting(new_reader: NewReader) -> None:
@@ -125,3 +201,41 @@ def test_nonsense_gets_a_sentence_and_a_standing_page(reader: Reader, query: str
     assert player.step == player.last
     assert not urlsplit(reader.page.url).fragment
     move(reader, "Sequence length")
+
+
+@pytest.mark.parametrize(
+    ("chapter", "query", "told"),
+    [
+        (
+            "softmax",
+            "softmax.length=1e9&softmax.scores=one,two&softmax.block=-3&softmax.step=-1",
+            ["softmax.length", "softmax.scores", "softmax.block", "softmax.step"],
+        ),
+        ("softmax", "softmax.scores=z~AAAA&seq_len=nan", ["softmax.scores", "seq_len"]),
+        (
+            "backward",
+            "backward.seq_len=nan&backward.causal=<script>&backward.step=99999&traffic.sram_bytes=0",
+            ["backward.seq_len", "backward.causal", "backward.step", "traffic.sram_bytes"],
+        ),
+    ],
+)
+def test_nonsense_is_told_in_the_chapter_that_is_read(
+    reader: Reader, chapter: str, query: str, told: list[str]
+) -> None:
+    title, label = PLAYED[chapter]
+    reader.open(f"{PAGE}?chapter={chapter}&{query}")
+    words = reader.words()
+    assert not [word for word in told if f"{word} = " not in words]
+    assert "This run failed" not in words
+    player = reader.player(title)
+    player.take()
+    reader.page.keyboard.press("End")
+    assert player.step == player.last
+    move(reader, label, "ArrowLeft")
+
+
+@pytest.mark.parametrize("chapter", ["<script>", "Tiles", "", "race%00"])
+def test_a_chapter_that_does_not_exist_is_told_and_the_first_is_shown(reader: Reader, chapter: str) -> None:
+    reader.open(f"{PAGE}?chapter={chapter}")
+    assert "chapter = " in reader.words()
+    reader.player(TILES)

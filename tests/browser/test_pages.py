@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-import re
+import ast
+import json
+import os
+import signal
 
 import pytest
 
 from tests.browser.conftest import NewReader
-from tests.browser.reader import Reader
+from tests.browser.reader import TILES, Reader
 from tests.browser.site import ROOT
 
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
 
 
-def address(page: str) -> str:
-    return "/" if page == "home" else f"/{page}"
+def source(page: str) -> ast.Module:
+    return ast.parse((ROOT / "pages" / f"{page}.py").read_text(encoding="utf-8"))
 
 
-def titles(page: str) -> list[str]:
-    """The titles of sections and cards that stand in the page's source."""
-    source = (ROOT / "pages" / f"{page}.py").read_text(encoding="utf-8")
-    opened = r'header\(|(?:page\.frame|page\.card|player_section)\("[^"]*", '
-    return re.findall(rf'(?:{opened})"([^"]+)"', source)
+def chapters(page: str) -> list[str]:
+    """The chapters of a page, from the table CHAPTERS in its source; one without a name where it has none."""
+    for node in source(page).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHAPTERS":
+            return list(ast.literal_eval(node.value))
+    return [""]
+
+
+CHAPTERS = [(page, chapter) for page in PAGES for chapter in chapters(page)]
+
+
+def address(page: str, chapter: str = "") -> str:
+    return ("/" if page == "home" else f"/{page}") + (f"?chapter={chapter}" if chapter else "")
+
+
+def titles(page: str) -> set[str]:
+    """The titles of page and chapters that stand in the page's source."""
+    found = set()
+    for node in ast.walk(source(page)):
+        if isinstance(node, ast.Call):
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            place = {"section.heading": 0, "page.frame": 1, "section.played": None}.get(
+                ast.unparse(node.func), -1
+            )
+            title = given.get("title") if place is None else node.args[place] if place >= 0 else None
+            if isinstance(title, ast.Constant):
+                found.add(title.value)
+    return found
 
 
 LIGHTNESS = """(one) => {
@@ -38,24 +64,33 @@ def dark(reader: Reader) -> bool:
     return verdicts.pop()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_section_renders(reader: Reader, page: str) -> None:
-    reader.open(address(page))
+@pytest.mark.parametrize(("page", "chapter"), CHAPTERS)
+def test_every_chapter_renders(reader: Reader, page: str, chapter: str) -> None:
+    reader.open(address(page, chapter))
+    main = reader.page.locator("[data-testid=stMain]")
+    shown = main.locator(":is(h1, h2)").all_inner_texts()
+    assert shown
+    assert set(shown) <= titles(page)
+    assert len(shown) == (1 if chapter == chapters(page)[0] else 2)
     words = reader.words()
-    assert not [title for title in titles(page) if title not in words]
     assert "This run failed" not in words
-    players = reader.page.locator(".player").all()
-    assert players
+    assert "is not accepted" not in words
+    players = main.locator(".player").all()
     for player in players:
         assert player.evaluate("(root) => root.lantern.steps") > 0
         assert all(player.locator("canvas").evaluate_all("(all) => all.map((one) => one.width > 0)"))
+    charts = main.locator("[data-testid=stPlotlyChart]").count()
+    to_start = main.get_by_role("button", name="Run it now").count()
+    assert players or charts or to_start
+    if chapter and not to_start:
+        main.locator(".st-key-card-checked").get_by_label("passed").first.wait_for()
+        assert not main.get_by_label("failed").count()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_narrow_screen_needs_no_sideways_scroll(new_reader: NewReader, page: str) -> None:
+@pytest.mark.parametrize(("page", "chapter"), CHAPTERS)
+def test_a_narrow_screen_needs_no_sideways_scroll(new_reader: NewReader, page: str, chapter: str) -> None:
     reader = new_reader(viewport={"width": 375, "height": 800}, is_mobile=True, has_touch=True)
-    reader.open(address(page))
-    reader.page.locator(".player").first.wait_for()
+    reader.open(address(page, chapter))
     wide = reader.page.evaluate(
         """() => [document.scrollingElement, ...document.querySelectorAll("[data-testid=stMain]")]
             .map((one) => one.scrollWidth - one.clientWidth)"""
@@ -64,7 +99,7 @@ def test_a_narrow_screen_needs_no_sideways_scroll(new_reader: NewReader, page: s
     beyond = reader.page.locator(".player").evaluate_all(
         "(all) => all.map((one) => one.getBoundingClientRect().right)"
     )
-    assert max(beyond) <= 375
+    assert max(beyond, default=0) <= 375
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -101,13 +136,73 @@ def test_a_card_moves_under_the_pointer_only(reader: Reader) -> None:
     reader.page.wait_for_function("([root, before]) => root.lantern.step !== before", arg=[handle, before])
 
 
-def test_a_broken_part_turns_the_check_red(reader: Reader) -> None:
-    reader.open("/flash_attention")
-    main = reader.page.locator(".st-key-card-checked")
-    main.get_by_label("passed").first.wait_for()
-    assert not main.get_by_label("failed").count()
-    reader.page.get_by_role("button", name="skip the rescale").first.click()
-    main.get_by_label("failed").first.wait_for()
-    assert "What is lost" in reader.words()
-    reader.page.get_by_role("button", name="nothing").first.click()
-    main.get_by_label("failed").first.wait_for(state="detached")
+@pytest.mark.parametrize("chapter", ["tiles", "softmax", "backward"])
+def test_each_broken_part_turns_a_check_red(reader: Reader, chapter: str) -> None:
+    reader.open(address("flash_attention", chapter))
+    checked = reader.page.locator(".st-key-card-checked")
+    switches = reader.page.locator(f".st-key-breaks-{'' if chapter == 'tiles' else chapter} button")
+    checked.get_by_label("passed").first.wait_for()
+    assert not checked.get_by_label("failed").count()
+    assert switches.count() > 1
+    for part in range(1, switches.count()):
+        switches.nth(part).click()
+        checked.get_by_label("failed").first.wait_for()
+        assert "What is lost" in reader.words()
+        switches.nth(0).click()
+        checked.get_by_label("failed").first.wait_for(state="detached")
+
+
+def test_numbers_to_take_along(reader: Reader) -> None:
+    for chapter in ("tiles", "traffic", "backward"):
+        reader.open(address("flash_attention", chapter))
+        button = reader.page.locator("[data-testid=stDownloadButton] button", has_text="JSON").first
+        button.scroll_into_view_if_needed()
+        with reader.page.expect_download() as download:
+            button.click()
+        result = json.loads(download.value.path().read_text(encoding="utf-8"))
+        assert result["passed"]
+        assert all(check["passed"] for check in result["checks"])
+
+
+def on_the_kernel(reader: Reader, seq_len: int) -> int:
+    """Opens the page with the tiles computed by the kernel; the process id of the worker that interprets it."""
+    reader.open(f"/flash_attention?backend=triton&seq_len={seq_len}")
+    reader.player(TILES)
+    worker = reader.site.worker()
+    assert worker
+    return worker
+
+
+def stands_again(reader: Reader, dead: int) -> None:
+    """The page shows its new run, computed by another worker, and says so."""
+    reader.page.get_by_text("was restarted").wait_for()
+    reader.settle()
+    assert "This run failed" not in reader.words()
+    reader.page.locator(".st-key-card-checked").get_by_label("passed").first.wait_for()
+    assert not reader.page.get_by_label("failed").count()
+    assert reader.site.worker() not in (None, dead)
+
+
+def test_a_worker_that_died_is_replaced(reader: Reader) -> None:
+    worker = on_the_kernel(reader, 32)
+    os.kill(worker, signal.SIGKILL)
+    reader.page.locator('[data-testid=stSlider] input[aria-label="Sequence length"]').first.press(
+        "ArrowRight"
+    )
+    reader.page.wait_for_url("**seq_len=40**")
+    stands_again(reader, worker)
+    assert reader.player(TILES).last > 0
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_run_is_replaced_and_the_run_taken_up_again(
+    reader: Reader,
+) -> None:
+    worker = on_the_kernel(reader, 120)
+    reader.page.locator('[data-testid=stSlider] input[aria-label="Sequence length"]').first.press(
+        "ArrowRight"
+    )
+    reader.page.wait_for_url("**seq_len=128**")
+    reader.site.wait_until_busy(worker)
+    os.kill(worker, signal.SIGKILL)
+    stands_again(reader, worker)
+    assert reader.player(TILES).last > 0

@@ -183,7 +183,7 @@ def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Matrix(
         name="accumulator",
         title="Accumulator O of the tile",
-        subtitle=f"{size} rows × {width} · orange: negative, teal: positive",
+        subtitle=f"{size} rows × {width} · orange −, teal +",
         height=112,
         shape=(size, width),
         values=Track(np.stack(states), np.array(at)),

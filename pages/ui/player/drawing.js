@@ -67,9 +67,9 @@ function colourTable(theme, scale, hue) {
   return table;
 }
 
-/** A canvas that is sharp at this device's pixel density. Returns its context, scaled to CSS pixels. */
-function sizeCanvas(canvas, width, height) {
-  const density = Math.min(window.devicePixelRatio || 1, 3);
+/** A canvas that is sharp at this device's pixel density and zoom. Returns its context, scaled to CSS pixels. */
+function sizeCanvas(canvas, width, height, zoom) {
+  const density = Math.min((window.devicePixelRatio || 1) * zoom, 4);
   const [wide, high] = [Math.round(width * density), Math.round(height * density)];
   if (canvas.width !== wide || canvas.height !== high) {
     canvas.width = wide;

@@ -11,6 +11,7 @@ const ICONS = {
   pause: "M7 5h3.5v14H7zM13.5 5H17v14h-3.5z",
   forward: "M7 5l10 7-10 7z",
   last: "M5 5l10 7-10 7zM19 5v14",
+  screen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   picture: "M12 4v10M7.5 10l4.5 4.5L16.5 10M5 19h14",
 };
 
@@ -86,6 +87,7 @@ function mountPlayer(host, onEvent) {
   let speed = 1;
   let frame = 0;
   let clock = 0;
+  let zoom = 1; // how much larger everything is on a full screen
   let addressTimer = 0;
   let parts = {};
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
@@ -198,6 +200,7 @@ function mountPlayer(host, onEvent) {
       make("div", { class: "scrub" }, ticks, scrub),
       parts.count,
       choose,
+      button("screen", "Fill the screen", "F", toggleScreen),
       button("picture", "Save a PNG of this step", "S", savePicture));
   }
 
@@ -234,7 +237,7 @@ function mountPlayer(host, onEvent) {
     for (const panel of panels) {
       if (panel.element) panel.update(state);
       else if (panel.width > 0) {
-        panel.draw(sizeCanvas(panel.canvas, panel.width, panel.height), theme, state);
+        panel.draw(sizeCanvas(panel.canvas, panel.width, panel.height, zoom), theme, state);
         panel.canvas.setAttribute("aria-label", panel.describe(state));
       }
     }
@@ -335,7 +338,7 @@ function mountPlayer(host, onEvent) {
 
   function hitAt(panel, event) {
     const box = panel.canvas.getBoundingClientRect();
-    return panel.hit(event.clientX - box.left, event.clientY - box.top, { step, previous, mix: 1 });
+    return panel.hit((event.clientX - box.left) / zoom, (event.clientY - box.top) / zoom, { step, previous, mix: 1 });
   }
 
   function showHit(panel, event) {
@@ -349,9 +352,9 @@ function mountPlayer(host, onEvent) {
     const box = root.getBoundingClientRect();
     tip.textContent = text;
     tip.style.display = "block";
-    const left = Math.min(Math.max(4, near.left - box.left + 8), Math.max(4, box.width - tip.offsetWidth - 6));
+    const left = Math.min(Math.max(4, (near.left - box.left) / zoom + 8), Math.max(4, box.width / zoom - tip.offsetWidth - 6));
     tip.style.left = `${left}px`;
-    tip.style.top = `${near.bottom - box.top + 6}px`;
+    tip.style.top = `${(near.bottom - box.top) / zoom + root.scrollTop + 6}px`;
   }
 
   function hideTip() {
@@ -363,13 +366,18 @@ function mountPlayer(host, onEvent) {
     End: () => go(scene.steps - 1),
     ArrowLeft: () => go(step - 1),
     ArrowRight: () => go(step + 1),
-    PageUp: () => go(scene.stops.filter((stop) => stop < step).at(-1) ?? 0),
-    PageDown: () => go(scene.stops.find((stop) => stop > step) ?? scene.steps - 1),
+    PageUp: () => go(step - 1), // a presenter's remote sends these two
+    PageDown: () => go(step + 1),
+    ArrowUp: () => go(scene.stops.filter((stop) => stop < step).at(-1) ?? 0),
+    ArrowDown: () => go(scene.stops.find((stop) => stop > step) ?? scene.steps - 1),
     s: savePicture,
+    f: toggleScreen,
   };
 
   function onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !listensTo(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") document.activeElement?.blur(); // gives the keys back to the player
+    if (!listensTo(event)) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === " ") togglePlay();
     else if (KEYS[key]) {
@@ -384,33 +392,56 @@ function mountPlayer(host, onEvent) {
   function listensTo(event) {
     const target = event.composedPath()[0];
     if (root.contains(target)) return !(target.tagName === "SELECT" || (target.tagName === "BUTTON" && event.key === " "));
-    const free = target === document.body || target === document.documentElement || target === window || !target.closest?.("input, textarea, select, button, a, [role], [contenteditable], [tabindex]");
+    const remote = ["PageUp", "PageDown"].includes(event.key) && !target.closest?.("input, textarea, select, [contenteditable]");
+    const free = remote || target === document.body || target === document.documentElement || target === window || !target.closest?.("input, textarea, select, button, a, [role], [contenteditable], [tabindex]");
     return free && options.mode !== "card" && activePlayer === root && root.isConnected;
   }
 
   const makeActive = () => { activePlayer = root; };
 
+  // -------------------------------------------------------------------------------------------- full screen
+
+  function toggleScreen() {
+    if (fullScreen()) document.exitFullscreen();
+    else root.requestFullscreen();
+  }
+
+  const fullScreen = () => host.getRootNode().fullscreenElement === root || host.fullscreenElement === root;
+
+  /** Picture, sentence and controls as large as the screen allows; the code waits outside. */
+  function fitScreen() {
+    root.classList.toggle("full", fullScreen());
+    zoom = 1;
+    root.style.zoom = "";
+    if (fullScreen()) {
+      const tall = root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 60;
+      zoom = Math.max(1, Math.min(window.innerWidth / 1180, window.innerHeight / tall, 2.5));
+      root.style.zoom = zoom;
+    }
+    redraw();
+  }
+
   // ----------------------------------------------------------------------------------------------- take-away
 
   /** Saves this step as PNG, twice as sharp as the screen: panels, titles and the sentence, without controls and code. */
   async function savePicture() {
-    const box = root.getBoundingClientRect();
     const stage = root.querySelector(".stage");
-    const height = words.element.getBoundingClientRect().bottom - box.top + 12;
-    const canvas = make("canvas", { width: 2 * box.width, height: 2 * height });
+    const height = placeOf(words.element).bottom + 12;
+    const width = root.getBoundingClientRect().width / zoom;
+    const canvas = make("canvas", { width: 2 * width, height: 2 * height });
     const context = canvas.getContext("2d");
     context.scale(2, 2);
     context.fillStyle = css(theme.ground);
-    context.fillRect(0, 0, box.width, height);
+    context.fillRect(0, 0, width, height);
     for (const panel of panels.filter((item) => item.canvas && stage.contains(item.canvas))) {
-      const at = panel.canvas.getBoundingClientRect();
+      const at = placeOf(panel.canvas);
       context.save();
-      context.translate(at.left - box.left, at.top - box.top);
+      context.translate(at.left, at.top);
       panel.draw(context, theme, { step, previous: step, mix: 1 });
       context.restore();
     }
-    for (const title of stage.querySelectorAll(".title b, .title small")) paintText(context, title, box);
-    await paintWords(context, box);
+    for (const title of stage.querySelectorAll(".title b, .title small")) paintText(context, title);
+    await paintWords(context);
     canvas.toBlob((blob) => {
       const link = make("a", { href: URL.createObjectURL(blob), download: `${scene.name}-step-${step + 1}.png` });
       link.click();
@@ -418,26 +449,34 @@ function mountPlayer(host, onEvent) {
     });
   }
 
-  function paintText(context, element, box) {
+  /** Where an element stands in the player, in its own unzoomed pixels. */
+  function placeOf(element) {
+    const box = root.getBoundingClientRect();
+    const at = element.getBoundingClientRect();
+    const [left, top] = [(at.left - box.left) / zoom, (at.top - box.top) / zoom];
+    return { left, top, right: left + at.width / zoom, bottom: top + at.height / zoom, width: at.width / zoom, height: at.height / zoom };
+  }
+
+  function paintText(context, element) {
     const style = getComputedStyle(element);
     context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
     context.fillStyle = style.color;
     context.textBaseline = "top";
     context.textAlign = "left";
-    const at = element.getBoundingClientRect();
+    const at = placeOf(element);
     const line = Number.parseFloat(style.fontSize) * 1.4;
-    let [x, y] = [at.left - box.left, at.top - box.top + line * 0.1];
+    let [x, y] = [at.left, at.top + line * 0.1];
     for (const word of element.textContent.split(/(?<=\s)/)) {
       const width = context.measureText(word.trimEnd()).width;
-      if (x + width > at.right - box.left + 1 && x > at.left - box.left) [x, y] = [at.left - box.left, y + line];
+      if (x + width > at.right + 1 && x > at.left) [x, y] = [at.left, y + line];
       context.fillText(word, x, y);
       x += context.measureText(word).width;
     }
   }
 
   /** The sentence and its formula: only the browser can draw MathML, so it does, as an SVG image. */
-  async function paintWords(context, box) {
-    const at = words.element.getBoundingClientRect();
+  async function paintWords(context) {
+    const at = placeOf(words.element);
     const style = getComputedStyle(words.element);
     const look = `font:${style.fontSize}/${style.lineHeight} ${style.fontFamily.replace(/"/g, "'")};color:${style.color}`;
     const rules = `p{margin:0}strong{color:${theme.hues.current}}.formula{margin-left:10px;font-size:17px}`;
@@ -447,7 +486,7 @@ function mountPlayer(host, onEvent) {
     const image = new Image();
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
     await image.decode();
-    context.drawImage(image, at.left - box.left, at.top - box.top, at.width, at.height);
+    context.drawImage(image, at.left, at.top, at.width, at.height);
   }
 
   // --------------------------------------------------------------------------------------------------- life
@@ -479,6 +518,7 @@ function mountPlayer(host, onEvent) {
   root.addEventListener("pointerleave", () => { hideTip(); if (options.mode === "card") rest(); });
   root.addEventListener("focusin", () => { makeActive(); if (options.mode === "card" && !still.matches) play(); });
   root.addEventListener("focusout", () => { if (options.mode === "card") rest(); });
+  root.addEventListener("fullscreenchange", fitScreen);
   document.addEventListener("keydown", onKey, true);
   window.addEventListener("popstate", followAddress);
   if (!activePlayer?.isConnected) makeActive();
