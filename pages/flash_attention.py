@@ -47,9 +47,8 @@ TRY = (
 def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
     st.markdown(words["tiles"])
-    params = settings.panel(
-        "seq_len", "head_dim", "block_q", "block_k", "causal", *["backend"] * triton_available()
-    )
+    fields = ("seq_len", "head_dim", "block_q", "block_k", "causal", "backend")
+    params = settings.panel(*(fields if triton_available() else fields[:-1]))
     with st.container(horizontal=True, vertical_alignment="center"):
         breaking.switches(settings, tiles.BITES)
         with st.popover("More settings", type="tertiary"):
@@ -79,9 +78,8 @@ def tiles_section() -> None:
 def follow(click: Click) -> None:
     """A click on the grid follows that query; one beside it, the row at that place of the same query tile."""
     params = settings.params()
-    place = (
-        params.followed_row % params.block_q if click.action == "follow_row_of_tile" else params.followed_row
-    )
+    offset = params.followed_row % params.block_q
+    tile = params.followed_row - offset if click.action == "follow_row_of_tile" else 0
     settings.open({"row": tile + click.index[0]})
 
 
