@@ -2,6 +2,7 @@
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
+PORT   ?= 8501
 # The first of these that is new enough; looked for only when the environment is made.
 SYSTEM  = $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(one) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(one))))
 
@@ -12,7 +13,7 @@ export PIP_ROOT_USER_ACTION := ignore
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.running  ## serves the site on this machine
-	$(PYTHON) -m pages.ui.serve
+	$(PYTHON) -m streamlit run pages/ui/serve.py --server.port $(PORT)
 
 test: $(VENV)/.testing chromium  ## every test, the fast ones first
 	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2

@@ -53,7 +53,7 @@ class CakeParams(Params):
     icing: Literal["none", "lemon"] = choice("none", "Icing", "What is on top", {"none": "nothing"})
     candles: bool = switch(False, "Candles", "Whether it has candles")
     words: str = text("", "Words", "What is written on it", longest=12, long_text=True)
-    guests: tuple[int, ...] = Field((), title="Guests", description="Ages of the guests")
+    guests: tuple[int, ...] = Field(default=(), title="Guests", description="Ages of the guests")
 
     @field_validator("words")
     @classmethod

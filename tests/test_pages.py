@@ -33,7 +33,7 @@ class Grid(Params):
         "rows", "Order", "Which first", {"rows": LONG, "columns": LONG[::-1]}
     )
     seed: int = number(0, "Seed", "Of the numbers", least=0, most=2**31 - 1)
-    row: tuple[float, ...] = Field((), title="Row")
+    row: tuple[float, ...] = Field(default=(), title="Row")
     words: str = text("", "Words", "Any", longest=100_000, long_text=True)
 
     def adjustments(self) -> Iterator[Adjustment]:

@@ -107,6 +107,10 @@ class Settings:
             self._tell(prefix)
         return self.shown.params[prefix]
 
+    def title(self, name: str, prefix: str = "") -> str:
+        """What the screen calls a field."""
+        return self.types[prefix].model_fields[name].title or name
+
     def reset_button(self, prefix: str = "") -> None:
         """A small button that puts every setting of one experiment back to its default."""
         defaults = self.types[prefix]()

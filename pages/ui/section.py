@@ -36,15 +36,18 @@ def played(
 ) -> None:
     """A section that plays an experiment of the page under its prefix; moving its controls runs it alone.
 
-    fields: the controls, in their order. paragraph: a field of long text, under them. breaks: for `break_it`.
+    fields: the controls, in their order. paragraph: a field of long text, behind a button. breaks: for `break_it`.
     """
     heading(title, words)
     params = settings.panel(*fields, prefix=prefix)
-    if paragraph:
-        settings.panel(paragraph, prefix=prefix, reset=False)
+    bites, lost = breaks or ({}, {})
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if breaks:
+            breaking.switches(settings, bites, prefix)
+        if paragraph:
+            with st.popover(settings.title(paragraph, prefix), type="tertiary"):
+                settings.panel(paragraph, prefix=prefix, reset=False)
     if breaks:
-        bites, lost = breaks
-        breaking.switches(settings, bites, prefix)
         breaking.loss(settings, bites, lost, prefix)
     if shown := run.drawn(experiment, params):
         picture(settings, shown, prefix)

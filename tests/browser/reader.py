@@ -48,7 +48,7 @@ class Player:
 
     @property
     def sentence(self) -> str:
-        return self.root.locator(":scope > .words > [aria-live]").inner_text()
+        return self.root.locator(".words > [aria-live]").inner_text()
 
     def take(self) -> None:
         """Makes this the player that the keys belong to, as a pointer that passes over it does."""

@@ -27,7 +27,7 @@ def accesses_over_sram(result: TrafficResult) -> go.Figure:
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
     note = f"query block = d = {result.params.head_dim}"
     figure.add_annotation(
-        x=np.log10(saturates), y=1, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="bottom"
+        x=np.log10(saturates), y=0, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="bottom"
     )
     sizes = {
         2**12: "4 KiB",
