@@ -260,9 +260,10 @@ class Settings:
         own = {key_of(prefix, name) for name in self.types[prefix].model_fields}
         sentences += [words for key, words in self.shown.refused.items() if key in own]
         sentences += self.shown.notes.get(prefix, [])
+        place = st.empty()  # always there, so that what follows keeps its place, an open popover too
         if not sentences:
             return
-        with st.container(key=f"notes-{prefix}", gap=None):
+        with place.container(key=f"notes-{prefix}", gap=None):
             for sentence in sentences[:SENTENCES_UP_TO]:
                 st.text(sentence)
             if (more := len(sentences) - SENTENCES_UP_TO) > 0:
