@@ -32,7 +32,7 @@ from explainers.scene import (
     patches,
 )
 
-HEIGHT = 420
+HEIGHT = 384
 NAN = float("nan")
 
 
@@ -279,7 +279,7 @@ def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
     )
     return Marks(
         name="traffic",
-        title="Moved through slow memory, fp32",
+        title="Slow-memory traffic, fp32",
         height=48,
         x=Axis(0, longest),
         y=Axis(-0.6, 1.6),
@@ -336,7 +336,7 @@ def _sram(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Marks(
         name="sram",
         title="",
-        height=104,
+        height=96,
         x=Axis(0, left - gap),
         y=Axis(-0.95, 1.95),
         layers=(labels, *layers),
