@@ -19,7 +19,16 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from explainers.experiment import as_json, choices_of, fit, read, watch
 from explainers.flash_attention import backward as backward_module
-from explainers.flash_attention import fast, kernel_trace, online_softmax, race, tiled, tiles, traffic
+from explainers.flash_attention import (
+    fast,
+    kernel_trace,
+    machines,
+    online_softmax,
+    race,
+    tiled,
+    tiles,
+    traffic,
+)
 from explainers.flash_attention.backward import BackwardParams, backward, exact_gradients, tiled_backward
 from explainers.flash_attention.loop_orders import LoopOrdersParams, loop_orders
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
@@ -493,8 +502,8 @@ def test_the_papers_table_beside_our_count() -> None:
 
 
 def test_legal_blocks_and_rooflines() -> None:
-    legal = {(one.gpu, one.block_q, one.block_k): one for one in traffic.legal_blocks(128, 2)}
-    a100, h100 = (gpu.name for gpu in traffic.GPUS)
+    legal = {(one.gpu, one.block_q, one.block_k): one for one in machines.legal_blocks(128, 2)}
+    a100, h100 = (gpu.name for gpu in machines.GPUS)
     assert legal[a100, 128, 128].bytes_used == 3 * 128 * 128 * 2
     assert legal[a100, 128, 256].bytes_used == 163_840
     assert legal[a100, 128, 256].fits  # 160 KiB of 163
