@@ -67,7 +67,7 @@ class TilesParams(Params):
     )
     kv_len: int = number(
         0,
-        "Keys, 0 = as queries",
+        "Keys",
         "Number of keys, in tokens; 0: as many as queries",
         least=0,
         most=256,

@@ -27,7 +27,7 @@ def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix:
                 labels.get(name, name),
                 key=f"break-{prefix}-{name}",
                 type="primary" if params.break_it == name else "secondary",
-                on_click=settings.apply,
+                on_click=settings.open,
                 args=(defaults | dict(bites.get(name, {})) | {"break_it": name}, prefix),
             )
 
@@ -37,9 +37,13 @@ def loss(
 ) -> None:
     """What the chosen break loses, and what was set so that it bites; nothing while nothing is broken."""
     params = settings.params(prefix)
-    if sentence := lost.get(params.break_it):
-        fields = type(params).model_fields
-        set_for_it = ", ".join(
-            f"{fields[name].title} {as_text(value)}" for name, value in bites[params.break_it].items()
-        )
-        st.markdown(f":red[**What is lost.**] {sentence} :gray[Set for it: {set_for_it}.]")
+    if (sentence := lost.get(params.break_it)) is None:
+        return
+    defaults, titles = type(params)(), type(params).model_fields
+    needed = {
+        name: value for name, value in bites[params.break_it].items() if value != getattr(defaults, name)
+    }
+    set_for_it = ", ".join(f"{titles[name].title} {as_text(value)}" for name, value in needed.items())
+    st.markdown(
+        f":red[**What is lost.**] {sentence}" + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
+    )

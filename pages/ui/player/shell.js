@@ -112,7 +112,13 @@ function mountPlayer(host, onEvent) {
     measure();
     render();
     if (!first) rememberStep();
-    if (!first && options.opening !== opening) root.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    if (!first && options.opening !== opening) comeIntoView();
+  }
+
+  /** After a button far from the picture: the picture, unless most of it is in sight already. */
+  function comeIntoView() {
+    const { top } = root.getBoundingClientRect();
+    if (top < 0 || top > window.innerHeight / 2) root.scrollIntoView({ block: "start", behavior: still.matches ? "auto" : "smooth" });
   }
 
   function build() {
