@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from explainers.scene import Action, Axis, Layer, Marks, Panel, Track
@@ -77,7 +79,8 @@ def bars(
         numbers=Track(values),
         format=".4f",
     )
-    return _rows_panel(name, title, Axis(0, 1), (layer,), values, followed, height, row_name, action)
+    panel = _rows_panel(name, title, Axis(0, 1), (layer,), values, followed, height, row_name, action)
+    return replace(panel, readout_format=".3g")  # a factor may be 0.26 or 5e-5
 
 
 def _rows_panel(
@@ -90,7 +93,7 @@ def _rows_panel(
     height: int,
     row_name: str,
     action: Action | None,
-) -> Panel:
+) -> Marks:
     rows = now.shape[1]
     readout = np.array([values[place] for values, place in zip(now, followed, strict=True)])
     return Marks(

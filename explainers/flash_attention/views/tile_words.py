@@ -112,7 +112,7 @@ MOMENTS: dict[str, tuple[str, str]] = {
 NAMES = tuple(MOMENTS)
 
 _TABLE = (
-    f"Row {_slot(ROW, 'd')}:  m = **{_slot(M, '.4f')}**,  ℓ = **{_slot(L, '.4f')}**,  α = **{_slot(ALPHA, '.4f')}**,  "
+    f"Row {_slot(ROW, 'd')}:  m = **{_slot(M, '.4f')}**,  ℓ = **{_slot(L, '.4f')}**,  α = **{_slot(ALPHA, '.3g')}**,  "
     f"log-sum-exp so far **{_slot(LSE, '.4f')}**"
 )
 
