@@ -59,9 +59,8 @@ def tiles_section() -> None:
         return
     section.picture(settings, shown, on_click=follow)
     facts = {**shown.facts, "row": params.followed_row}
-    moved = facts["bytes_read"] + facts["bytes_written"]
-    settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": moved})
-    if moved > facts["standard_bytes"]:
+    settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": facts["bytes_moved"]})
+    if facts["bytes_moved"] > facts["standard_bytes"]:
         st.caption(words["more_traffic"])
     asked, because = words["predict"].format(**facts), words["predict_reveal"].format(**facts)
     section.cards(
@@ -108,8 +107,9 @@ def traffic_section() -> None:
     st.markdown(words["roofline"])
     charts.pair(
         (traffic_figures.roofline(result), words["roofline_alt"]),
-        (traffic_figures.legal_blocks(result), words["budget_alt"]),
+        (traffic_figures.legal_blocks(result), words["blocks_alt"]),
     )
+    charts.show(traffic_figures.sram_budget(result), alt=words["budget_alt"], height=230)
     with page.card("printed", "Printed, and counted here"):
         st.dataframe(traffic_figures.paper_table(result), hide_index=True)
         st.caption(result.paper_difference)
@@ -145,8 +145,8 @@ match chapters.choose(settings):
         traffic_section()
     case "orders":
         section.played(
-            settings, "flash_attention.loop_orders", "orders", title="Two loop orders",
-            words=words["orders"], fields=("seq_len", "head_dim", "block_q", "block_k"),
+            settings, "flash_attention.loop_orders", "orders", title="Two loop orders", words=words["orders"],
+            fields=("seq_len", "head_dim", "block_q", "block_k"),
         )  # fmt: skip
     case "backward":
         section.played(

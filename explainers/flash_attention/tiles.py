@@ -208,6 +208,7 @@ class TilesResult(Checked):
     tolerance: float
     bytes_read: int
     bytes_written: int
+    bytes_moved: int  # both together
     standard_bytes: int
     row_tiles: int
     row_rescales: int
@@ -252,6 +253,7 @@ def tiles(params: TilesParams) -> TilesResult:
         tolerance=tolerance,
         bytes_read=steps[-1][1].bytes_read,
         bytes_written=steps[-1][1].bytes_written,
+        bytes_moved=steps[-1][1].bytes_read + steps[-1][1].bytes_written,
         standard_bytes=standard.total * q.element_size(),
         row_tiles=len(factors),
         row_rescales=sum(factor < 1 for factor in factors[1:]),

@@ -20,10 +20,10 @@ def colors() -> dict[str, str]:
     return DARK if st.context.theme.type == "dark" else LIGHT
 
 
-def show(made: go.Figure, *, alt: str) -> None:
+def show(made: go.Figure, *, alt: str, height: int = 380) -> None:
     """Draws a figure in the site's one look. alt: what it shows, in a sentence, for readers who do not see it."""
     made.for_each_trace(_halve)
-    made.update_layout(**_layout())
+    made.update_layout(**_layout(), height=height)
     made.update_xaxes(**_axis())
     made.update_yaxes(**_axis())
     st.plotly_chart(made, theme=None, config={"displayModeBar": False, "responsive": True}, alt=alt)
@@ -44,7 +44,6 @@ def _layout() -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 8, "r": 8, "t": 12, "b": 8},
-        "height": 380,
         "hoverlabel": {
             "bgcolor": color["ground"],
             "bordercolor": color["line"],

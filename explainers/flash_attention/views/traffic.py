@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from explainers.flash_attention.machines import GPUS
 from explainers.flash_attention.traffic import Curves, TrafficResult
 
 # Okabe-Ito hues that read on a light and on a dark ground alike.
@@ -134,6 +135,24 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
     figure.update_xaxes(title="key block", type="category", showgrid=False)
     figure.update_yaxes(title="query block", type="category", showgrid=False)
     return figure
+
+
+def sram_budget(result: TrafficResult) -> go.Figure:
+    """The bytes of the tiles that the paper's blocks put into fast memory, against what there is."""
+    colours = {"Q": "#3D8FE0", "K": "#D9822B", "V": "#1F9E78", "O": "#1FA0A6"}
+    figure = go.Figure()
+    for name, size in result.sram_budget.items():
+        label = f"{name}: {size / 1024:.0f} KiB"
+        figure.add_bar(y=[""], x=[size / 1024], name=label, orientation="h", marker={"color": colours[name]})
+    limits = {gpu.name.split()[0]: gpu.shared_bytes for gpu in GPUS} | {"set above": result.params.sram_bytes}
+    for number, (name, size) in enumerate(limits.items()):
+        figure.add_vline(
+            x=size / 1024, line={"color": STANDARD if number < len(GPUS) else "#D55E00", "width": 2}
+        )
+        note = {"text": name, "showarrow": False, "yref": "paper", "yanchor": "bottom", "xanchor": "left"}
+        figure.add_annotation(x=size / 1024, y=number / 4, **note)
+    title = f"KiB of fast memory, blocks of {result.block_q} queries and {result.block_k} keys"
+    return figure.update_layout(barmode="stack").update_xaxes(title=title)
 
 
 def paper_table(result: TrafficResult) -> dict[str, list[str | float]]:
