@@ -38,7 +38,7 @@ def _over_tokens(result: RaceResult, quantity: str, factor: float, label: str) -
             )
     lengths = sorted({row.seq_len for row in result.rows})
     figure.update_xaxes(type="log", title="sequence length N", tickvals=lengths)
-    return figure.update_yaxes(type="log", title=label, tickformat="~g")
+    return figure.update_yaxes(type="log", title=label, tickformat="~g", dtick="D2")
 
 
 def table(result: RaceResult) -> dict[str, list[Any]]:
