@@ -6,7 +6,7 @@ import streamlit as st
 
 from explainers.flash_attention import backward, online_softmax, race, tiles
 from explainers.flash_attention.loop_orders import LoopOrdersParams
-from explainers.flash_attention.traffic import TrafficParams, traffic
+from explainers.flash_attention.traffic import PAPER_SOURCE, TrafficParams, traffic
 from explainers.flash_attention.views import race as race_figures
 from explainers.flash_attention.views import traffic as traffic_figures
 from kernels.interpreter import interpreter, triton_available
@@ -110,7 +110,7 @@ def traffic_section() -> None:
         (traffic_figures.legal_blocks(result), words["blocks_alt"]),
     )
     charts.show(traffic_figures.sram_budget(result), alt=words["budget_alt"], height=230)
-    with page.card("printed", "Printed, and counted here"):
+    with page.card("printed", "Printed, and counted here", PAPER_SOURCE):
         st.dataframe(traffic_figures.paper_table(result), hide_index=True)
         st.caption(result.paper_difference)
     section.cards("flash_attention.traffic", params, result.checks)

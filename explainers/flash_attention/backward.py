@@ -234,10 +234,6 @@ class BackwardResult(Checked):
     tiles_recomputed: int
     checks: tuple[Check, ...]
     params: BackwardParams = field(metadata={"shell": False})
-    dq: Tensor = field(metadata={"shell": False})
-    dk: Tensor = field(metadata={"shell": False})
-    dv: Tensor = field(metadata={"shell": False})
-    exact: tuple[Tensor, Tensor, Tensor] = field(metadata={"shell": False})  # dQ, dK, dV in float64
     steps: list[tuple[int, BackwardStep]] = field(metadata={"shell": False})  # (source line, step)
 
 
@@ -251,8 +247,8 @@ def backward(params: BackwardParams) -> BackwardResult:
     output, lse = standard_attention(q, k, v, **how)
     if params.break_it == "no_lse":
         lse = masked_scores(q, k, **how).amax(dim=1)
-    blocks = {"block_q": params.block_q, "block_k": params.block_k}
-    run = tiled_backward(q, k, v, output, lse, d_output, **blocks, **how, break_it=params.break_it)
+    sizes = {"block_q": params.block_q, "block_k": params.block_k}
+    run = tiled_backward(q, k, v, output, lse, d_output, **sizes, **how, break_it=params.break_it)
     steps, gradients = watch(run)
     exact = exact_gradients(q, k, v, d_output, **how)
     errors = [(ours - right).abs().max().item() for ours, right in zip(gradients, exact, strict=True)]
@@ -271,10 +267,6 @@ def backward(params: BackwardParams) -> BackwardResult:
             for name, error in zip(("dQ", "dK", "dV"), errors, strict=True)
         ),
         params=params,
-        dq=gradients[0],
-        dk=gradients[1],
-        dv=gradients[2],
-        exact=exact,
         steps=steps,
     )
 

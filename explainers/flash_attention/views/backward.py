@@ -28,7 +28,8 @@ _I, _J, _ERROR = "{0:d}", "{1:d}", "{2:.1e}"
 
 MOMENTS: dict[tuple[str, str], tuple[str, str]] = {
     ("", "delta"): (
-        "From the forward pass only O and one log-sum-exp a row were kept. First, **D**, one number a row.",
+        "From the forward pass only O and one log-sum-exp a row were kept, {3:bytes}; P would take {4:bytes}. "
+        "First, **D**, one number a row.",
         r"D_i = \sum_j dO_{ij} O_{ij}",
     ),
     ("key", "recompute"): (
@@ -198,7 +199,8 @@ def _gradient(result: BackwardResult, steps: list[BackwardStep], name: str) -> P
 
 def _words(result: BackwardResult, steps: list[BackwardStep]) -> Words:
     error = max(result.max_abs_error_dq, result.max_abs_error_dk, result.max_abs_error_dv)
-    values = np.array([(step.query_tile, step.key_tile, error) for step in steps])
+    kept = (result.saved_bytes, result.standard_saved_bytes)
+    values = np.array([(step.query_tile, step.key_tile, error, *kept) for step in steps])
     which = np.array([NAMES.index((step.owner, step.phase)) for step in steps])
     moments = MOMENTS | BROKEN[result.params.break_it]
     formulas = tuple(formula(moments[name][1]) if moments[name][1] else "" for name in NAMES)

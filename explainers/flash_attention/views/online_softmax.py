@@ -22,9 +22,8 @@ SYMBOLS: Mapping[str, str] = {
     "s": "s: the scores of this block",
 }
 
-# The columns of a step's numbers.
-BLOCK, FIRST, LAST, M_BEFORE, M, L_BEFORE, L, ALPHA, BLOCK_MAX, BLOCK_SUM, ERROR, LSE, TRUE_ALPHA = range(13)
-
+# The columns of a step's numbers: 0 block, 1 its first and 2 its last score, 3 m before, 4 m, 5 l before, 6 l, 7 alpha,
+# 8 the block's largest score, 9 the sum of its weights, 10 error, 11 log-sum-exp, 12 the alpha that is right.
 MOMENTS: dict[str, tuple[str, str]] = {
     "block": (
         "Block {0:d} comes: scores {1:d} to {2:d}. The largest of them is **{8:.2f}**; "

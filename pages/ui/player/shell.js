@@ -148,7 +148,7 @@ function mountPlayer(host, onEvent) {
       figure.style.flexGrow = row.weights[k] ?? 1;
       side.append(figure);
     });
-    return make("div", { class: row.title ? "titled" : "untitled" }, ...buildTitle(row), side);
+    return make("div", { class: row.title ? "titled" : "" }, ...buildTitle(row), side);
   }
 
   const buildTitle = ({ title, subtitle }) => (title ? [make("div", { class: "title" }, make("b", {}, title), make("small", {}, subtitle))] : []);

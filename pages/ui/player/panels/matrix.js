@@ -132,9 +132,10 @@ registerPanel("matrix", (spec, tools) => {
     context.roundRect(x, y, Math.max(1, width), Math.max(1, height), 2);
     context.fill();
     const label = `${band.label}${index}`;
-    if (width < 6 + 6.5 * label.length || height < 11) return;
+    const size = width < 6 + 6.5 * label.length ? 8.5 : 10;
+    if (width < 2 + 0.58 * size * label.length || height < 11) return;
     const colour = lit ? (theme.dark ? "#10131a" : "#ffffff") : theme.text;
-    write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", size: 10, weight: 600, colour });
+    write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", size, weight: 600, colour });
   }
 
   function drawPinned(context, theme, state) {
