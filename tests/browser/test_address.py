@@ -80,8 +80,10 @@ def test_a_link_restores_chapter_controls_and_step(new_reader: NewReader, chapte
 def turn_to(reader: Reader, label: str) -> None:
     """Turns to another chapter of the page."""
     chapter = reader.page.get_by_role("radiogroup", name=CHAPTER).get_by_role("radio", name=label)
+    heading = "document.querySelector('h2')?.innerText ?? null"
+    before = reader.page.evaluate(heading)
     chapter.click()
-    reader.page.wait_for_function("(label) => document.querySelector('h2')?.innerText !== label", arg=label)
+    reader.page.wait_for_function(f"(before) => ({heading}) !== before", arg=before)
     reader.settle()
 
 
