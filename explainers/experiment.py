@@ -108,6 +108,18 @@ def choice(default: str, title: str, description: str, labels: Mapping[str, str]
     return _field(default, title, description, Control(labels=labels))
 
 
+def several(
+    default: tuple[str, ...],
+    title: str,
+    description: str,
+    *,
+    most: int,
+    labels: Mapping[str, str] | None = None,
+) -> Any:
+    """A field for at most `most` values, whose annotation is a tuple of a Literal; `labels` as for a choice."""
+    return _field(default, title, description, Control(labels=labels), max_length=most)
+
+
 def switch(default: bool, title: str, description: str) -> Any:
     """A field that is true or false."""
     return _field(default, title, description, Control())
@@ -139,7 +151,23 @@ def bounds_of(params_type: type[Params], name: str) -> tuple[float, float]:
 
 def choices_of(params_type: type[Params], name: str) -> tuple[str, ...]:
     """The values of a Literal field; empty for a field of another kind."""
+    return _literals(params_type.model_fields[name].annotation)
+
+
+def several_of(params_type: type[Params], name: str) -> tuple[str, ...]:
+    """The values among which a field for several chooses; empty for a field of another kind."""
     annotation = params_type.model_fields[name].annotation
+    return _literals(typing.get_args(annotation)[0]) if typing.get_origin(annotation) is tuple else ()
+
+
+def most_of(params_type: type[Params], name: str) -> int:
+    """How many values a field for several holds at most."""
+    return next(
+        rule.max_length for rule in params_type.model_fields[name].metadata if hasattr(rule, "max_length")
+    )
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
     return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
 
 
@@ -166,6 +194,8 @@ def allowed(params_type: type[Params], name: str) -> str:
     field = params_type.model_fields[name]
     if choices := choices_of(params_type, name):
         return "one of " + ", ".join(choices)
+    if choices := several_of(params_type, name):
+        return f"at most {most_of(params_type, name)} of " + ", ".join(choices)
     if field.annotation is bool:
         return "true or false"
     if field.annotation in (int, float):

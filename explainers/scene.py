@@ -75,7 +75,8 @@ class Words:
     """One sentence a step, with the live numbers in it.
 
     sentences: templates such as "row {0:d} rises to **{1:.2f}**": {column:format} is replaced by the step's number
-        (d whole, .2f decimals, .2e scientific, bytes; "(" before it brackets a negative number). **...** is set in
+        (d whole, .2f decimals, .2e scientific, bytes in GB, ibytes in GiB, allbytes in both; "(" before it brackets
+        a negative number). **...** is set in
         the accent colour.
     formulas: MathML templates with the same placeholders, one for each sentence ("" for none).
     which: (steps,) the template of each step. values: (steps, columns).

@@ -37,6 +37,7 @@ from explainers.experiment import (
     fit,
     number,
     read,
+    several_of,
     switch,
     text,
     watch,
@@ -297,7 +298,7 @@ def test_every_experiment_keeps_the_contract(known: Experiment) -> None:
                 least <= value <= most for value in (*(control.comfort or ()), *(control.options or ()))
             ), name
         if labels := control_of(known.params, name).labels:
-            assert set(labels) == set(choices_of(known.params, name)), name
+            assert set(labels) == {*choices_of(known.params, name), *several_of(known.params, name)}, name
     assert fit(known.params()) == (known.params(), [])
 
 

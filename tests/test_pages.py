@@ -13,7 +13,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
-from explainers.experiment import Adjustment, Params, choice, find, number, switch, text
+from explainers.experiment import Adjustment, Params, choice, find, number, several, switch, text
 from pages.ui.topics import TOPICS
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +34,7 @@ class Grid(Params):
     )
     seed: int = number(0, "Seed", "Of the numbers", least=0, most=2**31 - 1)
     row: tuple[float, ...] = Field(default=(), title="Row")
+    chosen: tuple[Literal["ant", "bee", "cow"], ...] = several(("ant",), "Animals", "To compare", most=2)
     words: str = text("", "Words", "Any", longest=100_000, long_text=True)
 
     def adjustments(self) -> Iterator[Adjustment]:
@@ -55,7 +56,7 @@ from tests.test_pages import Grid, Traffic
 
 address.enter("small")
 settings = controls.settings(Grid, traffic=Traffic)
-grid = settings.panel("length", "block", "scale", "causal", "broken", "order", "seed", "row", "words")
+grid = settings.panel("length", "block", "scale", "causal", "broken", "order", "seed", "row", "chosen", "words")
 settings.panel("length", prefix="traffic")
 settings.try_this([("Long", {"length": 128, "block": 32}, "Look.")])
 settings.changed({"tiles": grid.length // grid.block})
@@ -190,6 +191,7 @@ def test_every_kind_of_field_has_its_control() -> None:
     assert [slider.label for slider in page.select_slider] == ["Block", "Length"]
     assert [box.label for box in page.button_group] == ["Causal", "Break it"]
     assert [box.label for box in page.selectbox] == ["Order"]
+    assert [box.label for box in page.multiselect] == ["Animals"]
     assert [box.label for box in page.number_input] == ["Seed"]
     assert [box.label for box in page.text_input] == ["Row"]
     assert [area.label for area in page.text_area] == ["Words"]
@@ -206,6 +208,7 @@ def test_an_address_sets_every_kind_of_control() -> None:
         order="columns",
         seed="7",
         row="1,2.5",
+        chosen="cow,bee",
         words="a b",
     )
     assert grid(page).model_dump() == {
@@ -217,12 +220,21 @@ def test_an_address_sets_every_kind_of_control() -> None:
         "order": "columns",
         "seed": 7,
         "row": (1.0, 2.5),
+        "chosen": ("cow", "bee"),
         "words": "a b",
     }
     assert page.slider(key="length").value == 128
     assert page.select_slider(key="block").value == 32
     assert page.button_group(key="broken").value == "b"
     assert page.selectbox(key="order").value == "columns"
+    assert page.multiselect(key="chosen").value == ["cow", "bee"]
+
+
+def test_several_choices_change_params_and_address() -> None:
+    page = small_page()
+    run(page.multiselect(key="chosen").set_value(["bee", "ant"]))
+    assert grid(page).chosen == ("bee", "ant")
+    assert query(page) == {"chosen": "bee,ant"}
 
 
 @pytest.mark.parametrize("kind", ["button_group", "selectbox"])
@@ -250,6 +262,8 @@ def test_names_with_a_prefix_belong_to_the_other_experiment() -> None:
         ("seed", "<script>", 0),
         ("broken", "**bold** [link](http://x)", "none"),
         ("row", "1,two", ()),
+        ("chosen", "ant,dog", ("ant",)),
+        ("chosen", "ant,bee,cow", ("ant",)),
         ("words", "z~AAAA", ""),
         ("scale", "inf", 1.0),
         ("scale", "9" * 500, 1.0),

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.experiment import Check, Params, choice, number, switch, text
-from pages.ui import charts, checks, commands, controls, link, predict, prose, run, share
+from pages.ui import charts, checks, commands, controls, link, predict, prose, run, share, tables
 
 ROOT = Path(__file__).parents[1]
 
@@ -345,3 +345,13 @@ def test_a_number_is_chosen_from_nought_to_the_most() -> None:
     assert (question.answers, question.right) == (["0", "1", "2", "3"], "1")
     with pytest.raises(ValueError, match="not among the answers"):
         predict.how_many("How many?", 4, 3, "")
+
+
+def test_a_table_shows_its_cells_as_plain_text() -> None:
+    made = tables.markdown(["name", "bytes"], [["**a** | <b> [x](y)", "1"], ["two\nlines", "2"]], {1})
+    assert made.split("\n") == [
+        "| name | bytes |",
+        "| :--- | ---: |",
+        "| \\*\\*a\\*\\* \\| \\<b\\> \\[x\\]\\(y\\) | 1 |",
+        "| two lines | 2 |",
+    ]

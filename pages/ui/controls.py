@@ -25,7 +25,9 @@ from explainers.experiment import (
     choices_of,
     control_of,
     fit,
+    most_of,
     read,
+    several_of,
 )
 from pages.ui import address
 from pages.ui.checks import scientific
@@ -249,7 +251,7 @@ class Settings:
         params = self.shown.params[prefix]
         for name in type(params).model_fields:
             key = key_of(prefix, name)
-            value = _control_value(getattr(params, name))
+            value = _control_value(type(params), name, getattr(params, name))
             if key in st.session_state and key not in self.shown.refused and st.session_state[key] != value:
                 st.session_state[key] = value
                 self.set_now.add(key)
@@ -287,7 +289,7 @@ class Settings:
         """
         params_type = self.types[prefix]
         key = key_of(prefix, name)
-        value = _control_value(getattr(self.shown.params[prefix], name))
+        value = _control_value(params_type, name, getattr(self.shown.params[prefix], name))
         start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         described = params_type.model_fields[name]
         control = control_of(params_type, name)
@@ -296,8 +298,9 @@ class Settings:
         if described.annotation is bool:
             _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control), start)
         elif choices := choices_of(params_type, name):
-            labels = {one: one.replace("_", " ") for one in choices} | dict(control.labels or {})
-            _draw_choice(common, list(choices), labels, start)
+            _draw_choice(common, list(choices), _labels(choices, control), start)
+        elif choices := several_of(params_type, name):
+            _draw_several(common, list(choices), _labels(choices, control), most_of(params_type, name), start)
         elif described.annotation in (int, float):
             bounds = bounds_of(params_type, name)
             _draw_number(common | start, control, described.annotation, bounds, value)
@@ -333,6 +336,18 @@ def _draw_choice(
     else:
         chosen = {"index": choices.index(start["value"])} if start else {}
         st.selectbox(options=choices, format_func=labels.__getitem__, width=170, **chosen, **common)
+
+
+def _draw_several(
+    common: dict[str, Any], choices: list[str], labels: Mapping[str, str], most: int, start: Mapping[str, Any]
+) -> None:
+    """A list to choose several from, which can be searched by typing."""
+    chosen = {"default": start["value"]} if start else {}
+    st.multiselect(options=choices, format_func=labels.__getitem__, max_selections=most, **chosen, **common)
+
+
+def _labels(choices: Iterable[str], control: Control) -> dict[str, str]:
+    return {one: one.replace("_", " ") for one in choices} | dict(control.labels or {})
 
 
 def _draw_number(
@@ -393,10 +408,14 @@ def _readable(number: Any) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """What a control says, without the tail of digits that a slider's steps leave (0.30000000000000004)."""
+    """What a control says: lists as tuples, and no tail of digits that a slider's steps leave (0.30000000000000004)."""
+    if isinstance(value, list):
+        return tuple(value)
     return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
-def _control_value(value: Any) -> Any:
-    """A value in the form in which a control holds it: lists as text."""
-    return as_text(value) if isinstance(value, tuple) else value
+def _control_value(params_type: type[Params], name: str, value: Any) -> Any:
+    """A value in the form in which its control holds it: several choices as a list, other lists as text."""
+    if isinstance(value, tuple):
+        return list(value) if several_of(params_type, name) else as_text(value)
+    return value

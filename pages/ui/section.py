@@ -30,20 +30,29 @@ def played(
     *,
     title: str,
     words: str,
-    fields: Sequence[str],
+    fields: Sequence[str] | Callable[[Any], Sequence[str]],
+    more: Sequence[str] = (),
     paragraph: str = "",
     breaks: Breaks | None = None,
+    told: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> None:
     """A section that plays an experiment of the page under its prefix; moving its controls runs it alone.
 
-    fields: the controls, in their order. paragraph: a field of long text, behind a button. breaks: for `break_it`.
+    fields: the controls, in their order, or a function that chooses them by the params. more: further ones, behind a
+    button. paragraph: a field of long text, behind a button too. breaks: for `break_it`. told: says under the picture
+    what the player does not, from the result's facts.
     """
     heading(title, words)
-    params = settings.panel(*fields, prefix=prefix)
+    settings.settle()
+    chosen = fields(settings.params(prefix)) if callable(fields) else fields
+    params = settings.panel(*chosen, prefix=prefix)
     bites, lost = breaks or ({}, {})
     with st.container(horizontal=True, vertical_alignment="center"):
         if breaks:
             breaking.switches(settings, bites, prefix)
+        if more:
+            with st.popover("More settings", type="tertiary"):
+                settings.panel(*more, prefix=prefix, reset=False)
         if paragraph:
             with st.popover(settings.title(paragraph, prefix), type="tertiary"):
                 settings.panel(paragraph, prefix=prefix, reset=False)
@@ -51,6 +60,8 @@ def played(
         breaking.loss(settings, bites, lost, prefix)
     if shown := run.drawn(experiment, params):
         picture(settings, shown, prefix)
+        if told:
+            told(shown.facts)
         cards(experiment, params, shown.checks, shown.scene)
 
 

@@ -65,7 +65,10 @@ function patchReader({ keyframes, starts, positions, values }) {
   };
 }
 
-/** A number in the format of a template: d, .2f, .2e, .3g, bytes; "(" before it puts a negative one in brackets. */
+/**
+ * A number in the format of a template: d, .2f, .2e, .3g; bytes (42.9 GB), ibytes (40 GiB), allbytes (both);
+ * "(" before it puts a negative one in brackets.
+ */
 function formatNumber(value, format) {
   if (format.startsWith("(")) {
     const text = formatNumber(value, format.slice(1));
@@ -77,7 +80,9 @@ function formatNumber(value, format) {
 }
 
 function formatFinite(value, format) {
-  if (format === "bytes") return formatBytes(value);
+  if (format === "bytes") return formatBytes(value, 1000, ["B", "kB", "MB", "GB", "TB", "PB"]);
+  if (format === "ibytes") return formatBytes(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]);
+  if (format === "allbytes") return value < 999.5 ? formatFinite(value, "bytes") : `${formatFinite(value, "bytes")} · ${formatFinite(value, "ibytes")}`;
   if (format === "d") return Math.round(value).toLocaleString("en-US");
   const digits = Number(format.slice(1, -1));
   if (format.endsWith("e")) return value.toExponential(digits);
@@ -87,14 +92,13 @@ function formatFinite(value, format) {
   return String(Number(value.toPrecision(digits)));
 }
 
-function formatBytes(value) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
+function formatBytes(value, step, units) {
   let power = 0;
-  while (value >= 999.5 && power < units.length - 1) {
-    value /= 1000;
+  while (value >= step - 0.5 && power < units.length - 1) {
+    value /= step;
     power += 1;
   }
-  return `${power === 0 ? Math.round(value) : Number(value.toPrecision(3))} ${units[power]}`;
+  return `${power === 0 ? Math.round(value) : Number(value.toPrecision(value >= 1000 ? 4 : 3))} ${units[power]}`;
 }
 
 const withMinus = (text) => text.replace(/-/g, "−");

@@ -1,0 +1,1 @@
+"""Pictures of the KV cache: results to scenes."""

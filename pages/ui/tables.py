@@ -1,0 +1,27 @@
+"""Small tables as part of the text: quicker than a grid, selectable, and read aloud as tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import streamlit as st
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$:])")
+
+
+def show(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> None:
+    """A table with a heading for each column. numbers: columns that are set to the right."""
+    st.markdown(markdown(names, rows, set(numbers)))
+
+
+def markdown(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> str:
+    """The table as Markdown, in which every cell is plain text."""
+    rule = ["---:" if column in numbers else ":---" for column in range(len(names))]
+    lines = [[plain(name) for name in names], rule, *([plain(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown finds nothing to format."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
