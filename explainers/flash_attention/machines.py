@@ -5,45 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from explainers import gpus
+from explainers.gpus import Gpu
 
-@dataclass(frozen=True)
-class Gpu:
-    """flops: dense fp16 tensor-core peak, FLOP/s. bandwidth: HBM, bytes/s. shared_bytes: most that a block gets."""
-
-    name: str
-    flops: float
-    bandwidth: float
-    shared_bytes: int
-    source: str
-
-    @property
-    def ridge(self) -> float:
-        """The arithmetic intensity (FLOP/byte) from which the peak, not the memory, is the limit."""
-        return self.flops / self.bandwidth
-
-
-GPUS = (
-    Gpu(
-        "A100 SXM 80 GB",
-        312e12,
-        2039e9,
-        163 * 1024,
-        "NVIDIA A100 data sheet (dense fp16); CUDA programming guide, compute capability 8.0",
-    ),
-    Gpu(
-        "H100 SXM",
-        989.4e12,
-        3350e9,
-        227 * 1024,
-        "NVIDIA H100 data sheet (dense fp16: half of the 1,979 TFLOP/s printed with sparsity); "
-        "CUDA programming guide, compute capability 9.0",
-    ),
-)
+GPUS = (gpus.GPUS["a100-80gb"], gpus.GPUS["h100-80gb"])
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """How fast each algorithm can run on a GPU: min(peak, bandwidth x intensity), in FLOP/s. ridge in FLOP/byte."""
+    """How fast each algorithm can run on a GPU: min(peak, bandwidth x intensity), in FLOP/s. ridge in FLOP/byte.
+
+    peak: dense fp16, which is as fast as bf16 on these cards.
+    """
 
     gpu: str
     peak: float
@@ -68,8 +41,8 @@ class LegalBlock:
 
 
 def roofline(gpu: Gpu, intensities: list[float]) -> Roofline:
-    reachable = [min(gpu.flops, gpu.bandwidth * intensity) for intensity in intensities]
-    return Roofline(gpu.name, gpu.flops, gpu.bandwidth, gpu.ridge, *reachable, source=gpu.source)
+    reachable = [min(gpu.bf16_flops, gpu.bandwidth * intensity) for intensity in intensities]
+    return Roofline(gpu.name, gpu.bf16_flops, gpu.bandwidth, gpu.ridge, *reachable, source=gpu.source)
 
 
 def legal_blocks(d: int, size: int) -> Iterator[LegalBlock]:

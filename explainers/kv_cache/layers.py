@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Attention = Literal["MHA", "GQA", "MQA", "MLA"]
 ElementName = Literal["fp32", "bf16", "fp8", "int8", "q8_0", "q4_0"]
@@ -115,7 +115,7 @@ class Model:
     """A decoder as its config describes it.
 
     name: in the catalogue, or "config.json". keys: what a number is called -> the config keys behind it, with their
-    values. notes: sentences about what was assumed or left out.
+    values. notes: sentences about what was assumed or left out. config: what it was read from.
     """
 
     name: str
@@ -127,6 +127,7 @@ class Model:
     max_position: int | None = None
     keys: Mapping[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
 
     @property
     def layers(self) -> int:
@@ -149,18 +150,24 @@ class Model:
 
     def windowed_bytes(self, dtype: ElementType, seq_len: int, batch: int) -> int:
         """Bytes with sliding windows honoured."""
-        return batch * sum(
-            kind.layers * kind.kept(seq_len) * kind.token_bytes(dtype) for kind in self.kinds
-        )
+        return batch * sum(kind.layers * kind.kept(seq_len) * kind.token_bytes(dtype) for kind in self.kinds)
+
+    def vector_bytes(self, dtype: ElementType, seq_len: int, batch: int) -> dict[str, int]:
+        """The windowed bytes by what they hold: keys, values, latents, RoPE keys."""
+        held: dict[str, int] = {}
+        for kind in self.kinds:
+            tokens = batch * kind.layers * kind.kept(seq_len)
+            for vector in kind.vectors:
+                size = tokens * vector.copies * dtype.bytes_of(vector.length)
+                held[vector.name] = held.get(vector.name, 0) + size
+        return held
 
     def rank_bytes(
         self, dtype: ElementType, seq_len: int, batch: int, tensor_parallel: int, block_tokens: int
     ) -> int:
         """Bytes that an engine reserves on one tensor-parallel rank."""
         return batch * sum(
-            kind.layers
-            * kind.reserved(seq_len, block_tokens)
-            * kind.rank_token_bytes(dtype, tensor_parallel)
+            kind.layers * kind.reserved(seq_len, block_tokens) * kind.rank_token_bytes(dtype, tensor_parallel)
             for kind in self.kinds
         )
 

@@ -1,0 +1,173 @@
+"""GPUs that people have: memory, bandwidth and peak as their data sheets print them, dense, without sparsity.
+
+A data sheet's GB is taken as 10^9 bytes. The memory chips are made in powers of two, so a driver shows a little more
+(an "80 GB" H100 shows 81,559 MiB, which is 85.5 GB): what fits by the data sheet fits on the card. `reported_mib` is
+what `nvidia-smi` shows, before the driver's own part is taken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+GpuName = Literal[
+    "a100-40gb", "a100-80gb", "h100-80gb", "h200-141gb", "b200-180gb", "mi300x-192gb",
+    "a10-24gb", "l4-24gb", "l40s-48gb", "rtx-3090-24gb", "rtx-4090-24gb", "rtx-5090-32gb",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card.
+
+    name: on the screen. memory_bytes: of the data sheet, GB = 10^9 bytes. bandwidth: of that memory, bytes/s.
+    bf16_flops, fp8_flops: dense peak of the matrix units with fp32 accumulation, FLOP/s (fp16 is as fast as bf16);
+    fp8 is None where they have none. shared_bytes: the most fast memory that one block of threads gets.
+    reported_mib: memory that the driver shows, in MiB, where known. source: where the figures are printed.
+    """
+
+    name: str
+    memory_bytes: int
+    bandwidth: float
+    bf16_flops: float
+    fp8_flops: float | None
+    shared_bytes: int
+    reported_mib: int | None
+    source: str
+
+    @property
+    def ridge(self) -> float:
+        """The arithmetic intensity (FLOP/byte) from which the bf16 peak, not the memory, is the limit."""
+        return self.bf16_flops / self.bandwidth
+
+
+_GUIDE = "CUDA programming guide, compute capability"
+
+GPUS: Mapping[GpuName, Gpu] = {
+    "a100-40gb": Gpu(
+        "A100 SXM 40 GB",
+        40 * 10**9,
+        1555e9,
+        312e12,
+        None,
+        163 * 1024,
+        40_960,
+        f"NVIDIA A100 data sheet (dense bf16 and fp16); {_GUIDE} 8.0",
+    ),
+    "a100-80gb": Gpu(
+        "A100 SXM 80 GB",
+        80 * 10**9,
+        2039e9,
+        312e12,
+        None,
+        163 * 1024,
+        81_920,
+        f"NVIDIA A100 data sheet (dense bf16 and fp16); {_GUIDE} 8.0",
+    ),
+    "h100-80gb": Gpu(
+        "H100 SXM 80 GB",
+        80 * 10**9,
+        3350e9,
+        989.4e12,
+        1978.9e12,
+        227 * 1024,
+        81_559,
+        "NVIDIA H100 data sheet (half of the 1,979 TFLOP/s printed for bf16 and fp16, and of the 3,958 for fp8, which "
+        f"are with sparsity); {_GUIDE} 9.0",
+    ),
+    "h200-141gb": Gpu(
+        "H200 SXM 141 GB",
+        141 * 10**9,
+        4800e9,
+        989.4e12,
+        1978.9e12,
+        227 * 1024,
+        143_771,
+        f"NVIDIA H200 data sheet (half of what is printed with sparsity); {_GUIDE} 9.0",
+    ),
+    "b200-180gb": Gpu(
+        "B200 180 GB",
+        180 * 10**9,
+        8000e9,
+        2250e12,
+        4500e12,
+        227 * 1024,
+        183_359,
+        "NVIDIA DGX B200 data sheet, an eighth of its 1,440 GB, 64 TB/s and dense PFLOP/s (half of those printed with "
+        f"sparsity; early sheets say 192 GB, some drivers 7.7 TB/s); {_GUIDE} 10.0",
+    ),
+    "mi300x-192gb": Gpu(
+        "MI300X 192 GB",
+        192 * 10**9,
+        5300e9,
+        1307.4e12,
+        2614.9e12,
+        64 * 1024,
+        None,
+        "AMD Instinct MI300X data sheet (without structured sparsity); CDNA 3 ISA guide, local data share",
+    ),
+    "a10-24gb": Gpu(
+        "A10 24 GB",
+        24 * 10**9,
+        600e9,
+        125e12,
+        None,
+        99 * 1024,
+        23_028,
+        f"NVIDIA A10 data sheet (dense bf16); {_GUIDE} 8.6",
+    ),
+    "l4-24gb": Gpu(
+        "L4 24 GB",
+        24 * 10**9,
+        300e9,
+        121e12,
+        242.5e12,
+        99 * 1024,
+        23_034,
+        f"NVIDIA L4 data sheet (half of the 242 and 485 TFLOP/s printed with sparsity); {_GUIDE} 8.9",
+    ),
+    "l40s-48gb": Gpu(
+        "L40S 48 GB",
+        48 * 10**9,
+        864e9,
+        362.05e12,
+        733e12,
+        99 * 1024,
+        46_068,
+        f"NVIDIA L40S data sheet (without sparsity); {_GUIDE} 8.9",
+    ),
+    "rtx-3090-24gb": Gpu(
+        "RTX 3090 24 GB",
+        24 * 10**9,
+        936e9,
+        71e12,
+        None,
+        99 * 1024,
+        24_576,
+        f"NVIDIA Ampere GA102 white paper, appendix A (bf16 with fp32 accumulation); {_GUIDE} 8.6",
+    ),
+    "rtx-4090-24gb": Gpu(
+        "RTX 4090 24 GB",
+        24 * 10**9,
+        1008e9,
+        165.2e12,
+        330.3e12,
+        99 * 1024,
+        24_564,
+        f"NVIDIA Ada GPU architecture white paper, appendix A (bf16, fp8 with fp32 accumulation); {_GUIDE} 8.9",
+    ),
+    "rtx-5090-32gb": Gpu(
+        "RTX 5090 32 GB",
+        32 * 10**9,
+        1792e9,
+        209.5e12,
+        419e12,
+        99 * 1024,
+        32_607,
+        "NVIDIA RTX Blackwell GPU architecture white paper, appendix A (bf16, fp8 with fp32 accumulation); "
+        f"{_GUIDE} 12.0",
+    ),
+}
+
+LABELS: Mapping[str, str] = {name: gpu.name for name, gpu in GPUS.items()}

@@ -1,0 +1,116 @@
+"""Up to four models side by side, as their context grows: what one token leaves, and what all of them add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from explainers.experiment import Adjustment, Check, Checked, experiment, several
+from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
+from explainers.kv_cache.config import read_model
+from explainers.kv_cache.layers import ELEMENT_TYPES, Model
+from explainers.kv_cache.size import CacheParams, SizeResult, size_of
+
+STEPS = 64  # lengths at which the caches are counted, from none to the length asked for
+FOR_A_QUESTION = ("llama-3.1-70b", "deepseek-v3")
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "head_dim_from_hidden": {"models": ("qwen3-30b-a3b", "gemma-3-27b")},
+    "mla_as_mha": {"models": FOR_A_QUESTION},
+    "ignore_window": {"models": ("gpt-oss-20b", "gemma-3-27b")},
+}
+
+
+class CompareParams(CacheParams):
+    models: tuple[ModelName, ...] = several(
+        FOR_A_QUESTION, "Models", "Up to four models of the catalogue", most=4, labels=LABELS
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if not self.models and not self.config:
+            yield Adjustment(
+                "models",
+                FOR_A_QUESTION,
+                "models is empty; at least one is compared, so the first two are back.",
+            )
+        if len(set(self.models)) < len(self.models):
+            once = tuple(dict.fromkeys(self.models))
+            yield Adjustment("models", once, "models names one twice; each is compared once.")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Bytes of one model's cache at each of `lengths`, (steps,). parts: the windowed bytes by what they hold."""
+
+    logical: tuple[int, ...]
+    windowed: tuple[int, ...]
+    reserved: tuple[int, ...]
+    parts: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class CompareResult(Checked):
+    """sizes: each model at the length asked for. ratio: the largest windowed cache against the smallest.
+
+    largest_bytes, smallest_bytes: those two in words. lengths: (steps,) tokens. growth: each model's bytes at those
+    lengths. models: what was counted.
+    """
+
+    sizes: tuple[SizeResult, ...]
+    largest: str
+    smallest: str
+    largest_bytes: str
+    smallest_bytes: str
+    ratio: float
+    lengths: tuple[int, ...]
+    growth: tuple[Growth, ...]
+    checks: tuple[Check, ...]
+    models: tuple[Model, ...] = field(metadata={"shell": False})
+    setting: CompareParams = field(metadata={"shell": False})
+
+
+@experiment(
+    "kv_cache.compare",
+    view="explainers.kv_cache.views.compare:compare_scene",
+    card="explainers.kv_cache.views.compare:compare_card",
+)
+def compare(params: CompareParams) -> CompareResult:
+    """The KV caches of up to four models side by side, as the context grows to the length asked for."""
+    models = compared_models(params)
+    sizes = tuple(size_of(model, params) for model in models)
+    lengths = tuple(sorted({params.seq_len * step // STEPS for step in range(STEPS + 1)}))
+    by_bytes = sorted(sizes, key=lambda size: size.windowed_bytes)
+    return CompareResult(
+        sizes=sizes,
+        largest=by_bytes[-1].title,
+        smallest=by_bytes[0].title,
+        largest_bytes=by_bytes[-1].in_words["windowed_bytes"],
+        smallest_bytes=by_bytes[0].in_words["windowed_bytes"],
+        ratio=by_bytes[-1].windowed_bytes / max(1, by_bytes[0].windowed_bytes),
+        lengths=lengths,
+        growth=tuple(_growth(model, params, lengths) for model in models),
+        checks=tuple(check for size in sizes for check in size.checks),
+        models=models,
+        setting=params,
+    )
+
+
+def compared_models(params: CompareParams) -> tuple[Model, ...]:
+    """The models of the catalogue and, last, the one whose config was pasted."""
+    named = [find_model(name, params.break_it) for name in params.models]
+    pasted = [read_model(params.config, params.break_it)] if params.config else []
+    return (*named, *pasted)
+
+
+def _growth(model: Model, params: CompareParams, lengths: tuple[int, ...]) -> Growth:
+    dtype, batch = ELEMENT_TYPES[params.dtype], params.batch
+    ranks, block = params.tensor_parallel, params.block_tokens
+    held = [model.vector_bytes(dtype, length, batch) for length in lengths]
+    return Growth(
+        logical=tuple(model.logical_bytes(dtype, length, batch) for length in lengths),
+        windowed=tuple(model.windowed_bytes(dtype, length, batch) for length in lengths),
+        reserved=tuple(model.reserved_bytes(dtype, length, batch, ranks, block) for length in lengths),
+        parts={name: tuple(now[name] for now in held) for name in held[0]},
+    )

@@ -1,0 +1,153 @@
+"""The keys of a config.json, read one at a time: each checked, each remembered with the value it gave.
+
+A key has more than one spelling (GPT-2 says n_layer where Llama says num_hidden_layers); the modules that count use
+the first one, and what is shown to a reader is the one that stands in the config.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "hidden_size": ("hidden_size", "n_embd", "n_embed", "d_model"),
+    "num_attention_heads": ("num_attention_heads", "n_head", "n_heads"),
+    "num_key_value_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv"),
+    "max_position_embeddings": ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"),
+    "intermediate_size": ("intermediate_size", "ffn_hidden_size", "n_inner"),
+    "num_experts": ("num_experts", "num_local_experts", "n_routed_experts"),
+    "num_experts_per_tok": ("num_experts_per_tok", "num_experts_per_token", "moe_topk"),
+    "sliding_window_pattern": ("sliding_window_pattern", "_sliding_window_pattern"),
+}
+
+# The most that a key may say: far beyond any model, and small enough that every product stays readable.
+MOST: Mapping[str, int] = {
+    "num_hidden_layers": 10_000,
+    "hidden_size": 1_000_000,
+    "num_attention_heads": 100_000,
+    "num_key_value_heads": 100_000,
+    "head_dim": 16_384,
+    "kv_lora_rank": 16_384,
+    "q_lora_rank": 1_000_000,
+    "qk_rope_head_dim": 16_384,
+    "qk_nope_head_dim": 16_384,
+    "v_head_dim": 16_384,
+    "intermediate_size": 100_000_000,
+    "moe_intermediate_size": 100_000_000,
+    "shared_expert_intermediate_size": 100_000_000,
+    "num_experts": 100_000,
+    "num_experts_per_tok": 100_000,
+    "n_shared_experts": 1_000,
+    "vocab_size": 100_000_000,
+}
+MOST_OTHERWISE = 10_000_000_000
+
+_NO_DEFAULT: Any = object()
+
+
+def plain(text: str, longest: int = 60) -> str:
+    """Text of others as a sentence may show it: short, and no character that a page could take for markup."""
+    safe = re.sub(r"[^A-Za-z0-9 _.,:+-]", "?", text)
+    return safe if len(safe) <= longest else f"{safe[: longest - 3]}..."
+
+
+def shown(value: Any) -> str:
+    """A JSON value as a sentence may show it: what holds other values by its kind only."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {plain(value, 40)}" if value else "an empty text"
+    return "null" if value is None else plain(repr(value), 40)
+
+
+class Keys:
+    """A config's keys with their defaults, and what was said of each.
+
+    Everything raises ValueError with one sentence that names the key and what is allowed.
+    """
+
+    def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any], family: str, inside: str = ""):
+        """family: the model_type, whose defaults these are. inside: the key that holds this config, if any does."""
+        self.config = config
+        self.family = family
+        self.inside = inside
+        self._defaults = defaults
+
+    def holds(self, name: str) -> bool:
+        """Whether the config has the key (null counts as absent)."""
+        return self._find(name)[1] is not None
+
+    def whole(self, name: str, default: int = _NO_DEFAULT, *, least: int = 1) -> int:
+        """The whole number from `least` to MOST under a key."""
+        value = self.optional(name, least=least)
+        if value is not None:
+            return value
+        if default is _NO_DEFAULT:
+            raise ValueError(self._missing(name))
+        return default
+
+    def optional(self, name: str, *, least: int = 1) -> int | None:
+        """The same, or None where the key is null, or absent and without a default of the family."""
+        spelling, value = self._find(name)
+        if value is None and spelling not in self.config:
+            value = self._defaults.get(name)
+        if value is None:
+            return None
+        most = MOST.get(name, MOST_OTHERWISE)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(
+                f"{self._full(spelling)} is {shown(value)}; it must be a whole number from {least} to {most:,}"
+            )
+        return value
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """True or false under a key; null and absent give the family's default, else `default`."""
+        value = self.config.get(name)
+        if value is None:
+            value = self._defaults.get(name, default)
+        if not isinstance(value, bool):
+            raise ValueError(f"{self._full(name)} is {shown(value)}; it must be true or false")
+        return value
+
+    def listed(self, name: str, kind: type, what: str) -> list[Any] | None:
+        """The list under a key, of `what` (words for a sentence), or None where it is absent or null."""
+        value = self.config.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise ValueError(f"{self._full(name)} is {shown(value)}; it must be a list of {what}")
+        for one in value:
+            if type(one) is not kind:
+                raise ValueError(f"{self._full(name)} holds {shown(one)}; it must be a list of {what}")
+        return value
+
+    def said(self, name: str) -> str:
+        """The key and its value, as the reader finds it in the config; or that a default of the family stands in."""
+        spelling, value = self._find(name)
+        if value is not None:
+            return f"{self._full(spelling)} = {shown(value)}"
+        if name in self._defaults and spelling not in self.config:
+            return f"{name} = {shown(self._defaults[name])} ({self.family}, where the key is absent)"
+        return f"{name} is absent"
+
+    def _find(self, name: str) -> tuple[str, Any]:
+        """The spelling that the config uses and its value; the first spelling and None where there is none."""
+        spellings = SPELLINGS.get(name, (name,))
+        for spelling in spellings:
+            if self.config.get(spelling) is not None:
+                return spelling, self.config[spelling]
+        return spellings[0], None
+
+    def _full(self, spelling: str) -> str:
+        return f"{self.inside}.{spelling}" if self.inside else spelling
+
+    def _missing(self, name: str) -> str:
+        others = SPELLINGS.get(name, (name,))[1:]
+        also = f" ({', '.join(others)} would do as well)" if others else ""
+        return f"{self._full(name)} is missing{also}"

@@ -1,0 +1,156 @@
+"""The settings of kv_cache.decode, and what follows from sizes alone.
+
+They stand apart from the run, so that a page that shows their controls need not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from explainers.experiment import Adjustment, Params, choice, number
+
+Kind = Literal["mha", "gqa", "mqa", "mla"]
+KINDS: tuple[Kind, ...] = ("mha", "gqa", "mqa", "mla")
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "rope_on_latent": {"kind": "mla"},
+    "no_rope_dims": {"kind": "mla"},
+    "cache_before_norm": {"kind": "mla"},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "rope_on_latent": "RoPE turns a key by an angle that depends on its position. A rotation that differs from token "
+    "to token then stands between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made again "
+    "from every latent at every step. This is why MLA puts RoPE on a few numbers of their own.",
+    "no_rope_dims": "The cache is smaller, but only the RoPE key tells where a token stands. Without it the scores "
+    "lack a part, and every weight after the first token is wrong.",
+    "cache_before_norm": "The heads were made for latents after their RMSNorm. Read back as they were before it, "
+    "all keys and values have the wrong length.",
+}
+
+
+class DecodeParams(Params):
+    kind: Kind = choice(
+        "gqa",
+        "Attention",
+        "Which keys and values the query heads share",
+        {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"},
+    )
+    heads: int = number(
+        8, "Query heads", "Heads that ask", least=1, most=32, options=(2, 4, 8, 16), unit="heads"
+    )
+    groups: int = number(
+        2,
+        "Key/value heads",
+        "Groups of GQA; as many as query heads is MHA, one is MQA",
+        least=1,
+        most=32,
+        options=(1, 2, 4, 8),
+        unit="groups",
+    )
+    head_dim: int = number(
+        8,
+        "Head dimension",
+        "Numbers in one query, key or value; even, because RoPE turns pairs",
+        least=2,
+        most=32,
+        options=(4, 8, 16),
+    )
+    latent_dim: int = number(
+        16,
+        "Latent dimension",
+        "Numbers in the latent of MLA (d_c)",
+        least=1,
+        most=256,
+        options=(4, 8, 16, 32, 64),
+    )
+    rope_dim: int = number(
+        4,
+        "RoPE key dimension",
+        "Numbers in the RoPE key of MLA (d_R); even, because RoPE turns pairs",
+        least=2,
+        most=64,
+        options=(2, 4, 8, 16),
+    )
+    hidden_size: int = number(
+        64, "Hidden size", "Numbers in the hidden state of a token", least=1, most=512, options=(32, 64, 128)
+    )
+    prefill: int = number(
+        4, "Prompt", "Tokens of the prefill", least=1, most=64, comfort=(1, 16), step=1, unit="tokens"
+    )
+    tokens: int = number(
+        8, "Decoded", "Tokens that come one by one", least=1, most=64, comfort=(1, 32), step=1, unit="tokens"
+    )
+    dtype: Literal["float64", "float32", "bfloat16"] = choice(
+        "float64", "Number format", "In which everything is computed and cached"
+    )
+    seed: int = number(
+        0, "Seed", "Draws hidden states and weights", least=0, most=2**31 - 1, comfort=(0, 99), step=1
+    )
+    break_it: Literal["none", "rope_on_latent", "no_rope_dims", "cache_before_norm"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part of MLA",
+        {
+            "none": "nothing",
+            "rope_on_latent": "put RoPE on the keys of the latent",
+            "no_rope_dims": "forget the RoPE key",
+            "cache_before_norm": "cache the latent before its RMSNorm",
+        },
+    )
+
+    @property
+    def length(self) -> int:
+        """Tokens in the end: prefill and decoded."""
+        return self.prefill + self.tokens
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        for name in ("head_dim", "rope_dim"):
+            if (size := getattr(self, name)) % 2:
+                yield Adjustment(
+                    name,
+                    size - 1,
+                    f"{name} = {size} is odd; allowed: even numbers, because RoPE turns pairs.",
+                )
+        if self.heads % self.groups:
+            fitting = [groups for groups in range(1, self.groups) if self.heads % groups == 0]
+            yield Adjustment(
+                "groups",
+                fitting[-1],
+                f"groups = {self.groups} does not divide heads = {self.heads}; allowed: a divisor of {self.heads}.",
+            )
+        if self.break_it != "none" and self.kind != "mla":
+            yield Adjustment(
+                "break_it",
+                "none",
+                f"break_it = {self.break_it} removes a part of MLA; allowed: none, unless kind = mla.",
+            )
+
+
+def telling_fields(params: DecodeParams) -> tuple[str, ...]:
+    """The fields that change the picture of the chosen kind."""
+    return {
+        "gqa": ("kind", "groups", "head_dim", "tokens"),
+        "mla": ("kind", "head_dim", "latent_dim", "rope_dim", "tokens"),
+    }.get(params.kind, ("kind", "head_dim", "tokens"))
+
+
+def groups_of(params: DecodeParams, kind: Kind) -> int:
+    """Key/value heads of MHA, GQA or MQA."""
+    return {"mha": params.heads, "gqa": params.groups, "mqa": 1}[kind]
+
+
+def cache_formula(params: DecodeParams) -> tuple[int, str]:
+    """Bytes that the chosen cache must hold in the end, from the sizes alone, and the formula with its numbers."""
+    width = {"float64": 8, "float32": 4, "bfloat16": 2}[params.dtype]
+    if params.kind == "mla":
+        numbers, shown = params.latent_dim + params.rope_dim, f"({params.latent_dim} + {params.rope_dim})"
+    else:
+        groups = groups_of(params, params.kind)
+        numbers = 2 * groups * params.head_dim
+        shown = f"2 × {groups} group{'s' * (groups > 1)} × {params.head_dim}"
+    total = numbers * params.length * width
+    return total, f"{shown} × {params.length} tokens × {width} B = {total:,} B"

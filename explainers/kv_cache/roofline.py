@@ -1,0 +1,363 @@
+"""How fast decoding can be at most: the bytes that one step reads, and its FLOPs, against what GPUs can move and do.
+
+One step writes one token for every sequence of the batch. It reads the weights once and each sequence's whole cache:
+
+    step >= max(bytes / bandwidth, FLOPs / peak)        tokens a second <= batch / step
+
+    bytes  = weights that are read + windowed cache of all sequences
+    FLOPs  = batch x (2 x parameters that one token meets + attention)
+
+    attention, a token of the cache, a layer:    MHA, GQA, MQA    2 x query heads x (key + value numbers)
+                                                 MLA, absorbed    2 x query heads x (latent + RoPE + latent numbers)
+
+This is a ceiling, not a prediction: every byte is read once at full bandwidth, all GPUs share the work evenly, and
+communication, activations, kernel launches and sampling take no time. Sources: Williams et al. (2009), *Roofline*;
+DeepSeek-V2 (2024), Table 1 (what each attention caches; for MLA d_c = 4 d_h and d_R = d_h / 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Literal
+
+from explainers.experiment import Check, Checked, experiment
+from explainers.gpus import GPUS, Gpu
+from explainers.kv_cache.fit import GpuParams
+from explainers.kv_cache.layers import ELEMENT_TYPES, ElementType, LayerKind, Model, Parameters, Vector
+from explainers.kv_cache.size import chosen_model, size_of
+
+# ------------------------------------------------------------------------------------------- the weights of a step
+
+
+def expected_experts(parameters: Parameters, batch: int) -> float:
+    """How many different routed experts of a layer a batch is expected to meet, if each is equally likely.
+
+    A token misses an expert with probability 1 - k/E, all of the batch with its power: E (1 - (1 - k/E)^batch).
+    """
+    if parameters.experts == 0:
+        return 0.0
+    missed = (1 - parameters.experts_per_token / parameters.experts) ** batch
+    return parameters.experts * (1 - missed)
+
+
+def parameters_read(model: Model, batch: int) -> int:
+    """Parameters that one step reads: one row of the embedding a sequence, the experts met, and all others."""
+    parameters = model.parameters
+    all_experts = parameters.experts * parameters.expert * parameters.expert_layers
+    experts = expected_experts(parameters, batch) * parameters.expert * parameters.expert_layers
+    rows = min(parameters.embedding, batch * model.hidden_size)
+    return parameters.total - parameters.embedding - all_experts + rows + round(experts)
+
+
+def weight_flops(model: Model, batch: int) -> int:
+    """A multiplication and an addition for each parameter that a token meets; looking up its embedding takes none."""
+    return 2 * batch * (model.parameters.active - model.parameters.embedding)
+
+
+# ------------------------------------------------------------------------------------------------- attention alone
+
+
+def products(kind: LayerKind) -> int:
+    """Numbers that one query head multiplies for one token of the cache: for its score, and for the output."""
+    lengths = {vector.name: vector.length for vector in kind.vectors}
+    if "latent" in lengths:  # absorbed: score with latent and RoPE key, output from the latent
+        return 2 * lengths["latent"] + lengths["RoPE key"]
+    return lengths["key"] + lengths["value"]
+
+
+def attention_flops(model: Model, seq_len: int, batch: int) -> int:
+    """Scores and outputs of one new token a sequence; the softmax between them is left out."""
+    return batch * sum(
+        kind.layers * kind.kept(seq_len) * kind.query_heads * 2 * products(kind) for kind in model.kinds
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ the ladder
+
+
+def ladder(model: Model) -> tuple[list[tuple[str, Model]], int]:
+    """The model with each attention in its place, from MHA over GQA and MQA to MLA, and the place of its own.
+
+    A KV head serves 1, 2, 4, ... query heads, as far as they divide, at last all of them.
+    """
+    own = model.kinds[0]
+    heads = own.query_heads
+    shared = {1, heads} | {2**power for power in range(1, heads.bit_length()) if heads % 2**power == 0}
+    if own.attention != "MLA":
+        shared.add(heads // own.vectors[0].copies)
+    rungs = [(_rung_name(heads, by), _with_attention(model, by)) for by in sorted(shared)]
+    rungs.append(("MLA", _with_attention(model, None)))
+    names = [name for name, _ in rungs]
+    at = (
+        len(rungs) - 1
+        if own.attention == "MLA"
+        else names.index(_rung_name(heads, heads // own.vectors[0].copies))
+    )
+    rungs[at] = (rungs[at][0], model)
+    return rungs, at
+
+
+def _rung_name(heads: int, shared: int) -> str:
+    if shared == 1:
+        return "MHA"
+    return "MQA" if shared == heads else f"GQA-{heads // shared}"
+
+
+def _with_attention(model: Model, shared: int | None) -> Model:
+    """The model with KV heads that each serve `shared` query heads; None: with MLA."""
+    return replace(model, kinds=tuple(_kind_with(kind, shared) for kind in model.kinds))
+
+
+def _kind_with(kind: LayerKind, shared: int | None) -> LayerKind:
+    key, value = _head_dims(kind)
+    if shared is None:
+        latent = (Vector("latent", 1, 4 * key), Vector("RoPE key", 1, key // 2))
+        return replace(kind, attention="MLA", vectors=latent)
+    copies = -(-kind.query_heads // shared)
+    attention = "MHA" if shared == 1 else "MQA" if copies == 1 else "GQA"
+    return replace(
+        kind, attention=attention, vectors=(Vector("key", copies, key), Vector("value", copies, value))
+    )
+
+
+def _head_dims(kind: LayerKind) -> tuple[int, int]:
+    """Numbers of a head's key and value. MLA has none of its own: d_h = d_c / 4, as in DeepSeek-V2, Table 1."""
+    first = kind.vectors[0].length
+    return (first // 4, first // 4) if kind.attention == "MLA" else (first, kind.vectors[1].length)
+
+
+# -------------------------------------------------------------------------------------------------- the experiment
+
+
+class RooflineParams(GpuParams):
+    """The settings of the step; the block size has no part in what is read."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One decode step of the model with one attention, on all GPUs together. Bytes, FLOP, seconds.
+
+    kv_heads: None for MLA. cache_bytes_per_token: of one token in all layers. intensity: FLOP a byte of attention
+    alone, where every byte of the cache is read once; step_intensity: of the whole step. copied_bytes: what
+    tensor-parallel ranks would read besides, because each holds a whole head or the latent. seconds,
+    tokens_per_second and the rate of one user are the ceiling; tensor_parallel_rate is that with the copied bytes.
+    limited_by: what sets the ceiling.
+    """
+
+    name: str
+    own: bool
+    kv_heads: int | None
+    cache_bytes_per_token: int
+    weight_bytes: int
+    cache_bytes: int
+    copied_bytes: int
+    bytes_read: int
+    weight_flops: int
+    attention_flops: int
+    flops: int
+    intensity: float
+    step_intensity: float
+    seconds: float
+    tokens_per_second: float
+    tokens_per_second_per_user: float
+    tensor_parallel_rate: float
+    limited_by: Literal["memory", "compute"]
+
+
+@dataclass(frozen=True)
+class RooflineResult(Checked):
+    """The ladder of attentions under one GPU's roof.
+
+    own: the model's own attention, which is also among the `variants`. peak: FLOP/s of one GPU in the type of the
+    weights; ridge: FLOP a byte from which it, not the memory, is the limit. experts_read: different routed experts
+    that a layer is expected to read, 0 in a dense model.
+    """
+
+    model: str
+    title: str
+    attention: str
+    gpu: Gpu
+    gpus: int
+    peak: float
+    ridge: float
+    experts_read: float
+    own: Variant
+    variants: tuple[Variant, ...]
+    formula: str
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    setting: RooflineParams = field(metadata={"shell": False})
+
+
+@experiment("kv_cache.roofline", view="explainers.kv_cache.views.roofline:roofline_scene")
+def roofline(params: RooflineParams) -> RooflineResult:
+    """The ceiling on decoded tokens a second, for a model's own attention and for the same model from MHA to MLA."""
+    model, gpu = chosen_model(params), GPUS[params.gpu]
+    peak = _peak(gpu, params.weight_dtype)
+    rungs, at = ladder(model)
+    variants = tuple(_variant(name, rung, number == at, params) for number, (name, rung) in enumerate(rungs))
+    own = variants[at]
+    size = size_of(model, params)
+    return RooflineResult(
+        model=model.name,
+        title=model.title,
+        attention=model.attention,
+        gpu=gpu,
+        gpus=params.tensor_parallel,
+        peak=peak,
+        ridge=peak / gpu.bandwidth,
+        experts_read=expected_experts(model.parameters, params.batch),
+        own=own,
+        variants=variants,
+        formula=_formula(own, params, gpu, peak),
+        notes=(*model.notes, *_notes(model, own, params, gpu)),
+        checks=(
+            *size.checks,
+            _intensity_check(rungs, variants, ELEMENT_TYPES[params.dtype]),
+            _count_check(model, own, params),
+        ),
+        setting=params,
+    )
+
+
+def _peak(gpu: Gpu, weight_dtype: str) -> float:
+    """FLOP/s of the matrix units: in fp8 if the weights are fp8 and the card can, else in bf16."""
+    return gpu.fp8_flops if weight_dtype == "fp8" and gpu.fp8_flops else gpu.bf16_flops
+
+
+def _variant(name: str, model: Model, own: bool, params: RooflineParams) -> Variant:
+    gpu, gpus, batch = GPUS[params.gpu], params.tensor_parallel, params.batch
+    dtype, bandwidth = ELEMENT_TYPES[params.dtype], gpus * gpu.bandwidth
+    weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(parameters_read(model, batch))
+    cache = model.windowed_bytes(dtype, params.seq_len, batch)
+    copied = model.reserved_bytes(dtype, params.seq_len, batch, gpus, block_tokens=1) - cache
+    of_weights, of_attention = weight_flops(model, batch), attention_flops(model, params.seq_len, batch)
+    reading, computing = (
+        (weights + cache) / bandwidth,
+        (of_weights + of_attention) / (gpus * _peak(gpu, params.weight_dtype)),
+    )
+    seconds = max(reading, computing)
+    first = model.kinds[0]
+    return Variant(
+        name=name,
+        own=own,
+        kv_heads=None if first.attention == "MLA" else first.vectors[0].copies,
+        cache_bytes_per_token=model.bytes_per_token(dtype),
+        weight_bytes=weights,
+        cache_bytes=cache,
+        copied_bytes=copied,
+        bytes_read=weights + cache,
+        weight_flops=of_weights,
+        attention_flops=of_attention,
+        flops=of_weights + of_attention,
+        intensity=of_attention / cache,
+        step_intensity=(of_weights + of_attention) / (weights + cache),
+        seconds=seconds,
+        tokens_per_second=batch / seconds,
+        tokens_per_second_per_user=1 / seconds,
+        tensor_parallel_rate=batch / max(reading + copied / bandwidth, computing),
+        limited_by="memory" if reading >= computing else "compute",
+    )
+
+
+def _formula(own: Variant, params: RooflineParams, gpu: Gpu, peak: float) -> str:
+    """The ceiling with its numbers: bytes against bandwidth, or FLOPs against the peak."""
+    rate = f"= {own.tokens_per_second:,.1f} tokens/s"
+    gpus, batch = params.tensor_parallel, params.batch
+    if own.limited_by == "memory":
+        bytes_read = f"({own.weight_bytes:,} B of weights + {own.cache_bytes:,} B of cache)"
+        return f"tokens/s <= {batch:,} x {gpus} x {gpu.bandwidth / 1e12:g} TB/s / {bytes_read} {rate}"
+    return f"tokens/s <= {batch:,} x {gpus} x {peak / 1e12:g} TFLOP/s / {own.flops:,} FLOP {rate}"
+
+
+# ----------------------------------------------------------------------------------------------------------- notes
+
+
+def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iterator[str]:
+    """What was assumed, in sentences."""
+    yield (
+        "A ceiling, not a prediction: each byte is read once at full bandwidth, and nothing but reading and matrix "
+        "products takes time."
+    )
+    yield "Other attentions take this one's place in the cache and its products; the weights are held equal."
+    yield from _head_notes(model)
+    if model.parameters.experts:
+        yield (
+            f"{expected_experts(model.parameters, params.batch):,.1f} of {model.parameters.experts} routed experts are "
+            "read in a layer: the number expected if each is equally likely. Uneven routing meets fewer and reads less."
+        )
+    if own.copied_bytes:
+        yield (
+            f"{params.tensor_parallel} tensor-parallel ranks would read {own.copied_bytes / 1e9:,.1f} GB of the cache "
+            f"once more, since heads stand on several: at most {own.tensor_parallel_rate:,.1f} tokens/s. "
+            "Splitting the sequences among the GPUs comes nearer to the ceiling."
+        )
+    room = params.tensor_parallel * gpu.memory_bytes
+    weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(model.parameters.total)
+    if weights + own.cache_bytes > room:
+        yield (
+            f"Weights and cache take {(weights + own.cache_bytes) / 1e9:,.1f} GB and do not fit into "
+            f"{room / 1e9:,.0f} GB: such a step could not run (see kv_cache.fit)."
+        )
+    if params.weight_dtype != "fp8" or gpu.fp8_flops is None:
+        yield "The peak is that of bf16, to which other types are widened before they are multiplied."
+
+
+def _head_notes(model: Model) -> Iterator[str]:
+    kind = model.kinds[0]
+    key, _ = _head_dims(kind)
+    if kind.attention == "MLA":
+        yield f"MLA has no head_dim: the other attentions get d_h = d_c / 4 = {key} (DeepSeek-V2, Table 1)."
+    else:
+        yield f"MLA gets d_c = 4 d_h = {4 * key} and d_R = d_h / 2 = {key // 2}, as in DeepSeek-V2, Table 1."
+
+
+# ---------------------------------------------------------------------------------------------------------- checks
+
+
+def _intensity_check(
+    rungs: list[tuple[str, Model]], variants: tuple[Variant, ...], dtype: ElementType
+) -> Check:
+    """Attention's intensity from one head's dimensions alone: whatever the layers, windows and tokens, it is this."""
+    errors = [
+        abs(variant.intensity - expected_intensity(rung.kinds[0], dtype))
+        / expected_intensity(rung.kinds[0], dtype)
+        for (_, rung), variant in zip(rungs, variants, strict=True)
+    ]
+    return Check(
+        "FLOP a byte of attention: in 2 bytes 1 for MHA, query heads over KV heads for GQA and MQA",
+        float(max(errors)),
+        1e-12,
+        "2 x query heads x numbers multiplied / bytes of a token, for one layer",
+    )
+
+
+def expected_intensity(kind: LayerKind, dtype: ElementType) -> Fraction:
+    """query heads x 2 (d_k + d_v) / (KV heads x bytes of both); MLA: heads x 2 (2 d_c + d_R) / bytes of both."""
+    first, second = (vector.length for vector in kind.vectors)
+    multiplied = 2 * first + second if kind.attention == "MLA" else first + second
+    read = kind.vectors[0].copies * (dtype.bytes_of(first) + dtype.bytes_of(second))
+    return Fraction(2 * kind.query_heads * multiplied, read)
+
+
+def _count_check(model: Model, own: Variant, params: RooflineParams) -> Check:
+    """Bytes and FLOPs of the cache once more, by going through layers and heads one by one."""
+    dtype = ELEMENT_TYPES[params.dtype]
+    flops = nbytes = 0
+    for kind in model.kinds:
+        tokens = min(params.seq_len, params.seq_len if kind.window is None else kind.window)
+        sizes = [vector.length for vector in kind.vectors]
+        outputs = (
+            sizes[0] if kind.attention == "MLA" else sizes[1]
+        )  # numbers that the weights are multiplied with
+        scores = sum(sizes) if kind.attention == "MLA" else sizes[0]
+        for _ in range(kind.layers):
+            for _ in range(kind.query_heads):
+                flops += 2 * scores * tokens + 2 * outputs * tokens
+            for vector in kind.vectors:
+                for _ in range(vector.copies):
+                    nbytes += tokens * dtype.bytes_of(vector.length)
+    error = abs(params.batch * flops - own.attention_flops) + abs(params.batch * nbytes - own.cache_bytes)
+    return Check("bytes and FLOPs of attention", error, 0, "counted head by head, layer by layer")

@@ -1,0 +1,360 @@
+"""The size of a KV cache: three numbers with their formula, the config key behind each, and a real cache beside them.
+
+logical    every token in every layer
+windowed   layers with a sliding window keep min(length, window) tokens
+reserved   what an engine sets aside: whole blocks of tokens, whole KV heads on every rank, MLA on every rank
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import field_validator
+
+from explainers.experiment import Check, Checked, Params, choice, experiment, number, text
+from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, LABELS, ModelName, beyond, find_model
+from explainers.kv_cache.config import LONGEST_CONFIG, BreakSize, read_model
+from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model, Vector
+from explainers.kv_cache.real_cache import real_bytes
+
+ELEMENT_LABELS: Mapping[str, str] = {
+    "fp32": "fp32, 4 B",
+    "bf16": "bf16 or fp16, 2 B",
+    "fp8": "fp8, 1 B",
+    "int8": "int8, 1 B",
+    "q8_0": "q8_0, 34 B for 32 numbers",
+    "q4_0": "q4_0, 18 B for 32 numbers",
+}
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "head_dim_from_hidden": {"model": "gemma-3-27b", "config": ""},
+    "mla_as_mha": {"model": "deepseek-v3", "config": ""},
+    "ignore_window": {"model": "gpt-oss-20b", "config": "", "seq_len": 131_072},
+}
+LOST: dict[str, str] = {
+    "head_dim_from_hidden": "head_dim is a key of its own. hidden_size / num_attention_heads is another number here.",
+    "mla_as_mha": "MLA keeps one latent and one RoPE key for all heads. A key and a value for each head are many times "
+    "as much; some implementations do keep them.",
+    "ignore_window": "A layer with a sliding window forgets what is older than the window.",
+}
+
+_POWERS = tuple(2**power for power in range(10, 21))
+
+
+class CacheParams(Params):
+    """How long, how many, in which numbers, on how many ranks: whatever the model."""
+
+    seq_len: int = number(
+        131_072,
+        "Context",
+        "Tokens that each sequence has in the cache",
+        least=1,
+        most=10_000_000,
+        options=_POWERS,
+        unit="tokens",
+    )
+    batch: int = number(
+        1,
+        "Batch",
+        "Sequences at once",
+        least=1,
+        most=65_536,
+        options=tuple(2**power for power in range(9)),
+        unit="sequences",
+    )
+    dtype: ElementName = choice(
+        "bf16",
+        "Element type",
+        "How the numbers of the cache are stored, their scales included",
+        ELEMENT_LABELS,
+    )
+    tensor_parallel: int = number(
+        1,
+        "Tensor-parallel ranks",
+        "GPUs that share the heads of every layer",
+        least=1,
+        most=1024,
+        options=(1, 2, 4, 8, 16, 32, 64),
+        unit="ranks",
+    )
+    block_tokens: int = number(
+        16,
+        "Block size",
+        "Tokens in a block of the paged cache",
+        least=1,
+        most=65_536,
+        options=(1, 8, 16, 32, 64, 128, 256),
+        unit="tokens",
+    )
+    config: str = text(
+        "",
+        "A config.json",
+        "The text of a Hugging Face config.json, counted instead of a model of the catalogue",
+        longest=LONGEST_CONFIG,
+        long_text=True,
+    )
+    break_it: BreakSize = choice(
+        "none",
+        "Break it",
+        "Count as common calculators do",
+        {
+            "none": "nothing",
+            "head_dim_from_hidden": "head_dim from hidden_size",
+            "mla_as_mha": "MLA as MHA",
+            "ignore_window": "ignore windows",
+        },
+    )
+
+    @field_validator("config")
+    @classmethod
+    def _can_be_counted(cls, config: str) -> str:
+        if not config.strip():
+            return ""
+        try:
+            read_model(config)
+        except ValueError as error:
+            raise ValueError(f"the text of a config.json; here {error}") from None
+        return config
+
+
+class SizeParams(CacheParams):
+    model: ModelName = choice("llama-3.1-70b", "Model", "A model of the catalogue", LABELS)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _in_any_letter_case(cls, model: Any) -> Any:
+        return model.lower() if isinstance(model, str) else model
+
+
+@dataclass(frozen=True)
+class KindSize:
+    """Layers of one kind. bytes_per_token: in one of them. kept_tokens: of each sequence. window: None keeps all."""
+
+    name: str
+    attention: str
+    layers: int
+    window: int | None
+    bytes_per_token: int
+    kept_tokens: int
+    windowed_bytes: int
+
+
+@dataclass(frozen=True)
+class SizeResult(Checked):
+    """Bytes of the cache and how they come about; every count is exact.
+
+    attention: MHA, GQA, MQA or MLA, by layer kind where they differ. bytes_per_token: in all layers, windows apart.
+    reserved_bytes: on all ranks together; per_rank_bytes: on one. params: parameters of the model, tied matrices
+    once; active_params: those that one token meets. in_words: the sizes in GB and in GiB. formula: windowed_bytes
+    with the numbers in it. keys: what a number is called -> the config key behind it.
+    """
+
+    model: str
+    title: str
+    attention: str
+    bytes_per_token: int
+    logical_bytes: int
+    windowed_bytes: int
+    reserved_bytes: int
+    per_rank_bytes: int
+    params: int
+    active_params: int
+    in_words: Mapping[str, str]
+    formula: str
+    layer_kinds: tuple[KindSize, ...]
+    keys: Mapping[str, str]
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    setting: CacheParams = field(metadata={"shell": False})
+    counted: Model = field(metadata={"shell": False})
+
+
+@experiment("kv_cache.size")
+def size(params: SizeParams) -> SizeResult:
+    """Bytes of a model's KV cache: logical, with sliding windows, and as an engine reserves them."""
+    return size_of(chosen_model(params), params)
+
+
+def chosen_model(params: SizeParams) -> Model:
+    """The model whose config was given, else the one of the catalogue."""
+    if params.config:
+        return read_model(params.config, params.break_it)
+    return find_model(params.model, params.break_it)
+
+
+def size_of(model: Model, params: CacheParams) -> SizeResult:
+    """The cache of `model`, which was read with the same `break_it`, under the settings of `params`."""
+    dtype, seq_len, batch = ELEMENT_TYPES[params.dtype], params.seq_len, params.batch
+    ranks, block = params.tensor_parallel, params.block_tokens
+    sizes = {
+        "logical_bytes": model.logical_bytes(dtype, seq_len, batch),
+        "windowed_bytes": model.windowed_bytes(dtype, seq_len, batch),
+        "reserved_bytes": model.reserved_bytes(dtype, seq_len, batch, ranks, block),
+        "per_rank_bytes": model.rank_bytes(dtype, seq_len, batch, ranks, block),
+    }
+    return SizeResult(
+        model=model.name,
+        title=model.title,
+        attention=model.attention,
+        bytes_per_token=model.bytes_per_token(dtype),
+        **sizes,
+        params=model.parameters.total,
+        active_params=model.parameters.active,
+        in_words={name: both_units(nbytes) for name, nbytes in sizes.items()},
+        formula=formula(model, params),
+        layer_kinds=tuple(_kind_size(kind, dtype, params) for kind in model.kinds),
+        keys=model.keys,
+        notes=(*model.notes, *_notes(model, params)),
+        checks=(_real_check(model, params), *_published_checks(model)),
+        setting=params,
+        counted=model,
+    )
+
+
+def _kind_size(kind: LayerKind, dtype: ElementType, params: CacheParams) -> KindSize:
+    token, kept = kind.token_bytes(dtype), kind.kept(params.seq_len)
+    return KindSize(
+        name=kind.name,
+        attention=kind.attention,
+        layers=kind.layers,
+        window=kind.window,
+        bytes_per_token=token,
+        kept_tokens=kept,
+        windowed_bytes=params.batch * kind.layers * kept * token,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- in words
+
+
+def both_units(nbytes: int) -> str:
+    """A size in decimal and in binary units: '42.95 GB = 40.00 GiB'."""
+    return f"{_in_unit(nbytes, 1000, 'B kB MB GB TB PB')} = {_in_unit(nbytes, 1024, 'B KiB MiB GiB TiB PiB')}"
+
+
+def _in_unit(nbytes: int, step: int, names: str) -> str:
+    names_in_order = names.split()
+    power = max((power for power in range(len(names_in_order)) if nbytes >= step**power), default=0)
+    return f"{nbytes / step**power:,.2f} {names_in_order[power]}" if power else f"{nbytes:,} B"
+
+
+def formula(model: Model, params: CacheParams) -> str:
+    """The windowed bytes with the numbers in them; layers of different kinds one after the other."""
+    dtype, tokens = ELEMENT_TYPES[params.dtype], f"{params.seq_len:,} tokens"
+    sequences = f"{params.batch:,} {_plural(params.batch, 'sequence')}"
+    together = f"{model.windowed_bytes(dtype, params.seq_len, params.batch):,} B"
+    first = model.kinds[0]
+    a_layer = f"{_layer_formula(first, dtype)} = {first.token_bytes(dtype):,} B a layer"
+    if len(model.kinds) == 1:
+        a_token = f"x {first.layers} layers = {model.bytes_per_token(dtype):,} B a token"
+        return f"{a_layer}; {a_token}; x {_kept_formula(first, params)} x {sequences} = {together}"
+    by_kind = [
+        f"{kind.layers} {kind.name} layers x {_kept_formula(kind, params)} x {kind.token_bytes(dtype):,} B "
+        f"= {kind.layers * kind.kept(params.seq_len) * kind.token_bytes(dtype):,} B"
+        for kind in model.kinds
+    ]
+    return f"{a_layer}; {'; '.join(by_kind)}; together x {sequences} = {together} for {tokens}"
+
+
+def _kept_formula(kind: LayerKind, params: CacheParams) -> str:
+    if kind.window is None:
+        return f"{params.seq_len:,} {_plural(params.seq_len, 'token')}"
+    return f"min({params.seq_len:,}, {kind.window:,}) tokens"
+
+
+def _layer_formula(kind: LayerKind, dtype: ElementType) -> str:
+    """What one token leaves in one layer, for example '2 (K and V) x 8 KV heads x 128 numbers x 2 B'."""
+    first, *others = kind.vectors
+    if [(other.copies, other.length) for other in others] == [(first.copies, first.length)]:
+        return f"2 (K and V) x {_heads(first)} x {_numbers(first, dtype)}"
+    return " + ".join(f"{_heads(vector)} x {_numbers(vector, dtype)}" for vector in kind.vectors)
+
+
+def _heads(vector: Vector) -> str:
+    if vector.name in ("latent", "RoPE key"):
+        return f"{vector.copies} {vector.name}"
+    return f"{vector.copies:,} KV {_plural(vector.copies, 'head')}"
+
+
+def _numbers(vector: Vector, dtype: ElementType) -> str:
+    if dtype.block == 1:
+        return f"{vector.length:,} numbers x {dtype.block_bytes} B"
+    blocks = -(-vector.length // dtype.block)
+    return f"{blocks} {_plural(blocks, 'block')} of {dtype.block} numbers x {dtype.block_bytes} B"
+
+
+def _plural(count: int, name: str) -> str:
+    return name if count == 1 else f"{name}s"
+
+
+# ---------------------------------------------------------------------------------------------------- notes
+
+
+def _notes(model: Model, params: CacheParams) -> Iterator[str]:
+    """What a reader should know of the settings."""
+    if model.max_position is not None and params.seq_len > model.max_position:
+        yield (
+            f"{params.seq_len:,} tokens are past {model.keys['max_position']}; they are counted as asked, "
+            "the model was not made for them."
+        )
+    if params.dtype in ("fp8", "int8"):
+        yield f"{params.dtype}: one scale for a whole tensor is not counted."
+    dtype = ELEMENT_TYPES[params.dtype]
+    lengths = {vector.length for kind in model.kinds for vector in kind.vectors}
+    for length in sorted(length for length in lengths if length % dtype.block):
+        yield f"{length} numbers do not fill whole blocks of {dtype.block}; the last block counts in full."
+    if any(kind.window is not None and kind.window < params.seq_len for kind in model.kinds):
+        yield "Layers with a window reserve every block in which one of the tokens that they keep lies."
+    if params.tensor_parallel > 1:
+        yield from _rank_notes(model.kinds[0], params.tensor_parallel)
+
+
+def _rank_notes(kind: LayerKind, ranks: int) -> Iterator[str]:
+    """How the heads of a layer lie on the ranks (vLLM: whole heads, each on as many ranks as must share it)."""
+    kv_heads = kind.vectors[0].copies
+    if kind.query_heads % ranks:
+        yield f"{ranks} ranks do not share {kind.query_heads} query heads evenly: an engine would refuse."
+    if kind.attention == "MLA":
+        yield f"The latent and the RoPE key serve all heads, so each of the {ranks} ranks holds both."
+    elif kv_heads < ranks:
+        heads = f"{kv_heads} KV {_plural(kv_heads, 'head')}"
+        refused = "" if ranks % kv_heads == 0 else "; not evenly, so that an engine would refuse"
+        yield f"{ranks} ranks share {heads}: each holds one, so that KV heads are held more than once{refused}."
+    elif kv_heads % ranks:
+        yield (
+            f"{ranks} ranks do not share {kv_heads} KV heads evenly: an engine would refuse. "
+            f"Each is counted with room for {-(-kv_heads // ranks)}."
+        )
+
+
+# --------------------------------------------------------------------------------------------------- checks
+
+
+def _real_check(model: Model, params: CacheParams) -> Check:
+    counted = model.windowed_bytes(ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
+    real = real_bytes(model.config, params.dtype, params.seq_len, params.batch)
+    return Check(
+        f"the bytes of {model.title} equal a real cache",
+        abs(counted - real),
+        0,
+        f"one head's cache, really filled, times heads, layers and sequences: {real:,} B",
+    )
+
+
+def _published_checks(model: Model) -> Iterator[Check]:
+    """The parameters against every total that is printed to the last digit."""
+    entry = CATALOGUE.get(model.name)
+    for printed in entry.published if entry else ():
+        if not printed.exact:
+            continue
+        more = beyond(printed.beyond, model)
+        besides = f", which counts {more:+,}: {BEYOND[printed.beyond]}" if more else ""
+        yield Check(
+            f"the parameters of {model.title} equal the {printed.what}",
+            abs(model.parameters.total + more - printed.value),
+            0,
+            f"{printed.value:,}{besides}",
+        )

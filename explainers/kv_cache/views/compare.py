@@ -1,0 +1,219 @@
+"""The picture of the comparison: what one token leaves in each model, and how the caches grow with the context."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from explainers.kv_cache.compare import CompareResult, Growth
+from explainers.kv_cache.layers import LayerKind, Model, Vector
+from explainers.scene import Axis, Code, Column, Hue, Layer, Marks, Panel, Scene, Track, Words
+
+HUES: dict[str, Hue] = {"key": "key", "value": "value", "latent": "activation", "RoPE key": "key"}
+COUNTS = ("logical", "windowed", "reserved")
+APART_UP_TO = 16  # heads that are drawn one by one
+ROWS_HIGH = {1: 44, 2: 34, 3: 27}  # px of a bar, by the number of models
+ROW = 23  # px of a bar where there are more
+NAME_ROW = 26  # px of a name above a model's layers
+
+
+def compare_scene(result: CompareResult) -> Scene:
+    """The caches at every length up to the one asked for; it opens at that one."""
+    steps = len(result.lengths)
+    return Scene(
+        name="kv_cache.compare",
+        title="The KV cache as the context grows",
+        steps=steps,
+        columns=(Column(1.5, (_bars(result),)), Column(1, (_one_token(result),))),
+        words=_words(result),
+        stops=tuple(range(0, steps, 8)),
+        start=steps - 1,
+        rate=12.0,
+        step_name="length",
+        below=(Column(1, (_code(),)),),
+    )
+
+
+def _code() -> Panel:
+    source, first_line = inspect.getsourcelines(LayerKind)
+    return Code(
+        "code",
+        "The code that just ran",
+        "explainers/kv_cache/layers.py",
+        300,
+        source="".join(source),
+        first_line=first_line,
+    )
+
+
+def compare_card(result: CompareResult) -> Scene:
+    """The bars alone, small: the picture of this topic on the home page."""
+    whole = compare_scene(result)
+    bars = replace(_bars(result, COUNTS[1:2]), title="", subtitle="")
+    return replace(whole, name="kv_cache.card", columns=(Column(1, (bars,)),), below=())
+
+
+def _bars(result: CompareResult, counts: tuple[str, ...] = COUNTS) -> Panel:
+    """One group of bars a model: its name, then its counts, each with its bytes."""
+    group = 1 + len(counts)
+    longest = max(growth.reserved[-1] for growth in result.growth)
+    layers: list[Layer] = []
+    for number, (model, growth) in enumerate(zip(result.models, result.growth, strict=True)):
+        layers.append(_label(0, group * number + 0.12, f"{model.title}, {model.attention}"))
+        for row, count in enumerate(counts, group * number + 1):
+            layers += _bar(growth, count, row, longest)
+    rows = group * len(result.models)
+    return Marks(
+        name="bars",
+        title="The whole cache",
+        subtitle="outlined: every token · filled: windows honoured · hatched: what an engine reserves, on all ranks",
+        height=_row_height(result) * rows + 12,
+        x=Axis(0, longest * 1.62),
+        y=Axis(-0.5, rows - 0.5, flip=True),
+        layers=tuple(layers),
+    )
+
+
+def _row_height(result: CompareResult) -> int:
+    return ROWS_HIGH.get(len(result.models), ROW)
+
+
+def _bar(growth: Growth, count: str, row: int, longest: float) -> list[Layer]:
+    """A bar with its bytes beside it; that of the windowed bytes is made of what they hold."""
+    now = _track(getattr(growth, count))
+    if count == "windowed":
+        bars, start = [], np.zeros_like(now.values)
+        for name, held in growth.parts.items():
+            part = _track(held)
+            bars.append(_rect(Track(start), Track(start + part.values), row, HUES[name], "solid", name, part))
+            start = start + part.values
+    else:
+        style = "hollow" if count == "logical" else "hatched"
+        bars = [_rect(np.zeros(1), now, row, "muted", style, count, now)]
+    label = Layer(
+        "label", Track(now.values + longest * 0.012), np.array([float(row)]), hue="muted", size=4, numbers=now,
+        format="allbytes", names=(f"{count} ",),
+    )  # fmt: skip
+    return [*bars, label]
+
+
+def _rect(
+    left: np.ndarray | Track,
+    right: Track,
+    row: int,
+    hue: Hue,
+    style: Literal["solid", "hollow", "hatched"],
+    name: str,
+    numbers: Track,
+) -> Layer:
+    top, bottom = np.array([row - 0.36]), np.array([row + 0.36])
+    return Layer(
+        "rect", left, top, right, bottom, hue, style, numbers=numbers, format="allbytes", names=(name,)
+    )
+
+
+def _track(values: tuple[int, ...]) -> Track:
+    return Track(np.array(values, float)[:, None])
+
+
+def _label(x: float, y: float, words: str) -> Layer:
+    return Layer("label", np.array([x]), np.array([y]), hue="muted", size=5, names=(words,))
+
+
+def _one_token(result: CompareResult) -> Panel:
+    """What one token leaves: a rectangle a model, as wide as a layer's numbers and as high as there are layers."""
+    widest = max(_numbers(kind.vectors) for model in result.models for kind in model.kinds)
+    height = _row_height(result) * 4 * len(result.models) + 12
+    names = NAME_ROW * len(result.models)
+    per_pixel = sum(model.layers for model in result.models) / max(60, height - names - 10)
+    layers: list[Layer] = []
+    y = 0.0
+    for model in result.models:
+        layers.append(_label(0, y + NAME_ROW * per_pixel * 0.62, f"{model.title}: {_sizes(model)}"))
+        y += NAME_ROW * per_pixel
+        for kind in model.kinds:
+            layers += _kind(kind, y, widest)
+            y += kind.layers
+    return Marks(
+        name="token",
+        title="What one token leaves",
+        subtitle="as wide as the numbers of a layer, as high as there are layers · orange K, green V, "
+        "blue the latent · hatched: forgotten outside the window",
+        height=height,
+        x=Axis(0, widest),
+        y=Axis(0, y, flip=True),
+        layers=tuple(layers),
+    )
+
+
+def _kind(kind: LayerKind, y: float, widest: int) -> list[Layer]:
+    """The vectors of one kind of layer side by side, a head's apart from the next."""
+    gap = widest * 0.004
+    layers, x = [], 0.0
+    for vector in kind.vectors:
+        apart = vector.copies if vector.copies <= APART_UP_TO else 1
+        width = vector.copies * vector.length / apart
+        starts = x + width * np.arange(apart)
+        layers.append(
+            Layer(
+                "rect",
+                starts,
+                np.full(apart, y),
+                starts + max(width - gap, width * 0.5),
+                np.full(apart, y + kind.layers * 0.97),
+                HUES[vector.name],
+                "hatched" if kind.window else "solid",
+                numbers=np.full(apart, float(vector.copies * vector.length)),
+                format="d",
+                names=tuple(_vector_name(kind, vector, head) for head in range(apart)),
+            )
+        )
+        x += vector.copies * vector.length
+    return layers
+
+
+def _vector_name(kind: LayerKind, vector: Vector, head: int) -> str:
+    which = f" of KV head {head}" if 1 < vector.copies <= APART_UP_TO else ""
+    return f"{vector.name}{which}, {kind.layers} layers of {kind.name}, numbers in a layer for all heads"
+
+
+def _numbers(vectors: tuple[Vector, ...]) -> int:
+    return sum(vector.copies * vector.length for vector in vectors)
+
+
+def _sizes(model: Model) -> str:
+    """ "2,048 numbers × 80 layers"; the kinds of layers one after the other."""
+    widths = {_numbers(kind.vectors) for kind in model.kinds}
+    if len(widths) == 1:
+        return f"{widths.pop():,} × {model.layers} layers"
+    return " + ".join(f"{_numbers(kind.vectors):,} × {kind.layers}" for kind in model.kinds)
+
+
+def _words(result: CompareResult) -> Words:
+    """One sentence a length: the largest cache against the smallest, which may change places on the way."""
+    sentences: list[str] = []
+    which, values = [], []
+    titles = [model.title for model in result.models]
+    for step, length in enumerate(result.lengths):
+        now = [growth.windowed[step] for growth in result.growth]
+        largest, smallest = now.index(max(now)), len(now) - 1 - now[::-1].index(min(now))
+        sentence = _sentence(length, titles, largest, smallest)
+        if sentence not in sentences:
+            sentences.append(sentence)
+        which.append(sentences.index(sentence))
+        values.append([length, now[largest], now[smallest], now[largest] / max(1, now[smallest])])
+    return Words(tuple(sentences), np.array(which), np.array(values, float))
+
+
+def _sentence(length: int, titles: list[str], largest: int, smallest: int) -> str:
+    if length == 0:
+        return "No token has been read yet: every cache is empty."
+    if largest == smallest:
+        return f"After {{0:d}} tokens {titles[largest]} keeps **{{1:bytes}}** ({{1:ibytes}})."
+    return (
+        f"After {{0:d}} tokens {titles[largest]} keeps **{{1:bytes}}** ({{1:ibytes}}), {titles[smallest]} "
+        "**{2:bytes}** ({2:ibytes}): **{3:.2f} times** as much."
+    )
