@@ -31,4 +31,11 @@ TOPICS = (
         "flash_attention.online_softmax",
         {"length": 16, "block": 4, "outlier": 2.0},
     ),
+    Topic(
+        "Attention",
+        "kv_cache",
+        "The KV cache",
+        "kv_cache.compare",
+        {"models": ("llama-3.1-70b", "gemma-3-27b", "deepseek-v3")},
+    ),
 )

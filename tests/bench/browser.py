@@ -24,6 +24,11 @@ from tests.browser.reader import TILES, Player, Reader
 from tests.browser.site import CHROMIUM, FLAGS, INSTALL, ROOT, Site, serve
 
 PAGE = "/flash_attention"
+# Address, title of the scene, label of the page's first slider, and the budget for a new picture in ms.
+SLIDERS = (
+    (PAGE, TILES, "Sequence length", 250),
+    ("/kv_cache", "The KV cache as the context grows", "Context", 200),
+)
 VISITS = 5
 FRAMES = 120
 
@@ -106,9 +111,9 @@ def first_picture(page: Page, url: str) -> float:
 
 def opening(chromium: BrowserType, site: Site, folder: Path) -> Iterator[Figure]:
     """First pictures: of a fresh server, with new profiles, and with a profile that knows the site."""
-    new, warm, home, paint = [], [], [], []
+    new, warm, home, paint, cache = [], [], [], [], []
     for number in range(VISITS):
-        for address, cold, again in ((PAGE, new, warm), ("/", home, [])):
+        for address, cold, again in ((PAGE, new, warm), ("/", home, []), ("/kv_cache", cache, [])):
             profile = folder / f"profile-{number}{address.strip('/')}"
             with visit(chromium, profile, site) as reader:
                 cold.append(first_picture(reader.page, site.url + address))
@@ -123,6 +128,7 @@ def opening(chromium: BrowserType, site: Site, folder: Path) -> Iterator[Figure]
     yield Figure("first picture, new profile, the server's first visitor", new[0], "ms", 2500)
     yield Figure("first picture, new profile, median", statistics.median(new), "ms", 2500)
     yield Figure("first picture, warm profile, median", statistics.median(warm), "ms", 1200)
+    yield Figure("/kv_cache: first picture, new profile, median", statistics.median(cache), "ms", 2500)
     yield Figure("home, new profile: first paint, median", statistics.median(paint), "ms")
     yield Figure("home, new profile: the card's picture, median", statistics.median(home), "ms")
 
@@ -156,18 +162,18 @@ def playing(reader: Reader) -> Iterator[Figure]:
 
 
 def sliding(reader: Reader) -> Iterator[Figure]:
-    """From the release of a slider to the new picture, all other settings at their defaults."""
-    reader.open(PAGE)
-    player = reader.player(TILES)
-    thumb = reader.page.locator('[data-testid=stSlider] input[aria-label="Sequence length"]').first
-    least, most, step = (int(thumb.get_attribute(name) or 1) for name in ("min", "max", "step"))
-    values = [value for value in range(least, most + 1, step) if value != int(thumb.input_value())]
-    random.Random(0).shuffle(values)
-    times = sorted(release(reader, player, (value - least) / (most - least)) for value in values * 2)
-    yield Figure(
-        f"slider release to new picture, median of {len(times)}", statistics.median(times), "ms", 250
-    )
-    yield Figure("slider release to new picture, p95", times[int(0.95 * len(times))], "ms")
+    """From the release of a page's first slider to the new picture, all other settings at their defaults."""
+    for address, title, label, budget in SLIDERS:
+        reader.open(address)
+        player = reader.player(title)
+        thumb = reader.page.locator(f'[data-testid=stSlider] input[aria-label="{label}"]').first
+        least, most, step = (int(thumb.get_attribute(name) or 1) for name in ("min", "max", "step"))
+        values = [value for value in range(least, most + 1, step) if value != int(thumb.input_value())]
+        random.Random(0).shuffle(values)
+        times = sorted(release(reader, player, (value - least) / (most - least)) for value in values * 2)
+        name = f"{address}: slider release to new picture"
+        yield Figure(f"{name}, median of {len(times)}", statistics.median(times), "ms", budget)
+        yield Figure(f"{name}, p95", times[int(0.95 * len(times))], "ms")
 
 
 def release(reader: Reader, player: Player, place: float) -> float:

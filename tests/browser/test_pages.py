@@ -136,11 +136,21 @@ def test_a_card_moves_under_the_pointer_only(reader: Reader) -> None:
     reader.page.wait_for_function("([root, before]) => root.lantern.step !== before", arg=[handle, before])
 
 
-@pytest.mark.parametrize("chapter", ["tiles", "softmax", "backward"])
-def test_each_broken_part_turns_a_check_red(reader: Reader, chapter: str) -> None:
-    reader.open(address("flash_attention", chapter))
+@pytest.mark.parametrize(
+    ("page", "chapter"),
+    [
+        ("flash_attention", "tiles"),
+        ("flash_attention", "softmax"),
+        ("flash_attention", "backward"),
+        ("kv_cache", "compare"),
+        ("kv_cache", "sharing"),
+    ],
+)
+def test_each_broken_part_turns_a_check_red(reader: Reader, page: str, chapter: str) -> None:
+    reader.open(address(page, chapter))
     checked = reader.page.locator(".st-key-card-checked")
-    switches = reader.page.locator(f".st-key-breaks-{'' if chapter == 'tiles' else chapter} button")
+    main_chapter = chapter == chapters(page)[0]
+    switches = reader.page.locator(f".st-key-breaks-{'' if main_chapter else chapter} button")
     checked.get_by_label("passed").first.wait_for()
     assert not checked.get_by_label("failed").count()
     assert switches.count() > 1
@@ -153,8 +163,15 @@ def test_each_broken_part_turns_a_check_red(reader: Reader, chapter: str) -> Non
 
 
 def test_numbers_to_take_along(reader: Reader) -> None:
-    for chapter in ("tiles", "traffic", "backward"):
-        reader.open(address("flash_attention", chapter))
+    for page, chapter in (
+        ("flash_attention", "tiles"),
+        ("flash_attention", "traffic"),
+        ("flash_attention", "backward"),
+        ("kv_cache", "compare"),
+        ("kv_cache", "fit"),
+        ("kv_cache", "published"),
+    ):
+        reader.open(address(page, chapter))
         button = reader.page.locator("[data-testid=stDownloadButton] button", has_text="JSON").first
         button.scroll_into_view_if_needed()
         with reader.page.expect_download() as download:

@@ -1,0 +1,157 @@
+"""The KV cache: models compared, the sharing at work, what fits on which GPUs, how fast it can be read, and print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explainers.kv_cache import compare, decode_params, published, size
+from explainers.kv_cache.fit import FitParams
+from explainers.kv_cache.roofline import RooflineParams
+from explainers.kv_cache.views import size as size_tables
+from pages.ui import breaking, chapters, controls, page, predict, run, section, tables
+from pages.ui.prose import prose
+
+words = prose("kv_cache")
+page.frame("Attention", "The KV cache, counted and measured", words["claim"])
+CHAPTERS = {
+    "compare": "Compare models",
+    "sharing": "Share heads",
+    "fit": "Fit on GPUs",
+    "roofline": "Speed",
+    "published": "In print",
+}
+settings = controls.settings(
+    compare.CompareParams,
+    _page=chapters.params_of(CHAPTERS),
+    sharing=decode_params.DecodeParams,
+    fit=FitParams,
+    roofline=RooflineParams,
+)
+TRY = (
+    ("try_mha", "MHA to GQA", {"models": ("llama-65b", "llama-2-70b"), "seq_len": 4096}),
+    ("try_windows", "Windows", {"models": ("gemma-3-27b", "gpt-oss-20b")}),
+    ("try_ranks", "32 ranks", {"tensor_parallel": 32}),
+    ("try_quantized", "Four bits", {"dtype": "q4_0"}),
+    ("try_batch", "64 readers", {"batch": 64}),
+)
+
+
+@st.fragment
+def compare_section() -> None:
+    """Models side by side: the picture, the three numbers, and where every number comes from."""
+    st.markdown(words["compare"])
+    params = settings.panel("models", "seq_len", "batch", "dtype")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        breaking.switches(settings, compare.BITES)
+        with st.popover("Engine", type="tertiary"):
+            settings.panel("tensor_parallel", "block_tokens", reset=False)
+        with st.popover("Paste a config.json", type="tertiary"):
+            settings.panel("config", reset=False)
+    breaking.loss(settings, compare.BITES, size.LOST)
+    if (shown := run.drawn("kv_cache.compare", params)) is None:
+        return
+    section.picture(settings, shown)
+    sizes = shown.facts["sizes"]
+    tables.show(size_tables.SIZE_NAMES, size_tables.size_rows(sizes), numbers=range(2, 7))
+    for note in dict.fromkeys(f"{one['title']}: {note}" for one in sizes for note in one["notes"]):
+        st.caption(tables.plain(note))
+    settings.changed({one["title"]: one["in_words"]["windowed_bytes"] for one in sizes})
+    with page.card("where", "Where the numbers come from"):
+        where(sizes)
+    section.cards(
+        "kv_cache.compare",
+        params,
+        shown.checks,
+        shown.scene,
+        question=which_is_larger(shown.facts),
+        tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
+    )
+
+
+def where(sizes: Sequence[Mapping[str, Any]]) -> None:
+    """Each model's formula with its numbers, and the config keys behind them, side by side."""
+    st.markdown(words["where"])
+    for column, one in zip(st.columns(len(sizes)), sizes, strict=True):
+        with column:
+            st.markdown(f"**{tables.plain(one['title'])}**")
+            st.text(size_tables.formula_words(one))
+            tables.show(size_tables.KEY_NAMES, size_tables.key_rows(one))
+
+
+def which_is_larger(facts: Mapping[str, Any]) -> predict.Question:
+    """Larger model, larger cache? The answers are by which factor, and to whose side."""
+    by_size = sorted(facts["sizes"], key=lambda one: one["params"])
+    smaller, larger = by_size[0], by_size[-1]
+    parameter_ratio = larger["params"] / smaller["params"]
+    right = f"{facts['largest']}'s, {facts['ratio']:.1f} times"
+    answers = dict.fromkeys([f"{larger['title']}'s, {parameter_ratio:.1f} times", "they are equal", right])
+    return predict.Question(
+        words["predict"].format(
+            larger_model=larger["title"], smaller_model=smaller["title"], parameter_ratio=parameter_ratio
+        ),
+        list(answers),
+        right,
+        words["predict_reveal"].format(**facts),
+    )
+
+
+def on_gpus(facts: Mapping[str, Any]) -> None:
+    """What fits at most, the sum with its numbers, and what was assumed."""
+    fewest = facts["at_least_gpus"]
+    settings.changed(
+        {
+            "largest batch": facts["largest_batch"],
+            "longest context": facts["longest_context"],
+            "fewest GPUs": fewest or "more than 64",
+            "missing": size_tables.in_words(facts["missing_bytes"]),
+        },
+        "fit",
+    )
+    sum_and_notes(facts)
+
+
+def sum_and_notes(facts: Mapping[str, Any]) -> None:
+    """The formula with its numbers, and a line for each thing that was assumed or left out."""
+    st.text(size_tables.formula_words(facts))
+    for note in facts["notes"]:
+        st.caption(tables.plain(note))
+
+
+@st.fragment
+def published_section() -> None:
+    """Figures in print, beside the same figures counted here."""
+    section.heading("What has been printed", words["published"])
+    params = published.PublishedParams()
+    result = published.published(params)
+    tables.show(size_tables.PUBLISHED_NAMES, size_tables.published_rows(result.rows), numbers=(2, 3))
+    section.cards("kv_cache.published", params, result.checks)
+
+
+match chapters.choose(settings):
+    case "compare":
+        compare_section()
+    case "sharing":
+        section.played(
+            settings, "kv_cache.decode", "sharing", title="Who shares what", words=words["sharing"],
+            fields=decode_params.telling_fields,
+            more=("heads", "hidden_size", "prefill", "dtype", "seed"),
+            breaks=(decode_params.BITES, decode_params.LOST),
+        )  # fmt: skip
+    case "fit":
+        section.played(
+            settings, "kv_cache.fit", "fit", title="What fits on which GPUs", words=words["fit"],
+            fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"),
+            more=("memory_share", "block_tokens"), paragraph="config", told=on_gpus,
+        )  # fmt: skip
+    case "roofline":
+        section.played(
+            settings, "kv_cache.roofline", "roofline", title="How fast it can be read", words=words["roofline"],
+            fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"), paragraph="config",
+            told=sum_and_notes,
+        )  # fmt: skip
+    case "published":
+        published_section()
+page.sources(words["sources"])
