@@ -56,8 +56,7 @@ def compare_section() -> None:
     section.picture(settings, shown)
     sizes = shown.facts["sizes"]
     tables.show(size_tables.SIZE_NAMES, size_tables.size_rows(sizes), numbers=range(2, 7))
-    for note in dict.fromkeys(f"{one['title']}: {note}" for one in sizes for note in one["notes"]):
-        st.caption(tables.plain(note))
+    tables.lines(f"{one['title']}: {note}" for one in sizes for note in one["notes"])
     settings.changed({one["title"]: one["in_words"]["windowed_bytes"] for one in sizes})
     with page.card("where", "Where the numbers come from"):
         where(sizes)
@@ -116,8 +115,7 @@ def on_gpus(facts: Mapping[str, Any]) -> None:
 def sum_and_notes(facts: Mapping[str, Any]) -> None:
     """The formula with its numbers, and a line for each thing that was assumed or left out."""
     st.text(size_tables.formula_words(facts))
-    for note in facts["notes"]:
-        st.caption(tables.plain(note))
+    tables.lines(facts["notes"])
 
 
 @st.fragment
@@ -126,7 +124,10 @@ def published_section() -> None:
     section.heading("What has been printed", words["published"])
     params = published.PublishedParams()
     result = published.published(params)
-    tables.show(size_tables.PUBLISHED_NAMES, size_tables.published_rows(result.rows), numbers=(2, 3))
+    for agree, name in ((False, "differ"), (True, "agree")):
+        rows = [row for row in result.rows if row.agrees == agree]
+        with page.card(name, f"{len(rows)} figures that {name}"):
+            tables.show(size_tables.PUBLISHED_NAMES, size_tables.published_rows(rows), numbers=(2, 3))
     section.cards("kv_cache.published", params, result.checks)
 
 

@@ -657,13 +657,13 @@ def test_the_table_of_isca_2025(in_print: PublishedResult) -> None:
         assert row.agrees
         assert 1000 * Fraction(row.computed.removesuffix(" kB")) == table[title]
     times = [row for row in in_print.rows if row.what.endswith("times DeepSeek-V3")]
-    assert [Fraction(row.printed.removesuffix(" x")) for row in times] == [
+    assert [Fraction(row.printed.removesuffix(" ×")) for row in times] == [
         Fraction(str(one)) for one in table["printed_multipliers"]
     ]
     assert [(row.computed, row.agrees) for row in times] == [
-        ("1 x", True),
-        ("4.663 x", True),
-        ("7.3443 x", False),
+        ("1 ×", True),
+        ("4.663 ×", True),
+        ("7.3443 ×", False),
     ]
 
 

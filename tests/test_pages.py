@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -154,6 +157,51 @@ def test_flash_attention_says_what_it_ignored_of_a_hostile_address() -> None:
     told = [line for line in sentences(page) if "is not accepted" in line]
     assert [line.split(" = ")[0] for line in told] == ["seq_len", "block_q", "causal", "seed"]
     assert all(line.count("The page uses") == 1 for line in told)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "key"),
+    [
+        ("not json", "config.json"),
+        ("[]", "config.json"),
+        ('{"model_type": "llama"}', "num_hidden_layers"),
+        ('{"model_type": "llama", "num_hidden_layers": -1}', "num_hidden_layers"),
+        ('{"n": "' + "x" * 5_000_000 + '"}', "at most 200,000 characters"),
+    ],
+)
+def test_a_config_that_cannot_be_counted_gets_a_sentence_and_nothing_is_lost(pasted: str, key: str) -> None:
+    page = open_page("pages/kv_cache.py", batch="4")
+    run(page.text_area(key="config").set_value(pasted))
+    told = [line for line in sentences(page) if "is not accepted" in line]
+    assert len(told) == 1
+    assert told[0].startswith("config = ")
+    assert key in told[0]
+    assert len(told[0]) < 400
+    assert page.select_slider(key="batch").value == 4
+    assert page.text_area(key="config").value == pasted
+
+
+def test_a_config_is_counted_beside_the_others() -> None:
+    page = open_page("pages/kv_cache.py")
+    config = (ROOT / "explainers/kv_cache/catalogue.json").read_text(encoding="utf-8")
+    known = next(one for one in json.loads(config) if one["title"] == "Gemma-3-27b")
+    run(page.text_area(key="config").set_value(json.dumps(known["config"])))
+    assert not [line for line in sentences(page) if "not accepted" in line]
+    assert any("config.json" in table.value and "507,904 B" in table.value for table in page.markdown)
+
+
+def test_the_first_numbers_of_the_kv_cache_need_no_torch() -> None:
+    """In a process of its own: the modules behind the page, its first result and its picture."""
+    code = """
+import sys
+from explainers.experiment import find
+import explainers.kv_cache.decode_params, explainers.kv_cache.fit, explainers.kv_cache.roofline
+compare = find("kv_cache.compare")
+compare.scene(compare(compare.params())).to_bytes()
+print(sorted({"torch", "triton", "plotly", "pandas"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_home_page_needs_neither_torch_nor_plotly() -> None:

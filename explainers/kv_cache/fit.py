@@ -21,7 +21,7 @@ from fractions import Fraction
 from explainers.experiment import Check, Checked, choice, experiment, number
 from explainers.gpus import GPUS, LABELS, Gpu, GpuName
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, Model
-from explainers.kv_cache.size import ELEMENT_LABELS, SizeParams, both_units, chosen_model, size_of
+from explainers.kv_cache.size import ELEMENT_LABELS, ELEMENTS, SizeParams, both_units, chosen_model, size_of
 
 LONGEST_CONTEXT = 10_000_000  # tokens; no longer context is looked for
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -119,7 +119,7 @@ class GpuParams(SizeParams):
         options=GPU_COUNTS,
     )
     weight_dtype: ElementName = choice(
-        "bf16", "Weights", "How the parameters are stored, their scales included", ELEMENT_LABELS
+        "bf16", "Weight type", f"How the parameters are stored: {ELEMENTS}", ELEMENT_LABELS
     )
 
 

@@ -19,14 +19,8 @@ from explainers.kv_cache.config import LONGEST_CONFIG, BreakSize, read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model, Vector
 from explainers.kv_cache.real_cache import real_bytes
 
-ELEMENT_LABELS: Mapping[str, str] = {
-    "fp32": "fp32, 4 B",
-    "bf16": "bf16 or fp16, 2 B",
-    "fp8": "fp8, 1 B",
-    "int8": "int8, 1 B",
-    "q8_0": "q8_0, 34 B for 32 numbers",
-    "q4_0": "q4_0, 18 B for 32 numbers",
-}
+ELEMENTS = "fp32 takes 4 B, bf16 (and fp16) 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
+ELEMENT_LABELS: Mapping[str, str] = {name: name for name in ELEMENT_TYPES}
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {
@@ -66,10 +60,7 @@ class CacheParams(Params):
         unit="sequences",
     )
     dtype: ElementName = choice(
-        "bf16",
-        "Element type",
-        "How the numbers of the cache are stored, their scales included",
-        ELEMENT_LABELS,
+        "bf16", "Cache type", f"How the cache stores its numbers: {ELEMENTS}", ELEMENT_LABELS
     )
     tensor_parallel: int = number(
         1,

@@ -15,6 +15,12 @@ def show(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[
     st.markdown(markdown(names, rows, set(numbers)))
 
 
+def lines(notes: Iterable[str]) -> None:
+    """Small muted lines of plain text, one under the other; nothing where there are none."""
+    if notes := [plain(note) for note in notes]:
+        st.caption("  \n".join(notes))
+
+
 def markdown(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> str:
     """The table as Markdown, in which every cell is plain text."""
     rule = ["---:" if column in numbers else ":---" for column in range(len(names))]

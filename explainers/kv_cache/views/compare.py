@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from dataclasses import replace
 from typing import Literal
 
@@ -39,13 +40,14 @@ def compare_scene(result: CompareResult) -> Scene:
 
 def _code() -> Panel:
     source, first_line = inspect.getsourcelines(LayerKind)
+    begins = next(number for number, line in enumerate(source) if "def kept" in line)  # after the fields
     return Code(
         "code",
         "The code that just ran",
         "explainers/kv_cache/layers.py",
-        300,
-        source="".join(source),
-        first_line=first_line,
+        210,
+        source=textwrap.dedent("".join(source[begins:])),
+        first_line=first_line + begins,
     )
 
 

@@ -16,7 +16,7 @@ SIZE_NAMES = (
     "reserved, all ranks",
     "one rank",
 )
-PUBLISHED_NAMES = ("source", "what", "printed", "counted here", "", "why")
+PUBLISHED_NAMES = ("source", "what", "printed", "counted here", "why")
 KEY_NAMES = ("number", "from the config.json")
 
 
@@ -43,7 +43,7 @@ def key_rows(size: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def formula_words(size: Mapping[str, Any]) -> str:
     """The formula with its numbers, as the screen writes it."""
-    return size["formula"].replace(" x ", " × ")
+    return size["formula"].replace(" x ", " × ").replace("<=", "≤")
 
 
 def published_rows(rows: Sequence[Any]) -> Iterator[list[str]]:
@@ -55,7 +55,6 @@ def published_rows(rows: Sequence[Any]) -> Iterator[list[str]]:
             row.what,
             row.printed,
             row.computed,
-            "✓" if row.agrees else "✗",
             row.reason,
         ]
         source = row.source
