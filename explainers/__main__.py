@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,9 @@ from explainers.experiment import (
     experiments,
     find,
     fit,
+    longest_of,
     read,
 )
-
-LONGEST_FILE = 1_000_000
 
 
 class Refused(ValueError):
@@ -156,13 +156,17 @@ def _unknown_field(experiment: Experiment, field: str, value: str) -> str:
 
 def _text_of(params: type[Params], field: str, value: str) -> str:
     """The value, or for a field of long text the text of the file that it names."""
-    if not control_of(params, field).long_text or not _is_file(value):
+    if not control_of(params, field).long_text:
+        return value
+    if not _is_file(value):
+        if re.fullmatch(r"[\w.~-]*[/\\][\w.~/\\-]*|[\w-]+\.(json|txt)", value):  # a path, by its looks
+            raise Refused(f"{field} = {value[:60]!r} is no file; allowed: a file, or the text itself.")
         return value
     with open(value, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        text = file.read(LONGEST_FILE + 1)
-    if len(text) > LONGEST_FILE:
+        text = file.read(longest := longest_of(params, field) + 1)
+    if len(text) == longest:
         raise Refused(
-            f"{field} = {value[:40]!r} is not accepted; allowed: a file of at most {LONGEST_FILE:,} characters."
+            f"{field} = {value[:40]!r} is not accepted; allowed: a file of at most {longest - 1:,} characters."
         )
     return text
 

@@ -160,8 +160,8 @@ def several_of(params_type: type[Params], name: str) -> tuple[str, ...]:
     return _literals(typing.get_args(annotation)[0]) if typing.get_origin(annotation) is tuple else ()
 
 
-def most_of(params_type: type[Params], name: str) -> int:
-    """How many values a field for several holds at most."""
+def longest_of(params_type: type[Params], name: str) -> int:
+    """How many values a field for several holds at most, or how many characters a text."""
     return next(
         rule.max_length for rule in params_type.model_fields[name].metadata if hasattr(rule, "max_length")
     )
@@ -195,7 +195,7 @@ def allowed(params_type: type[Params], name: str) -> str:
     if choices := choices_of(params_type, name):
         return "one of " + ", ".join(choices)
     if choices := several_of(params_type, name):
-        return f"at most {most_of(params_type, name)} of " + ", ".join(choices)
+        return f"at most {longest_of(params_type, name)} of " + ", ".join(choices)
     if field.annotation is bool:
         return "true or false"
     if field.annotation in (int, float):

@@ -65,7 +65,7 @@ def compare_section() -> None:
         params,
         shown.checks,
         shown.scene,
-        question=which_is_larger(shown.facts),
+        question=question(shown.facts),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
 
@@ -76,39 +76,22 @@ def where(sizes: Sequence[Mapping[str, Any]]) -> None:
     for column, one in zip(st.columns(len(sizes)), sizes, strict=True):
         with column:
             st.markdown(f"**{tables.plain(one['title'])}**")
+            st.caption(tables.plain(one["config_from"]))
             st.text(size_tables.formula_words(one))
             tables.show(size_tables.KEY_NAMES, size_tables.key_rows(one))
 
 
-def which_is_larger(facts: Mapping[str, Any]) -> predict.Question:
-    """Larger model, larger cache? The answers are by which factor, and to whose side."""
-    by_size = sorted(facts["sizes"], key=lambda one: one["params"])
-    smaller, larger = by_size[0], by_size[-1]
-    parameter_ratio = larger["params"] / smaller["params"]
-    right = f"{facts['largest']}'s, {facts['ratio']:.1f} times"
-    answers = dict.fromkeys([f"{larger['title']}'s, {parameter_ratio:.1f} times", "they are equal", right])
-    return predict.Question(
-        words["predict"].format(
-            larger_model=larger["title"], smaller_model=smaller["title"], parameter_ratio=parameter_ratio
-        ),
-        list(answers),
-        right,
-        words["predict_reveal"].format(**facts),
-    )
+def question(facts: Mapping[str, Any]) -> predict.Question | None:
+    """Larger model, larger cache? None where there is nothing to compare."""
+    if (asked := compare.which_is_larger(facts["sizes"])) is None:
+        return None
+    answers, right = asked
+    return predict.Question(words["predict"], answers, right, words["predict_reveal"].format(**facts))
 
 
 def on_gpus(facts: Mapping[str, Any]) -> None:
     """What fits at most, the sum with its numbers, and what was assumed."""
-    fewest = facts["at_least_gpus"]
-    settings.changed(
-        {
-            "largest batch": facts["largest_batch"],
-            "longest context": facts["longest_context"],
-            "fewest GPUs": fewest or "more than 64",
-            "missing": size_tables.in_words(facts["missing_bytes"]),
-        },
-        "fit",
-    )
+    tables.show(size_tables.FIT_NAMES, [size_tables.fit_row(facts)])
     sum_and_notes(facts)
 
 
@@ -146,12 +129,13 @@ match chapters.choose(settings):
             settings, "kv_cache.fit", "fit", title="What fits on which GPUs", words=words["fit"],
             fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"),
             more=("memory_share", "block_tokens"), paragraph="config", told=on_gpus,
+            breaks=(size.BITES, size.LOST),
         )  # fmt: skip
     case "roofline":
         section.played(
             settings, "kv_cache.roofline", "roofline", title="How fast it can be read", words=words["roofline"],
             fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"), paragraph="config",
-            told=sum_and_notes,
+            told=sum_and_notes, breaks=(size.BITES, size.LOST),
         )  # fmt: skip
     case "published":
         published_section()

@@ -16,13 +16,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from explainers.__main__ import main
-from explainers.experiment import as_json, read
+from explainers.experiment import as_json, find, read
+from explainers.kv_cache import compare as compare_module
 from explainers.kv_cache.catalogue import CATALOGUE, FAMILIES, LABELS, find_model
+from explainers.kv_cache.compare import CompareParams, compare, which_is_larger
 from explainers.kv_cache.config import LONGEST_CONFIG, model_of, read_config
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 from explainers.kv_cache.published import PublishedParams, PublishedResult, Row, published
 from explainers.kv_cache.real_cache import head_bytes
 from explainers.kv_cache.size import BITES, LOST, SizeParams, SizeResult, both_units, size
+from explainers.kv_cache.views.compare import compare_card, compare_scene
 
 ROOT = Path(__file__).parents[1]
 ORACLES = Path(__file__).parent / "oracles"
@@ -384,8 +387,8 @@ def test_an_unknown_family_is_counted_as_a_llama_and_says_so() -> None:
     assert model.parameters == model_of(SMALL).parameters
     assert model.bytes_per_token(BF16) == model_of(SMALL).bytes_per_token(BF16)
     assert model.notes == (
-        "model_type never_heard_of is not known here: counted as a Llama-like model; the parameter count is an "
-        "estimate.",
+        "model_type never_heard_of is not known here: counted as a Llama-like decoder; cache and parameters "
+        "are estimates.",
     )
     assert "model_type is absent" in model_of(without("model_type")).notes[0]
     latent = model_of({**LATENT, "model_type": "never_heard_of"})
@@ -695,3 +698,93 @@ def test_every_row_is_as_it_says(in_print: PublishedResult) -> None:
     assert in_print.passed
     assert len(in_print.checks) == len({row.source for row in in_print.rows})
     assert all(row.reason for row in in_print.rows)
+
+
+# ------------------------------------------------------------------------------- what stands beside size
+
+
+@pytest.mark.parametrize("break_it", sorted(compare_module.BITES))
+def test_every_break_of_the_comparison_bites_under_its_settings(break_it: str) -> None:
+    settings = compare_module.BITES[break_it]
+    assert not compare(CompareParams(**settings, break_it=break_it)).passed  # type: ignore[arg-type]
+    assert compare(CompareParams(**settings)).passed
+
+
+def test_the_comparison_grows_to_the_length_asked_for() -> None:
+    result = compare(CompareParams(models=("gemma-3-27b", "deepseek-v3"), seq_len=100_003, tensor_parallel=4))
+    assert (result.lengths[0], result.lengths[-1]) == (0, 100_003)
+    for size_at_end, growth in zip(result.sizes, result.growth, strict=True):
+        assert growth.logical[-1] == size_at_end.logical_bytes
+        assert (
+            growth.windowed[-1]
+            == size_at_end.windowed_bytes
+            == sum(part[-1] for part in growth.parts.values())
+        )
+        assert growth.reserved[-1] == size_at_end.reserved_bytes
+        assert growth.logical[0] == growth.windowed[0] == growth.reserved[0] == 0
+
+
+def asked(*models: str) -> tuple[list[str], str] | None:
+    return which_is_larger(as_json(compare(CompareParams(models=models)))["sizes"])  # type: ignore[arg-type]
+
+
+def test_the_question_has_one_right_answer() -> None:
+    assert asked("llama-3.1-70b", "deepseek-v3") == (
+        ["DeepSeek-V3's, 9.51 times", "they are equal", "Llama-3.1-70B's, 4.66 times"],
+        "Llama-3.1-70B's, 4.66 times",
+    )
+    answers, right = asked("llama-2-70b", "llama-3.1-70b") or ([], "")
+    assert right == "they are equal"
+    assert right in answers
+    assert asked("llama-7b") is None
+
+
+def test_the_picture_of_the_comparison() -> None:
+    for models in (("llama-3.1-70b",), ("llama-65b", "falcon-7b", "gemma-3-27b", "deepseek-v2-lite")):
+        result = compare(CompareParams(models=models))  # type: ignore[arg-type]
+        scene = compare_scene(result)
+        assert scene.steps == len(result.lengths)
+        assert scene.start == scene.steps - 1
+        assert scene.to_bytes()
+        assert compare_card(result).to_bytes()
+        last = scene.words.sentences[scene.words.which[-1]]
+        assert all(
+            size.title in last for size in result.sizes if size.title in (result.largest, result.smallest)
+        )
+
+
+LAYOUTS_NOT_READ = {
+    "attn_layer_period": 8,
+    "hybrid_override_pattern": "M-M*",
+    "num_global_key_value_heads": 4,
+    "is_encoder_decoder": True,
+    "attention_chunk_size": 8192,
+}
+
+
+@pytest.mark.parametrize("key", LAYOUTS_NOT_READ)
+def test_a_layout_that_is_not_read_is_named(key: str) -> None:
+    config = {**CATALOGUE["llama-3.1-8b"].config, "model_type": "some_new_model", key: LAYOUTS_NOT_READ[key]}
+    notes = model_of(config).notes
+    assert any(note.startswith(key) for note in notes), notes
+    assert any("estimates" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 10_000, "num_attention_heads": 100_000, "hidden_size": 100_000},
+        {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 4, "kv_lora_rank": 1,
+         "qk_rope_head_dim": 2, "qk_nope_head_dim": 1, "v_head_dim": 1, "intermediate_size": 4},
+    ],
+)  # fmt: skip
+def test_every_experiment_counts_an_extreme_config_at_once(config: dict[str, int]) -> None:
+    text = json.dumps({"model_type": "new", "vocab_size": 10, "intermediate_size": 8, **config})
+    started = time.perf_counter()
+    for name in ("size", "compare", "fit", "roofline"):
+        known = find(f"kv_cache.{name}")
+        result = known(known.params(config=text))  # type: ignore[call-arg]
+        assert as_json(result)
+        if known.view:
+            assert known.scene(result).to_bytes()
+    assert time.perf_counter() - started < 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ FOR_A_QUESTION = ("llama-3.1-70b", "deepseek-v3")
 BITES: dict[str, dict[str, Any]] = {
     "head_dim_from_hidden": {"models": ("qwen3-30b-a3b", "gemma-3-27b")},
     "mla_as_mha": {"models": FOR_A_QUESTION},
-    "ignore_window": {"models": ("gpt-oss-20b", "gemma-3-27b")},
+    "ignore_window": {"models": ("gpt-oss-20b", "gemma-3-27b"), "seq_len": 131_072},
 }
 
 
@@ -33,11 +33,11 @@ class CompareParams(CacheParams):
             yield Adjustment(
                 "models",
                 FOR_A_QUESTION,
-                "models is empty; at least one is compared, so the first two are back.",
+                "models is empty; allowed: at least one, or a config.",
             )
         if len(set(self.models)) < len(self.models):
             once = tuple(dict.fromkeys(self.models))
-            yield Adjustment("models", once, "models names one twice; each is compared once.")
+            yield Adjustment("models", once, "models names one twice; allowed: each once.")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,26 @@ def compare(params: CompareParams) -> CompareResult:
         models=models,
         setting=params,
     )
+
+
+def which_is_larger(sizes: Sequence[Mapping[str, Any]]) -> tuple[list[str], str] | None:
+    """Whose cache is larger, and how many times: the answers to choose from and the right one.
+
+    sizes: as the Result's fields are printed. Among the answers is the ratio of the parameters, which many expect.
+    None for fewer than two models.
+    """
+    if len(sizes) < 2:
+        return None
+    by_cache = sorted(sizes, key=lambda size: size["windowed_bytes"])
+    by_parameters = sorted(sizes, key=lambda size: size["params"])
+    equal = "they are equal"
+
+    def ratio(ordered: Sequence[Mapping[str, Any]], field: str) -> str:
+        smallest, largest = ordered[0][field], ordered[-1][field]
+        return equal if largest == smallest else f"{ordered[-1]['title']}'s, {largest / smallest:.3g} times"
+
+    right = ratio(by_cache, "windowed_bytes")
+    return list(dict.fromkeys([ratio(by_parameters, "params"), equal, right])), right
 
 
 def compared_models(params: CompareParams) -> tuple[Model, ...]:

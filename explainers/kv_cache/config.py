@@ -64,6 +64,13 @@ NOT_COUNTED: Mapping[str, str] = {
     "num_kv_shared_layers": "layers that share a cache are counted as if each had its own.",
 }
 
+# Keys of layouts that are not read here: with one of them the bytes are those of another model.
+NOT_UNDERSTOOD = (
+    *("attn_layer_period", "attn_layer_indices", "layers_block_type", "hybrid_override_pattern"),  # hybrids
+    *("global_head_dim", "num_global_key_value_heads", "cross_attention_layers", "use_cla"),
+    *("attn_config", "index_head_dim", "is_encoder_decoder"),
+)
+
 TEXT_CONFIGS = ("text_config", "language_config", "llm_config")
 
 WINDOW_KEYS = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
@@ -187,10 +194,19 @@ def _first_notes(keys: Keys) -> list[str]:
         )
     if keys.family not in COUNT:
         whose = f"model_type {keys.family} is not known here" if keys.family else "model_type is absent"
-        notes.append(f"{whose}: counted as a Llama-like model; the parameter count is an estimate.")
+        notes.append(f"{whose}: counted as a Llama-like decoder; cache and parameters are estimates.")
     for name, sentence in NOT_COUNTED.items():
         if keys.optional(name, least=0):
             notes.append(f"{keys.said(name)}: {sentence}")
+    for name in NOT_UNDERSTOOD:
+        if keys.config.get(name):
+            notes.append(
+                f"{name} is not understood here: the cache is counted as if it were absent, and is wrong."
+            )
+    if keys.config.get("attention_chunk_size") and not keys.config.get("layer_types"):
+        notes.append(
+            "attention_chunk_size without layer_types: every layer is counted as if it saw everything."
+        )
     return notes
 
 

@@ -45,7 +45,7 @@ class DecodeParams(Params):
     groups: int = number(
         2,
         "Key/value heads",
-        "Groups of GQA; as many as query heads is MHA, one is MQA",
+        "Groups of query heads, each with a key and a value head; as many as query heads is MHA, one is MQA",
         least=1,
         most=32,
         options=(1, 2, 4, 8),

@@ -143,8 +143,8 @@ class FitResult(Checked):
     gpu_kv_filled: the part of its cache that holds tokens. gpu_free, gpu_missing: what is left of the usable part, or
     lacks. missing_bytes: what lacks on all GPUs together, 0 when it fits.
     largest_batch: sequences at this context, 0 where not even one fits. longest_context: tokens up to which this batch
-    can grow, at most 10,000,000, 0 where it cannot start. at_least_gpus: the fewest of 1, 2, 4, ... 64 GPUs on which
-    the setting fits; None where none does.
+    can grow, at most 10,000,000, 0 where it cannot start. at_least_gpus: the fewest of 1, 2, 4, ... 64 GPUs (or the
+    number asked for) that share the query heads and hold the setting; None where none does.
     """
 
     model: str
@@ -230,7 +230,10 @@ def demand_of(params: FitParams) -> Demand:
 
 
 def _at_least_gpus(demand: Demand, params: FitParams, usable: int) -> int | None:
-    for gpus in GPU_COUNTS:
+    """The fewest of the offered counts, or of the one that was asked for, whose ranks can share the query heads."""
+    heads = demand.model.kinds[0].query_heads
+    counts = sorted(count for count in {*GPU_COUNTS, params.tensor_parallel} if heads % count == 0)
+    for gpus in counts:
         if replace(demand, gpus=gpus).rank_bytes(params.seq_len, params.batch) <= usable:
             return gpus
     return None

@@ -20,7 +20,7 @@ from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 DEEPSEEK_V2 = "DeepSeek-V2 (arXiv 2405.04434)"
 ISCA = "Insights into DeepSeek-V3, ISCA 2025 (arXiv 2505.09343), Table 1"
 BLOG = "Hugging Face blog, Llama 3.1 (July 2024), KV cache in FP16"
-TRANSFORMERS = "transformers 4, DeepseekV3Attention (version 5 caches the latent)"
+TRANSFORMERS = "transformers 4, DeepseekV3Attention, read from its code (version 5 caches the latent)"
 TOTALS = "Totals in print that count more or less than parameters"
 CARDS = "Active parameters in papers and model cards"
 
@@ -179,7 +179,7 @@ def deepseek_v2_formulas() -> Iterator[Figure]:
             digit=Fraction(0),
             unit=" numbers a token",
             agrees=True,
-            reason="n_h = 128, d_h = 128, d_c = 4 d_h, d_h^R = d_h / 2, l = 60, the config of DeepSeek-V2",
+            reason="a formula in print; n_h = 128, d_h = 128, d_c = 4 d_h, d_h^R = d_h / 2, l = 60, the config of DeepSeek-V2",
         )
 
 

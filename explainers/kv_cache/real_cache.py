@@ -1,8 +1,9 @@
-"""A cache that is really filled, against which the formulas are held.
+"""A cache laid out in arrays, against which the formulas are held.
 
 One head's cache is written page by page, in the layout that an engine stores, and its bytes are read off the arrays.
-Heads, layers and sequences hold the same, so their number multiplies it. Which heads and layers there are is read
-from the keys of the config; nothing of layers.py and nothing of `break_it` reaches it.
+Heads, layers and sequences hold the same, so their number multiplies it. What is independent of the formulas: the
+layout of the numbers, whole blocks, windows, and that nothing of layers.py and of `break_it` reaches it. The keys of
+the config are read by the same code; that they are read rightly is for the tests against `transformers`.
 
 Layouts: bf16 as the upper 16 bits of a float; q8_0 and q4_0 as in llama.cpp, ggml-common.h: a scale d (fp16) and the
 32 numbers qs that share it, one byte or half a byte each.
@@ -66,7 +67,7 @@ def _forget(cache: deque[np.ndarray], excess: int) -> int:
 
 
 def real_bytes(config: Mapping[str, Any], dtype: str, seq_len: int, batch: int) -> int:
-    """Bytes of the filled caches of all heads, layers and sequences of the model that `config` describes."""
+    """Bytes of the caches of all heads, layers and sequences of the model that `config` describes."""
     keys = keys_of(config)
     if has_latent(keys):
         vectors = Counter([keys.whole("kv_lora_rank"), keys.whole("qk_rope_head_dim")])

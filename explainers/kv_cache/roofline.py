@@ -125,7 +125,10 @@ def _kind_with(kind: LayerKind, shared: int | None) -> LayerKind:
 def _head_dims(kind: LayerKind) -> tuple[int, int]:
     """Numbers of a head's key and value. MLA has none of its own: d_h = d_c / 4, as in DeepSeek-V2, Table 1."""
     first = kind.vectors[0].length
-    return (first // 4, first // 4) if kind.attention == "MLA" else (first, kind.vectors[1].length)
+    if kind.attention == "MLA":
+        head = max(1, first // 4)
+        return head, head
+    return first, kind.vectors[1].length
 
 
 # -------------------------------------------------------------------------------------------------- the experiment
@@ -212,11 +215,10 @@ def roofline(params: RooflineParams) -> RooflineResult:
         own=own,
         variants=variants,
         formula=_formula(own, params, gpu, peak),
-        notes=(*model.notes, *_notes(model, own, params, gpu)),
+        notes=(*size.notes, *_notes(model, own, params, gpu)),
         checks=(
             *size.checks,
             _intensity_check(rungs, variants, ELEMENT_TYPES[params.dtype]),
-            _count_check(model, own, params),
         ),
         setting=params,
     )
@@ -290,8 +292,8 @@ def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iter
         )
     if own.copied_bytes:
         yield (
-            f"{params.tensor_parallel} tensor-parallel ranks would read {own.copied_bytes / 1e9:,.1f} GB of the cache "
-            f"once more, since heads stand on several: at most {own.tensor_parallel_rate:,.1f} tokens/s. "
+            f"{params.tensor_parallel} tensor-parallel ranks would read {own.copied_bytes / 1e9:,.1f} GB more, since "
+            f"heads, or the latent, stand on several of them: at most {own.tensor_parallel_rate:,.1f} tokens/s. "
             "Splitting the sequences among the GPUs comes nearer to the ceiling."
         )
     room = params.tensor_parallel * gpu.memory_bytes
@@ -327,7 +329,7 @@ def _intensity_check(
         for (_, rung), variant in zip(rungs, variants, strict=True)
     ]
     return Check(
-        "FLOP a byte of attention: in 2 bytes 1 for MHA, query heads over KV heads for GQA and MQA",
+        "attention's FLOP per byte are those of one layer's heads (MHA in bf16: 1, GQA: query heads per KV head)",
         float(max(errors)),
         1e-12,
         "2 x query heads x numbers multiplied / bytes of a token, for one layer",
@@ -340,24 +342,3 @@ def expected_intensity(kind: LayerKind, dtype: ElementType) -> Fraction:
     multiplied = 2 * first + second if kind.attention == "MLA" else first + second
     read = kind.vectors[0].copies * (dtype.bytes_of(first) + dtype.bytes_of(second))
     return Fraction(2 * kind.query_heads * multiplied, read)
-
-
-def _count_check(model: Model, own: Variant, params: RooflineParams) -> Check:
-    """Bytes and FLOPs of the cache once more, by going through layers and heads one by one."""
-    dtype = ELEMENT_TYPES[params.dtype]
-    flops = nbytes = 0
-    for kind in model.kinds:
-        tokens = min(params.seq_len, params.seq_len if kind.window is None else kind.window)
-        sizes = [vector.length for vector in kind.vectors]
-        outputs = (
-            sizes[0] if kind.attention == "MLA" else sizes[1]
-        )  # numbers that the weights are multiplied with
-        scores = sum(sizes) if kind.attention == "MLA" else sizes[0]
-        for _ in range(kind.layers):
-            for _ in range(kind.query_heads):
-                flops += 2 * scores * tokens + 2 * outputs * tokens
-            for vector in kind.vectors:
-                for _ in range(vector.copies):
-                    nbytes += tokens * dtype.bytes_of(vector.length)
-    error = abs(params.batch * flops - own.attention_flops) + abs(params.batch * nbytes - own.cache_bytes)
-    return Check("bytes and FLOPs of attention", error, 0, "counted head by head, layer by layer")

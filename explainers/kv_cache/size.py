@@ -137,14 +137,16 @@ class KindSize:
 class SizeResult(Checked):
     """Bytes of the cache and how they come about; every count is exact.
 
-    attention: MHA, GQA, MQA or MLA, by layer kind where they differ. bytes_per_token: in all layers, windows apart.
-    reserved_bytes: on all ranks together; per_rank_bytes: on one. params: parameters of the model, tied matrices
-    once; active_params: those that one token meets. in_words: the sizes in GB and in GiB. formula: windowed_bytes
-    with the numbers in it. keys: what a number is called -> the config key behind it.
+    config_from: where the config was seen. attention: MHA, GQA, MQA or MLA, by layer kind where they differ.
+    bytes_per_token: in all layers, windows apart. reserved_bytes: on all ranks together; per_rank_bytes: on one.
+    params: parameters of the model, tied matrices once; active_params: those that one token meets. in_words: the
+    sizes in GB and in GiB. formula: windowed_bytes with the numbers in it. keys: what a number is called -> the
+    config key behind it.
     """
 
     model: str
     title: str
+    config_from: str
     attention: str
     bytes_per_token: int
     logical_bytes: int
@@ -189,6 +191,7 @@ def size_of(model: Model, params: CacheParams) -> SizeResult:
     return SizeResult(
         model=model.name,
         title=model.title,
+        config_from=_config_from(model),
         attention=model.attention,
         bytes_per_token=model.bytes_per_token(dtype),
         **sizes,
@@ -203,6 +206,11 @@ def size_of(model: Model, params: CacheParams) -> SizeResult:
         setting=params,
         counted=model,
     )
+
+
+def _config_from(model: Model) -> str:
+    entry = CATALOGUE.get(model.name)
+    return f"{entry.repo}: {entry.config_status}" if entry else "as given"
 
 
 def _kind_size(kind: LayerKind, dtype: ElementType, params: CacheParams) -> KindSize:
@@ -328,10 +336,10 @@ def _real_check(model: Model, params: CacheParams) -> Check:
     counted = model.windowed_bytes(ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
     real = real_bytes(model.config, params.dtype, params.seq_len, params.batch)
     return Check(
-        f"the bytes of {model.title} equal a real cache",
+        f"the bytes of {model.title} equal a cache in arrays",
         abs(counted - real),
         0,
-        f"one head's cache, really filled, times heads, layers and sequences: {real:,} B",
+        f"one head's cache, laid out token by token, times heads, layers and sequences: {real:,} B",
     )
 
 

@@ -25,7 +25,7 @@ from explainers.experiment import (
     choices_of,
     control_of,
     fit,
-    most_of,
+    longest_of,
     read,
     several_of,
 )
@@ -300,7 +300,9 @@ class Settings:
         elif choices := choices_of(params_type, name):
             _draw_choice(common, list(choices), _labels(choices, control), start)
         elif choices := several_of(params_type, name):
-            _draw_several(common, list(choices), _labels(choices, control), most_of(params_type, name), start)
+            _draw_several(
+                common, list(choices), _labels(choices, control), longest_of(params_type, name), start
+            )
         elif described.annotation in (int, float):
             bounds = bounds_of(params_type, name)
             _draw_number(common | start, control, described.annotation, bounds, value)

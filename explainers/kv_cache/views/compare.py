@@ -66,7 +66,7 @@ def _bars(result: CompareResult, counts: tuple[str, ...] = COUNTS) -> Panel:
     for number, (model, growth) in enumerate(zip(result.models, result.growth, strict=True)):
         layers.append(_label(0, group * number + 0.12, f"{model.title}, {model.attention}"))
         for row, count in enumerate(counts, group * number + 1):
-            layers += _bar(growth, count, row, longest)
+            layers += _bar(growth, count, row, longest, named=group > 2)
     rows = group * len(result.models)
     return Marks(
         name="bars",
@@ -83,7 +83,7 @@ def _row_height(result: CompareResult) -> int:
     return ROWS_HIGH.get(len(result.models), ROW)
 
 
-def _bar(growth: Growth, count: str, row: int, longest: float) -> list[Layer]:
+def _bar(growth: Growth, count: str, row: int, longest: float, named: bool) -> list[Layer]:
     """A bar with its bytes beside it; that of the windowed bytes is made of what they hold."""
     now = _track(getattr(growth, count))
     if count == "windowed":
@@ -97,7 +97,7 @@ def _bar(growth: Growth, count: str, row: int, longest: float) -> list[Layer]:
         bars = [_rect(np.zeros(1), now, row, "muted", style, count, now)]
     label = Layer(
         "label", Track(now.values + longest * 0.012), np.array([float(row)]), hue="muted", size=4, numbers=now,
-        format="allbytes", names=(f"{count} ",),
+        format="allbytes", names=(f"{count} " if named else "",),
     )  # fmt: skip
     return [*bars, label]
 

@@ -17,6 +17,7 @@ SIZE_NAMES = (
     "one rank",
 )
 PUBLISHED_NAMES = ("source", "what", "printed", "counted here", "why")
+FIT_NAMES = ("largest batch at this context", "longest context at this batch", "fewest GPUs", "missing")
 KEY_NAMES = ("number", "from the config.json")
 
 
@@ -33,6 +34,17 @@ def size_rows(sizes: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
             words["reserved_bytes"],
             words["per_rank_bytes"],
         ]
+
+
+def fit_row(facts: Mapping[str, Any]) -> list[str]:
+    """What fits at most, under FIT_NAMES."""
+    fewest = facts["at_least_gpus"]
+    return [
+        f"{facts['largest_batch']:,} sequences",
+        f"{facts['longest_context']:,} tokens",
+        "more than 64" if fewest is None else f"{fewest:,}",
+        in_words(facts["missing_bytes"]),
+    ]
 
 
 def key_rows(size: Mapping[str, Any]) -> Iterator[list[str]]:
