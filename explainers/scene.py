@@ -240,6 +240,26 @@ class Lines(Panel):
 
 
 @dataclass(frozen=True)
+class Bands(Panel):
+    """Quantities stacked over the steps: memory by what it holds. What lies after the current step is drawn faint.
+
+    values: (bands, steps), none below zero, the first band at the bottom. names, hues, styles: one a band (styles
+    may be left out: all solid). lines: curves over the same steps, drawn over the bands (what was predicted). marked:
+    a step whose sum is labelled (the peak), -1 for none. format: of the sums and of the hover.
+    """
+
+    kind: ClassVar[str] = "bands"
+    values: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    names: tuple[str, ...] = ()
+    hues: tuple[Hue, ...] = ()
+    styles: tuple[Literal["solid", "hatched", "hollow"], ...] = ()
+    lines: tuple[Line, ...] = ()
+    marked: int = -1
+    format: str = "bytes"
+    step_label: str = ""
+
+
+@dataclass(frozen=True)
 class Code(Panel):
     """Source code with the line on which the algorithm paused.
 
@@ -283,7 +303,8 @@ class Scene:
     """A whole run, ready to be played.
 
     name: the experiment. steps: how many. stops: steps with a tick on the scrub bar (Up and Down go there).
-    start: the step that a fresh reader sees. rate: steps a second at speed 1. symbols: what a symbol of the formulas
+    start: the step that a fresh reader sees. reopens: a changed setting leads there too, where another start follows
+    from it; else the reader's step stays. rate: steps a second at speed 1. symbols: what a symbol of the formulas
     means, shown on hover. step_name: what the counter calls a step. below: columns under the controls (code).
     """
 
@@ -294,6 +315,7 @@ class Scene:
     words: Words
     stops: tuple[int, ...] = ()
     start: int = 0
+    reopens: bool = False
     rate: float = 2.0
     symbols: Mapping[str, str] = field(default_factory=dict)
     step_name: str = "step"

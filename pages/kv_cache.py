@@ -57,7 +57,7 @@ def compare_section() -> None:
     sizes = shown.facts["sizes"]
     tables.show(size_tables.SIZE_NAMES, size_tables.size_rows(sizes), numbers=range(2, 7))
     tables.lines(f"{one['title']}: {note}" for one in sizes for note in one["notes"])
-    settings.changed({one["title"]: one["in_words"]["windowed_bytes"] for one in sizes})
+    settings.changed(size_tables.both_counts(sizes))
     with page.card("where", "Where the numbers come from"):
         where(sizes)
     section.cards(
@@ -65,7 +65,7 @@ def compare_section() -> None:
         params,
         shown.checks,
         shown.scene,
-        question=question(shown.facts),
+        question=question(shown.facts["on_ranks"]),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
 
@@ -81,12 +81,13 @@ def where(sizes: Sequence[Mapping[str, Any]]) -> None:
             tables.show(size_tables.KEY_NAMES, size_tables.key_rows(one))
 
 
-def question(facts: Mapping[str, Any]) -> predict.Question | None:
-    """Larger model, larger cache? None where there is nothing to compare."""
-    if (asked := compare.which_is_larger(facts["sizes"])) is None:
-        return None
-    answers, right = asked
-    return predict.Question(words["predict"], answers, right, words["predict_reveal"].format(**facts))
+def question(on_ranks: Mapping[str, Any]) -> predict.Question:
+    """What sharing costs on many ranks: from one copy to one on each."""
+    right = str(on_ranks["factor"])
+    answers = sorted({"1", "4", str(on_ranks["ranks"]), right}, key=int)
+    return predict.Question(
+        words["predict"].format(**on_ranks), answers, right, words["predict_reveal"].format(**on_ranks)
+    )
 
 
 def on_gpus(facts: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 from explainers.kv_cache.size import CacheParams, SizeResult, size_of
 
 STEPS = 64  # lengths at which the caches are counted, from none to the length asked for
+RANKS = 32  # on which the reader is asked what an engine reserves
 FOR_A_QUESTION = ("llama-3.1-70b", "deepseek-v3")
 
 # For each break, the settings under which it bites.
@@ -51,11 +52,20 @@ class Growth:
 
 
 @dataclass(frozen=True)
+class OnRanks:
+    """What an engine reserves for one model on RANKS ranks. factor: how many times the bytes of a single GPU."""
+
+    title: str
+    ranks: int
+    factor: int
+
+
+@dataclass(frozen=True)
 class CompareResult(Checked):
     """sizes: each model at the length asked for. ratio: the largest windowed cache against the smallest.
 
-    largest_bytes, smallest_bytes: those two in words. lengths: (steps,) tokens. growth: each model's bytes at those
-    lengths. models: what was counted.
+    largest_bytes, smallest_bytes: those two in words. on_ranks: of the last model. lengths: (steps,) tokens.
+    growth: each model's bytes at those lengths. models: what was counted.
     """
 
     sizes: tuple[SizeResult, ...]
@@ -64,6 +74,7 @@ class CompareResult(Checked):
     largest_bytes: str
     smallest_bytes: str
     ratio: float
+    on_ranks: OnRanks
     lengths: tuple[int, ...]
     growth: tuple[Growth, ...]
     checks: tuple[Check, ...]
@@ -89,6 +100,7 @@ def compare(params: CompareParams) -> CompareResult:
         largest_bytes=by_bytes[-1].in_words["windowed_bytes"],
         smallest_bytes=by_bytes[0].in_words["windowed_bytes"],
         ratio=by_bytes[-1].windowed_bytes / max(1, by_bytes[0].windowed_bytes),
+        on_ranks=_on_ranks(models[-1], params),
         lengths=lengths,
         growth=tuple(_growth(model, params, lengths) for model in models),
         checks=tuple(check for size in sizes for check in size.checks),
@@ -97,24 +109,11 @@ def compare(params: CompareParams) -> CompareResult:
     )
 
 
-def which_is_larger(sizes: Sequence[Mapping[str, Any]]) -> tuple[list[str], str] | None:
-    """Whose cache is larger, and how many times: the answers to choose from and the right one.
-
-    sizes: as the Result's fields are printed. Among the answers is the ratio of the parameters, which many expect.
-    None for fewer than two models.
-    """
-    if len(sizes) < 2:
-        return None
-    by_cache = sorted(sizes, key=lambda size: size["windowed_bytes"])
-    by_parameters = sorted(sizes, key=lambda size: size["params"])
-    equal = "they are equal"
-
-    def ratio(ordered: Sequence[Mapping[str, Any]], field: str) -> str:
-        smallest, largest = ordered[0][field], ordered[-1][field]
-        return equal if largest == smallest else f"{ordered[-1]['title']}'s, {largest / smallest:.3g} times"
-
-    right = ratio(by_cache, "windowed_bytes")
-    return list(dict.fromkeys([ratio(by_parameters, "params"), equal, right])), right
+def _on_ranks(model: Model, params: CompareParams) -> OnRanks:
+    """Reserved bytes on RANKS ranks over those on one: a whole number wherever the ranks share the heads evenly."""
+    setting = (ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
+    one, all_ranks = (model.reserved_bytes(*setting, ranks, params.block_tokens) for ranks in (1, RANKS))
+    return OnRanks(model.title, RANKS, round(all_ranks / one))
 
 
 def compared_models(params: CompareParams) -> tuple[Model, ...]:

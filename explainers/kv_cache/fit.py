@@ -263,7 +263,11 @@ def _notes(params: FitParams, gpu: Gpu, longest: int) -> Iterator[str]:
         yield f"All weights are counted as {params.weight_dtype}; such files keep some matrices in wider types."
     if longest == LONGEST_CONTEXT:
         yield f"Contexts are looked at up to {LONGEST_CONTEXT:,} tokens; this batch fits there still."
-    driver = f", its driver shows {gpu.reported_mib:,} MiB" if gpu.reported_mib else ""
+    driver = (
+        f"; its driver shows {gpu.reported_mib:,} MiB, so what fits here fits there"
+        if gpu.reported_mib
+        else ""
+    )
     yield f"{gpu.name}: {both_units(gpu.memory_bytes)} by its data sheet{driver}."
 
 
@@ -298,7 +302,10 @@ def _largest_batch_check(demand: Demand, params: FitParams, usable: int, largest
 
 def _longest_context_check(demand: Demand, params: FitParams, usable: int, longest: int) -> Check:
     over = 0 if longest == 0 else added_bytes(demand, longest, params.batch) - usable
-    if longest == LONGEST_CONTEXT:
+    if longest == 0:
+        what = f"{params.batch:,} sequences of even one token do not fit"
+        under = usable + 1 - added_bytes(demand, 1, params.batch)
+    elif longest == LONGEST_CONTEXT:
         what, under = f"{params.batch:,} sequences of {longest:,} tokens fit", 0
     else:
         what = f"{params.batch:,} sequences of {longest:,} tokens fit, of one token more they do not"

@@ -179,7 +179,7 @@ def deepseek_v2_formulas() -> Iterator[Figure]:
             digit=Fraction(0),
             unit=" numbers a token",
             agrees=True,
-            reason="a formula in print; n_h = 128, d_h = 128, d_c = 4 d_h, d_h^R = d_h / 2, l = 60, the config of DeepSeek-V2",
+            reason="printed as a formula; n_h = d_h = 128, d_c = 4 d_h, d_h^R = d_h / 2, l = 60",
         )
 
 
@@ -304,34 +304,36 @@ def naive_latent_cache() -> Iterator[Figure]:
 
 def llama_blog() -> Iterator[Figure]:
     """The table of the Llama 3.1 announcement. It prints GB and means GiB; only its 1k is a power of two."""
-    small, medium, large = (find_model(f"llama-3.1-{size}") for size in ("8b", "70b", "405b"))
-    doubled = model_of({**large.config, "num_key_value_heads": 16})
-    too_large = "twice too large: counted with 16 KV heads, the config has 8"
-    rows = (
-        (small, small.title, ("0.125", "1.95", "15.62"), True, "printed as GB"),
-        (medium, medium.title, ("0.313", "4.88", "39.06"), True, "printed as GB"),
-        (large, large.title, ("0.984", "15.38", "123.05"), False, too_large),
-        (
-            doubled,
-            f"{large.title} with 16 KV heads",
-            ("0.984", "15.38", "123.05"),
-            True,
-            "what was printed, but the config has 8",
-        ),
-    )
     lengths = {"1k": 1024, "16k": 16_000, "128k": 128_000}
-    for model, title, cells, agrees, reason in rows:
+    rows = {
+        "8b": ("0.125", "1.95", "15.62"),
+        "70b": ("0.313", "4.88", "39.06"),
+        "405b": ("0.984", "15.38", "123.05"),
+    }
+    for size, cells in rows.items():
+        model = find_model(f"llama-3.1-{size}")
+        doubled = model_of({**model.config, "num_key_value_heads": 16})
         for (length, tokens), cell in zip(lengths.items(), cells, strict=True):
+            if right := size != "405b":
+                reason = "printed as GB"
+            else:
+                reason = (
+                    f"16 KV heads would take {float(_gibibytes(doubled, tokens)):.3f} GiB; the config has 8"
+                )
             yield Figure(
                 source=BLOG,
-                what=f"{title} at {length} ({tokens:,} tokens)",
+                what=f"{model.title} at {length} ({tokens:,} tokens)",
                 printed=Fraction(cell),
-                computed=Fraction(model.logical_bytes(ELEMENT_TYPES["bf16"], tokens, 1), 2**30),
+                computed=_gibibytes(model, tokens),
                 digit=_last_digit(cell),
                 unit=" GiB",
-                agrees=agrees,
+                agrees=right,
                 reason=reason,
             )
+
+
+def _gibibytes(model: Model, tokens: int) -> Fraction:
+    return Fraction(model.logical_bytes(ELEMENT_TYPES["bf16"], tokens, 1), 2**30)
 
 
 def _last_digit(printed: str) -> Fraction:

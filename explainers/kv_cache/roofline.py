@@ -142,11 +142,11 @@ class RooflineParams(GpuParams):
 class Variant:
     """One decode step of the model with one attention, on all GPUs together. Bytes, FLOP, seconds.
 
-    kv_heads: None for MLA. cache_bytes_per_token: of one token in all layers. intensity: FLOP a byte of attention
-    alone, where every byte of the cache is read once; step_intensity: of the whole step. copied_bytes: what
-    tensor-parallel ranks would read besides, because each holds a whole head or the latent. seconds,
-    tokens_per_second and the rate of one user are the ceiling; tensor_parallel_rate is that with the copied bytes.
-    limited_by: what sets the ceiling.
+    kv_heads: None for MLA. cache_bytes_per_token: of one token in all layers. cache_bytes: of all sequences, once.
+    copied_bytes: what tensor-parallel ranks read besides, because each holds whole heads, or the latent. intensity:
+    FLOP a byte of attention alone, where every byte of the cache is read once. seconds, tokens_per_second and the
+    rate of one user are the ceiling; rate_without_copies is that of GPUs that each serve some of the sequences, with
+    all their heads. limited_by: what sets the ceiling.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Variant:
     seconds: float
     tokens_per_second: float
     tokens_per_second_per_user: float
-    tensor_parallel_rate: float
+    rate_without_copies: float
     limited_by: Literal["memory", "compute"]
 
 
@@ -237,7 +237,7 @@ def _variant(name: str, model: Model, own: bool, params: RooflineParams) -> Vari
     copied = model.reserved_bytes(dtype, params.seq_len, batch, gpus, block_tokens=1) - cache
     of_weights, of_attention = weight_flops(model, batch), attention_flops(model, params.seq_len, batch)
     reading, computing = (
-        (weights + cache) / bandwidth,
+        (weights + cache + copied) / bandwidth,
         (of_weights + of_attention) / (gpus * _peak(gpu, params.weight_dtype)),
     )
     seconds = max(reading, computing)
@@ -250,28 +250,29 @@ def _variant(name: str, model: Model, own: bool, params: RooflineParams) -> Vari
         weight_bytes=weights,
         cache_bytes=cache,
         copied_bytes=copied,
-        bytes_read=weights + cache,
+        bytes_read=weights + cache + copied,
         weight_flops=of_weights,
         attention_flops=of_attention,
         flops=of_weights + of_attention,
         intensity=of_attention / cache,
-        step_intensity=(of_weights + of_attention) / (weights + cache),
+        step_intensity=(of_weights + of_attention) / (weights + cache + copied),
         seconds=seconds,
         tokens_per_second=batch / seconds,
         tokens_per_second_per_user=1 / seconds,
-        tensor_parallel_rate=batch / max(reading + copied / bandwidth, computing),
+        rate_without_copies=batch / max((weights + cache) / bandwidth, computing),
         limited_by="memory" if reading >= computing else "compute",
     )
 
 
 def _formula(own: Variant, params: RooflineParams, gpu: Gpu, peak: float) -> str:
     """The ceiling with its numbers: bytes against bandwidth, or FLOPs against the peak."""
+    at_most = f"{own.name}, this model's own: tokens/s <= {params.batch:,} x {params.tensor_parallel}"
     rate = f"= {own.tokens_per_second:,.1f} tokens/s"
-    gpus, batch = params.tensor_parallel, params.batch
     if own.limited_by == "memory":
-        bytes_read = f"({own.weight_bytes:,} B of weights + {own.cache_bytes:,} B of cache)"
-        return f"tokens/s <= {batch:,} x {gpus} x {gpu.bandwidth / 1e12:g} TB/s / {bytes_read} {rate}"
-    return f"tokens/s <= {batch:,} x {gpus} x {peak / 1e12:g} TFLOP/s / {own.flops:,} FLOP {rate}"
+        cache = own.cache_bytes + own.copied_bytes
+        bytes_read = f"({own.weight_bytes:,} B of weights + {cache:,} B of cache)"
+        return f"{at_most} x {gpu.bandwidth / 1e12:g} TB/s / {bytes_read} {rate}"
+    return f"{at_most} x {peak / 1e12:g} TFLOP/s / {own.flops:,} FLOP {rate}"
 
 
 # ----------------------------------------------------------------------------------------------------------- notes
@@ -292,10 +293,12 @@ def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iter
         )
     if own.copied_bytes:
         yield (
-            f"{params.tensor_parallel} tensor-parallel ranks would read {own.copied_bytes / 1e9:,.1f} GB more, since "
-            f"heads, or the latent, stand on several of them: at most {own.tensor_parallel_rate:,.1f} tokens/s. "
-            "Splitting the sequences among the GPUs comes nearer to the ceiling."
+            f"{own.copied_bytes / 1e9:,.1f} GB of the cache are read again, since heads, or the latent, stand on "
+            f"several of the {params.tensor_parallel} tensor-parallel ranks. Where each GPU serves some of the "
+            f"sequences with all their heads, the ceiling is {own.rate_without_copies:,.1f} tokens/s."
         )
+    if model.parameters.embedding:
+        yield "The token embedding is not among the weights read: a step looks up one row for each sequence."
     room = params.tensor_parallel * gpu.memory_bytes
     weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(model.parameters.total)
     if weights + own.cache_bytes > room:

@@ -384,19 +384,28 @@ def _settings_changed(before: Params, after: Params) -> str:
     words = []
     for name in changed:
         control = control_of(type(after), name)
+        if control.long_text:
+            words.append(f"{fields[name].title or name} changed")
+            continue
         old, new = (_named(control, getattr(params, name)) for params in (before, after))
         words.append(f"{fields[name].title or name} {old} → {new}")
     return ", ".join(words)
 
 
 def _named(control: Control, value: Any) -> str:
+    if isinstance(value, tuple):
+        return short(", ".join(_named(control, part) for part in value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     text = as_text(value)
     return short((control.labels or {}).get(text, text))
 
 
 def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     changed = [
-        f"{label} {then[label]} → {new}" for label, new in now.items() if label in then and then[label] != new
+        f"{label} {then[label]} → {new}" if label in then else f"{label} {new}"
+        for label, new in now.items()
+        if then.get(label) != new
     ]
     return ", ".join(changed) if changed else "none of " + ", ".join(now) + " changed"
 

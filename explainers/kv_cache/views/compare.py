@@ -17,6 +17,7 @@ HUES: dict[str, Hue] = {"key": "key", "value": "value", "latent": "activation", 
 COUNTS = ("logical", "windowed", "reserved")
 APART_UP_TO = 16  # heads that are drawn one by one
 ROWS_HIGH = {1: 44, 2: 34, 3: 27}  # px of a bar, by the number of models
+LABELS_BESIDE = 1.55  # the width of the bars' panel, in lengths of the longest bar
 ROW = 23  # px of a bar where there are more
 NAME_ROW = 26  # px of a name above a model's layers
 
@@ -32,8 +33,8 @@ def compare_scene(result: CompareResult) -> Scene:
         words=_words(result),
         stops=tuple(range(0, steps, 8)),
         start=steps - 1,
+        reopens=True,
         rate=12.0,
-        step_name="length",
         below=(Column(1, (_code(),)),),
     )
 
@@ -61,7 +62,7 @@ def compare_card(result: CompareResult) -> Scene:
 def _bars(result: CompareResult, counts: tuple[str, ...] = COUNTS) -> Panel:
     """One group of bars a model: its name, then its counts, each with its bytes."""
     group = 1 + len(counts)
-    longest = max(growth.reserved[-1] for growth in result.growth)
+    longest = max(max(growth.logical[-1], growth.reserved[-1]) for growth in result.growth)
     layers: list[Layer] = []
     for number, (model, growth) in enumerate(zip(result.models, result.growth, strict=True)):
         layers.append(_label(0, group * number + 0.12, f"{model.title}, {model.attention}"))
@@ -73,7 +74,7 @@ def _bars(result: CompareResult, counts: tuple[str, ...] = COUNTS) -> Panel:
         title="The whole cache",
         subtitle="outlined: every token · filled: windows honoured · hatched: what an engine reserves, on all ranks",
         height=_row_height(result) * rows + 12,
-        x=Axis(0, longest * 1.62),
+        x=Axis(0, longest * LABELS_BESIDE),
         y=Axis(-0.5, rows - 0.5, flip=True),
         layers=tuple(layers),
     )
@@ -97,7 +98,7 @@ def _bar(growth: Growth, count: str, row: int, longest: float, named: bool) -> l
         bars = [_rect(np.zeros(1), now, row, "muted", style, count, now)]
     label = Layer(
         "label", Track(now.values + longest * 0.012), np.array([float(row)]), hue="muted", size=4, numbers=now,
-        format="allbytes", names=(f"{count} " if named else "",),
+        format="bytes", names=(f"{count} " if named else "",),
     )  # fmt: skip
     return [*bars, label]
 
@@ -199,15 +200,25 @@ def _words(result: CompareResult) -> Words:
     sentences: list[str] = []
     which, values = [], []
     titles = [model.title for model in result.models]
+    reserved = _reserved_sentence(result, titles)
     for step, length in enumerate(result.lengths):
         now = [growth.windowed[step] for growth in result.growth]
         largest, smallest = now.index(max(now)), len(now) - 1 - now[::-1].index(min(now))
-        sentence = _sentence(length, titles, largest, smallest)
+        sentence = _sentence(length, titles, largest, smallest) + reserved * (length > 0)
         if sentence not in sentences:
             sentences.append(sentence)
         which.append(sentences.index(sentence))
-        values.append([length, now[largest], now[smallest], now[largest] / max(1, now[smallest])])
+        engine = [growth.reserved[step] for growth in result.growth]
+        values.append([length, now[largest], now[smallest], now[largest] / max(1, now[smallest]), *engine])
     return Words(tuple(sentences), np.array(which), np.array(values, float))
+
+
+def _reserved_sentence(result: CompareResult, titles: list[str]) -> str:
+    """What an engine reserves on its ranks, where that is another number; its columns come after the first four."""
+    if all(size.reserved_bytes <= 1.01 * size.windowed_bytes for size in result.sizes):
+        return ""
+    each = ", ".join(f"{title} {{{column}:bytes}}" for column, title in enumerate(titles, 4))
+    return f" An engine on {result.setting.tensor_parallel} ranks reserves {each}."
 
 
 def _sentence(length: int, titles: list[str], largest: int, smallest: int) -> str:

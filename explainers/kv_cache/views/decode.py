@@ -444,14 +444,27 @@ def _latent_moments(params: DecodeParams) -> dict[str, tuple[str, str]]:
             r"q \cdot k = (W_{\text{Q}} x) \cdot (W_{\text{UK}} c_{\text{KV}}) + q_{\text{R}} \cdot k_{\text{R}}",
         ),
         "absorb": (
-            "Absorbed: a rotation that depends on the position stands between W_Q and W_UK, and no one matrix holds "
-            "it. Difference from the expanded form: **{6:.1e}**."
-            if params.break_it == "rope_on_latent"
-            else "Absorbed: W_UK is multiplied into W_Q and W_UV into W_O, so the {1:d} latents are read as they are. "
-            "Difference from the expanded form: **{6:.1e}**.",
+            _latent_absorb(params.break_it),
             r"q \cdot k = ({W_{\text{UK}}}^\top W_{\text{Q}} x) \cdot c_{\text{KV}} + q_{\text{R}} \cdot k_{\text{R}}",
         ),
     }
+
+
+def _latent_absorb(break_it: str) -> str:
+    if break_it == "rope_on_latent":
+        return (
+            "Absorbed: a rotation that depends on the position stands between W_Q and W_UK, and no one matrix holds "
+            "it. Difference from the expanded form: **{6:.1e}**."
+        )
+    if break_it != "none":
+        return (
+            "Absorbed: the latents alone give the same as the expanded form, to {6:.1e}, and both are wrong: "
+            "**{5:.1e}** from computing everything again."
+        )
+    return (
+        "Absorbed: W_UK is multiplied into W_Q and W_UV into W_O, so the {1:d} latents are read as they are. "
+        "Difference from the expanded form: **{6:.1e}**."
+    )
 
 
 def _latent_append(break_it: str) -> str:

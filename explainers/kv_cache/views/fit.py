@@ -36,7 +36,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         _SUM + r" > \slot{5:bytes}",
     ),
     "weights": (
-        "Even without a cache the weights take {2:bytes} of the {5:bytes} that may be used on each GPU: no batch "
+        "Even without a cache the weights take {2:bytes} on each GPU, where {5:bytes} may be used: no batch "
         "fits. Batch {0:d} needs **{7:bytes} more on each GPU**.",
         _SUM + r" > \slot{5:bytes}",
     ),
@@ -58,8 +58,8 @@ def fit_scene(result: FitResult) -> Scene:
         words=_words(result, batches),
         stops=tuple(np.flatnonzero(batches == result.largest_batch).tolist()),
         start=int(np.flatnonzero(batches == result.setting.batch)[0]),
+        reopens=True,
         rate=6.0,
-        step_name="batch size",
     )
 
 

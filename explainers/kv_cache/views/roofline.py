@@ -39,6 +39,7 @@ def roofline_scene(result: RooflineResult) -> Scene:
         words=_words(result),
         stops=(start,),
         start=start,
+        reopens=True,
         rate=1.0,
         step_name="attention",
     )
@@ -116,14 +117,14 @@ def _current(steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bars(result: RooflineResult) -> Panel:
-    """A bar a variant: weights, then the cache, then what tensor-parallel ranks would read once more."""
+    """A bar a variant: weights, then the cache, then what tensor-parallel ranks read again."""
     variants = result.variants
     weights, cache, copied = (
         np.array([getattr(variant, name) for variant in variants], float)
         for name in ("weight_bytes", "cache_bytes", "copied_bytes")
     )
     top = float((weights + cache + copied).max()) * 1.04
-    hatched = " · hatched: read again if every rank holds the heads" if copied.any() else ""
+    hatched = " · hatched: the same heads again, on another GPU" if copied.any() else ""
     return Marks(
         name="bars",
         title="What one step reads" + (f", on all {result.gpus} GPUs" if result.gpus > 1 else ""),
@@ -195,7 +196,7 @@ def _numbers(result: RooflineResult, variant: Variant) -> list[float]:
         result.gpus,
         result.gpu.bandwidth / 1e12,
         variant.weight_bytes,
-        variant.cache_bytes,
+        variant.cache_bytes + variant.copied_bytes,
         variant.tokens_per_second,
         variant.tokens_per_second_per_user,
         variant.intensity,

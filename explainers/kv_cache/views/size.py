@@ -17,7 +17,12 @@ SIZE_NAMES = (
     "one rank",
 )
 PUBLISHED_NAMES = ("source", "what", "printed", "counted here", "why")
-FIT_NAMES = ("largest batch at this context", "longest context at this batch", "fewest GPUs", "missing")
+FIT_NAMES = (
+    "largest batch at this context",
+    "longest context at this batch",
+    "fewest GPUs",
+    "missing on all GPUs",
+)
 KEY_NAMES = ("number", "from the config.json")
 
 
@@ -34,6 +39,13 @@ def size_rows(sizes: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
             words["reserved_bytes"],
             words["per_rank_bytes"],
         ]
+
+
+def both_counts(sizes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Of each model what it keeps and what an engine reserves, by name: what a change of settings changes."""
+    kept = {size["title"]: size["in_words"]["windowed_bytes"] for size in sizes}
+    reserved = {f"{size['title']} reserved": size["in_words"]["reserved_bytes"] for size in sizes}
+    return kept | reserved
 
 
 def fit_row(facts: Mapping[str, Any]) -> list[str]:

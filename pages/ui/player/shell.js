@@ -98,13 +98,14 @@ function mountPlayer(host, onEvent) {
 
   function load(bytes) {
     const wasLast = scene && step === scene.steps - 1;
+    const start = scene?.start;
     const first = !scene;
     const opening = options?.opening;
     ({ options, scene } = decodeBlob(bytes));
     build();
     const wanted = stepInAddress();
     if (wanted !== null) step = wanted;
-    else if (first || options.opening !== opening) step = scene.start;
+    else if (first || options.opening !== opening || (scene.reopens && scene.start !== start)) step = scene.start;
     else if (wasLast) step = scene.steps - 1;
     step = Math.max(0, Math.min(step, scene.steps - 1));
     previous = step;
