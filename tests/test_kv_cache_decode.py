@@ -133,7 +133,7 @@ def test_the_formula_shows_its_numbers() -> None:
         decode(DecodeParams(kind="mqa", dtype="bfloat16")).formula
         == "2 × 1 group × 8 × 12 tokens × 2 B = 384 B"
     )
-    assert decode(DecodeParams(kind="mla")).formula == "(16 + 4) × 12 tokens × 8 B = 1,920 B"
+    assert decode(DecodeParams(kind="mla")).formula == "(32 + 4) × 12 tokens × 8 B = 3,456 B"
 
 
 def test_a_cache_holds_exactly_its_tokens_and_leaves_what_was_read_alone() -> None:
@@ -489,7 +489,7 @@ def test_the_bars_are_the_bytes_of_the_four_runs() -> None:
     scene = decode_scene(result)
     chosen, _, others, _ = panel(scene, "bytes").layers
     assert [layer.style for layer in (chosen, others)] == ["solid", "faint"]
-    assert [*shown(chosen.x2, -1), *shown(others.x2, -1)] == [3072, 12288, 1536, 1920]
+    assert [*shown(chosen.x2, -1), *shown(others.x2, -1)] == [3072, 12288, 1536, 3456]
     project = next(number for number, (_, step) in enumerate(result.steps) if step.phase == "project")
     assert shown(others.x2, project)[0] == 4 * 1024  # the new token is not cached yet
     assert shown(others.x2, project + 1)[0] == 5 * 1024
@@ -564,11 +564,11 @@ def test_the_shell_gives_the_fixed_fields() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     given = json.loads(done.stdout)
-    assert given["cache_bytes_measured"] == given["cache_bytes_formula"] == 1920
+    assert given["cache_bytes_measured"] == given["cache_bytes_formula"] == 3456
     assert given["max_abs_error_cached"] <= EXACT
     assert given["max_abs_error_absorbed"] <= EXACT
     assert given["passed"] is True
-    assert given["all_cache_bytes"] == {"mha": 12288, "gqa": 3072, "mqa": 1536, "mla": 1920}
+    assert given["all_cache_bytes"] == {"mha": 12288, "gqa": 3072, "mqa": 1536, "mla": 3456}
     assert not {"steps", "params"} & set(given)
 
 

@@ -65,7 +65,8 @@ class CompareResult(Checked):
     """sizes: each model at the length asked for. ratio: the largest windowed cache against the smallest.
 
     largest_bytes, smallest_bytes: those two in words. on_ranks: of the last model. lengths: (steps,) tokens.
-    growth: each model's bytes at those lengths. models: what was counted.
+    growth: each model's bytes at those lengths. right: their windowed bytes without what `break_it` does, the same
+    where nothing is broken. models: what was counted.
     """
 
     sizes: tuple[SizeResult, ...]
@@ -77,6 +78,7 @@ class CompareResult(Checked):
     on_ranks: OnRanks
     lengths: tuple[int, ...]
     growth: tuple[Growth, ...]
+    right: tuple[tuple[int, ...], ...]
     checks: tuple[Check, ...]
     models: tuple[Model, ...] = field(metadata={"shell": False})
     setting: CompareParams = field(metadata={"shell": False})
@@ -92,6 +94,7 @@ def compare(params: CompareParams) -> CompareResult:
     models = compared_models(params)
     sizes = tuple(size_of(model, params) for model in models)
     lengths = tuple(sorted({params.seq_len * step // STEPS for step in range(STEPS + 1)}))
+    unbroken = compared_models(params.model_copy(update={"break_it": "none"}))
     by_bytes = sorted(sizes, key=lambda size: size.windowed_bytes)
     return CompareResult(
         sizes=sizes,
@@ -103,6 +106,7 @@ def compare(params: CompareParams) -> CompareResult:
         on_ranks=_on_ranks(models[-1], params),
         lengths=lengths,
         growth=tuple(_growth(model, params, lengths) for model in models),
+        right=tuple(_growth(model, params, lengths).windowed for model in unbroken),
         checks=tuple(check for size in sizes for check in size.checks),
         models=models,
         setting=params,

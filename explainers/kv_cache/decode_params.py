@@ -60,9 +60,9 @@ class DecodeParams(Params):
         options=(4, 8, 16),
     )
     latent_dim: int = number(
-        16,
+        32,
         "Latent dimension",
-        "Numbers in the latent of MLA (d_c)",
+        "Numbers in the latent of MLA (d_c; DeepSeek-V2 has four times the head dimension)",
         least=1,
         most=256,
         options=(4, 8, 16, 32, 64),

@@ -144,7 +144,8 @@ class Variant:
 
     kv_heads: None for MLA. cache_bytes_per_token: of one token in all layers. cache_bytes: of all sequences, once.
     copied_bytes: what tensor-parallel ranks read besides, because each holds whole heads, or the latent. intensity:
-    FLOP a byte of attention alone, where every byte of the cache is read once. seconds, tokens_per_second and the
+    FLOP a byte of attention alone, where every byte of the cache is read once; gpu_intensity: the same on each of
+    the GPUs, which read what they share again. seconds, tokens_per_second and the
     rate of one user are the ceiling; rate_without_copies is that of GPUs that each serve some of the sequences, with
     all their heads. limited_by: what sets the ceiling.
     """
@@ -161,7 +162,7 @@ class Variant:
     attention_flops: int
     flops: int
     intensity: float
-    step_intensity: float
+    gpu_intensity: float
     seconds: float
     tokens_per_second: float
     tokens_per_second_per_user: float
@@ -173,9 +174,9 @@ class Variant:
 class RooflineResult(Checked):
     """The ladder of attentions under one GPU's roof.
 
-    own: the model's own attention, which is also among the `variants`. peak: FLOP/s of one GPU in the type of the
-    weights; ridge: FLOP a byte from which it, not the memory, is the limit. experts_read: different routed experts
-    that a layer is expected to read, 0 in a dense model.
+    runs: whether weights and cache fit on the GPUs. own: the model's own attention, which is also among the
+    `variants`. peak: FLOP/s of one GPU in the type of the weights; ridge: FLOP a byte from which it, not the memory,
+    is the limit. experts_read: different routed experts that a layer is expected to read, 0 in a dense model.
     """
 
     model: str
@@ -186,6 +187,7 @@ class RooflineResult(Checked):
     peak: float
     ridge: float
     experts_read: float
+    runs: bool
     own: Variant
     variants: tuple[Variant, ...]
     formula: str
@@ -212,6 +214,7 @@ def roofline(params: RooflineParams) -> RooflineResult:
         peak=peak,
         ridge=peak / gpu.bandwidth,
         experts_read=expected_experts(model.parameters, params.batch),
+        runs=_runs(model, own, params, gpu),
         own=own,
         variants=variants,
         formula=_formula(own, params, gpu, peak),
@@ -255,7 +258,7 @@ def _variant(name: str, model: Model, own: bool, params: RooflineParams) -> Vari
         attention_flops=of_attention,
         flops=of_weights + of_attention,
         intensity=of_attention / cache,
-        step_intensity=(of_weights + of_attention) / (weights + cache + copied),
+        gpu_intensity=of_attention / (cache + copied),
         seconds=seconds,
         tokens_per_second=batch / seconds,
         tokens_per_second_per_user=1 / seconds,
@@ -276,6 +279,12 @@ def _formula(own: Variant, params: RooflineParams, gpu: Gpu, peak: float) -> str
 
 
 # ----------------------------------------------------------------------------------------------------------- notes
+
+
+def _runs(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> bool:
+    """Whether weights and cache fit into the memory of all GPUs."""
+    weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(model.parameters.total)
+    return weights + own.cache_bytes + own.copied_bytes <= params.tensor_parallel * gpu.memory_bytes
 
 
 def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iterator[str]:
@@ -299,13 +308,8 @@ def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iter
         )
     if model.parameters.embedding:
         yield "The token embedding is not among the weights read: a step looks up one row for each sequence."
-    room = params.tensor_parallel * gpu.memory_bytes
-    weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(model.parameters.total)
-    if weights + own.cache_bytes > room:
-        yield (
-            f"Weights and cache take {(weights + own.cache_bytes) / 1e9:,.1f} GB and do not fit into "
-            f"{room / 1e9:,.0f} GB: such a step could not run (see kv_cache.fit)."
-        )
+    if not _runs(model, own, params, gpu):
+        yield "Weights and cache do not fit on these GPUs, so the step could not run: see Fit on GPUs (kv_cache.fit)."
     if params.weight_dtype != "fp8" or gpu.fp8_flops is None:
         yield "The peak is that of bf16, to which other types are widened before they are multiplied."
 

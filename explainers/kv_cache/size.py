@@ -64,8 +64,8 @@ class CacheParams(Params):
     )
     tensor_parallel: int = number(
         1,
-        "Tensor-parallel ranks",
-        "GPUs that share the heads of every layer",
+        "Ranks",
+        "Tensor-parallel GPUs that share the heads of every layer",
         least=1,
         most=1024,
         options=(1, 2, 4, 8, 16, 32, 64),
@@ -74,7 +74,7 @@ class CacheParams(Params):
     block_tokens: int = number(
         16,
         "Block size",
-        "Tokens in a block of the paged cache",
+        "Tokens in a block of the paged cache; it shows where a context does not fill the last one",
         least=1,
         most=65_536,
         options=(1, 8, 16, 32, 64, 128, 256),

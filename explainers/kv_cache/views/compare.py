@@ -14,10 +14,10 @@ from explainers.kv_cache.layers import LayerKind, Model, Vector
 from explainers.scene import Axis, Code, Column, Hue, Layer, Marks, Panel, Scene, Track, Words
 
 HUES: dict[str, Hue] = {"key": "key", "value": "value", "latent": "activation", "RoPE key": "key"}
-COUNTS = ("logical", "windowed", "reserved")
+COUNTS = {"logical": "logical", "windowed": "kept", "reserved": "reserved"}  # and what the screen calls them
 APART_UP_TO = 16  # heads that are drawn one by one
 ROWS_HIGH = {1: 44, 2: 34, 3: 27}  # px of a bar, by the number of models
-LABELS_BESIDE = 1.55  # the width of the bars' panel, in lengths of the longest bar
+LABELS_BESIDE = 1.6  # the width of the bars' panel, in lengths of the longest bar
 ROW = 23  # px of a bar where there are more
 NAME_ROW = 26  # px of a name above a model's layers
 
@@ -55,11 +55,11 @@ def _code() -> Panel:
 def compare_card(result: CompareResult) -> Scene:
     """The bars alone, small: the picture of this topic on the home page."""
     whole = compare_scene(result)
-    bars = replace(_bars(result, COUNTS[1:2]), title="", subtitle="")
+    bars = replace(_bars(result, ("windowed",)), title="", subtitle="")
     return replace(whole, name="kv_cache.card", columns=(Column(1, (bars,)),), below=())
 
 
-def _bars(result: CompareResult, counts: tuple[str, ...] = COUNTS) -> Panel:
+def _bars(result: CompareResult, counts: tuple[str, ...] = tuple(COUNTS)) -> Panel:
     """One group of bars a model: its name, then its counts, each with its bytes."""
     group = 1 + len(counts)
     longest = max(max(growth.logical[-1], growth.reserved[-1]) for growth in result.growth)
@@ -72,7 +72,7 @@ def _bars(result: CompareResult, counts: tuple[str, ...] = COUNTS) -> Panel:
     return Marks(
         name="bars",
         title="The whole cache",
-        subtitle="outlined: every token · filled: windows honoured · hatched: what an engine reserves, on all ranks",
+        subtitle="outlined: every token · filled: kept, windows honoured · hatched: reserved by an engine on all ranks",
         height=_row_height(result) * rows + 12,
         x=Axis(0, longest * LABELS_BESIDE),
         y=Axis(-0.5, rows - 0.5, flip=True),
@@ -98,7 +98,7 @@ def _bar(growth: Growth, count: str, row: int, longest: float, named: bool) -> l
         bars = [_rect(np.zeros(1), now, row, "muted", style, count, now)]
     label = Layer(
         "label", Track(now.values + longest * 0.012), np.array([float(row)]), hue="muted", size=4, numbers=now,
-        format="bytes", names=(f"{count} " if named else "",),
+        format="bytes", names=(f"{COUNTS[count]} " if named else "",),
     )  # fmt: skip
     return [*bars, label]
 
@@ -200,21 +200,31 @@ def _words(result: CompareResult) -> Words:
     sentences: list[str] = []
     which, values = [], []
     titles = [model.title for model in result.models]
-    reserved = _reserved_sentence(result, titles)
+    further = _further_sentence(result, titles)
     for step, length in enumerate(result.lengths):
         now = [growth.windowed[step] for growth in result.growth]
         largest, smallest = now.index(max(now)), len(now) - 1 - now[::-1].index(min(now))
-        sentence = _sentence(length, titles, largest, smallest) + reserved * (length > 0)
+        sentence = _sentence(length, titles, largest, smallest) + further * (length > 0)
         if sentence not in sentences:
             sentences.append(sentence)
         which.append(sentences.index(sentence))
         engine = [growth.reserved[step] for growth in result.growth]
-        values.append([length, now[largest], now[smallest], now[largest] / max(1, now[smallest]), *engine])
+        right = [bytes_at[step] for bytes_at in result.right]
+        ratio = now[largest] / max(1, now[smallest])
+        values.append([length, now[largest], now[smallest], ratio, *engine, *right])
     return Words(tuple(sentences), np.array(which), np.array(values, float))
 
 
-def _reserved_sentence(result: CompareResult, titles: list[str]) -> str:
-    """What an engine reserves on its ranks, where that is another number; its columns come after the first four."""
+def _further_sentence(result: CompareResult, titles: list[str]) -> str:
+    """What an engine reserves where that is another number, or what is right where the count is broken.
+
+    Their columns come after the first four: one a model for the engine's, then one a model for the right ones.
+    """
+    if result.setting.break_it != "none":
+        each = ", ".join(
+            f"{title} **{{{column}:bytes}}**" for column, title in enumerate(titles, 4 + len(titles))
+        )
+        return f" This count is wrong on purpose; right is {each}."
     if all(size.reserved_bytes <= 1.01 * size.windowed_bytes for size in result.sizes):
         return ""
     each = ", ".join(f"{title} {{{column}:bytes}}" for column, title in enumerate(titles, 4))

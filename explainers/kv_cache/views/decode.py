@@ -441,13 +441,33 @@ def _latent_moments(params: DecodeParams) -> dict[str, tuple[str, str]]:
         "attend": (
             "Expanded: keys and values of every head are made again from all {1:d} latents, only to be thrown away. "
             "Largest difference from computing everything again: **{5:.1e}**.",
-            r"q \cdot k = (W_{\text{Q}} x) \cdot (W_{\text{UK}} c_{\text{KV}}) + q_{\text{R}} \cdot k_{\text{R}}",
+            _LATENT_SCORES[params.break_it],
         ),
         "absorb": (
             _latent_absorb(params.break_it),
-            r"q \cdot k = ({W_{\text{UK}}}^\top W_{\text{Q}} x) \cdot c_{\text{KV}} + q_{\text{R}} \cdot k_{\text{R}}",
+            _ABSORBED_SCORES[params.break_it],
         ),
     }
+
+
+_LATENT = r"(W_{\text{Q}} x) \cdot (W_{\text{UK}} c_{\text{KV}})"
+_ABSORBED = r"({W_{\text{UK}}}^\top W_{\text{Q}} x) \cdot c_{\text{KV}}"
+_ROPE = r" + q_{\text{R}} \cdot k_{\text{R}}"
+_ROTATED = r"\text{RoPE}(W_{\text{Q}} x) \cdot \text{RoPE}(W_{\text{UK}} c_{\text{KV}})"
+
+# The score of each form, by what is broken: without the RoPE key its term is gone; a rotation cannot be moved away.
+_LATENT_SCORES = {
+    "none": r"q \cdot k = " + _LATENT + _ROPE,
+    "cache_before_norm": r"q \cdot k = " + _LATENT + _ROPE,
+    "no_rope_dims": r"q \cdot k = " + _LATENT,
+    "rope_on_latent": r"q \cdot k = " + _ROTATED + _ROPE,
+}
+_ABSORBED_SCORES = {
+    "none": r"q \cdot k = " + _ABSORBED + _ROPE,
+    "cache_before_norm": r"q \cdot k = " + _ABSORBED + _ROPE,
+    "no_rope_dims": r"q \cdot k = " + _ABSORBED,
+    "rope_on_latent": _ROTATED + r" \neq " + _ABSORBED,
+}
 
 
 def _latent_absorb(break_it: str) -> str:

@@ -50,13 +50,13 @@ def roofline_scene(result: RooflineResult) -> Scene:
 
 def _roof(result: RooflineResult) -> Panel:
     """TFLOP/s that one GPU can reach at each intensity: what its memory brings, and no more than its peak."""
-    intensities = np.array([variant.intensity for variant in result.variants])
+    intensities = np.array([variant.gpu_intensity for variant in result.variants])
     bandwidth, peak = result.gpu.bandwidth / 1e12, result.peak / 1e12
     left, right = min(LEFT, intensities.min() / 2), max(4 * result.ridge, 2.5 * intensities.max())
     bottom, top = bandwidth * left, 2.5 * peak
     return Marks(
         name="roofline",
-        title=f"TFLOP/s of attention that one {result.gpu.name} can reach",
+        title=f"TFLOP/s of attention that {'each' if result.gpus > 1 else 'one'} {result.gpu.name} can reach",
         subtitle=f"slope: {bandwidth:,.4g} TB/s of memory · roof: {peak:,.4g} TFLOP/s · points: attention alone, "
         "without the weights",
         height=max(270, ROW * len(result.variants) + 22),
@@ -95,16 +95,26 @@ def _points(result: RooflineResult, x: np.ndarray, y: np.ndarray) -> list[Layer]
         Layer("point", Track(x * current), y, hue="current", size=7, names=names, numbers=x, format=".4g"),
     ]
     # Names stand left above the slope. On the roof they would stand on each other: there the step's alone is shown.
+    joined = _joined(names, x)
     slope, roof = np.where(under_the_roof, 1.0, np.nan), np.where(under_the_roof, np.nan, 1.0)
-    for at, height, hue, style, anchor in (
-        (x / 1.22 * others * slope, 1.25, "muted", "faint", "right"),
-        (x / 1.22 * current * slope, 1.25, "current", "solid", "right"),
-        (x * current * roof, 1.6, "current", "solid", "middle"),
+    alone = others * ~(np.nan_to_num(current) @ (x[:, None] == x)).astype(bool)
+    for at, height, hue, style, anchor, words in (
+        (x / 1.22 * np.where(alone == 1, 1.0, np.nan) * slope, 1.25, "muted", "faint", "right", joined),
+        (x / 1.22 * current * slope, 1.25, "current", "solid", "right", names),
+        (x * current * roof, 1.6, "current", "solid", "middle", names),
     ):
         layers.append(
-            Layer("label", Track(at), y * height, hue=hue, style=style, size=4.5, names=names, anchor=anchor)  # type: ignore[arg-type]
+            Layer("label", Track(at), y * height, hue=hue, style=style, size=4.5, names=words, anchor=anchor)  # type: ignore[arg-type]
         )
     return layers
+
+
+def _joined(names: tuple[str, ...], x: np.ndarray) -> tuple[str, ...]:
+    """Names of points in one place, all at the first of them; the others stay without."""
+    groups = [[name for name, other in zip(names, x, strict=True) if other == at] for at in x]
+    return tuple(
+        ", ".join(group) if group[0] == name else "" for name, group in zip(names, groups, strict=True)
+    )
 
 
 def _current(steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +209,7 @@ def _numbers(result: RooflineResult, variant: Variant) -> list[float]:
         variant.cache_bytes + variant.copied_bytes,
         variant.tokens_per_second,
         variant.tokens_per_second_per_user,
-        variant.intensity,
+        variant.gpu_intensity,
         variant.tokens_per_second / result.variants[0].tokens_per_second,
         result.peak / 1e12,
         variant.flops / 1e12,
@@ -212,9 +222,11 @@ def _sentence(result: RooflineResult, variant: Variant) -> str:
     one = f"{name} reads {reads}" if not variant.own else f"{name} reads {reads} in one step"
     limit = "the memory" if variant.limited_by == "memory" else "the arithmetic"
     gain = variant.tokens_per_second / result.variants[0].tokens_per_second
-    against = ", {8:.3g} times MHA's" if gain > 1.005 else ""
+    against = ", {8:.3g} times MHA's" if abs(gain - 1) > 0.005 else ""
+    room = "" if result.runs else " It could not run: weights and cache do not fit on these GPUs."
     return (
         f"{one}; each byte of the cache serves {{7:.3g}} FLOP. "
         f"{limit.capitalize()} is the limit: at most **{{5:{_rate_format(variant)}}} tokens/s**{against}, "
         + ("{6:.3g} for each of {0:d} users." if result.setting.batch > 1 else "all for one user.")
+        + room
     )

@@ -12,7 +12,7 @@ SIZE_NAMES = (
     "attention",
     "a token",
     "logical",
-    "windows honoured",
+    "kept (windows honoured)",
     "reserved, all ranks",
     "one rank",
 )

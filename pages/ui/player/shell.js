@@ -406,6 +406,14 @@ function mountPlayer(host, onEvent) {
 
   const makeActive = () => { activePlayer = root; };
 
+  /** A pointer on the picture takes the keys from a button, tab or slider that was used before; never from a text. */
+  function takeKeys() {
+    makeActive();
+    const focused = document.activeElement;
+    const writing = focused?.closest?.("textarea, select, [contenteditable], input:not([type=range], [type=radio], [type=checkbox])");
+    if (options.mode !== "card" && focused && !root.contains(focused) && !writing) focused.blur?.();
+  }
+
   // -------------------------------------------------------------------------------------------- full screen
 
   function toggleScreen() {
@@ -521,7 +529,7 @@ function mountPlayer(host, onEvent) {
   // A change of theme changes inherited colours; the transition on `color` (player.css) reports it.
   const themeChanged = (event) => { if (event.target === root && scene && readTheme(root).key !== theme.key) redraw(); };
   root.addEventListener("transitionend", themeChanged);
-  root.addEventListener("pointerenter", () => { makeActive(); if (options.mode === "card" && !still.matches) play(); });
+  root.addEventListener("pointerenter", () => { takeKeys(); if (options.mode === "card" && !still.matches) play(); });
   root.addEventListener("pointerleave", () => { hideTip(); if (options.mode === "card") rest(); });
   root.addEventListener("focusin", () => { makeActive(); if (options.mode === "card" && !still.matches) play(); });
   root.addEventListener("focusout", () => { if (options.mode === "card") rest(); });
