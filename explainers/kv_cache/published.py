@@ -307,10 +307,8 @@ def llama_blog() -> Iterator[Figure]:
         model = find_model(f"llama-3.1-{size}")
         doubled = model_of({**model.config, "num_key_value_heads": 16})
         for (length, tokens), cell in zip(lengths.items(), cells, strict=True):
-            if right := size != "405b":
-                reason = "printed as GB"
-            else:
-                reason = f"16 KV heads would take {float(_gibibytes(doubled, tokens)):.3f} GiB, the first files had them; the config has 8"
+            right = size != "405b"
+            taken = f"16 KV heads would take {float(_gibibytes(doubled, tokens)):.3f} GiB"
             yield Figure(
                 source=BLOG,
                 what=f"{model.title} at {length} ({tokens:,} tokens)",
@@ -319,7 +317,9 @@ def llama_blog() -> Iterator[Figure]:
                 digit=_last_digit(cell),
                 unit=" GiB",
                 agrees=right,
-                reason=reason,
+                reason="printed as GB"
+                if right
+                else f"{taken}, and the first files had them; the config has 8",
             )
 
 
