@@ -59,9 +59,12 @@ def drawn(name: str, params: Params) -> Drawn | None:
 @cached(LRUCache(SCENE_BYTES_KEPT, getsizeof=lambda one: len(one.scene)), lock=threading.Lock())
 def draw(name: str, version: str, params: Params) -> Drawn:
     """Runs experiment `name` and packs its scene. Cached, up to SCENE_BYTES_KEPT, by name, code version and params."""
-    experiment = find(name)
-    result = experiment(params)
-    scene = experiment.scene(result)
+    return packed(name, find(name)(params))
+
+
+def packed(name: str, result: Any) -> Drawn:
+    """A Result of experiment `name`, ready to be shown."""
+    scene = find(name).scene(result)
     return Drawn(scene.to_bytes(), scene.steps, facts(result), result.checks)
 
 

@@ -81,7 +81,8 @@ def test_every_chapter_renders(reader: Reader, page: str, chapter: str) -> None:
         assert all(player.locator("canvas").evaluate_all("(all) => all.map((one) => one.width > 0)"))
     charts = main.locator("[data-testid=stPlotlyChart]").count()
     to_start = main.get_by_role("button", name="Run it now").count()
-    assert players or charts or to_start
+    tables = main.locator(".stMarkdown table").count()
+    assert players or charts or tables or to_start
     if chapter and not to_start:
         main.locator(".st-key-card-checked").get_by_label("passed").first.wait_for()
         assert not main.get_by_label("failed").count()
