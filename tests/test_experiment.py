@@ -243,7 +243,7 @@ def test_watching_gives_every_pause_with_its_line_and_the_result() -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownExperiment, match=r"did you mean flash_attention\.tiles\?"):
         find("flash_attention.tile")
-    with pytest.raises(UnknownExperiment, match="there are .*flash_attention"):
+    with pytest.raises(UnknownExperiment, match=r"there are .*flash_attention"):
         find("zzz")
 
 
@@ -331,7 +331,11 @@ def test_the_rules_of_every_experiment_settle(known: Experiment, data: st.DataOb
     assert read(known.params, raw) == (params, [])
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name != "flash_attention.race"])
+# They measure time: the tests of their topics hold the rest of their results.
+TIMED = ("flash_attention.race", "checkpointing.model")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in TIMED])
 def test_every_experiment_is_sound_at_its_defaults_and_the_same_twice(name: str) -> None:
     known = ALL[name]
     first, second = (as_json(known(known.params())) for _ in range(2))

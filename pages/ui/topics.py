@@ -38,4 +38,11 @@ TOPICS = (
         "kv_cache.compare",
         {"models": ("llama-3.1-70b", "gemma-3-27b", "deepseek-v3")},
     ),
+    Topic(
+        "Training",
+        "checkpointing",
+        "Gradient checkpointing",
+        "checkpointing.schedule",
+        {"layers": 12},
+    ),
 )

@@ -28,6 +28,7 @@ PAGE = "/flash_attention"
 SLIDERS = (
     (PAGE, TILES, "Sequence length", 250),
     ("/kv_cache", "The KV cache as the context grows", "Context", 200),
+    ("/checkpointing", "", "Layers", 150),
 )
 VISITS = 5
 FRAMES = 120

@@ -145,6 +145,10 @@ def test_a_card_moves_under_the_pointer_only(reader: Reader) -> None:
         ("flash_attention", "backward"),
         ("kv_cache", "compare"),
         ("kv_cache", "sharing"),
+        ("checkpointing", "schedule"),
+        ("checkpointing", "law"),
+        ("checkpointing", "measure"),
+        ("checkpointing", "optimal"),
     ],
 )
 def test_each_broken_part_turns_a_check_red(reader: Reader, page: str, chapter: str) -> None:
@@ -171,6 +175,8 @@ def test_numbers_to_take_along(reader: Reader) -> None:
         ("kv_cache", "compare"),
         ("kv_cache", "fit"),
         ("kv_cache", "published"),
+        ("checkpointing", "schedule"),
+        ("checkpointing", "measure"),
     ):
         reader.open(address(page, chapter))
         button = reader.page.locator("[data-testid=stDownloadButton] button", has_text="JSON").first
@@ -180,6 +186,34 @@ def test_numbers_to_take_along(reader: Reader) -> None:
         result = json.loads(download.value.path().read_text(encoding="utf-8"))
         assert result["passed"]
         assert all(check["passed"] for check in result["checks"])
+
+
+def test_a_click_on_a_layer_keeps_its_input(reader: Reader) -> None:
+    reader.open("/checkpointing?strategy=custom&layers=8")
+    canvas = reader.page.locator(".player canvas.clickable").first
+    box = canvas.bounding_box()
+    assert box
+    canvas.click(position={"x": box["width"] * 4.2 / 8, "y": box["height"] * 0.55})
+    reader.page.wait_for_url("**kept=**")
+    reader.settle()
+    once = reader.query()
+    canvas.click(position={"x": box["width"] * 7.2 / 8, "y": box["height"] * 0.55})
+    reader.page.wait_for_function("(before) => location.search.slice(1) !== before", arg=once)
+    reader.settle()
+    assert "kept=1%2C" in reader.query() or "kept=1," in reader.query()
+
+
+def test_a_full_size_model_is_traced_with_progress_and_can_be_stopped(reader: Reader) -> None:
+    reader.open(address("checkpointing", "model"))
+    start = reader.page.get_by_role("button", name="Run it now")
+    start.click()
+    reader.page.get_by_role("button", name="Stop").click()
+    reader.page.get_by_text("Stopped while").wait_for()
+    reader.open(address("checkpointing", "model") + "&model.model=llama-3.1-8b&model.layers=2")
+    start.click()
+    reader.player("").wait_for("lantern.steps > 100")
+    reader.page.locator(".st-key-card-checked").get_by_label("passed").first.wait_for()
+    assert not reader.page.get_by_label("failed").count()
 
 
 def on_the_kernel(reader: Reader, seq_len: int) -> int:

@@ -43,6 +43,7 @@ registerPanel("bands", (spec) => {
         context.clip();
         hatch(context, across(from), box.y, across(to) - across(from), box.height, faint ? tint(theme, hue, 0.35) : theme.hues[hue]);
         context.restore();
+        outline(context, band, from, to); // hatching has drawn a path of its own
       }
       context.strokeStyle = faint ? tint(theme, hue, 0.35) : theme.hues[hue];
       context.lineWidth = 1;
@@ -95,13 +96,15 @@ registerPanel("bands", (spec) => {
     }
   }
 
-  function drawMark(context, theme) {
+  /** The marked step with its sum; where the current step stands right beside it, its own sum is label enough. */
+  function drawMark(context, theme, current) {
     if (spec.marked < 0) return;
     const [x, y] = [across(spec.marked), up(total(spec.marked))];
     context.fillStyle = theme.text;
     context.beginPath();
     context.arc(x, y, 3.5, 0, 2 * Math.PI);
     context.fill();
+    if (Math.abs(x - across(current)) < 90) return;
     const right = x > box.x + box.width / 2;
     write(context, theme, `peak ${formatNumber(total(spec.marked), spec.format)}`, x + (right ? -7 : 7), y - 9, {
       colour: theme.text, size: 11, weight: 600, align: right ? "right" : "left",
@@ -124,7 +127,7 @@ registerPanel("bands", (spec) => {
         drawBand(context, theme, band, 0, state.step, false);
       }
       drawLines(context, theme);
-      drawMark(context, theme);
+      drawMark(context, theme, state.step);
       const x = across(state.step);
       context.strokeStyle = theme.hues.current;
       context.lineWidth = 1.5;
@@ -133,7 +136,8 @@ registerPanel("bands", (spec) => {
       context.lineTo(x, box.y + box.height);
       context.stroke();
       const right = x > box.x + box.width * 0.75;
-      write(context, theme, formatNumber(total(state.step), spec.format), x + (right ? -6 : 6), box.y + 9, {
+      const words = `${state.step === spec.marked ? "peak " : ""}${formatNumber(total(state.step), spec.format)}`;
+      write(context, theme, words, x + (right ? -6 : 6), box.y + 9, {
         colour: theme.hues.current, size: 12, weight: 700, align: right ? "right" : "left",
       });
       drawLegend(context, theme);

@@ -1,0 +1,1 @@
+"""Gradient checkpointing: which activations training keeps for the backward pass, and what it computes again."""

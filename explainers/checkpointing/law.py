@@ -1,0 +1,133 @@
+"""The law of segments: peak(k) = ceil(L / k) B + k I, and where its least value lies.
+
+ceil(L / k) boundaries B fall as segments of k layers get longer, k layers' internal activations I rise. Taken as
+continuous, the sum is least at k = sqrt(L B / I): sqrt(L) where the inside of a layer takes as much as a boundary
+(Chen et al. 2016), far less in a transformer, whose layer keeps s b h (34 + 5 a s / h) bytes inside against 2 s b h at
+its boundary (Korthikanti et al. 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from explainers.checkpointing.chain import Chain, play
+from explainers.checkpointing.schedules import every, every_k_peak, in_segments
+from explainers.experiment import Check, Checked, Params, choice, experiment, number
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {"forget_boundaries": {"layers": 64, "ratio": 1.0}}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "forget_boundaries": "Without the boundaries the formula is k I alone: memory seems to fall for ever as segments "
+    "get shorter, and k = 1 seems best. Played, each segment also keeps its input.",
+}
+
+
+class LawParams(Params):
+    layers: int = number(
+        64,
+        "Layers",
+        "Length of the chain (L)",
+        least=1,
+        most=256,
+        comfort=(4, 128),
+        step=1,
+        unit="layers",
+    )
+    ratio: float = number(
+        17.0,
+        "Inside against boundary",
+        "Memory of a layer's internal activations, where one boundary takes 1 (I / B), in quarters",
+        least=0.25,
+        most=64,
+        comfort=(0.25, 64),
+        step=0.25,
+    )
+    break_it: Literal["none", "forget_boundaries"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {"none": "nothing", "forget_boundaries": "forget the boundaries"},
+    )
+
+    @field_validator("ratio")
+    @classmethod
+    def _in_quarters(cls, ratio: float) -> float:
+        return round(4 * ratio) / 4
+
+
+@dataclass(frozen=True, eq=False)
+class LawResult(Checked):
+    """The peak for every k, in boundaries. k, peak, predicted, boundaries, internals: (L,).
+
+    peak: as played; predicted: by the formula. boundaries, internals: its two parts. best_k: the smallest with the
+    least peak as played, predicted_best_k by the formula; continuous_k: sqrt(L B / I).
+    """
+
+    k: np.ndarray
+    peak: np.ndarray
+    predicted: np.ndarray
+    boundaries: np.ndarray
+    internals: np.ndarray
+    best_k: int
+    predicted_best_k: int
+    least_peak: float
+    continuous_k: float
+    sqrt_layers: float
+    peak_at_sqrt_layers: float
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: LawParams = field(metadata={"shell": False})
+
+
+@experiment("checkpointing.law", view="explainers.checkpointing.views.law:law_scene")
+def law(params: LawParams) -> LawResult:
+    """The peak of memory for every segment length, played and by formula, and the best length."""
+    L, I = params.layers, params.ratio
+    B = 0 if params.break_it == "forget_boundaries" else 1
+    k = np.arange(1, L + 1)
+    peak = np.array([played_peak(L, int(one), I) for one in k])
+    predicted = np.array([every_k_peak(L, int(one), B, I) for one in k])
+    continuous = math.sqrt(L / I)
+    return LawResult(
+        k=k,
+        peak=peak,
+        predicted=predicted,
+        boundaries=np.ceil(L / k),
+        internals=k * I,
+        best_k=int(k[peak.argmin()]),
+        predicted_best_k=int(k[predicted.argmin()]),
+        least_peak=float(peak.min()),
+        continuous_k=continuous,
+        sqrt_layers=math.sqrt(L),
+        peak_at_sqrt_layers=float(peak[round(math.sqrt(L)) - 1]),
+        notes=(
+            "A transformer layer in 16 bits keeps s b h (34 + 5 a s / h) bytes inside and 2 s b h at its boundary "
+            "(Korthikanti et al. 2022): a ratio of 17 or more. So the best k is about 1 to 2, not √L.",
+            "Where k does not divide L, the first segment is the short one, so that the formula is exact.",
+        ),
+        checks=tuple(_checks(L, continuous, peak, predicted)),
+        params=params,
+    )
+
+
+def played_peak(layers: int, k: int, ratio: float) -> float:
+    """The most memory that the schedule of segments of k layers ever holds, in boundaries."""
+    schedule = in_segments(1, layers, every(k, 1, layers))
+    return max(moment.memory for moment in play(Chain.uniform(layers, 1, ratio), schedule))
+
+
+def _checks(L: int, continuous: float, peak: np.ndarray, predicted: np.ndarray) -> Iterator[Check]:
+    error = float(np.abs(peak - predicted).max())
+    yield Check("every peak is that of the formula", error, 0, "⌈L/k⌉ B + k I, for every k")
+    # where k is no whole number, one of its two neighbours is as good up to the rounding of L / k
+    near = [min(max(round_(continuous), 1), L) for round_ in (math.floor, math.ceil)]
+    above = float(min(peak[one - 1] for one in near) - peak.min())
+    yield Check("the best k lies at √(L B / I)", above, 1, "a peak within one boundary of the least")

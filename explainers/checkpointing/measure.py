@@ -1,0 +1,279 @@
+"""One training step of a real decoder under torch.utils.checkpoint, its memory traced to the byte and predicted.
+
+What is alive is what the dispatcher saw allocated and not yet freed (memory_trace.py). The prediction knows sizes
+alone (prediction.py). The gradients are held against the same step without checkpointing.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+from explainers.checkpointing import prediction
+from explainers.checkpointing.measure_params import MeasureParams
+from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
+from explainers.checkpointing.prediction import Sizes, Strategy, Term
+from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
+from explainers.decoder import Decoder
+from explainers.experiment import Check, Checked, experiment
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+POLICIES = {"selective_matmuls": "matmuls", "selective_attention": "attention"}
+
+_one_at_a_time = threading.Lock()  # dropout draws from the random state that the process has one of
+
+
+# -------------------------------------------------------------------------------------------- what is reported
+
+
+@dataclass(frozen=True, eq=False)
+class StepResult(Checked):
+    """The memory of one training step, in bytes.
+
+    peak_bytes: the most that is alive above the model before the step (the weights and tables, `model_bytes`).
+    saved_after_forward_bytes: activations kept for the backward pass, measured; predicted_...: from sizes alone.
+    activation_peak_bytes: the most activations, kept and recomputed, alive at once; its prediction is None for the
+    selective strategies. without_checkpoints_bytes: what would be kept with nothing checkpointed, predicted.
+    by_category: at the peak; together model_bytes + peak_bytes. peak_event, peak_operation, peak_phase, peak_layer:
+    what caused the peak. allocated_total_bytes, freed_total_bytes: over the whole step. forward_runs: of each block.
+    terms: what is kept, tensor by tensor. live_bytes: (events,); category_bytes: (categories, events), in the order of
+    by_category. events: every allocation and free.
+    """
+
+    peak_bytes: int
+    model_bytes: int
+    saved_after_forward_bytes: int
+    predicted_saved_after_forward_bytes: int
+    without_checkpoints_bytes: int
+    activation_peak_bytes: int
+    predicted_activation_peak_bytes: int | None
+    by_category: dict[str, int]
+    peak_event: int
+    peak_operation: str
+    peak_phase: str
+    peak_layer: int
+    allocated_total_bytes: int
+    freed_total_bytes: int
+    forward_runs: tuple[int, ...]
+    formula: str
+    terms: tuple[Term, ...]
+    live_bytes: np.ndarray
+    category_bytes: np.ndarray
+    events: np.ndarray
+    timeline: Timeline = field(metadata={"shell": False})
+
+
+def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy: Strategy, k: int) -> dict:
+    """The fields of a StepResult."""
+    terms = prediction.kept_by_step(sizes, strategy, k)
+    by_category, live, peak = timeline.by_category, timeline.live, timeline.peak
+    last = max(timeline.forward_ends - 1, 0)  # the last event of the forward pass
+    state = by_category[CATEGORIES.index("optimizer_state"), last]
+    activations = timeline.of("kept_activation", "recomputed_activation")
+    return {
+        "peak_bytes": int(live[peak]) - timeline.resident,
+        "model_bytes": timeline.resident,
+        "saved_after_forward_bytes": int(live[last] - state) - timeline.resident,
+        "predicted_saved_after_forward_bytes": prediction.total(terms),
+        "without_checkpoints_bytes": prediction.total(prediction.kept_by_step(sizes, "none", 1)),
+        "activation_peak_bytes": int(activations.max()),
+        "predicted_activation_peak_bytes": prediction.activation_peak(sizes, strategy, k),
+        "by_category": dict(zip(CATEGORIES, by_category[:, peak].tolist(), strict=True)),
+        "peak_event": peak,
+        "peak_operation": timeline.operations[timeline.operation[peak]],
+        "peak_phase": PHASES[timeline.phase[peak]],
+        "peak_layer": int(timeline.layer[peak]),
+        "allocated_total_bytes": int(timeline.sizes[timeline.allocates].sum()),
+        "freed_total_bytes": int(timeline.sizes[~timeline.allocates].sum()),
+        "forward_runs": tuple(forward_runs),
+        "formula": prediction.formula(terms),
+        "terms": tuple(terms),
+        "live_bytes": live,
+        "category_bytes": by_category,
+        "events": timeline.rows(),
+        "timeline": timeline,
+    }
+
+
+def memory_checks(fields: dict) -> list[Check]:
+    """Measured against predicted: kept after the forward pass, and at most alive."""
+    difference = fields["saved_after_forward_bytes"] - fields["predicted_saved_after_forward_bytes"]
+    checks = [
+        Check(
+            "activations kept after the forward pass are as many bytes as predicted",
+            abs(difference),
+            0,
+            "the sum of what each operation keeps, from sizes alone",
+        )
+    ]
+    if fields["predicted_activation_peak_bytes"] is not None:
+        difference = fields["activation_peak_bytes"] - fields["predicted_activation_peak_bytes"]
+        checks.append(
+            Check(
+                "the most activations alive at once are as many bytes as predicted",
+                abs(difference),
+                0,
+                "inputs of segments and the inside of one, from sizes alone",
+            )
+        )
+    return checks
+
+
+# --------------------------------------------------------------------------------------------- the experiment
+
+
+@dataclass(frozen=True, eq=False)
+class MeasureResult(StepResult):
+    """A step on real tensors.
+
+    max_abs_grad_error: against the step without checkpointing. korthikanti_bytes + residual_terms are exactly
+    saved_after_forward_bytes (a GPT block with nothing checkpointed; else None and {}). fake_differences: events in
+    which the same step on fake tensors differs; None where it was not asked for.
+    """
+
+    max_abs_grad_error: float
+    korthikanti_bytes: int | None
+    residual_terms: dict[str, int]
+    fake_differences: int | None
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: MeasureParams = field(metadata={"shell": False})
+
+
+@experiment("checkpointing.measure", view="explainers.checkpointing.views.measure:measure_scene")
+def measure(params: MeasureParams) -> MeasureResult:
+    """One training step of a small decoder under torch.utils.checkpoint: every allocation, measured and predicted."""
+    step, exact = run(params)
+    timeline = step.timeline
+    if params.break_it == "gradients_as_activations":
+        timeline = timeline.with_gradients_as_activations()
+    sizes = params.sizes
+    fields = measured(timeline, step.forward_runs, sizes, params.strategy, params.k)
+    error = largest_difference(step.gradients, exact)
+    checks = [*memory_checks(fields), _gradient_check(error)]
+    counted = params.block == "gpt" and params.strategy == "none"
+    residual = prediction.korthikanti_residual(sizes) if counted else {}
+    count = prediction.korthikanti(sizes) if counted else None
+    if count is not None:
+        checks.append(_count_check(count, residual, fields["saved_after_forward_bytes"]))
+    differences = None
+    if params.fake:
+        differences = step.timeline.differences(fake_step(params).timeline)
+        checks.append(_fake_check(differences))
+    return MeasureResult(
+        **fields,
+        max_abs_grad_error=error,
+        korthikanti_bytes=count,
+        residual_terms=residual,
+        fake_differences=differences,
+        notes=notes(params),
+        checks=tuple(checks),
+        params=params,
+    )
+
+
+def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
+    """The traced step, and the gradients of the same step without checkpointing. Leaves the random state as it was."""
+    with _one_at_a_time, torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="None of the inputs have requires_grad"
+        )  # a break is about it
+        torch.manual_seed(params.seed)
+        model, tokens = build(params)
+        torch.manual_seed(params.seed)
+        exact = plain_gradients(model, tokens)
+        torch.manual_seed(params.seed)
+        return training_step(model, tokens, plan_of(params), MemoryTrace()), exact
+
+
+def fake_step(params: MeasureParams) -> Step:
+    """The same step on tensors without memory."""
+    with FakeTensorMode():
+        model, tokens = build(params)
+        return training_step(model, tokens, plan_of(params), MemoryTrace())
+
+
+def build(params: MeasureParams) -> tuple[Decoder, Tensor]:
+    """The model, and tokens (2, b, s): what comes in and what comes next."""
+    model = Decoder(
+        params.shape, params.seq_len, DTYPES[params.dtype], attention=params.attention, dropout=params.drop
+    )
+    if params.break_it == "reentrant_no_grad_input":
+        model.embedding.requires_grad_(False)
+        if model.positions is not None:
+            model.positions.requires_grad_(False)
+    tokens = torch.randint(params.shape.vocabulary, (2, params.batch, params.seq_len))
+    return model, tokens
+
+
+def plan_of(params: MeasureParams) -> Plan:
+    return Plan(
+        prediction.segments_of(params.strategy, params.layers, params.k),
+        policy=POLICIES.get(params.strategy, ""),
+        keep_random_state=params.drop > 0 and params.break_it != "lost_random_state",
+        reentrant=params.break_it == "reentrant_no_grad_input",
+    )
+
+
+def largest_difference(gradients: list[Tensor | None], exact: list[Tensor | None]) -> float:
+    """The largest difference of any number in any gradient; one that is missing counts as zero."""
+    pairs = [pair for pair in zip(gradients, exact, strict=True) if pair != (None, None)]
+    differences = [_or_zero(ours, right) - _or_zero(right, ours) for ours, right in pairs]
+    return max((float(one.abs().max()) for one in differences), default=0.0)
+
+
+def _or_zero(gradient: Tensor | None, other: Tensor | None) -> Tensor:
+    if gradient is not None:
+        return gradient
+    return torch.zeros_like(other) if other is not None else torch.zeros(())
+
+
+def notes(params: MeasureParams) -> tuple[str, ...]:
+    """What the count leaves out, where it matters for these params."""
+    said = [
+        "Seen is what operations return; scratch memory inside a kernel is not, nor are numbers such as a scale.",
+        "While a dispatch mode is on, autograd adds up gradients into new memory; without it, it may do so in place.",
+    ]
+    if plan_of(params).keep_random_state and params.strategy != "none":
+        state = torch.get_rng_state().numel()
+        said.append(
+            f"Besides, torch keeps the random state of each segment, {state:,} B on a CPU, beneath the dispatcher."
+        )
+    if params.strategy == "selective_matmuls":
+        said.append(
+            "torch's policy keeps every result that it is told to keep, also those that no backward reads."
+        )
+    return tuple(said)
+
+
+def _gradient_check(error: float) -> Check:
+    return Check(
+        "gradients equal those without checkpointing",
+        error,
+        0.0,  # the same operations on the same numbers in the same order
+        "the same step with nothing checkpointed, same seed",
+    )
+
+
+def _count_check(count: int, residual: dict[str, int], saved: int) -> Check:
+    return Check(
+        "Korthikanti's count and the named residual are what is kept",
+        abs(count + sum(residual.values()) - saved),
+        0,
+        "s b h (34 + 5 a s / h) a layer, Korthikanti et al. 2022",
+    )
+
+
+def _fake_check(differences: int) -> Check:
+    return Check(
+        "the timeline on fake tensors has the same events",
+        differences,
+        0,
+        "the same step under FakeTensorMode",
+    )

@@ -1,0 +1,321 @@
+"""The settings of checkpointing.measure and of checkpointing.model, and what follows from sizes alone.
+
+They stand apart from the runs, so that a page that shows their controls need not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from explainers.checkpointing.prediction import Sizes, Strategy, step_bytes
+from explainers.experiment import Adjustment, Params, bounds_of, choice, number, switch
+from explainers.model_shapes import LLAMA_3_1, Block, DecoderShape
+
+VOCABULARY = 256  # a token is a byte
+DROPOUT = 0.1
+REAL_BUDGET = 256_000_000  # bytes that a measurement may take
+
+WIDTH = {"float32": 4, "bfloat16": 2}
+
+STRATEGY_LABELS = {
+    "none": "keep everything",
+    "every_k": "keep the input of every k layers",
+    "sqrt": "keep the input of every √L layers",
+    "full": "keep the input of each layer",
+    "selective_matmuls": "selective: keep the matrix products",
+    "selective_attention": "selective: keep all but attention",
+}
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "gradients_as_activations": {"strategy": "sqrt", "layers": 9, "seq_len": 16},
+    "lost_random_state": {"block": "gpt", "strategy": "every_k", "dropout": DROPOUT},
+    "reentrant_no_grad_input": {"strategy": "every_k"},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "gradients_as_activations": "Gradients are as large as the weights, whatever is checkpointed. Counted among the "
+    "activations they hide what was saved: with short sequences √L seems useless.",
+    "lost_random_state": "The second forward pass draws other dropout masks than the first: the backward pass then "
+    "differentiates a network that never gave this loss.",
+    "reentrant_no_grad_input": "The older, reentrant checkpoint runs its segment without recording and joins the "
+    "graph through its input alone. Where the input needs no gradient (a frozen embedding), the graph is cut, and the "
+    "parameters inside get no gradient at all; torch only warns.",
+}
+
+
+class StrategyParams(Params):
+    """What both experiments share: the strategy and its k."""
+
+    strategy: Strategy = choice("every_k", "Strategy", "What is kept for the backward pass", STRATEGY_LABELS)
+    k: int = number(
+        2,
+        "Layers a segment (k)",
+        "Layers between two kept inputs, for the strategy every_k",
+        least=1,
+        most=126,
+        comfort=(1, 12),
+        step=1,
+        unit="layers",
+    )
+
+
+class MeasureParams(StrategyParams):
+    block: Block = choice(
+        "llama",
+        "Block",
+        "Of which the stack is made",
+        {
+            "llama": "Llama: RMSNorm, RoPE, grouped queries, SwiGLU",
+            "gpt": "GPT: LayerNorm, GELU, dropout, biases",
+        },
+    )
+    layers: int = number(6, "Layers (L)", "Blocks", least=1, most=64, comfort=(1, 12), step=1, unit="layers")
+    hidden: int = number(
+        64, "Hidden size", "Numbers in the hidden state of a token", least=2, most=2048, options=(32, 64, 128)
+    )
+    heads: int = number(4, "Heads", "Query heads", least=1, most=64, options=(1, 2, 4, 8), unit="heads")
+    kv_heads: int = number(
+        2,
+        "Key/value heads",
+        "Groups of the Llama block; a GPT block has as many as heads",
+        least=1,
+        most=64,
+        options=(1, 2, 4, 8),
+        unit="heads",
+    )
+    seq_len: int = number(
+        64,
+        "Sequence length",
+        "Tokens of a sequence",
+        least=1,
+        most=4096,
+        options=(16, 32, 64, 128),
+        unit="tokens",
+    )
+    batch: int = number(
+        2, "Batch", "Sequences at once", least=1, most=256, comfort=(1, 4), step=1, unit="sequences"
+    )
+    attention: Literal["written", "flash"] = choice(
+        "written",
+        "Attention",
+        "How it is computed",
+        {"written": "written out: scores in memory", "flash": "fused: log-sum-exp only"},
+    )
+    dropout: float = number(
+        DROPOUT,
+        "Dropout",
+        "Share of numbers that a GPT block drops",
+        least=0.0,
+        most=0.9,
+        comfort=(0.0, 0.5),
+        step=0.1,
+    )
+    dtype: Literal["float32", "bfloat16"] = choice(
+        "float32", "Number format", "Of weights, activations and gradients"
+    )
+    fake: bool = switch(
+        False, "Compare with fake tensors", "Traces the same step a second time, without any memory"
+    )
+    seed: int = number(
+        0, "Seed", "Draws weights, tokens and dropout", least=0, most=2**31 - 1, comfort=(0, 99), step=1
+    )
+    break_it: Literal["none", "gradients_as_activations", "lost_random_state", "reentrant_no_grad_input"] = (
+        choice(
+            "none",
+            "Break it",
+            "Removes one necessary part",
+            {
+                "none": "nothing",
+                "gradients_as_activations": "count gradients as activations",
+                "lost_random_state": "lose the random state of dropout",
+                "reentrant_no_grad_input": "reentrant, with an input that needs no gradient",
+            },
+        )
+    )
+
+    @property
+    def shape(self) -> DecoderShape:
+        """The stack: an MLP four times as wide as the hidden size, or for SwiGLU two thirds of that."""
+        gpt = self.block == "gpt"
+        return DecoderShape(
+            block=self.block,
+            layers=self.layers,
+            hidden=self.hidden,
+            heads=self.heads,
+            kv_heads=self.heads if gpt else self.kv_heads,
+            intermediate=4 * self.hidden if gpt else -(-8 * self.hidden // 3),
+            vocabulary=VOCABULARY,
+            positions=self.seq_len if gpt else 0,
+        )
+
+    @property
+    def drop(self) -> float:
+        """The dropout rate that the chosen block really has."""
+        return self.dropout if self.block == "gpt" else 0.0
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(
+            self.shape, self.batch, self.seq_len, WIDTH[self.dtype], self.attention, dropout=self.drop > 0
+        )
+
+    @property
+    def step_bytes(self) -> int:
+        """About the most memory that the measurement takes."""
+        return step_bytes(self.sizes)
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from within_layers(self, self.layers)
+        yield from self._whole_heads()
+        yield from self._what_torch_can()
+        if self.step_bytes > REAL_BUDGET:
+            yield self._smaller()
+
+    def _whole_heads(self) -> Iterator[Adjustment]:
+        if self.hidden % (2 * self.heads):
+            fitting = [heads for heads in range(1, self.heads) if self.hidden % (2 * heads) == 0]
+            if fitting:
+                yield Adjustment(
+                    "heads",
+                    fitting[-1],
+                    f"heads = {self.heads} does not divide hidden = {self.hidden} into heads of an even size (RoPE "
+                    f"turns pairs); allowed: {fitting[-1]} or another such divisor.",
+                )
+            else:
+                yield Adjustment(
+                    "hidden", self.hidden + 1, f"hidden = {self.hidden} is odd; allowed: even numbers."
+                )
+        if self.heads % self.kv_heads:
+            fitting = [groups for groups in range(1, self.kv_heads) if self.heads % groups == 0]
+            yield Adjustment(
+                "kv_heads",
+                fitting[-1],
+                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; allowed: a divisor of {self.heads}.",
+            )
+
+    def _what_torch_can(self) -> Iterator[Adjustment]:
+        if self.attention == "flash" and self.drop:
+            yield Adjustment(
+                "attention",
+                "written",
+                "attention = flash has no dropout on a CPU; allowed: written, unless dropout = 0.",
+            )
+        if self.break_it == "lost_random_state" and not self.drop:
+            yield Adjustment(
+                "break_it",
+                "none",
+                "break_it = lost_random_state needs dropout; allowed: none, unless block = gpt and dropout > 0.",
+            )
+        if self.break_it in ("lost_random_state", "reentrant_no_grad_input") and self.strategy == "none":
+            yield Adjustment(
+                "break_it",
+                "none",
+                f"break_it = {self.break_it} needs checkpoints; allowed: none, unless strategy is not none.",
+            )
+        if self.break_it == "reentrant_no_grad_input" and self.strategy.startswith("selective"):
+            yield Adjustment(
+                "strategy",
+                "every_k",
+                f"strategy = {self.strategy} needs checkpoints that are not reentrant; allowed: every_k, sqrt or full.",
+            )
+
+    def _smaller(self) -> Adjustment:
+        """The field that is most above its default, brought down to the greatest value that fits."""
+        field = max(
+            ("seq_len", "batch", "hidden", "layers"),
+            key=lambda name: getattr(self, name) / type(self).model_fields[name].default,
+        )
+        least = int(bounds_of(MeasureParams, field)[0]) if field != "hidden" else 2 * self.heads
+        most = greatest(
+            least,
+            getattr(self, field),
+            lambda value: self.model_copy(update={field: value}).step_bytes <= REAL_BUDGET,
+            step=least if field == "hidden" else 1,
+        )
+        return Adjustment(
+            field,
+            most,
+            f"{field} = {getattr(self, field)} would take {self.step_bytes / 1e6:,.0f} MB, more than the "
+            f"{REAL_BUDGET // 10**6} MB of a measurement; allowed: at most {most}.",
+        )
+
+
+def within_layers(params: StrategyParams, layers: int) -> Iterator[Adjustment]:
+    """The rule that a segment is no longer than the stack, where k is used."""
+    if params.k > layers:
+        yield Adjustment(
+            "k", layers, f"k = {params.k} is more than layers = {layers}; allowed: at most {layers}."
+        )
+
+
+def greatest(least: int, most: int, fits: Callable[[int], bool], step: int = 1) -> int:
+    """The greatest value from least to most, in steps, that fits; least where none does. By bisection."""
+    low, high = 0, (most - least) // step
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(least + middle * step) else (low, middle - 1)
+    return least + low * step
+
+
+class ModelParams(StrategyParams):
+    model: Literal["llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b"] = choice(
+        "llama-3.1-70b",
+        "Model",
+        "Its published shape",
+        {
+            "llama-3.1-8b": "Llama 3.1 8B",
+            "llama-3.1-70b": "Llama 3.1 70B",
+            "llama-3.1-405b": "Llama 3.1 405B",
+        },
+    )
+    layers: int = number(
+        0,
+        "Layers",
+        "Blocks that are traced; 0 for all of the model's",
+        least=0,
+        most=126,
+        comfort=(0, 126),
+        step=1,
+    )
+    seq_len: int = number(
+        4096,
+        "Sequence length",
+        "Tokens of a sequence",
+        least=1,
+        most=131072,
+        options=(1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
+        unit="tokens",
+    )
+    batch: int = number(
+        1, "Batch", "Sequences at once", least=1, most=1024, comfort=(1, 16), step=1, unit="sequences"
+    )
+    attention: Literal["written", "flash"] = choice(
+        "flash",
+        "Attention",
+        "How it is computed; fused is what people run",
+        {"written": "written out: scores in memory", "flash": "fused: log-sum-exp only"},
+    )
+    strategy: Strategy = choice("full", "Strategy", "What is kept for the backward pass", STRATEGY_LABELS)
+
+    @property
+    def shape(self) -> DecoderShape:
+        """The published shape, with as many layers as are traced."""
+        whole = LLAMA_3_1[self.model]
+        return DecoderShape(**{**vars(whole), "layers": self.layers or whole.layers})
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.shape, self.batch, self.seq_len, WIDTH["bfloat16"], self.attention)
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        most = LLAMA_3_1[self.model].layers
+        if self.layers > most:
+            yield Adjustment(
+                "layers",
+                most,
+                f"layers = {self.layers} is more than {self.model} has; allowed: at most {most}, or 0 for all.",
+            )
+        yield from within_layers(self, self.shape.layers)

@@ -1,0 +1,323 @@
+"""The bytes that a training step keeps for its backward pass, from sizes alone: no torch, no run.
+
+What autograd keeps is known operation by operation: a product keeps both factors, a softmax its result, a sum nothing.
+Each term below is one such tensor, named, with its size in letters and in bytes; the measurement must give the sum to
+the byte. Letters: b batch, s sequence, h hidden size, a heads, d = h / a, g key/value heads, f intermediate size,
+V vocabulary, p bytes a number.
+
+Source of the count for the GPT block: Korthikanti et al. 2022, section 4.1, s b h (34 + 5 a s / h) bytes with 2 bytes
+a number and 1 byte a dropout mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+from explainers.model_shapes import DecoderShape
+
+Strategy = Literal["none", "every_k", "sqrt", "full", "selective_matmuls", "selective_attention"]
+TOKEN_BYTES = 8  # a token is an int64
+LOG_SUM_EXP_BYTES = 4  # float32 in any format of the weights
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What decides how much is kept. width: bytes a number. dropout: whether there is any."""
+
+    shape: DecoderShape
+    batch: int
+    seq_len: int
+    width: int
+    attention: Literal["written", "flash"] = "written"
+    dropout: bool = False
+
+
+@dataclass(frozen=True)
+class Term:
+    """One kept tensor: its name, its size in letters, its bytes, and how often it is kept."""
+
+    name: str
+    letters: str
+    bytes: int
+    times: int = 1
+
+    @property
+    def total(self) -> int:
+        return self.bytes * self.times
+
+
+def total(terms: Iterable[Term]) -> int:
+    """Bytes of all terms together."""
+    return sum(term.total for term in terms)
+
+
+def formula(terms: Iterable[Term]) -> str:
+    """The sum with its numbers, equal counts together: '6 × 137,216 B + 1 × 82,952 B = 906,248 B'."""
+    by_times: dict[int, int] = {}
+    for term in terms:
+        by_times[term.times] = by_times.get(term.times, 0) + term.bytes
+    parts = [f"{times} × {size:,} B" if times > 1 else f"{size:,} B" for times, size in by_times.items()]
+    return f"{' + '.join(parts)} = {sum(times * size for times, size in by_times.items()):,} B"
+
+
+def segments_of(strategy: Strategy, layers: int, k: int) -> tuple[int, ...]:
+    """How many blocks each checkpointed segment has; () where nothing is checkpointed.
+
+    The selective strategies checkpoint each block by itself.
+    """
+    if strategy == "none":
+        return ()
+    length = {"every_k": k, "sqrt": round(layers**0.5)}.get(strategy, 1)
+    return tuple(min(length, layers - first) for first in range(0, layers, length))
+
+
+# ------------------------------------------------------------------------------------------- what is kept
+
+
+def kept_by_step(sizes: Sizes, strategy: Strategy, k: int) -> list[Term]:
+    """All that is alive when the forward pass ends, besides weights, tables and optimizer state."""
+    layers = sizes.shape.layers
+    if strategy == "none":
+        return [*_times(kept_by_block(sizes), layers), *kept_by_ends(sizes)]
+    segments = segments_of(strategy, layers, k)
+    kept = [Term("input of a segment", "b s h p", _numbers(sizes)["bsh"], len(segments))]
+    if strategy == "selective_matmuls":
+        kept += _times(kept_by_matmul_policy(sizes), layers)
+    if strategy == "selective_attention":
+        kept += _times(kept_by_attention_policy(sizes), layers)
+    return [*kept, *kept_by_ends(sizes)]
+
+
+def kept_by_block(sizes: Sizes) -> list[Term]:
+    """What autograd keeps of one block."""
+    n = _numbers(sizes)
+    if sizes.shape.block == "llama":
+        return [
+            Term("input of the block", "b s h p", n["bsh"]),
+            *_rms_norm(n, "first norm"),
+            Term("Q after RoPE", "b s h p", n["bsh"]),
+            Term("K after RoPE", "b s g d p", n["kv"]),
+            Term("V", "b s g d p", n["kv"]),
+            *_attention(sizes, n),
+            Term("output of attention", "b s h p", n["bsh"]),
+            Term("sum after attention", "b s h p", n["bsh"]),
+            *_rms_norm(n, "second norm"),
+            Term("gate", "b s f p", n["bsf"]),
+            Term("SiLU of the gate", "b s f p", n["bsf"]),
+            Term("up", "b s f p", n["bsf"]),
+            Term("their product", "b s f p", n["bsf"]),
+        ]
+    return [
+        Term("input of the block", "b s h p", n["bsh"]),
+        *_layer_norm(n, "first norm"),
+        Term("Q, K and V", "3 b s h p", 3 * n["bsh"]),
+        *_attention(sizes, n),
+        Term("output of attention", "b s h p", n["bsh"]),
+        *_mask(sizes, "dropout mask after attention", "b s h p", n["bsh"]),
+        Term("sum after attention", "b s h p", n["bsh"]),
+        *_layer_norm(n, "second norm"),
+        Term("input of GELU", "b s f p", n["bsf"]),
+        Term("GELU", "b s f p", n["bsf"]),
+        *_mask(sizes, "dropout mask after the MLP", "b s h p", n["bsh"]),
+    ]
+
+
+def kept_by_matmul_policy(sizes: Sizes) -> list[Term]:
+    """What the policy that keeps the results of all matrix products keeps of one block."""
+    n = _numbers(sizes)
+    mlp = (
+        [Term("gate and up", "2 b s f p", 2 * n["bsf"])]
+        if sizes.shape.block == "llama"
+        else [Term("input of GELU", "b s f p", n["bsf"])]
+    )
+    scores = (
+        [Term("Q K^T", "a b s s p", n["ss"])]
+        if sizes.attention == "written"
+        else [Term("log-sum-exp", "4 a b s", n["lse"])]
+    )
+    return [
+        Term("W_Q y", "b s h p", n["bsh"]),
+        Term("W_K y and W_V y", "2 b s g d p", 2 * n["kv"]),
+        *scores,
+        Term("output of attention", "b s h p", n["bsh"]),
+        Term("W_O o", "b s h p", n["bsh"]),
+        *mlp,
+        Term("output of the MLP", "b s h p", n["bsh"]),
+    ]
+
+
+def kept_by_attention_policy(sizes: Sizes) -> list[Term]:
+    """What the policy that keeps all but attention keeps of one block."""
+    n = _numbers(sizes)
+    outside = [
+        Term("W_Q y", "b s h p", n["bsh"]),
+        Term("W_K y and W_V y", "2 b s g d p", 2 * n["kv"]),
+        Term("W_O o", "b s h p", n["bsh"]),
+        Term("output of the MLP", "b s h p", n["bsh"]),
+    ]
+    if sizes.shape.block == "llama":
+        return [
+            *outside,
+            *_rms_norm(n, "first norm"),
+            *_rms_norm(n, "second norm"),
+            Term("gate, SiLU of it, up, their product", "4 b s f p", 4 * n["bsf"]),
+        ]
+    return [
+        *outside,
+        *_layer_norm(n, "first norm"),
+        *_layer_norm(n, "second norm"),
+        Term("input of GELU and GELU", "2 b s f p", 2 * n["bsf"]),
+    ]
+
+
+def kept_by_ends(sizes: Sizes) -> list[Term]:
+    """What is kept outside the blocks: the batch, the last norm, the head and the loss."""
+    n, p = _numbers(sizes), sizes.width
+    tokens = sizes.batch * sizes.seq_len
+    norm = _rms_norm(n, "last norm") if sizes.shape.block == "llama" else _layer_norm(n, "last norm")
+    return [
+        Term("tokens and targets", "2 · 8 b s", 2 * TOKEN_BYTES * tokens),
+        Term("output of the last block", "b s h p", n["bsh"]),
+        *norm,
+        Term("logarithms of the probabilities", "b s V p", tokens * sizes.shape.vocabulary * p),
+        Term("loss and its weight", "2 p", 2 * p),
+    ]
+
+
+def _numbers(sizes: Sizes) -> dict[str, int]:
+    """Bytes of the tensors that come again and again."""
+    shape, p = sizes.shape, sizes.width
+    tokens = sizes.batch * sizes.seq_len
+    return {
+        "bs": tokens * p,
+        "bsh": tokens * shape.hidden * p,
+        "bsf": tokens * shape.intermediate * p,
+        "kv": tokens * shape.kv_heads * shape.head_dim * p,
+        "ss": shape.heads * tokens * sizes.seq_len * p,
+        "lse": shape.heads * tokens * LOG_SUM_EXP_BYTES,
+    }
+
+
+def _rms_norm(n: dict[str, int], which: str) -> list[Term]:
+    return [
+        Term(f"{which}: one over the root of the mean square", "b s p", n["bs"]),
+        Term(f"{which}: x over that root", "b s h p", n["bsh"]),
+        Term(f"{which}: its output", "b s h p", n["bsh"]),
+    ]
+
+
+def _layer_norm(n: dict[str, int], which: str) -> list[Term]:
+    return [
+        Term(f"{which}: mean and deviation", "2 b s p", 2 * n["bs"]),
+        Term(f"{which}: its output", "b s h p", n["bsh"]),
+    ]
+
+
+def _attention(sizes: Sizes, n: dict[str, int]) -> list[Term]:
+    if sizes.attention == "flash":
+        return [Term("log-sum-exp", "4 a b s", n["lse"])]
+    dropped = [Term("softmax after dropout", "a b s s p", n["ss"])] if sizes.dropout else []
+    return [
+        Term("softmax", "a b s s p", n["ss"]),
+        *_mask(sizes, "dropout mask of the softmax", "a b s s p", n["ss"]),
+        *dropped,
+    ]
+
+
+def _mask(sizes: Sizes, name: str, letters: str, size: int) -> list[Term]:
+    """A dropout mask is as wide as the numbers it drops: torch on a CPU keeps it multiplied by 1 / (1 - rate)."""
+    return [Term(name, letters, size)] if sizes.dropout else []
+
+
+def _times(terms: Iterable[Term], times: int) -> list[Term]:
+    return [Term(term.name, term.letters, term.bytes, times) for term in terms]
+
+
+def kept_after_blocks(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
+    """Of what will be kept, the bytes that are there before block 0 and after each block."""
+    layers, given = sizes.shape.layers, _numbers(sizes)["bsh"]
+    inside = {
+        "none": kept_by_block,
+        "selective_matmuls": kept_by_matmul_policy,
+        "selective_attention": kept_by_attention_policy,
+    }.get(strategy)
+    a_block = total(inside(sizes)) if inside else 0
+    lengths = segments_of(strategy, layers, k) or (1,) * layers
+    starts = set(
+        accumulate(lengths, initial=0)
+    )  # blocks whose input is kept; the last norm keeps its input too
+    batch = 2 * TOKEN_BYTES * sizes.batch * sizes.seq_len
+    curve = []
+    for done in range(layers + 1):
+        inputs = sum(start < done for start in starts) if strategy != "none" else 0
+        curve.append(batch + inputs * given + done * a_block + (done in starts) * given)
+    return curve
+
+
+# ------------------------------------------------------------------------------------ the most activations
+
+
+def activation_peak(sizes: Sizes, strategy: Strategy, k: int) -> int | None:
+    """The most bytes of activations, kept and recomputed, that are alive at once; None for a selective strategy.
+
+    Either all that is kept when the forward pass ends, or, when segment j has just been recomputed, the inputs of the
+    segments up to j, all that autograd keeps of segment j, the batch and the loss.
+    """
+    if strategy.startswith("selective"):
+        return None
+    block, given = total(kept_by_block(sizes)), _numbers(sizes)["bsh"]
+    batch_and_loss = 2 * TOKEN_BYTES * sizes.batch * sizes.seq_len + sizes.width
+    recomputed = [
+        batch_and_loss + j * given + length * block
+        for j, length in enumerate(segments_of(strategy, sizes.shape.layers, k))
+    ]
+    return max([total(kept_by_step(sizes, strategy, k)), *recomputed])
+
+
+# ----------------------------------------------------------------------------------------- Korthikanti's count
+
+
+def korthikanti(sizes: Sizes) -> int:
+    """Bytes of all GPT blocks by s b h (34 + 5 a s / h), which counts 2 bytes a number and 1 byte a dropout mask."""
+    s, b, h, a = sizes.seq_len, sizes.batch, sizes.shape.hidden, sizes.shape.heads
+    return sizes.shape.layers * (34 * s * b * h + 5 * a * s * s * b)
+
+
+def korthikanti_residual(sizes: Sizes) -> dict[str, int]:
+    """What autograd keeps of a GPT stack beyond Korthikanti's count, by reason; together exact to the byte."""
+    s, b, h, a, p = sizes.seq_len, sizes.batch, sizes.shape.hidden, sizes.shape.heads, sizes.width
+    layers = sizes.shape.layers
+    masks = 2 * s * b * h + a * s * s * b
+    numbers = 16 * s * b * h + 2 * a * s * s * b
+    reasons = {"mean and deviation of each LayerNorm": layers * 2 * 2 * b * s * p}
+    if p != 2:
+        reasons[f"{p} bytes a number in place of 2"] = layers * (p - 2) * numbers
+    if sizes.dropout:
+        reasons[f"dropout masks of {p} bytes in place of 1"] = layers * (p - 1) * masks
+    else:
+        reasons["no dropout masks"] = -layers * masks
+        reasons["no second softmax after dropout"] = -layers * a * s * s * b * p
+    if sizes.attention == "flash":
+        reasons["no softmax"] = -layers * a * s * s * b * p
+        reasons["log-sum-exp of each row"] = layers * _numbers(sizes)["lse"]
+    return reasons | {"embedding, last norm, head and loss": total(kept_by_ends(sizes))}
+
+
+# ------------------------------------------------------------------------------------- what a run will need
+
+
+def step_bytes(sizes: Sizes) -> int:
+    """About the most memory of a real step and of the step without checkpointing that it is held against.
+
+    Weights, two moments, gradients of both runs and a copy of them; all activations; and six of the largest tensors
+    for what comes and goes meanwhile.
+    """
+    shape, n = sizes.shape, _numbers(sizes)
+    logits = sizes.batch * sizes.seq_len * shape.vocabulary * sizes.width
+    plain = total(kept_by_step(sizes, "none", 1))
+    largest = max(n["bsf"], n["bsh"], logits, n["ss"] if sizes.attention == "written" else 0)
+    table = sizes.seq_len**2 if sizes.attention == "written" else 0
+    return 6 * shape.parameters * sizes.width + plain + 6 * largest + table

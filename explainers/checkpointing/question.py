@@ -1,0 +1,40 @@
+"""What a reader of a schedule is offered: the settings that its strategy has, and which segments are best."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from explainers.checkpointing.schedule import ScheduleParams, Strategy
+from explainers.checkpointing.schedules import every_k_peak
+
+OWN_FIELD: dict[Strategy, tuple[str, ...]] = {
+    "every_k": ("k",),
+    "revolve": ("snapshots",),
+    "optimal": ("budget",),
+    "custom": ("kept",),
+}
+
+
+def telling_fields(params: ScheduleParams) -> tuple[str, ...]:
+    """The fields that change the schedule of the chosen strategy."""
+    return (*OWN_FIELD.get(params.strategy, ()), "layers", "boundary", "internal")
+
+
+@dataclass(frozen=True)
+class BestSegment:
+    """Segment lengths to choose from, the one with the lowest peak, and why."""
+
+    answers: tuple[str, ...]
+    right: str
+    why: str
+
+
+def best_segment(params: ScheduleParams) -> BestSegment:
+    """Which of 1, sqrt(L), L / 2 and L is the best length: by peak(k) = ceil(L / k) B + k I."""
+    L, B, I = params.layers, params.boundary, params.internal
+    lengths = sorted({1, max(1, round(math.sqrt(L))), max(1, L // 2), L})
+    peaks = {k: int(every_k_peak(L, k, B, I)) for k in lengths}
+    best = min(lengths, key=lambda k: peaks[k])
+    sums = "; ".join(f"k = {k}: ⌈{L}/{k}⌉ × {B} + {k} × {I} = {peak:,}" for k, peak in peaks.items())
+    return BestSegment(tuple(str(k) for k in lengths), str(best), f"{sums}.")

@@ -1,0 +1,1 @@
+"""Pictures of gradient checkpointing: results to scenes."""

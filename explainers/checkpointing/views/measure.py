@@ -1,0 +1,328 @@
+"""The picture of a training step's memory: bands over its events, the layers at work, and what is alive now."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from explainers.checkpointing import prediction
+from explainers.checkpointing.measure import MeasureResult
+from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, Phase, Timeline
+from explainers.checkpointing.model import ModelResult
+from explainers.checkpointing.step import training_step
+from explainers.decoder import GptBlock, LlamaBlock
+from explainers.scene import Axis, Bands, Code, Column, Hue, Layer, Line, Marks, Panel, Scene, Track, Words
+
+MOST_STEPS = 1500
+MOST_STOPS = 40
+HEIGHT = 290
+
+NAMES = (
+    "parameters",
+    "optimizer state",
+    "gradients",
+    "kept activations",
+    "recomputed activations",
+    "temporaries",
+)
+HUES: tuple[Hue, ...] = ("parameter", "optimizer", "gradient", "activation", "activation", "muted")
+STYLES: tuple[Literal["solid", "hatched", "hollow"], ...] = (
+    "solid",
+    "solid",
+    "solid",
+    "solid",
+    "hatched",
+    "hollow",
+)
+ACTIVATIONS = [CATEGORIES.index("kept_activation"), CATEGORIES.index("recomputed_activation")]
+ONE_OF = (
+    "weights",
+    "optimizer state",
+    "a gradient",
+    "a kept activation",
+    "a recomputed activation",
+    "a temporary",
+)
+
+# Where the training step is in each phase, as its source says it.
+LINES: dict[Phase, str] = {
+    "forward": "loss = forward(",
+    "recompute": "loss.backward()",
+    "backward": "loss.backward()",
+    "optimizer": "optimizer.step(",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The events that become steps, and the timeline that they are from. events: (steps,) indices."""
+
+    timeline: Timeline
+    events: np.ndarray
+    layers: int
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def step_of(self, event: int) -> int:
+        """The step that shows this event, or the last one before it."""
+        return max(int(np.searchsorted(self.events, event, side="right")) - 1, 0)
+
+    @property
+    def layer(self) -> np.ndarray:
+        return self.timeline.layer[self.events]
+
+    @property
+    def phase(self) -> np.ndarray:
+        return self.timeline.phase[self.events]
+
+
+def measure_scene(result: MeasureResult | ModelResult) -> Scene:
+    """The memory of one training step over its events, ready to be played."""
+    shown = chosen_events(result.timeline, result.params.shape.layers)
+    llama = result.params.shape.block == "llama"
+    return Scene(
+        name="checkpointing.measure" if isinstance(result, MeasureResult) else "checkpointing.model",
+        title="Memory of one training step",
+        steps=len(shown),
+        columns=(
+            Column(2.1, (_memory(result, shown), _activations(result, shown))),
+            Column(1, (_layers(shown), _now(result, shown))),
+        ),
+        words=_words(shown),
+        stops=_stops(shown),
+        start=shown.step_of(result.peak_event),
+        rate=40,
+        step_name="event",
+        below=(
+            Column(1, (_step_source(shown),)),
+            Column(1, (_block_source(LlamaBlock if llama else GptBlock),)),
+        ),
+    )
+
+
+def chosen_events(timeline: Timeline, layers: int) -> Shown:
+    """All events, or of more than MOST_STEPS the borders of phases and layers, the peak, and the largest changes.
+
+    Of what is made before the forward pass only the end is shown; where events are left out, of the optimizer only the
+    borders.
+    """
+    place = timeline.layer * len(PHASES) + timeline.phase
+    first = max(int(np.argmax(timeline.phase == PHASES.index("forward"))) - 1, 0)
+    borders = np.flatnonzero(np.diff(place)) + 1
+    ends = [first, timeline.forward_ends - 1, timeline.peak, len(timeline) - 1]
+    must = {*ends, *borders.tolist(), *(borders - 1).tolist()}
+    must = {event for event in must if event >= first}
+    if len(timeline) - first <= MOST_STEPS:
+        return Shown(timeline, np.arange(first, len(timeline)), layers)
+    largest = np.argsort(-timeline.sizes, kind="stable")
+    largest = largest[(largest >= first) & (timeline.phase[largest] != PHASES.index("optimizer"))]
+    chosen = must | set(largest[: max(MOST_STEPS - len(must), 0)].tolist())
+    return Shown(timeline, np.array(sorted(chosen)), layers)
+
+
+# ------------------------------------------------------------------------------------------------ the panels
+
+
+def _memory(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
+    events = len(result.timeline)
+    thinned = (
+        f"{len(shown):,} of {events:,} events: all borders of layers and phases, and the largest changes"
+        if len(shown) < events
+        else f"all {events:,} events"
+    )
+    return Bands(
+        name="memory",
+        title="Live memory",
+        subtitle=thinned,
+        height=HEIGHT,
+        values=result.category_bytes[:, shown.events].astype(float),
+        names=NAMES,
+        hues=HUES,
+        styles=STYLES,
+        marked=shown.step_of(result.peak_event),
+    )
+
+
+def _activations(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
+    """Kept and recomputed activations by themselves, and what the forward pass must keep from sizes alone."""
+    values = result.category_bytes[ACTIVATIONS][:, shown.events].astype(float)
+    kept = prediction.kept_after_blocks(result.params.sizes, result.params.strategy, result.params.k)
+    kept.append(result.predicted_saved_after_forward_bytes)
+    ends = [shown.step_of(event) for event in forward_borders(result.timeline, shown.layers)]
+    predicted = Line(x=np.array(ends), y=np.array(kept[: len(ends)], float), hue="current", dashed=True)
+    return Bands(
+        name="activations",
+        title="Activations alone",
+        subtitle="dashed: what the forward pass must keep, predicted from sizes alone",
+        height=150,
+        values=values,
+        names=tuple(NAMES[place] for place in ACTIVATIONS),
+        hues=tuple(HUES[place] for place in ACTIVATIONS),
+        styles=tuple(STYLES[place] for place in ACTIVATIONS),
+        lines=(predicted,),
+        step_label="events of the step →",
+    )
+
+
+def forward_borders(timeline: Timeline, layers: int) -> list[int]:
+    """The last event of the embedding, of each block and of the head in the forward pass."""
+    layer = timeline.layer[: timeline.forward_ends]
+    forward = timeline.phase[: timeline.forward_ends] == PHASES.index("forward")
+    ends = [np.flatnonzero(forward & (layer == place)) for place in range(-1, layers + 1)]
+    return [int(events[-1]) for events in ends if len(events)]
+
+
+def _layers(shown: Shown) -> Panel:
+    """A row of layers; the one at work is filled by what it does."""
+    places = np.arange(shown.layers, dtype=float)
+    at_work = shown.layer[:, None] == places
+
+    def doing(phase: Phase, hue: Hue, style: Any) -> Layer:
+        busy = at_work & (shown.phase == PHASES.index(phase))[:, None]
+        return Layer(
+            "rect",
+            Track(np.where(busy, places, np.nan)),
+            np.zeros(shown.layers),
+            Track(np.where(busy, places + 1, np.nan)),
+            np.ones(shown.layers),
+            hue=hue,
+            style=style,
+            names=tuple(f"layer {place}: {phase}" for place in range(shown.layers)),
+        )
+
+    return Marks(
+        name="layers",
+        title="Layer at work",
+        subtitle="solid forward, hatched recompute, brown backward, ochre optimizer",
+        height=92,
+        x=Axis(0, shown.layers, label="layer", ticks=_ticks(shown.layers), format="d"),
+        y=Axis(-0.1, 1.1),
+        layers=(
+            Layer(
+                "rect",
+                places,
+                np.zeros(shown.layers),
+                places + 1,
+                np.ones(shown.layers),
+                hue="muted",
+                style="hollow",
+            ),
+            doing("forward", "activation", "solid"),
+            doing("recompute", "activation", "hatched"),
+            doing("backward", "gradient", "solid"),
+            doing("optimizer", "optimizer", "solid"),
+        ),
+    )
+
+
+def _ticks(layers: int) -> tuple[float, ...]:
+    every = -(-layers // 8)
+    return tuple(float(place) for place in range(0, layers, every))
+
+
+def _now(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
+    """Bars of what is alive at this moment, by category."""
+    values = result.category_bytes[:, shown.events].T.astype(float)
+    rows = np.arange(len(CATEGORIES), dtype=float)
+    most = float(values.max())
+    bars = tuple(
+        Layer(
+            "rect",
+            np.zeros(1),
+            rows[place : place + 1] + 0.08,
+            Track(values[:, place : place + 1]),
+            rows[place : place + 1] + 0.5,
+            hue=HUES[place],
+            style=STYLES[place],  # type: ignore[arg-type]
+        )
+        for place in range(len(CATEGORIES))
+    )
+    labels = Layer(
+        "label",
+        np.zeros(len(rows)),
+        rows - 0.2,
+        hue="muted",
+        names=tuple(f"{name}: " for name in NAMES),
+        numbers=Track(values),
+        format="bytes",
+        size=4,
+        style="faint",
+    )
+    return Marks(
+        name="now",
+        title="Alive now",
+        height=250,
+        x=Axis(0, most),
+        y=Axis(-0.5, len(rows) - 0.3, flip=True),
+        layers=(*bars, labels),
+        frame=False,
+    )
+
+
+def _step_source(shown: Shown) -> Panel:
+    lines, first = inspect.getsourcelines(training_step)
+    at = {phase: next(first + i for i, line in enumerate(lines) if LINES[phase] in line) for phase in PHASES}
+    return Code(
+        name="step source",
+        title="The training step",
+        subtitle="explainers/checkpointing/step.py",
+        source="".join(lines),
+        first_line=first,
+        line=Track(np.array([at[PHASES[phase]] for phase in shown.phase])),
+    )
+
+
+def _block_source(block: type[LlamaBlock] | type[GptBlock]) -> Panel:
+    lines, first = inspect.getsourcelines(block)
+    return Code(
+        name="block source",
+        title="A block",
+        subtitle="explainers/decoder.py",
+        source="".join(lines),
+        first_line=first,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the words
+
+
+def _words(shown: Shown) -> Words:
+    """One sentence a step: who does what, how much it takes or gives back, and how much is alive."""
+    timeline, events = shown.timeline, shown.events
+    sentences: dict[str, int] = {}
+    which = [sentences.setdefault(_sentence(shown, event), len(sentences)) for event in events]
+    values = np.stack([shown.layer, timeline.sizes[events], timeline.live[events]], axis=1)
+    # float, because whole numbers travel as int32 and these count bytes beyond 2 GB
+    return Words(tuple(sentences), np.array(which), values.astype(float))
+
+
+def _sentence(shown: Shown, event: int) -> str:
+    timeline = shown.timeline
+    if event == shown.events[0]:
+        return "Before the step: weights and optimizer state, {2:bytes}, are **live all the time**."
+    operation = timeline.operations[timeline.operation[event]]
+    category = ONE_OF[timeline.category[event]]
+    place = _place(int(timeline.layer[event]), shown.layers, PHASES[timeline.phase[event]])
+    does = (
+        f"**{operation} takes {{1:bytes}}** for {category}"
+        if timeline.allocates[event]
+        else f"**{{1:bytes}} are freed**, {category} of {operation}"
+    )
+    return f"{place}: {does}; {{2:bytes}} are live."
+
+
+def _place(layer: int, layers: int, phase: Phase) -> str:
+    where = "Embedding" if layer < 0 else "Head and loss" if layer == layers else "Layer {0:d}"
+    return f"{where}, {phase}"
+
+
+def _stops(shown: Shown) -> tuple[int, ...]:
+    """Where a phase begins; of the many recomputations only where they are few."""
+    recompute, backward = PHASES.index("recompute"), PHASES.index("backward")
+    without_recompute = np.where(shown.phase == recompute, backward, shown.phase)
+    every, few = (np.flatnonzero(np.diff(phases)) + 1 for phases in (shown.phase, without_recompute))
+    return (0, *(every if len(every) <= MOST_STOPS else few).tolist())

@@ -1,0 +1,123 @@
+"""Memory against extra work: families of schedules as small points, the chosen one lit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from explainers.scene import Axis, Hue, Layer, Marks
+
+FAMILIES: dict[str, tuple[str, Hue]] = {
+    "every_k": ("every k", "key"),
+    "revolve": ("Revolve", "score"),
+    "optimal": ("optimal", "good"),
+    "named": ("others", "muted"),
+}
+MOST_POINTS = 90  # of a family; more are thinned out evenly along the axis of memory
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One schedule: its family, its name, peak memory and what it costs beyond the least."""
+
+    family: str
+    name: str
+    memory: float
+    extra: float
+
+
+def plane(
+    name: str,
+    title: str,
+    subtitle: str,
+    dots: Sequence[Dot],
+    chosen: Dot,
+    highest: float,
+    work: str = "extra",
+) -> Marks:
+    """The panel. highest: of the vertical axis, unless the chosen one lies above; points above it are left out."""
+    low = min(dot.memory for dot in (*dots, chosen)) * 0.9
+    high = max(dot.memory for dot in (*dots, chosen)) * 1.1
+    top = max(highest, chosen.extra * 1.25, 1.0)
+    shown = [dot for dot in dots if dot.extra <= top]
+    families = [family for family in FAMILIES if any(dot.family == family for dot in shown)]
+    return Marks(
+        name=name,
+        title=title,
+        subtitle=subtitle,
+        height=262,
+        x=Axis(low, high, log=True, ticks=_doublings(low, high), format="d"),
+        y=Axis(-0.06 * top, 1.44 * top, ticks=_steps(top), format=".4g"),
+        layers=(
+            *(_points([dot for dot in shown if dot.family == family], family, work) for family in families),
+            _chosen(chosen, work),
+            *_legend(families, _label(chosen, work), low, high, top),
+        ),
+    )
+
+
+def _points(dots: list[Dot], family: str, work: str) -> Layer:
+    if len(dots) > MOST_POINTS:
+        places = np.log([dot.memory for dot in dots])
+        wanted = np.linspace(places.min(), places.max(), MOST_POINTS)
+        dots = [dots[index] for index in sorted({int(np.abs(places - at).argmin()) for at in wanted})]
+    hue = FAMILIES[family][1]
+    return Layer(
+        "point",
+        np.array([dot.memory for dot in dots], float),
+        np.array([dot.extra for dot in dots], float),
+        hue=hue,
+        style="hollow" if family == "named" else "solid",
+        size=3.4 if family == "named" else 2.4,
+        numbers=np.array([dot.extra for dot in dots], float),
+        format=".6g",
+        names=tuple(f"{dot.name}: {dot.memory:,.6g} units, {work}" for dot in dots),
+    )
+
+
+def _chosen(dot: Dot, work: str) -> Layer:
+    x, y = np.array([float(dot.memory)]), np.array([float(dot.extra)])
+    return Layer(
+        "point", x, y, hue="current", size=5.5, numbers=y, format=".6g", names=(_label(dot, work) + ": ",)
+    )
+
+
+def _label(dot: Dot, work: str) -> str:
+    return f"{dot.name}: {dot.memory:,.6g} units, {dot.extra:,.6g} {work}"
+
+
+def _legend(families: list[str], chosen: str, low: float, high: float, top: float) -> list[Layer]:
+    """Above the points: what is chosen, and under it the families."""
+
+    def at(share: float) -> np.ndarray:
+        return np.array([low * (high / low) ** share])
+
+    y = np.array([1.36 * top])
+    layers = [
+        Layer("point", at(0.02), y, hue="current", size=5, names=("chosen",)),
+        Layer("label", at(0.06), y, hue="current", names=(chosen,)),
+    ]
+    for number, family in enumerate(families):
+        name, hue = FAMILIES[family]
+        left, y = 0.02 + 0.26 * number, np.array([1.2 * top])
+        style = "hollow" if family == "named" else "solid"
+        layers.append(Layer("point", at(left), y, hue=hue, style=style, size=3, names=(name,)))
+        layers.append(Layer("label", at(left + 0.03), y, hue="muted", style="faint", size=3, names=(name,)))
+    return layers
+
+
+def _doublings(low: float, high: float) -> tuple[float, ...]:
+    """Powers of two between the ends; every other one, or every fourth, where they are many."""
+    ticks = [2.0**power for power in range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)]
+    return tuple(ticks[:: math.ceil(len(ticks) / 6)])
+
+
+def _steps(top: float) -> tuple[float, ...]:
+    """Round numbers from 0 to the top, four or five."""
+    rough = top / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough)
+    return tuple(float(at) for at in np.arange(0, top + step / 2, step) if at <= top * 1.02)

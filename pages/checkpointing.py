@@ -1,0 +1,130 @@
+"""Gradient checkpointing: schedules played on a chain, the law, a real training step traced, full-size models."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import streamlit as st
+
+from explainers.checkpointing import law, measure_params, optimal, question, schedule
+from pages.ui import breaking, chapters, controls, page, predict, run, section, tables
+from pages.ui.player.mount import Click
+from pages.ui.prose import prose
+
+words = prose("checkpointing")
+page.frame("Training", "Gradient checkpointing, to the byte", words["claim"])
+CHAPTERS = {
+    "schedule": "Play a schedule",
+    "law": "The law",
+    "measure": "A real model",
+    "model": "Full size",
+    "optimal": "Unequal layers",
+}
+settings = controls.settings(
+    schedule.ScheduleParams,
+    _page=chapters.params_of(CHAPTERS),
+    law=law.LawParams,
+    measure=measure_params.MeasureParams,
+    model=measure_params.ModelParams,
+    optimal=optimal.OptimalParams,
+)
+SCHEDULE = "checkpointing.schedule"
+TRY = (
+    ("try_none", "Keep everything", {"strategy": "none"}),
+    ("try_full", "Every layer", {"strategy": "full"}),
+    ("try_inside", "Real insides", {"strategy": "sqrt", "internal": 17}),
+    ("try_revolve", "Revolve, 3 kept", {"strategy": "revolve", "snapshots": 3}),
+    ("try_optimal", "A budget of 9", {"strategy": "optimal", "budget": 9}),
+)
+
+
+@st.fragment
+def schedule_section() -> None:
+    """A schedule on a chain: controls, player, what changed, checks, what to try."""
+    st.markdown(words["schedule"])
+    settings.settle()
+    params = settings.panel("strategy", *question.telling_fields(settings.params()))
+    breaking.switches(settings, schedule.BITES)
+    breaking.loss(settings, schedule.BITES, schedule.LOST)
+    if (shown := run.drawn(SCHEDULE, params)) is None:
+        return
+    section.picture(settings, shown, on_click=keep)
+    settings.changed({"peak": shown.facts["peak_units"], "extra forwards": shown.facts["extra_forwards"]})
+    tables.lines(shown.facts["notes"])
+    asked = words["predict"].format(**params.model_dump())
+    best = question.best_segment(params)
+    section.cards(
+        SCHEDULE,
+        params,
+        shown.checks,
+        shown.scene,
+        question=predict.Question(
+            asked, list(best.answers), best.right, words["predict_reveal"].format(why=best.why)
+        ),
+        tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
+    )
+
+
+def keep(click: Click) -> None:
+    """A click on a layer keeps its input for the backward pass, or no longer does: the schedule is then your own."""
+    params = settings.params()
+    shown = run.drawn(SCHEDULE, params)
+    if shown is not None and 1 <= click.index[0] <= params.layers:
+        kept = {*shown.facts["kept"]} ^ {click.index[0]}
+        settings.apply({"strategy": "custom", "kept": tuple(sorted(kept))})
+
+
+@st.fragment
+def model_section() -> None:
+    """A whole Llama on fake tensors: by a button, since it takes seconds."""
+    section.heading("Full size, without the memory", words["model"])
+    params = settings.panel(
+        "model", "strategy", "k", "seq_len", "batch", "attention", "layers", prefix="model"
+    )
+    shown = run.job("checkpointing.model", params, lambda: traced(params))
+    if shown is None:
+        return
+    section.picture(settings, shown, "model")
+    in_bytes(shown.facts)
+    section.cards("checkpointing.model", params, shown.checks, shown.scene)
+
+
+def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, run.Drawn]:
+    """The trace with its progress, and its picture. torch is loaded here, when it is asked for."""
+    from explainers.checkpointing.model import model_with_progress
+
+    result = yield from model_with_progress(params)
+    return run.packed("checkpointing.model", result)
+
+
+def in_bytes(facts: Mapping[str, Any]) -> None:
+    """The sums with their numbers, and what was assumed."""
+    st.text(facts["formula"])
+    tables.lines(facts["notes"])
+
+
+match chapters.choose(settings):
+    case "schedule":
+        schedule_section()
+    case "law":
+        section.played(
+            settings, "checkpointing.law", "law", title="How long should a segment be?", words=words["law"],
+            fields=("layers", "ratio"), breaks=(law.BITES, law.LOST), told=lambda facts: tables.lines(facts["notes"]),
+        )  # fmt: skip
+    case "measure":
+        section.played(
+            settings, "checkpointing.measure", "measure", title="A training step, traced", words=words["measure"],
+            fields=("block", "strategy", "k", "layers", "seq_len", "batch"),
+            more=("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake"),
+            breaks=(measure_params.BITES, measure_params.LOST), told=in_bytes,
+        )  # fmt: skip
+    case "model":
+        model_section()
+    case "optimal":
+        section.played(
+            settings, "checkpointing.optimal", "optimal", title="Layers that differ", words=words["optimal"],
+            fields=("budget", "times", "boundaries", "internals"), breaks=(optimal.BITES, optimal.LOST),
+            told=lambda facts: tables.lines(facts["notes"]),
+        )  # fmt: skip
+page.sources(words["sources"])

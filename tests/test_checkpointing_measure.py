@@ -1,0 +1,604 @@
+"""Memory of training steps: measured equals predicted to the byte, on real and on fake tensors, for every strategy."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+
+from explainers.checkpointing import prediction
+from explainers.checkpointing.measure import MeasureResult, build, fake_step, measure, plan_of, run
+from explainers.checkpointing.measure_params import (
+    BITES,
+    LOST,
+    REAL_BUDGET,
+    STRATEGY_LABELS,
+    WIDTH,
+    MeasureParams,
+    ModelParams,
+)
+from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace
+from explainers.checkpointing.model import Stopped, in_thread, model, model_with_progress, resident_bytes
+from explainers.checkpointing.step import AdamW, forward, plain_gradients
+from explainers.checkpointing.views.measure import MOST_STEPS, forward_borders, measure_scene
+from explainers.decoder import GptBlock, LlamaBlock
+from explainers.experiment import choices_of, find, fit, watch
+from explainers.model_shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
+from explainers.scene import Bands
+
+ROOT = Path(__file__).parents[1]
+
+# What another program measured of one GPT block in bfloat16 on a CPU, in bytes (memory.json of the oracles, under
+# "activation", measured_torch2.15_cpu_bf16).
+ORACLE: dict[str, Any] = {
+    "sizes": {"hidden": 256, "heads": 4, "seq_len": 128, "batch": 2},
+    "formula": 2_883_584,
+    "with masks of one byte": 2_885_632,
+    "with masks of two bytes": 3_147_776,
+}
+STRATEGIES = tuple(STRATEGY_LABELS)
+BLOCKS = ("llama", "gpt")
+SMALL = {"layers": 3, "hidden": 16, "heads": 4, "seq_len": 8}
+
+
+def params(**fields: Any) -> MeasureParams:
+    return MeasureParams(**{**SMALL, **fields})
+
+
+# ------------------------------------------------------------------------------------ measured against predicted
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_is_kept_is_predicted_to_the_byte(strategy: str, block: str, dtype: str) -> None:
+    result = measure(params(strategy=strategy, block=block, dtype=dtype))
+    assert result.saved_after_forward_bytes == result.predicted_saved_after_forward_bytes
+    assert result.max_abs_grad_error == 0
+    assert result.passed
+
+
+def some_params(draw: st.DrawFn) -> MeasureParams:
+    """Any shapes that fit together, so small that a run takes milliseconds."""
+    heads = draw(st.sampled_from([1, 2, 3, 4]))
+    block, attention = draw(st.sampled_from(BLOCKS)), draw(st.sampled_from(["written", "flash"]))
+    layers = draw(st.integers(1, 5))
+    fields: dict[str, Any] = {
+        "strategy": draw(st.sampled_from(STRATEGIES)),
+        "block": block,
+        "attention": attention,
+        "layers": layers,
+        "k": draw(st.integers(1, layers)),
+        "heads": heads,
+        "kv_heads": draw(st.sampled_from([one for one in (1, 2, 3, 4) if heads % one == 0])),
+        "hidden": heads * draw(st.sampled_from([2, 4, 10])),
+        "seq_len": draw(st.sampled_from([1, 2, 7, 16])),
+        "batch": draw(st.integers(1, 3)),
+        "dropout": 0.0 if attention == "flash" else draw(st.sampled_from([0.0, 0.3])),
+        "dtype": draw(st.sampled_from(["float32", "bfloat16"])),
+    }
+    return MeasureParams(**fields)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.composite(some_params)())
+def test_prediction_curve_and_fake_tensors_agree_for_any_sizes(chosen: MeasureParams) -> None:
+    assert fit(chosen)[1] == []
+    result = measure(chosen)
+    assert [check.error for check in result.checks] == [0] * len(result.checks)
+    assert result.timeline.differences(fake_step(chosen).timeline) == 0
+    curve = prediction.kept_after_blocks(chosen.sizes, chosen.strategy, chosen.k)
+    kept = result.timeline.of("kept_activation")
+    assert kept[forward_borders(result.timeline, chosen.layers)[:-1]].tolist() == curve
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_parameters_are_counted_from_the_shape(block: str) -> None:
+    chosen = params(block=block)
+    decoder, _ = build(chosen)
+    assert sum(one.numel() for one in decoder.parameters()) == chosen.shape.parameters
+
+
+def test_published_shapes_have_their_published_parameters() -> None:
+    assert {name: shape.parameters for name, shape in LLAMA_3_1.items()} == PUBLISHED_PARAMETERS
+
+
+def test_nothing_keeps_more_than_no_checkpoints_and_longer_segments_keep_less() -> None:
+    saved = {
+        strategy: measure(params(strategy=strategy, layers=4, seq_len=64)).saved_after_forward_bytes
+        for strategy in STRATEGIES
+    }
+    assert saved["none"] == max(saved.values())
+    assert saved["every_k"] == saved["sqrt"] < saved["full"]
+
+
+def test_keeping_all_but_attention_saves_exactly_the_softmax() -> None:
+    sizes = params(strategy="none").sizes
+    softmax = sizes.batch * sizes.shape.heads * sizes.seq_len**2 * sizes.width
+    none, selective = (
+        measure(params(strategy=strategy)).saved_after_forward_bytes
+        for strategy in ("none", "selective_attention")
+    )
+    assert none - selective == sizes.shape.layers * softmax
+
+
+# -------------------------------------------------------------------------------------------- Korthikanti's count
+
+
+def test_korthikanti_meets_the_oracle() -> None:
+    result = measure(
+        MeasureParams(block="gpt", strategy="none", layers=1, dtype="bfloat16", **ORACLE["sizes"])
+    )
+    ends = result.residual_terms["embedding, last norm, head and loss"]
+    norms = result.residual_terms["mean and deviation of each LayerNorm"]
+    masks = result.residual_terms["dropout masks of 2 bytes in place of 1"]
+    assert result.korthikanti_bytes == ORACLE["formula"]
+    assert result.saved_after_forward_bytes - ends == ORACLE["with masks of two bytes"]
+    assert ORACLE["formula"] + norms == ORACLE["with masks of one byte"]
+    assert ORACLE["with masks of one byte"] + masks == ORACLE["with masks of two bytes"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"dtype": "bfloat16"},
+        {"dropout": 0.0},
+        {"dropout": 0.0, "attention": "flash"},
+        {"layers": 5, "batch": 1},
+    ],
+)
+def test_the_formula_and_its_residual_are_what_is_kept(fields: dict[str, Any]) -> None:
+    result = measure(params(block="gpt", strategy="none", **fields))
+    assert result.korthikanti_bytes is not None
+    assert result.korthikanti_bytes + sum(result.residual_terms.values()) == result.saved_after_forward_bytes
+    assert result.passed
+
+
+@pytest.mark.parametrize("fields", [{}, {"block": "gpt", "strategy": "full"}])
+def test_no_count_where_the_formula_does_not_speak(fields: dict[str, Any]) -> None:
+    result = measure(params(**fields))
+    assert (result.korthikanti_bytes, result.residual_terms) == (None, {})
+
+
+# ---------------------------------------------------------------------------------------------------- the trace
+
+
+@pytest.mark.parametrize(
+    ("block", "attention"), [("llama", "written"), ("llama", "flash"), ("gpt", "written")]
+)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_real_and_fake_timelines_are_the_same_event_for_event(
+    strategy: str, block: str, attention: str
+) -> None:
+    chosen = params(strategy=strategy, block=block, attention=attention)
+    result, fake = measure(chosen), fake_step(chosen)
+    assert result.timeline.differences(fake.timeline) == 0
+    assert fake.forward_runs == list(result.forward_runs)
+    assert fake.timeline.rows().tolist() == result.events.tolist()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_timeline_adds_up(strategy: str) -> None:
+    result = measure(params(strategy=strategy))
+    timeline = result.timeline
+    live = timeline.by_category
+    assert (live >= 0).all()
+    assert np.array_equal(live.sum(axis=0), timeline.live)
+    assert sum(result.by_category.values()) == result.model_bytes + result.peak_bytes == timeline.live.max()
+    # In the end the weights and the state of the optimizer are left, as before the step.
+    left = {name: int(row[-1]) for name, row in zip(CATEGORIES, live, strict=True) if row[-1]}
+    weights = result.params.shape.parameters * WIDTH["float32"]
+    assert left == {"parameter": result.model_bytes, "optimizer_state": 2 * weights}
+    assert result.allocated_total_bytes - result.freed_total_bytes == 2 * weights
+    assert live[CATEGORIES.index("gradient")].max() == weights
+
+
+def test_events_say_what_where_and_when() -> None:
+    result = measure(params(strategy="full"))
+    events = result.events.tolist()
+    assert [event["index"] for event in events] == list(range(len(events)))
+    assert {event["phase"] for event in events} == set(PHASES)
+    assert {event["layer"] for event in events} == {-1, 0, 1, 2, 3}
+    assert {event["category"] for event in events} == set(CATEGORIES) - {"parameter"}
+    assert events[result.peak_event]["live_bytes"] == result.model_bytes + result.peak_bytes
+    assert events[result.peak_event]["operation"] == result.peak_operation
+    # Each recomputation comes before the backward pass of its layer, and the layers go backwards.
+    begun: list[tuple[str, int]] = []
+    for event in events:
+        place = (event["phase"], event["layer"])
+        if event["phase"] in ("recompute", "backward") and 0 <= event["layer"] < 3 and place not in begun:
+            begun.append(place)
+    assert [place for place in begun if place[0] == "recompute"] == [
+        ("recompute", layer) for layer in (2, 1, 0)
+    ]
+    assert begun.index(("recompute", 1)) < len(begun)
+
+
+def test_the_comparison_with_fake_tensors_is_a_check_of_its_own() -> None:
+    without, asked = measure(params()), measure(params(fake=True))
+    assert (without.fake_differences, asked.fake_differences) == (None, 0)
+    assert len(asked.checks) == len(without.checks) + 1
+
+
+@pytest.mark.parametrize(
+    ("strategy", "runs"), [("none", 1), ("every_k", 2), ("full", 2), ("selective_matmuls", 2)]
+)
+def test_forward_runs_of_each_block(strategy: str, runs: int) -> None:
+    assert measure(params(strategy=strategy)).forward_runs == (runs,) * 3
+
+
+def test_nothing_waits_for_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        step, _ = run(params(block="gpt", strategy="selective_matmuls"))
+    finally:
+        gc.enable()
+    assert step.timeline.differences(run(params(block="gpt", strategy="selective_matmuls"))[0].timeline) == 0
+    assert step.timeline.live[-1] == step.timeline.resident + step.timeline.of("optimizer_state")[-1]
+
+
+def test_a_view_is_no_event_and_a_write_in_place_neither() -> None:
+    trace = MemoryTrace()
+    with trace:
+        a = torch.zeros(4, 4)
+        b = a.view(16)[2:]
+        b.add_(1)
+        c = a + 1
+        del a
+        a_lives = len(trace.timeline())
+        del b
+        a_is_gone = len(trace.timeline())
+        del c
+    assert (a_lives, a_is_gone, len(trace.timeline())) == (2, 3, 4)
+    assert trace.timeline().live.tolist() == [64, 128, 64, 0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "block"),
+    [
+        ("none", "llama"),
+        ("none", "gpt"),
+        ("every_k", "gpt"),
+        ("full", "llama"),
+        ("selective_matmuls", "llama"),
+        ("selective_attention", "gpt"),
+    ],
+)
+def test_torchs_own_tracker_agrees_on_the_peak(strategy: str, block: str) -> None:
+    chosen = params(strategy=strategy, block=block, layers=2)
+    result = measure(chosen)
+    with FakeTensorMode():
+        decoder, tokens = build(chosen)
+        tracker = MemTracker()
+        tracker.track_external(decoder)
+        with tracker:
+            trained = list(decoder.parameters())
+            optimizer = AdamW(trained)
+            inputs, targets = tokens.clone()
+            loss = forward(decoder, inputs, targets, plan_of(chosen), MemoryTrace())
+            loss.backward()
+            del loss, inputs, targets
+            for which in range(len(trained)):
+                optimizer.step(which)
+        snapshot = tracker.get_tracker_snapshot("peak")
+    assert snapshot[torch.device("cpu")]["Total"] == result.model_bytes + result.peak_bytes
+
+
+# ------------------------------------------------------------------------------------------------- the gradients
+
+
+def test_the_blocks_are_what_their_papers_say() -> None:
+    """The written attention and torch's fused one give the same loss and gradients."""
+    for block in BLOCKS:
+        losses, gradients = [], []
+        for attention in ("written", "flash"):
+            chosen = params(block=block, attention=attention, dropout=0.0, strategy="none")
+            torch.manual_seed(0)
+            decoder, tokens = build(chosen)
+            assert isinstance(decoder.blocks[0], {"llama": LlamaBlock, "gpt": GptBlock}[block])
+            losses.append(forward(decoder, tokens[0], tokens[1], plan_of(chosen), MemoryTrace()).item())
+            gradients.append(plain_gradients(decoder, tokens))
+        assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+        for written, fused in zip(*gradients, strict=True):
+            assert written is not None
+            assert fused is not None
+            assert torch.allclose(written, fused, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_gradients_do_not_depend_on_the_strategy(strategy: str) -> None:
+    step, exact = run(params(block="gpt", strategy=strategy))
+    for ours, right in zip(step.gradients, exact, strict=True):
+        assert ours is not None
+        assert right is not None
+        assert torch.equal(ours, right)
+
+
+def test_a_run_is_repeatable_and_leaves_no_trace() -> None:
+    torch.manual_seed(7)
+    before, threads, dtype = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    first = measure(params(block="gpt"))
+    model(ModelParams(layers=1, seq_len=16))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
+    again = measure(params(block="gpt"))
+    assert first.events.tolist() == again.events.tolist()
+
+
+# ----------------------------------------------------------------------------------------------------- break it
+
+
+def test_every_break_is_named_everywhere() -> None:
+    assert set(BITES) == set(LOST) == set(choices_of(MeasureParams, "break_it")) - {"none"}
+
+
+@pytest.mark.parametrize("name", BITES)
+def test_each_break_turns_the_check_red_and_without_it_all_is_green(name: str) -> None:
+    assert measure(MeasureParams(**BITES[name])).passed
+    broken = MeasureParams(**BITES[name], break_it=name)  # type: ignore[arg-type]
+    assert fit(broken)[1] == []
+    assert not measure(broken).passed
+
+
+def test_gradients_counted_as_activations_hide_what_was_saved() -> None:
+    result = measure(MeasureParams(**BITES["gradients_as_activations"], break_it="gradients_as_activations"))
+    assert result.predicted_activation_peak_bytes is not None
+    assert result.predicted_activation_peak_bytes < result.without_checkpoints_bytes / 2  # it does help
+    assert result.activation_peak_bytes > result.without_checkpoints_bytes  # and does not seem to
+    assert result.max_abs_grad_error == 0
+
+
+def test_other_masks_give_other_gradients() -> None:
+    result = measure(MeasureParams(**BITES["lost_random_state"], break_it="lost_random_state"))
+    assert result.max_abs_grad_error > 1e-4
+    assert result.saved_after_forward_bytes == result.predicted_saved_after_forward_bytes
+
+
+def test_without_a_gradient_at_the_input_the_parameters_inside_get_none() -> None:
+    chosen = MeasureParams(**BITES["reentrant_no_grad_input"], break_it="reentrant_no_grad_input")
+    step, exact = run(chosen)
+    missing = [ours is None for ours in step.gradients]
+    assert not any(one is None for one in exact)
+    assert missing == [True] * (len(missing) - 2) + [False] * 2  # only the last norm and the head learn
+    assert set(step.forward_runs) == {1}
+
+
+# ---------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"seq_len": 4096}, "seq_len"),
+        ({"hidden": 2048}, "hidden"),
+        ({"batch": 256, "seq_len": 512}, "batch"),
+        ({"layers": 64, "hidden": 256}, "layers"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_allocated(
+    fields: dict[str, Any], field: str
+) -> None:
+    before = resident_bytes()
+    chosen = MeasureParams(**fields)
+    adjustment = next(chosen.adjustments())
+    assert adjustment.field == field
+    assert f"at most {adjustment.value}" in adjustment.sentence
+    fitted, _ = fit(chosen)
+    assert fitted.step_bytes <= REAL_BUDGET
+    larger = {field: adjustment.value + (2 * chosen.heads if field == "hidden" else 1)}
+    assert chosen.model_copy(update=larger).step_bytes > REAL_BUDGET
+    assert resident_bytes() - before < 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "value"),
+    [
+        ({"k": 7}, "k", 3),
+        ({"heads": 3, "kv_heads": 3}, "heads", 2),
+        ({"hidden": 7, "heads": 1, "kv_heads": 1}, "hidden", 8),
+        ({"kv_heads": 3}, "kv_heads", 2),
+        ({"block": "gpt", "attention": "flash"}, "attention", "written"),
+        ({"break_it": "lost_random_state"}, "break_it", "none"),
+        ({"break_it": "reentrant_no_grad_input", "strategy": "none"}, "break_it", "none"),
+        ({"break_it": "reentrant_no_grad_input", "strategy": "selective_matmuls"}, "strategy", "every_k"),
+    ],
+)
+def test_fields_that_do_not_fit_together(fields: dict[str, Any], field: str, value: Any) -> None:
+    adjustment = next(params(**fields).adjustments())
+    assert (adjustment.field, adjustment.value) == (field, value)
+    assert "allowed" in adjustment.sentence
+    assert fit(fit(params(**fields))[0])[1] == []
+
+
+def test_a_model_has_no_more_layers_than_published() -> None:
+    (adjustment,) = fit(ModelParams(model="llama-3.1-8b", layers=40))[1]
+    assert (adjustment.field, adjustment.value) == ("layers", 32)
+
+
+# ------------------------------------------------------------------------------------------------ whole models
+
+
+@pytest.mark.parametrize(
+    ("strategy", "attention"), [*((strategy, "flash") for strategy in STRATEGIES), ("full", "written")]
+)
+def test_a_few_layers_of_70b_are_predicted_to_the_byte(strategy: str, attention: str) -> None:
+    result = model(ModelParams(layers=3, strategy=strategy, attention=attention))  # type: ignore[arg-type]
+    assert result.saved_after_forward_bytes == result.predicted_saved_after_forward_bytes
+    assert result.passed
+    assert result.needed_bytes == result.model_bytes + result.peak_bytes
+    assert result.weight_bytes == 2 * result.params.shape.parameters
+
+
+def test_checkpointing_makes_8b_fit() -> None:
+    chosen = {"model": "llama-3.1-8b", "seq_len": 8192}
+    none, full = (model(ModelParams(strategy=strategy, **chosen)) for strategy in ("none", "full"))  # type: ignore[arg-type]
+    assert (none.fits, full.fits) == (False, True)
+    assert none.missing_bytes == none.needed_bytes - 80_000_000_000
+    assert full.missing_bytes == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "seconds"), [("llama-3.1-70b", 10), ("llama-3.1-405b", 20)])
+def test_a_whole_model_traces_in_seconds_without_memory(name: str, seconds: float) -> None:
+    start = time.perf_counter()
+    result = model(ModelParams(model=name))  # type: ignore[arg-type]
+    took = time.perf_counter() - start
+    print(
+        f"{name}: {took:.1f} s, {result.allocated_bytes / 1e6:.0f} MB allocated, {len(result.events):,} events"
+    )
+    assert result.passed
+    assert result.parameters == PUBLISHED_PARAMETERS[name]
+    assert result.allocated_bytes < 200_000_000
+    assert took < 3 * seconds  # the target, on a machine that may be busy
+
+
+def test_progress_names_the_layer_and_grows() -> None:
+    told, result = watch(model_with_progress(ModelParams(layers=2, seq_len=64)))
+    shares = [share for _, (share, _) in told]
+    words = [sentence for _, (_, sentence) in told]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] <= 1
+    assert words[0] == "forward through layer 0 of 2"
+    assert {word.split()[0] for word in words} == {"forward", "recomputing", "backward", "updating"}
+    assert result.passed
+
+
+def test_a_run_ends_when_nobody_listens_and_raises_what_went_wrong() -> None:
+    seen: list[str] = []
+
+    def talks(tell: Any) -> None:
+        try:
+            while True:
+                tell((0.1, "talking"))
+        except Stopped:
+            seen.append("stopped")
+            raise
+
+    listening = in_thread(talks)
+    next(listening)
+    listening.close()
+    assert seen == ["stopped"]
+
+    def fails(tell: Any) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        watch(in_thread(fails))
+
+
+# ------------------------------------------------------------------------------------------------------ the view
+
+
+@pytest.fixture(scope="module")
+def default() -> MeasureResult:
+    return measure(MeasureParams())
+
+
+def panel(scene: Any, name: str) -> Any:
+    return next(one for one in scene.panels() if one.name == name)
+
+
+def test_the_bands_are_the_memory_of_the_events(default: MeasureResult) -> None:
+    scene = measure_scene(default)
+    bands = panel(scene, "memory")
+    assert isinstance(bands, Bands)
+    assert scene.steps == bands.values.shape[1] <= MOST_STEPS
+    assert bands.values.sum(axis=0).max() == default.model_bytes + default.peak_bytes
+    assert bands.marked == scene.start == int(bands.values.sum(axis=0).argmax())
+    activations = panel(scene, "activations")
+    assert activations.values.sum(axis=0).max() == default.activation_peak_bytes
+    (predicted,) = activations.lines
+    assert activations.values[0, predicted.x] == pytest.approx(predicted.y, abs=8)  # the loss comes last
+    assert predicted.y[-1] == default.predicted_saved_after_forward_bytes
+    assert len(scene.to_bytes()) < 1_000_000
+
+
+def test_the_words_name_operation_layer_and_bytes(default: MeasureResult) -> None:
+    scene = measure_scene(default)
+    assert len(scene.words.sentences) < 200
+    assert scene.words.values.dtype == float  # whole numbers would travel as int32
+    step = scene.start
+    sentence = scene.words.sentences[scene.words.which[step]]
+    assert default.peak_operation in sentence
+    assert "Layer {0:d}, backward" in sentence
+    layer, _, live = scene.words.values[step]
+    assert (layer, live) == (default.peak_layer, default.model_bytes + default.peak_bytes)
+    assert "loss.backward()" in panel(scene, "step source").source
+
+
+def test_the_row_of_layers_shows_the_one_at_work(default: MeasureResult) -> None:
+    scene = measure_scene(default)
+    _, going_forward, again, backward, updating = panel(scene, "layers").layers
+    busy = [np.isfinite(layer.x.values).sum(axis=1) for layer in (going_forward, again, backward, updating)]
+    assert np.sum(busy, axis=0).max() == 1
+    assert all(one.any() for one in busy)
+
+
+def test_the_same_view_draws_a_model() -> None:
+    result = model(ModelParams(layers=2))
+    scene = measure_scene(result)
+    assert scene.name == "checkpointing.model"
+    assert scene.words.values[scene.start, 2] == result.needed_bytes
+
+
+# ----------------------------------------------------------------------------------------------------- the shell
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "fields"),
+    [
+        (
+            "checkpointing.measure",
+            ["--block", "gpt", "--strategy", "none"],
+            {"max_abs_grad_error", "korthikanti_bytes"},
+        ),
+        ("checkpointing.model", ["--layers", "2"], {"seconds", "allocated_bytes", "fits", "missing_bytes"}),
+    ],
+)
+def test_the_shell_gives_the_fixed_fields(name: str, flags: list[str], fields: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "explainers", name, *flags, "--json"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    given = json.loads(done.stdout)
+    assert given["passed"] is True
+    assert given["saved_after_forward_bytes"] == given["predicted_saved_after_forward_bytes"]
+    assert {"peak_bytes", "by_category", "events", *fields} <= set(given)
+    assert {"kind", "bytes", "category", "operation", "layer", "phase"} <= set(given["events"][0])
+    assert not {"params", "timeline"} & set(given)
+
+
+@pytest.mark.parametrize("flags", [["--seq_len", "4096"], ["--k", "9", "--layers", "6"]])
+def test_the_shell_refuses_in_one_line(flags: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "explainers", "checkpointing.measure", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "allowed" in done.stderr
+
+
+def test_settings_load_without_torch() -> None:
+    code = "import sys, explainers.checkpointing.measure_params; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_experiments_are_registered() -> None:
+    for name in ("checkpointing.measure", "checkpointing.model"):
+        assert find(name).summary.endswith(".")
