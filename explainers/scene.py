@@ -245,7 +245,8 @@ class Bands(Panel):
 
     values: (bands, steps), none below zero, the first band at the bottom. names, hues, styles: one a band (styles
     may be left out: all solid). lines: curves over the same steps, drawn over the bands (what was predicted). marked:
-    a step whose sum is labelled (the peak), -1 for none. format: of the sums and of the hover.
+    a step whose sum is labelled (the peak), -1 for none. format: of the sums and of the hover. highest: the top of the
+    axis; 0: a little above the highest sum.
     """
 
     kind: ClassVar[str] = "bands"
@@ -255,6 +256,7 @@ class Bands(Panel):
     styles: tuple[Literal["solid", "hatched", "hollow"], ...] = ()
     lines: tuple[Line, ...] = ()
     marked: int = -1
+    highest: float = 0.0
     format: str = "bytes"
     step_label: str = ""
 

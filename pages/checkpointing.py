@@ -32,8 +32,8 @@ settings = controls.settings(
 SCHEDULE = "checkpointing.schedule"
 TRY = (
     ("try_none", "Keep everything", {"strategy": "none"}),
-    ("try_full", "Every layer", {"strategy": "full"}),
-    ("try_inside", "Real insides", {"strategy": "sqrt", "internal": 17}),
+    ("try_full", "Every layer", {"strategy": "full", "internal": 4}),
+    ("try_inside", "Real insides", {"strategy": "full", "internal": 17}),
     ("try_revolve", "Revolve, 3 kept", {"strategy": "revolve", "snapshots": 3}),
     ("try_optimal", "A budget of 9", {"strategy": "optimal", "budget": 9}),
 )
@@ -52,18 +52,22 @@ def schedule_section() -> None:
     section.picture(settings, shown, on_click=keep)
     settings.changed({"peak": shown.facts["peak_units"], "extra forwards": shown.facts["extra_forwards"]})
     tables.lines(shown.facts["notes"])
-    asked = words["predict"].format(**params.model_dump())
-    best = question.best_segment(params)
     section.cards(
         SCHEDULE,
         params,
         shown.checks,
         shown.scene,
-        question=predict.Question(
-            asked, list(best.answers), best.right, words["predict_reveal"].format(why=best.why)
-        ),
+        question=which_segment(params),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
+
+
+def which_segment(params: schedule.ScheduleParams) -> predict.Question | None:
+    """Which segments have the lowest peak; None where all that could be asked about are as good."""
+    if (best := question.best_segment(params)) is None:
+        return None
+    asked, because = words["predict"].format(**params.model_dump()), words["predict_reveal"]
+    return predict.Question(asked, list(best.answers), best.right, because.format(why=best.why))
 
 
 def keep(click: Click) -> None:

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -249,7 +249,7 @@ def test_dropping_what_was_kept_can_be_better(chain: Chain, budget: int, persist
     assert brute_force(chain, budget, persistent=False) == free
 
 
-def test_at_unit_cost_where_one_inside_fits_at_a_time_the_optimum_is_revolve() -> None:
+def test_where_one_inside_fits_at_a_time_the_optimum_is_revolve() -> None:
     for l in range(1, 21):
         for c in range(1, l + 1):
             internal = c  # two insides and the input need 2 c + 1, and there are c + c
@@ -322,8 +322,10 @@ class TorchChain:
             x = self.f(l, x)
         return torch.autograd.grad(x.square().sum(), self.weights)
 
-    def gradients(self, actions: Iterable[Action], boundary: int, internal: int) -> tuple[list[Tensor], int]:
-        """Gradients of the weights, and the most memory that was ever live."""
+    def gradients(
+        self, actions: Iterable[Action], boundaries: Sequence[int], internals: Sequence[int]
+    ) -> tuple[list[Tensor], int]:
+        """Gradients of the weights, and the most memory that was ever live; sizes are those of layer 1, 2, ..."""
         L, peak = len(self.weights), 0
         kept, inside = {1: self.x_0}, {}
         at_hand, x = 0, self.x_0
@@ -348,7 +350,8 @@ class TorchChain:
                     at_hand, x = l, self.f(l, source)
                 if kind == "checkpoint":
                     kept[l + 1] = x
-            peak = max(peak, boundary * len(kept) + internal * len(inside))
+            live = sum(boundaries[one - 1] for one in kept) + sum(internals[one - 1] for one in inside)
+            peak = max(peak, live)
         assert not inside
         return [gradients[l] for l in range(1, L + 1)], peak
 
@@ -359,12 +362,28 @@ def test_every_schedule_gives_the_right_gradient_within_its_peak(strategy: str, 
     settings_ = {"k": 3, "snapshots": 3, "budget": 14, "kept": (3, 4, 7)}
     params = fitted(layers=layers, strategy=strategy, boundary=2, internal=3, **settings_)
     chain = TorchChain(layers)
-    ours, peak = chain.gradients(actions_of(params), params.boundary, params.internal)
+    ours, peak = chain.gradients(actions_of(params), [params.boundary] * layers, [params.internal] * layers)
     assert len(ours) == layers
     for one, plain in zip(ours, chain.plain_gradients(), strict=True):
         assert (one - plain).abs().max() <= 1e-12 * max(1.0, float(plain.abs().max()))
     assert peak == schedule(params).peak_units
     assert peak <= predict(params).peak_units
+
+
+@given(st.integers(0, 10_000), st.integers(1, 9), st.integers(0, 60))
+@settings(max_examples=25, deadline=None)
+def test_the_optimum_of_unequal_layers_gives_the_right_gradient_within_its_budget(
+    seed: int, layers: int, more: int
+) -> None:
+    chain = drawn_chain(random.Random(seed), layers)
+    budget = int(rotor.least_budget(chain)) + more
+    plan = rotor.unequal_layers(chain, budget)
+    tensors = TorchChain(chain.layers)
+    actions = rotor.optimal(plan, 1, chain.layers, budget - int(chain.boundaries[0]))
+    ours, peak = tensors.gradients(actions, chain.boundaries, chain.internals)
+    for one, plain in zip(ours, tensors.plain_gradients(), strict=True):
+        assert (one - plain).abs().max() <= 1e-12 * max(1.0, float(plain.abs().max()))
+    assert peak <= budget
 
 
 # --------------------------------------------------------------------------------------- the experiments

@@ -42,7 +42,7 @@ class LawParams(Params):
         unit="layers",
     )
     ratio: float = number(
-        17.0,
+        16.0,
         "Inside against boundary",
         "Memory of a layer's internal activations, where one boundary takes 1 (I / B), in quarters",
         least=0.25,
@@ -110,7 +110,8 @@ def law(params: LawParams) -> LawResult:
         peak_at_sqrt_layers=float(peak[round(math.sqrt(L)) - 1]),
         notes=(
             "A transformer layer in 16 bits keeps s b h (34 + 5 a s / h) bytes inside and 2 s b h at its boundary "
-            "(Korthikanti et al. 2022): a ratio of 17 or more. So the best k is about 1 to 2, not √L.",
+            "(s tokens, b sequences, h hidden size, a heads; Korthikanti et al. 2022). The 34 hold the boundary, "
+            "so I / B is 16 or more: the best k is about 1 to 2, not √L.",
             "Where k does not divide L, the first segment is the short one, so that the formula is exact.",
         ),
         checks=tuple(_checks(L, continuous, peak, predicted)),
@@ -130,4 +131,9 @@ def _checks(L: int, continuous: float, peak: np.ndarray, predicted: np.ndarray) 
     # where k is no whole number, one of its two neighbours is as good up to the rounding of L / k
     near = [min(max(round_(continuous), 1), L) for round_ in (math.floor, math.ceil)]
     above = float(min(peak[one - 1] for one in near) - peak.min())
-    yield Check("the best k lies at √(L B / I)", above, 1, "a peak within one boundary of the least")
+    yield Check(
+        "the best k lies at √(L B / I)",
+        above,
+        1,
+        "a whole number beside it peaks within 1 of the least",
+    )

@@ -49,7 +49,7 @@ class OptimalParams(Params):
         "Memory that the schedule may use",
         least=2,
         most=(MOST_LAYERS + 1) * LARGEST_SIZE,
-        comfort=(2, 256),
+        comfort=(24, 160),
         step=1,
         unit="units",
     )

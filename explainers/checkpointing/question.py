@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from explainers.checkpointing.schedule import ScheduleParams, Strategy
-from explainers.checkpointing.schedules import every_k_peak
+from explainers.checkpointing.schedules import every_k_peak, sqrt_length
 
 OWN_FIELD: dict[Strategy, tuple[str, ...]] = {
     "every_k": ("k",),
@@ -30,11 +29,16 @@ class BestSegment:
     why: str
 
 
-def best_segment(params: ScheduleParams) -> BestSegment:
-    """Which of 1, sqrt(L), L / 2 and L is the best length: by peak(k) = ceil(L / k) B + k I."""
+def best_segment(params: ScheduleParams) -> BestSegment | None:
+    """Which of 1, sqrt(L), L / 2 and L is the best length: by peak(k) = ceil(L / k) B + k I.
+
+    Lengths as good as the best are not among the answers; None where no other is left.
+    """
     L, B, I = params.layers, params.boundary, params.internal
-    lengths = sorted({1, max(1, round(math.sqrt(L))), max(1, L // 2), L})
-    peaks = {k: int(every_k_peak(L, k, B, I)) for k in lengths}
-    best = min(lengths, key=lambda k: peaks[k])
+    peaks = {k: int(every_k_peak(L, k, B, I)) for k in (1, sqrt_length(L), max(1, L // 2), L)}
+    best = min(peaks, key=lambda k: peaks[k])
+    peaks = {k: peak for k, peak in sorted(peaks.items()) if k == best or peak > peaks[best]}
+    if len(peaks) == 1:
+        return None
     sums = "; ".join(f"k = {k}: ⌈{L}/{k}⌉ × {B} + {k} × {I} = {peak:,}" for k, peak in peaks.items())
-    return BestSegment(tuple(str(k) for k in lengths), str(best), f"{sums}.")
+    return BestSegment(tuple(str(k) for k in peaks), str(best), f"{sums}.")

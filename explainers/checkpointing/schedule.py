@@ -32,15 +32,15 @@ Strategy = Literal["none", "every_k", "sqrt", "full", "chen", "revolve", "optima
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {
     "forget_boundaries": {"strategy": "every_k", "layers": 24, "k": 2},
-    "retain_graph": {"strategy": "every_k", "layers": 24, "k": 5},
+    "never_free": {"strategy": "every_k", "layers": 24, "k": 5},
 }
 
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
     "forget_boundaries": "A prediction that counts only the internal activations falls for ever as segments get "
     "shorter. Each segment also keeps its input, and of those there are the more the shorter the segments are.",
-    "retain_graph": "What a layer's backward has used must be freed at once. Left in memory, as retain_graph=True "
-    "leaves it, the recomputed activations pile up until there are as many as without checkpointing, and more.",
+    "never_free": "What a layer's backward has used must be freed at once, as autograd does it. Left in memory, the "
+    "recomputed activations pile up until there are as many as without checkpointing, and more.",
 }
 
 
@@ -118,11 +118,15 @@ class ScheduleParams(Params):
         "numbers of the layers whose input is kept, separated by commas; the input of layer 1 is always kept",
         most=MOST_LAYERS,
     )
-    break_it: Literal["none", "forget_boundaries", "retain_graph"] = choice(
+    break_it: Literal["none", "forget_boundaries", "never_free"] = choice(
         "none",
         "Break it",
         "Removes one necessary part",
-        {"none": "nothing", "forget_boundaries": "forget the boundaries", "retain_graph": "retain the graph"},
+        {
+            "none": "nothing",
+            "forget_boundaries": "forget the boundaries",
+            "never_free": "free nothing after its use",
+        },
     )
 
     @field_validator("kept", mode="before")
@@ -282,7 +286,7 @@ def schedule(params: ScheduleParams) -> ScheduleResult:
     budget = params.budget if params.strategy == "optimal" and params.break_it == "none" else math.inf
     lines: list[int] = []
     actions = with_lines(actions_of(params), lines)
-    frees = params.break_it != "retain_graph"
+    frees = params.break_it != "never_free"
     moments = list(play(Chain.uniform(L, B, I), actions, budget, frees=frees))
     forwards = [moment.layer for moment in moments if moment.kind != "backward"]
     runs = tuple(forwards.count(layer) for layer in range(1, L + 1))
@@ -371,7 +375,7 @@ def _checks(
         for point in (*points, chosen)
     )
     yield Check(
-        "no schedule beats the optimum in the same memory",
+        "no schedule shown here beats the optimum in the same memory",
         max(better, 0),
         0,
         "Beaumont et al. 2019, by dynamic programming",
@@ -396,6 +400,11 @@ def _notes(params: ScheduleParams) -> Iterator[str]:
         yield (
             f"√{L} = {math.sqrt(L):.2f}, rounded to {segment_length(params)}. It is best where the inside of a layer "
             "takes as much as a boundary; in a transformer it takes many times as much."
+        )
+    if params.strategy == "full" and params.internal <= params.boundary:
+        yield (
+            "Where the inside of a layer takes no more than its boundary, to keep every boundary saves nothing. In a "
+            "transformer it takes 16 times as much or more."
         )
     if params.strategy == "chen":
         k = schedules.chen_length(L)

@@ -1,7 +1,7 @@
 """Schedules that cut the chain into segments and compute whatever was dropped again, segment by segment.
 
-none, every k, sqrt(L) (Chen, Xu, Zhang and Guestrin 2016, section 4.1), full recomputation, one level of recursion
-(section 4.2), and boundaries picked by hand. As torch.utils.checkpoint does, the last segment is dropped and
+none, every k, sqrt(L) (Chen, Xu, Zhang and Guestrin 2016, section 4), full recomputation, one level of recursion
+(the same section), and boundaries picked by hand. As torch.utils.checkpoint does, the last segment is dropped and
 recomputed like the others, so a chain in segments runs every layer twice; only torch's checkpoint_sequential keeps
 the last segment. See `revolve` and `rotor` for schedules that recompute no more than they must.
 

@@ -43,7 +43,7 @@ def chain_panel(playing: Playing, *, clickable: bool = True) -> Marks:
     return Marks(
         name="chain",
         title="The chain, layer by layer",
-        subtitle=f"solid: kept · hatched: recomputed · {empty}: not in memory · brown: in backward",
+        subtitle=f"solid: kept · hatched: recomputed · {empty}: not in memory · brown: in backward · shaded: at work",
         height=HEIGHT,
         x=Axis(0.4, L + 0.6, ticks=_ticks(L), format="d"),
         y=Axis(0, HEIGHT - 20, flip=True),

@@ -54,7 +54,7 @@ MOMENTS: dict[str, str] = {
     "checkpoint again": "Layer {0:d} runs forward again, and this time its output is kept: the input of layer {7:d}."
     + NOW,
     "tape": "Layer {0:d} runs forward, and its internal activations are kept." + NOW,
-    "tape again": "Layer {0:d} runs forward again, and its internal activations are kept now." + NOW,
+    "tape again": "Layer {0:d} runs forward again, and its inside stays until its backward." + NOW,
     "backward": "Layer {0:d} goes backward: its internal activations are read and freed." + NOW,
     "backward, nothing freed": "Layer {0:d} goes backward, but what it has used stays in memory." + NOW,
 }
@@ -132,12 +132,8 @@ def memory_panel(playing: Playing, expected: str) -> Bands:
         names=("boundaries", "inside, kept", "inside, recomputed"),
         hues=("output", "activation", "activation"),
         styles=("solid", "solid", "hatched"),
-        lines=(
-            Line(steps, np.full(2, playing.predicted), "current", dashed=True),
-            Line(
-                np.zeros(1), np.array([1.25 * highest])
-            ),  # a single point draws nothing: room for the labels
-        ),
+        lines=(Line(steps, np.full(2, playing.predicted), "current", dashed=True),),
+        highest=1.25 * highest,
         marked=playing.peak,
         format=".6g",
         step_label="step",
@@ -220,7 +216,7 @@ def _words(result: ScheduleResult, playing: Playing) -> Words:
     memory = (
         rf"M = \slot{{1:d}} \times {params.boundary} + \slot{{2:d}} \times {params.internal} = \slot{{3:d}}"
     )
-    frees = params.break_it != "retain_graph"
+    frees = params.break_it != "never_free"
     return words(playing, memory, _end(result), _peak_formula(result), frees=frees)
 
 

@@ -5,7 +5,7 @@ registerPanel("bands", (spec) => {
   const values = spec.values.data;
   const at = (band, step) => values[band * steps + step];
   const tops = stacked();
-  const highest = Math.max(...tops.subarray((bands - 1) * steps), ...spec.lines.flatMap((line) => Array.from(line.y.data)), 1e-9);
+  const top = spec.highest || 1.12 * Math.max(...tops.subarray((bands - 1) * steps), ...spec.lines.flatMap((line) => Array.from(line.y.data)), 1e-9);
   let box = { x: 0, y: 0, width: 1, height: 1 };
 
   /** (bands, steps): the upper edge of every band. */
@@ -18,7 +18,7 @@ registerPanel("bands", (spec) => {
   }
 
   const across = (step) => box.x + (steps < 2 ? 0.5 : step / (steps - 1)) * box.width;
-  const up = (value) => box.y + box.height * (1 - value / (highest * 1.12));
+  const up = (value) => box.y + box.height * (1 - value / top);
   const stepAt = (x) => Math.max(0, Math.min(steps - 1, Math.round(((x - box.x) / box.width) * (steps - 1))));
   const total = (step) => tops[(bands - 1) * steps + step];
 
@@ -96,7 +96,9 @@ registerPanel("bands", (spec) => {
     }
   }
 
-  /** The marked step with its sum; where the current step stands right beside it, its own sum is label enough. */
+  /** On which side of the current step's line its sum is written; the marked step's label stands on the other. */
+  const currentOnRight = (step) => (step === spec.marked || spec.marked < 0 ? across(step) < box.x + box.width * 0.75 : spec.marked < step);
+
   function drawMark(context, theme, current) {
     if (spec.marked < 0) return;
     const [x, y] = [across(spec.marked), up(total(spec.marked))];
@@ -104,10 +106,11 @@ registerPanel("bands", (spec) => {
     context.beginPath();
     context.arc(x, y, 3.5, 0, 2 * Math.PI);
     context.fill();
-    if (Math.abs(x - across(current)) < 90) return;
-    const right = x > box.x + box.width / 2;
-    write(context, theme, `peak ${formatNumber(total(spec.marked), spec.format)}`, x + (right ? -7 : 7), y - 9, {
-      colour: theme.text, size: 11, weight: 600, align: right ? "right" : "left",
+    if (current === spec.marked) return;
+    const near = Math.abs(x - across(current)) < 90;
+    const right = near ? spec.marked > current : x < box.x + box.width / 2;
+    write(context, theme, `peak ${formatNumber(total(spec.marked), spec.format)}`, x + (right ? 7 : -7), y - 9, {
+      colour: theme.text, size: 11, weight: 600, align: right ? "left" : "right",
     });
   }
 
@@ -135,7 +138,8 @@ registerPanel("bands", (spec) => {
       context.moveTo(x, box.y);
       context.lineTo(x, box.y + box.height);
       context.stroke();
-      const right = x > box.x + box.width * 0.75;
+      const near = spec.marked >= 0 && Math.abs(across(spec.marked) - x) < 90;
+      const right = near ? !currentOnRight(state.step) : x > box.x + box.width * 0.75;
       const words = `${state.step === spec.marked ? "peak " : ""}${formatNumber(total(state.step), spec.format)}`;
       write(context, theme, words, x + (right ? -6 : 6), box.y + 9, {
         colour: theme.hues.current, size: 12, weight: 700, align: right ? "right" : "left",
