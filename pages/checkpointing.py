@@ -90,6 +90,7 @@ def model_section() -> None:
     if shown is None:
         return
     section.picture(settings, shown, "model")
+    st.markdown(f"**{tables.plain(shown.facts['verdict'])}**")
     in_bytes(shown.facts)
     section.cards("checkpointing.model", params, shown.checks, shown.scene)
 
@@ -103,9 +104,22 @@ def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, 
 
 
 def in_bytes(facts: Mapping[str, Any]) -> None:
-    """The sums with their numbers, and what was assumed."""
+    """What the strategy saves and costs, the sum with its numbers, and what was assumed."""
+    st.markdown(tables.plain(facts["saving"]))
     st.text(facts["formula"])
     tables.lines(facts["notes"])
+
+
+def measured(facts: Mapping[str, Any]) -> None:
+    """The same, and where it applies the count of the paper, term by term, beside what was measured."""
+    in_bytes(facts)
+    if rows := facts["count_rows"]:
+        with page.card("count", "Korthikanti's count and what is measured"):
+            tables.show(
+                ("what", "how", "bytes"),
+                [(row["name"], row["formula"], f"{row['bytes']:,}") for row in rows],
+                [2],
+            )
 
 
 match chapters.choose(settings):
@@ -121,7 +135,7 @@ match chapters.choose(settings):
             settings, "checkpointing.measure", "measure", title="A training step, traced", words=words["measure"],
             fields=("block", "strategy", "k", "layers", "seq_len", "batch"),
             more=("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake"),
-            breaks=(measure_params.BITES, measure_params.LOST), told=in_bytes,
+            breaks=(measure_params.BITES, measure_params.LOST), told=measured,
         )  # fmt: skip
     case "model":
         model_section()

@@ -6,8 +6,10 @@ alone (prediction.py). The gradients are held against the same step without chec
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +20,7 @@ from torch._subclasses import FakeTensorMode
 from explainers.checkpointing import prediction
 from explainers.checkpointing.measure_params import MeasureParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
-from explainers.checkpointing.prediction import Sizes, Strategy, Term
+from explainers.checkpointing.prediction import CountRow, Sizes, Strategy, Term
 from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
 from explainers.decoder import Decoder
 from explainers.experiment import Check, Checked, experiment
@@ -26,7 +28,7 @@ from explainers.experiment import Check, Checked, experiment
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 POLICIES = {"selective_matmuls": "matmuls", "selective_attention": "attention"}
 
-_one_at_a_time = threading.Lock()  # dropout draws from the random state that the process has one of
+_one_at_a_time = threading.Lock()
 
 
 # -------------------------------------------------------------------------------------------- what is reported
@@ -41,9 +43,14 @@ class StepResult(Checked):
     activation_peak_bytes: the most activations, kept and recomputed, alive at once; its prediction is None for the
     selective strategies. without_checkpoints_bytes: what would be kept with nothing checkpointed, predicted.
     by_category: at the peak; together model_bytes + peak_bytes. peak_event, peak_operation, peak_phase, peak_layer:
-    what caused the peak. allocated_total_bytes, freed_total_bytes: over the whole step. forward_runs: of each block.
-    terms: what is kept, tensor by tensor. live_bytes: (events,); category_bytes: (categories, events), in the order of
-    by_category. events: every allocation and free.
+    what caused the peak. activation_peak_event: after which the most activations are alive.
+    allocated_total_bytes, freed_total_bytes: over the whole step. forward_runs: of each block. formula, saving: what
+    is kept, with its numbers, and what the strategy saves and costs, in words. terms: what is kept, tensor by tensor.
+    live_bytes: (events,); category_bytes: (categories, events), in the order of by_category. events: every allocation
+    and free.
+
+    Layers are counted from 1 in peak_layer (0: the embedding; layers + 1: last norm, head and loss), as wherever a
+    person reads them, and from 0 in events and in the timeline, as torch does.
     """
 
     peak_bytes: int
@@ -52,6 +59,7 @@ class StepResult(Checked):
     predicted_saved_after_forward_bytes: int
     without_checkpoints_bytes: int
     activation_peak_bytes: int
+    activation_peak_event: int
     predicted_activation_peak_bytes: int | None
     by_category: dict[str, int]
     peak_event: int
@@ -62,6 +70,7 @@ class StepResult(Checked):
     freed_total_bytes: int
     forward_runs: tuple[int, ...]
     formula: str
+    saving: str
     terms: tuple[Term, ...]
     live_bytes: np.ndarray
     category_bytes: np.ndarray
@@ -76,29 +85,54 @@ def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy
     last = max(timeline.forward_ends - 1, 0)  # the last event of the forward pass
     state = by_category[CATEGORIES.index("optimizer_state"), last]
     activations = timeline.of("kept_activation", "recomputed_activation")
+    everything = prediction.total(prediction.kept_by_step(sizes, "none", 1))
     return {
         "peak_bytes": int(live[peak]) - timeline.resident,
         "model_bytes": timeline.resident,
         "saved_after_forward_bytes": int(live[last] - state) - timeline.resident,
         "predicted_saved_after_forward_bytes": prediction.total(terms),
-        "without_checkpoints_bytes": prediction.total(prediction.kept_by_step(sizes, "none", 1)),
+        "without_checkpoints_bytes": everything,
         "activation_peak_bytes": int(activations.max()),
+        "activation_peak_event": int(activations.argmax()),
         "predicted_activation_peak_bytes": prediction.activation_peak(sizes, strategy, k),
         "by_category": dict(zip(CATEGORIES, by_category[:, peak].tolist(), strict=True)),
         "peak_event": peak,
         "peak_operation": timeline.operations[timeline.operation[peak]],
         "peak_phase": PHASES[timeline.phase[peak]],
-        "peak_layer": int(timeline.layer[peak]),
+        "peak_layer": int(timeline.layer[peak]) + 1,
         "allocated_total_bytes": int(timeline.sizes[timeline.allocates].sum()),
         "freed_total_bytes": int(timeline.sizes[~timeline.allocates].sum()),
         "forward_runs": tuple(forward_runs),
-        "formula": prediction.formula(terms),
+        "formula": prediction.formula(sizes, strategy, k),
+        "saving": saving(int(activations.max()), everything, forward_runs, strategy),
         "terms": tuple(terms),
         "live_bytes": live,
         "category_bytes": by_category,
         "events": timeline.rows(),
         "timeline": timeline,
     }
+
+
+def saving(most: int, everything: int, forward_runs: list[int], strategy: Strategy) -> str:
+    """What the strategy saves, and which layers run forward once more for it."""
+    again = sum(runs > 1 for runs in forward_runs)
+    extra = (
+        f"{again} of {len(forward_runs)} layers run forward twice" if again else "no layer runs forward twice"
+    )
+    if again and strategy.startswith("selective"):
+        extra += ", without what the policy keeps"
+    if strategy == "none":
+        return f"Activations: {in_words(most)} at most, because everything is kept; {extra}."
+    held = f"{in_words(everything)} if everything is kept"
+    return f"Activations: {in_words(most)} at most with this strategy, {held}; {extra}."
+
+
+def in_words(size: int) -> str:
+    """Bytes in the unit that suits them: 6.8 GB."""
+    unit, name = next(
+        one for one in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if size >= one[0] or one[0] == 1
+    )
+    return f"{size / unit:,.1f} {name}" if unit > 1 else f"{size} B"
 
 
 def memory_checks(fields: dict) -> list[Check]:
@@ -133,13 +167,15 @@ class MeasureResult(StepResult):
     """A step on real tensors.
 
     max_abs_grad_error: against the step without checkpointing. korthikanti_bytes + residual_terms are exactly
-    saved_after_forward_bytes (a GPT block with nothing checkpointed; else None and {}). fake_differences: events in
+    saved_after_forward_bytes (a GPT block with nothing checkpointed; else None and {}); count_rows: the same row by
+    row, as a table shows it. fake_differences: events in
     which the same step on fake tensors differs; None where it was not asked for.
     """
 
     max_abs_grad_error: float
     korthikanti_bytes: int | None
     residual_terms: dict[str, int]
+    count_rows: tuple[CountRow, ...]
     fake_differences: int | None
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
@@ -158,7 +194,8 @@ def measure(params: MeasureParams) -> MeasureResult:
     error = largest_difference(step.gradients, exact)
     checks = [*memory_checks(fields), _gradient_check(error)]
     counted = params.block == "gpt" and params.strategy == "none"
-    residual = prediction.korthikanti_residual(sizes) if counted else {}
+    residual = {term.name: term.total for term in prediction.korthikanti_residual(sizes)} if counted else {}
+    rows = prediction.count_rows(sizes, fields["saved_after_forward_bytes"]) if counted else []
     count = prediction.korthikanti(sizes) if counted else None
     if count is not None:
         checks.append(_count_check(count, residual, fields["saved_after_forward_bytes"]))
@@ -171,6 +208,7 @@ def measure(params: MeasureParams) -> MeasureResult:
         max_abs_grad_error=error,
         korthikanti_bytes=count,
         residual_terms=residual,
+        count_rows=tuple(rows),
         fake_differences=differences,
         notes=notes(params),
         checks=tuple(checks),
@@ -178,9 +216,25 @@ def measure(params: MeasureParams) -> MeasureResult:
     )
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One step at a time, on one thread of torch: the process has one random state, and dropout draws from it.
+
+    Afterwards the random state and the number of threads are as before. Tensors this small gain nothing from more
+    threads, and lose much where readers fight for the processors.
+    """
+    with _one_at_a_time, torch.random.fork_rng(devices=[]):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
 def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
     """The traced step, and the gradients of the same step without checkpointing. Leaves the random state as it was."""
-    with _one_at_a_time, torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with alone(), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="None of the inputs have requires_grad"
         )  # a break is about it
@@ -193,8 +247,8 @@ def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
 
 
 def fake_step(params: MeasureParams) -> Step:
-    """The same step on tensors without memory."""
-    with FakeTensorMode():
+    """The same step on tensors without memory. Its checkpoints keep and set back the real random state, too."""
+    with alone(), FakeTensorMode():
         model, tokens = build(params)
         return training_step(model, tokens, plan_of(params), MemoryTrace())
 
@@ -263,7 +317,7 @@ def _gradient_check(error: float) -> Check:
 
 def _count_check(count: int, residual: dict[str, int], saved: int) -> Check:
     return Check(
-        "Korthikanti's count and the named residual are what is kept",
+        "Korthikanti's count, in this number format and with the residuals named below, is what is kept",
         abs(count + sum(residual.values()) - saved),
         0,
         "s b h (34 + 5 a s / h) a layer, Korthikanti et al. 2022",

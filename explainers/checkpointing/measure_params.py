@@ -19,12 +19,12 @@ REAL_BUDGET = 256_000_000  # bytes that a measurement may take
 WIDTH = {"float32": 4, "bfloat16": 2}
 
 STRATEGY_LABELS = {
-    "none": "keep everything",
-    "every_k": "keep the input of every k layers",
-    "sqrt": "keep the input of every √L layers",
-    "full": "keep the input of each layer",
-    "selective_matmuls": "selective: keep the matrix products",
-    "selective_attention": "selective: keep all but attention",
+    "none": "none",
+    "every_k": "every k",
+    "sqrt": "√L",
+    "full": "every layer",
+    "selective_matmuls": "keep matmuls",
+    "selective_attention": "all but attention",
 }
 
 # For each break, the settings under which it bites.
@@ -52,8 +52,8 @@ class StrategyParams(Params):
     strategy: Strategy = choice("every_k", "Strategy", "What is kept for the backward pass", STRATEGY_LABELS)
     k: int = number(
         2,
-        "Layers a segment (k)",
-        "Layers between two kept inputs, for the strategy every_k",
+        "k",
+        "Layers a segment: between two kept inputs, for the strategy every k",
         least=1,
         most=126,
         comfort=(1, 12),
@@ -167,6 +167,15 @@ class MeasureParams(StrategyParams):
         """About the most memory that the measurement takes."""
         return step_bytes(self.sizes)
 
+    @property
+    def fake_strides_differ(self) -> bool:
+        """Whether torch gives a fake tensor other strides than a real one, so that one copies where the other need not.
+
+        Seen where half a head is one number and there is one key/value head: RoPE then joins axes of length one.
+        """
+        one_pair = self.hidden == 2 * self.heads and self.kv_heads == 1
+        return self.block == "llama" and self.attention == "written" and one_pair
+
     def adjustments(self) -> Iterator[Adjustment]:
         yield from within_layers(self, self.layers)
         yield from self._whole_heads()
@@ -176,27 +185,37 @@ class MeasureParams(StrategyParams):
 
     def _whole_heads(self) -> Iterator[Adjustment]:
         if self.hidden % (2 * self.heads):
-            fitting = [heads for heads in range(1, self.heads) if self.hidden % (2 * heads) == 0]
-            if fitting:
+            if self.hidden % 2 == 0:
+                fitting = divisors(self.hidden // 2, int(bounds_of(MeasureParams, "heads")[1]))
                 yield Adjustment(
                     "heads",
-                    fitting[-1],
+                    max(heads for heads in fitting if heads < self.heads),
                     f"heads = {self.heads} does not divide hidden = {self.hidden} into heads of an even size (RoPE "
-                    f"turns pairs); allowed: {fitting[-1]} or another such divisor.",
+                    f"turns pairs); allowed: {one_of(fitting)}.",
                 )
             else:
+                least, most = (int(bound) for bound in bounds_of(MeasureParams, "hidden"))
                 yield Adjustment(
-                    "hidden", self.hidden + 1, f"hidden = {self.hidden} is odd; allowed: even numbers."
+                    "hidden",
+                    self.hidden + 1,
+                    f"hidden = {self.hidden} is odd; allowed: even numbers from {least} to {most}.",
                 )
-        if self.heads % self.kv_heads:
-            fitting = [groups for groups in range(1, self.kv_heads) if self.heads % groups == 0]
+        if self.block == "llama" and self.heads % self.kv_heads:
+            fitting = divisors(self.heads, self.heads)
             yield Adjustment(
                 "kv_heads",
-                fitting[-1],
-                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; allowed: a divisor of {self.heads}.",
+                max(groups for groups in fitting if groups < self.kv_heads),
+                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; allowed: {one_of(fitting)}.",
             )
 
     def _what_torch_can(self) -> Iterator[Adjustment]:
+        if self.fake and self.fake_strides_differ:
+            yield Adjustment(
+                "fake",
+                False,
+                "fake = true would compare other strides where kv_heads = 1 and a head has 2 numbers (torch lays fake "
+                "tensors out differently there); allowed: false, unless hidden is more than 2 heads.",
+            )
         if self.attention == "flash" and self.drop:
             yield Adjustment(
                 "attention",
@@ -224,10 +243,7 @@ class MeasureParams(StrategyParams):
 
     def _smaller(self) -> Adjustment:
         """The field that is most above its default, brought down to the greatest value that fits."""
-        field = max(
-            ("seq_len", "batch", "hidden", "layers"),
-            key=lambda name: getattr(self, name) / type(self).model_fields[name].default,
-        )
+        field = self._most_above_default
         least = int(bounds_of(MeasureParams, field)[0]) if field != "hidden" else 2 * self.heads
         most = greatest(
             least,
@@ -235,20 +251,45 @@ class MeasureParams(StrategyParams):
             lambda value: self.model_copy(update={field: value}).step_bytes <= REAL_BUDGET,
             step=least if field == "hidden" else 1,
         )
+        smaller = self.model_copy(update={field: most})
+        allowed = f"at most {most}"
+        if field == "hidden":
+            allowed += f", a multiple of {least}"
+        if smaller.step_bytes > REAL_BUDGET:
+            allowed += f", and a lower {smaller._most_above_default} too"
         return Adjustment(
             field,
             most,
             f"{field} = {getattr(self, field)} would take {self.step_bytes / 1e6:,.0f} MB, more than the "
-            f"{REAL_BUDGET // 10**6} MB of a measurement; allowed: at most {most}.",
+            f"{REAL_BUDGET // 10**6} MB of a measurement; allowed: {allowed}.",
+        )
+
+    @property
+    def _most_above_default(self) -> str:
+        """Of the fields that decide how large a run is, the one that is most times its default."""
+        return max(
+            ("seq_len", "batch", "hidden", "layers"),
+            key=lambda name: getattr(self, name) / type(self).model_fields[name].default,
         )
 
 
 def within_layers(params: StrategyParams, layers: int) -> Iterator[Adjustment]:
     """The rule that a segment is no longer than the stack, where k is used."""
-    if params.k > layers:
+    if params.strategy == "every_k" and params.k > layers:
         yield Adjustment(
             "k", layers, f"k = {params.k} is more than layers = {layers}; allowed: at most {layers}."
         )
+
+
+def divisors(number: int, most: int) -> list[int]:
+    """The divisors of a number up to `most`, the least first."""
+    return [one for one in range(1, min(number, most) + 1) if number % one == 0]
+
+
+def one_of(values: list[int]) -> str:
+    """The values as a person lists them: '1, 2 or 4'."""
+    *rest, last = (str(value) for value in values)
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def greatest(least: int, most: int, fits: Callable[[int], bool], step: int = 1) -> int:
@@ -273,8 +314,8 @@ class ModelParams(StrategyParams):
     )
     layers: int = number(
         0,
-        "Layers",
-        "Blocks that are traced; 0 for all of the model's",
+        "Layers traced",
+        "0 traces all",
         least=0,
         most=126,
         comfort=(0, 126),

@@ -35,9 +35,9 @@ class Timeline:
 
     allocates: True where memory is taken, False where it is given back. sizes: bytes. category: index into
     CATEGORIES. operation: index into `operations`, what allocated the memory, also where it is freed. layer: the block
-    at work, -1 for the embedding and `layers` for the last norm, head and loss. phase: index into PHASES.
-    resident: bytes that were there before the step (weights and tables). forward_ends: the number of events before the
-    forward pass had ended.
+    at work, counted from 0; -1 for the embedding and `layers` for the last norm, head and loss. phase: index into
+    PHASES. resident: bytes that were there before the step (weights and tables). forward_ends: the number of events
+    before the forward pass had ended.
     """
 
     allocates: np.ndarray
@@ -95,7 +95,7 @@ class Timeline:
         return replace(self, category=np.where(self.category == gradient, kept, self.category))
 
     def rows(self) -> np.ndarray:
-        """(events,) of dicts: one event each, as the shell prints it."""
+        """(events,) of dicts: one event each, as the shell prints it; blocks are counted from 0, as torch does."""
         columns = zip(
             self.allocates.tolist(),
             self.sizes.tolist(),

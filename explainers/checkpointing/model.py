@@ -20,7 +20,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from explainers.checkpointing import prediction
-from explainers.checkpointing.measure import POLICIES, StepResult, measured, memory_checks
+from explainers.checkpointing.measure import POLICIES, StepResult, in_words, measured, memory_checks
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.memory_trace import MemoryTrace, Phase
 from explainers.checkpointing.step import Plan, Step, training_step
@@ -31,8 +31,8 @@ from explainers.model_shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
 GPU_BYTES = 80_000_000_000
 BYTES_A_PARAMETER = 2  # bfloat16
 
-# Traced before each measurement: torch loads about 150 MB of its code when fake tensors are first used, once in the
-# life of a process, which is not what a trace takes.
+# Traced before each measurement: torch loads much of its code when fake tensors are first used, once in the life of a
+# process, which is not what a trace takes.
 SMALLEST = ModelParams(layers=1, seq_len=1)
 
 Progress = tuple[float, str]
@@ -52,7 +52,8 @@ class ModelResult(StepResult):
     weight_bytes, gradient_bytes, optimizer_bytes: of all parameters. needed_bytes: weights, tables and the peak above
     them; fits: that it is at most 80 GB; missing_bytes: what it is more. seconds: of the trace, with the building of
     the model. allocated_bytes: by how much this process really grew meanwhile, at most (all its threads, and what the
-    trace itself writes down included).
+    trace itself writes down included). warm_up_bytes: by how much it had grown just before, by a trace of the smallest
+    step, for which torch loads its code for fake tensors, once in the life of a process. verdict: all this in words.
     """
 
     parameters: int
@@ -64,6 +65,8 @@ class ModelResult(StepResult):
     missing_bytes: int
     seconds: float
     allocated_bytes: int
+    warm_up_bytes: int
+    verdict: str
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
     params: ModelParams = field(metadata={"shell": False})
@@ -77,7 +80,7 @@ def model(params: ModelParams) -> ModelResult:
 
 def model_with_progress(params: ModelParams) -> Generator[Progress, None, ModelResult]:
     """Traces the step, telling the share that is done and which layer is at work."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resident_bytes()
     trace(SMALLEST)
     largest = resident = resident_bytes()
     run = in_thread(lambda tell: trace(params, tell))
@@ -91,7 +94,7 @@ def model_with_progress(params: ModelParams) -> Generator[Progress, None, ModelR
         yield progress
     fields = measured(step.timeline, step.forward_runs, params.sizes, params.strategy, params.k)
     seconds, largest = time.perf_counter() - start, max(largest, resident_bytes())
-    return _result(params, fields, seconds, largest - resident)
+    return _result(params, fields, seconds, largest - resident, max(resident - before, 0))
 
 
 def trace(params: ModelParams, tell: Callable[[Progress], None] = lambda progress: None) -> Step:
@@ -104,7 +107,7 @@ def trace(params: ModelParams, tell: Callable[[Progress], None] = lambda progres
         nonlocal begun, last
         if last != (phase, layer) and 0 <= layer < layers:
             begun, last = begun + 1, (phase, layer)
-            tell((min(begun / expected, 0.99), f"{_WORDS[phase]} layer {layer} of {layers}"))
+            tell((min(begun / expected, 0.99), f"{_WORDS[phase]} layer {layer + 1} of {layers}"))
 
     with FakeTensorMode():
         decoder = Decoder(params.shape, params.seq_len, torch.bfloat16, attention=params.attention)
@@ -117,7 +120,7 @@ def trace(params: ModelParams, tell: Callable[[Progress], None] = lambda progres
         return training_step(decoder, tokens, plan, MemoryTrace(heard))
 
 
-def _result(params: ModelParams, fields: dict, seconds: float, allocated: int) -> ModelResult:
+def _result(params: ModelParams, fields: dict, seconds: float, allocated: int, warm_up: int) -> ModelResult:
     parameters = params.shape.parameters
     needed = fields["model_bytes"] + fields["peak_bytes"]
     checks = [*memory_checks(fields)]
@@ -141,13 +144,30 @@ def _result(params: ModelParams, fields: dict, seconds: float, allocated: int) -
         missing_bytes=max(needed - GPU_BYTES, 0),
         seconds=seconds,
         allocated_bytes=allocated,
+        warm_up_bytes=warm_up,
+        verdict=verdict(needed, fields["by_category"], seconds, allocated),
         notes=(
             "Weights, gradients and both moments of AdamW in bfloat16, on one device; master weights in float32 would "
             "come on top, sharding would divide it all.",
             "Logits and the loss are in bfloat16 too, and are not computed in pieces.",
+            f"The trace itself grew this process by {in_words(allocated)}; before it, a trace of the smallest step "
+            f"grew it by {in_words(warm_up)}: code that torch loads once in the life of a process.",
         ),
         checks=tuple(checks),
         params=params,
+    )
+
+
+def verdict(needed: int, by_category: dict[str, int], seconds: float, allocated: int) -> str:
+    """How much is needed at the peak and for what, whether it fits on 80 GB, and what it cost to find out."""
+    names = {"parameter": "weights", "gradient": "gradients", "optimizer_state": "optimizer state"}
+    parts = [f"{by_category[category] / 1e9:,.1f} {name}" for category, name in names.items()]
+    rest = needed - sum(by_category[category] for category in names)
+    missing = needed - GPU_BYTES
+    fits = "it fits on 80 GB" if missing <= 0 else f"{in_words(missing)} more than 80 GB"
+    return (
+        f"{needed / 1e9:,.1f} GB are needed ({', '.join(parts)} in bf16, {rest / 1e9:,.1f} else): {fits}. "
+        f"Traced in {seconds:.1f} s, this process grew by {in_words(allocated)}."
     )
 
 

@@ -11,16 +11,18 @@ a number and 1 byte a dropout mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
+from explainers.checkpointing import schedules
 from explainers.model_shapes import DecoderShape
 
 Strategy = Literal["none", "every_k", "sqrt", "full", "selective_matmuls", "selective_attention"]
 TOKEN_BYTES = 8  # a token is an int64
 LOG_SUM_EXP_BYTES = 4  # float32 in any format of the weights
+ENDS = "embedding, last norm, head and loss"
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,39 @@ def total(terms: Iterable[Term]) -> int:
     return sum(term.total for term in terms)
 
 
-def formula(terms: Iterable[Term]) -> str:
-    """The sum with its numbers, equal counts together: '6 × 137,216 B + 1 × 82,952 B = 906,248 B'."""
-    by_times: dict[int, int] = {}
-    for term in terms:
-        by_times[term.times] = by_times.get(term.times, 0) + term.bytes
-    parts = [f"{times} × {size:,} B" if times > 1 else f"{size:,} B" for times, size in by_times.items()]
-    return f"{' + '.join(parts)} = {sum(times * size for times, size in by_times.items()):,} B"
+def formula(sizes: Sizes, strategy: Strategy, k: int) -> str:
+    """The sum with its numbers: 'kept after the forward pass: 3 inputs of segments × 32,768 B + ... = 330,248 B'."""
+    layers, ends = sizes.shape.layers, total(kept_by_ends(sizes))
+    segments, given = len(segments_of(strategy, layers, k)), _numbers(sizes)["bsh"]
+    parts = []
+    if segments:
+        parts.append(
+            f"{_plural(segments, 'input')} of {_plural(segments, 'segment', count=False)} × {given:,} B"
+        )
+    if strategy in INSIDE:
+        whose = "layer" if strategy == "none" else "layer, as the policy keeps it,"
+        whose = whose if layers == 1 else whose.replace("layer", "layers")
+        parts.append(f"{layers} {whose} × {total(INSIDE[strategy](sizes)):,} B")
+    parts.append(f"{ends:,} B for tokens, last norm, head and loss")
+    return f"kept after the forward pass: {' + '.join(parts)} = {total(kept_by_step(sizes, strategy, k)):,} B"
+
+
+def _plural(number: int, name: str, count: bool = True) -> str:
+    word = name if number == 1 else f"{name}s"
+    return f"{number} {word}" if count else word
 
 
 def segments_of(strategy: Strategy, layers: int, k: int) -> tuple[int, ...]:
     """How many blocks each checkpointed segment has; () where nothing is checkpointed.
 
+    The borders are those of the schedules on a chain: where the length does not divide, the first segment is short.
     The selective strategies checkpoint each block by itself.
     """
     if strategy == "none":
         return ()
-    length = {"every_k": k, "sqrt": round(layers**0.5)}.get(strategy, 1)
-    return tuple(min(length, layers - first) for first in range(0, layers, length))
+    length = {"every_k": k, "sqrt": schedules.sqrt_length(layers)}.get(strategy, 1)
+    starts = schedules.every(length, 1, layers)
+    return tuple(end - start for start, end in pairwise((*starts, layers + 1)))
 
 
 # ------------------------------------------------------------------------------------------- what is kept
@@ -80,14 +97,11 @@ def segments_of(strategy: Strategy, layers: int, k: int) -> tuple[int, ...]:
 def kept_by_step(sizes: Sizes, strategy: Strategy, k: int) -> list[Term]:
     """All that is alive when the forward pass ends, besides weights, tables and optimizer state."""
     layers = sizes.shape.layers
-    if strategy == "none":
-        return [*_times(kept_by_block(sizes), layers), *kept_by_ends(sizes)]
-    segments = segments_of(strategy, layers, k)
-    kept = [Term("input of a segment", "b s h p", _numbers(sizes)["bsh"], len(segments))]
-    if strategy == "selective_matmuls":
-        kept += _times(kept_by_matmul_policy(sizes), layers)
-    if strategy == "selective_attention":
-        kept += _times(kept_by_attention_policy(sizes), layers)
+    kept = []
+    if segments := segments_of(strategy, layers, k):
+        kept.append(Term("input of a segment", "b s h p", _numbers(sizes)["bsh"], len(segments)))
+    if strategy in INSIDE:
+        kept += _times(INSIDE[strategy](sizes), layers)
     return [*kept, *kept_by_ends(sizes)]
 
 
@@ -173,6 +187,14 @@ def kept_by_attention_policy(sizes: Sizes) -> list[Term]:
     ]
 
 
+# What is kept inside the blocks, for the strategies that keep anything there.
+INSIDE: dict[Strategy, Callable[[Sizes], list[Term]]] = {
+    "none": kept_by_block,
+    "selective_matmuls": kept_by_matmul_policy,
+    "selective_attention": kept_by_attention_policy,
+}
+
+
 def kept_by_ends(sizes: Sizes) -> list[Term]:
     """What is kept outside the blocks: the batch, the last norm, the head and the loss."""
     n, p = _numbers(sizes), sizes.width
@@ -239,12 +261,7 @@ def _times(terms: Iterable[Term], times: int) -> list[Term]:
 def kept_after_blocks(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
     """Of what will be kept, the bytes that are there before block 0 and after each block."""
     layers, given = sizes.shape.layers, _numbers(sizes)["bsh"]
-    inside = {
-        "none": kept_by_block,
-        "selective_matmuls": kept_by_matmul_policy,
-        "selective_attention": kept_by_attention_policy,
-    }.get(strategy)
-    a_block = total(inside(sizes)) if inside else 0
+    a_block = total(INSIDE[strategy](sizes)) if strategy in INSIDE else 0
     lengths = segments_of(strategy, layers, k) or (1,) * layers
     starts = set(
         accumulate(lengths, initial=0)
@@ -268,13 +285,37 @@ def activation_peak(sizes: Sizes, strategy: Strategy, k: int) -> int | None:
     """
     if strategy.startswith("selective"):
         return None
-    block, given = total(kept_by_block(sizes)), _numbers(sizes)["bsh"]
-    batch_and_loss = 2 * TOKEN_BYTES * sizes.batch * sizes.seq_len + sizes.width
-    recomputed = [
-        batch_and_loss + j * given + length * block
-        for j, length in enumerate(segments_of(strategy, sizes.shape.layers, k))
-    ]
-    return max([total(kept_by_step(sizes, strategy, k)), *recomputed])
+    return max([total(kept_by_step(sizes, strategy, k)), *recomputed(sizes, strategy, k)])
+
+
+def recomputed(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
+    """The bytes of activations that are alive when each segment has just been recomputed, the first segment first.
+
+    The inputs of the segments up to it, all that autograd keeps inside it, the batch and the loss. Empty where nothing
+    is recomputed, and for a selective strategy, which recomputes a part.
+    """
+    if strategy.startswith("selective"):
+        return []
+    block, given, always = total(kept_by_block(sizes)), _numbers(sizes)["bsh"], _batch_and_loss(sizes)
+    lengths = segments_of(strategy, sizes.shape.layers, k)
+    return [always + j * given + length * block for j, length in enumerate(lengths)]
+
+
+def alive_in_backward(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
+    """The bytes of activations at the borders of the backward pass, in its order; [] for a selective strategy.
+
+    In segments: before and after each segment is recomputed, the last segment first. With nothing checkpointed: when
+    each block has gone backward, the last block first.
+    """
+    given, always = _numbers(sizes)["bsh"], _batch_and_loss(sizes)
+    if strategy == "none":
+        return [always + left * total(kept_by_block(sizes)) for left in reversed(range(sizes.shape.layers))]
+    full = enumerate(recomputed(sizes, strategy, k), 1)
+    return [size for inputs, after in reversed([*full]) for size in (always + inputs * given, after)]
+
+
+def _batch_and_loss(sizes: Sizes) -> int:
+    return 2 * TOKEN_BYTES * sizes.batch * sizes.seq_len + sizes.width
 
 
 # ----------------------------------------------------------------------------------------- Korthikanti's count
@@ -286,24 +327,71 @@ def korthikanti(sizes: Sizes) -> int:
     return sizes.shape.layers * (34 * s * b * h + 5 * a * s * s * b)
 
 
-def korthikanti_residual(sizes: Sizes) -> dict[str, int]:
-    """What autograd keeps of a GPT stack beyond Korthikanti's count, by reason; together exact to the byte."""
+def korthikanti_residual(sizes: Sizes) -> list[Term]:
+    """What autograd keeps of a GPT stack beyond Korthikanti's count, by reason; together exact to the byte.
+
+    Those that say "in place of" are its translation into the number format here.
+    """
     s, b, h, a, p = sizes.seq_len, sizes.batch, sizes.shape.hidden, sizes.shape.heads, sizes.width
-    layers = sizes.shape.layers
-    masks = 2 * s * b * h + a * s * s * b
-    numbers = 16 * s * b * h + 2 * a * s * s * b
-    reasons = {"mean and deviation of each LayerNorm": layers * 2 * 2 * b * s * p}
+    L = sizes.shape.layers
+    masks, numbers = 2 * s * b * h + a * s * s * b, 16 * s * b * h + 2 * a * s * s * b
+    softmax = a * s * s * b * p
+    terms = []
     if p != 2:
-        reasons[f"{p} bytes a number in place of 2"] = layers * (p - 2) * numbers
+        terms.append(
+            Term(f"{p} bytes a number in place of 2", f"{p - 2} s b h (16 + 2 a s / h)", (p - 2) * numbers, L)
+        )
     if sizes.dropout:
-        reasons[f"dropout masks of {p} bytes in place of 1"] = layers * (p - 1) * masks
+        extra = "" if p == 2 else f"{p - 1} "
+        terms.append(
+            Term(
+                f"dropout masks of {p} bytes in place of 1", f"{extra}s b h (2 + a s / h)", (p - 1) * masks, L
+            )
+        )
     else:
-        reasons["no dropout masks"] = -layers * masks
-        reasons["no second softmax after dropout"] = -layers * a * s * s * b * p
+        terms.append(Term("no dropout masks", "- s b h (2 + a s / h)", -masks, L))
+        terms.append(Term("no second softmax after dropout", f"- {p} a s s b", -softmax, L))
     if sizes.attention == "flash":
-        reasons["no softmax"] = -layers * a * s * s * b * p
-        reasons["log-sum-exp of each row"] = layers * _numbers(sizes)["lse"]
-    return reasons | {"embedding, last norm, head and loss": total(kept_by_ends(sizes))}
+        terms.append(Term("no softmax", f"- {p} a s s b", -softmax, L))
+        terms.append(Term("log-sum-exp of each row", f"{LOG_SUM_EXP_BYTES} a s b", _numbers(sizes)["lse"], L))
+    terms.append(Term("mean and deviation of each LayerNorm", f"2 × 2 · {p} s b", 4 * s * b * p, L))
+    ends = total(kept_by_ends(sizes))
+    letters = " + ".join(term.letters for term in kept_by_ends(sizes))
+    return [*terms, Term(ENDS, letters, ends)]
+
+
+def count_rows(sizes: Sizes, measured: int) -> list[CountRow]:
+    """Korthikanti's count, its translation into the number format here, each residual, the sum, and what is measured.
+
+    Letters: L layers; else as in the terms.
+    """
+    layers, count, residual = sizes.shape.layers, korthikanti(sizes), korthikanti_residual(sizes)
+    rows = [CountRow("Korthikanti's count in 16 bits", "L s b h (34 + 5 a s / h)", count)]
+    wider = [term for term in residual if "in place of" in term.name]
+    rows += [_row(term) for term in wider]
+    if wider:
+        together = count + total(wider)
+        rows.append(
+            CountRow(f"= the count with numbers of {sizes.width} bytes", "sum of the rows above", together)
+        )
+    rows += [_row(term) for term in residual if term not in wider]
+    rows.append(CountRow("= the sum", f"{layers} layers (L), tokens and head", count + total(residual)))
+    return [*rows, CountRow("kept after the forward pass", "measured", measured)]
+
+
+@dataclass(frozen=True)
+class CountRow:
+    """One row of the count: what it is, its size in letters, its bytes. A name with "=" sums what stands above it."""
+
+    name: str
+    formula: str
+    bytes: int
+
+
+def _row(term: Term) -> CountRow:
+    sign = "- " if term.letters.startswith("- ") else ""
+    a_layer = f"{sign}L · {term.letters.removeprefix('- ')}"
+    return CountRow(term.name, a_layer if term.name != ENDS else term.letters, term.total)
 
 
 # ------------------------------------------------------------------------------------- what a run will need

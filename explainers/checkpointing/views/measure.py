@@ -10,10 +10,14 @@ import numpy as np
 
 from explainers.checkpointing import prediction
 from explainers.checkpointing.measure import MeasureResult
+from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, Phase, Timeline
 from explainers.checkpointing.model import ModelResult
+from explainers.checkpointing.prediction import Strategy
 from explainers.checkpointing.step import training_step
 from explainers.decoder import GptBlock, LlamaBlock
+from explainers.experiment import control_of
+from explainers.model_shapes import LLAMA_3_1
 from explainers.scene import Axis, Bands, Code, Column, Hue, Layer, Line, Marks, Panel, Scene, Track, Words
 
 MOST_STEPS = 1500
@@ -81,12 +85,12 @@ class Shown:
 
 
 def measure_scene(result: MeasureResult | ModelResult) -> Scene:
-    """The memory of one training step over its events, ready to be played."""
-    shown = chosen_events(result.timeline, result.params.shape.layers)
+    """The memory of one training step over its events, ready to be played; it opens where most activations live."""
+    shown = chosen_events(result.timeline, result.params.shape.layers, result.activation_peak_event)
     llama = result.params.shape.block == "llama"
     return Scene(
         name="checkpointing.measure" if isinstance(result, MeasureResult) else "checkpointing.model",
-        title="Memory of one training step",
+        title=f"Memory of one training step: {_whose(result)}",
         steps=len(shown),
         columns=(
             Column(2.1, (_memory(result, shown), _activations(result, shown))),
@@ -94,7 +98,8 @@ def measure_scene(result: MeasureResult | ModelResult) -> Scene:
         ),
         words=_words(shown),
         stops=_stops(shown),
-        start=shown.step_of(result.peak_event),
+        start=shown.step_of(result.activation_peak_event),
+        reopens=True,
         rate=40,
         step_name="event",
         below=(
@@ -104,8 +109,28 @@ def measure_scene(result: MeasureResult | ModelResult) -> Scene:
     )
 
 
-def chosen_events(timeline: Timeline, layers: int) -> Shown:
+def _whose(result: MeasureResult | ModelResult) -> str:
+    """The model, as the title names it."""
+    params = result.params
+    if isinstance(result, MeasureResult):
+        kind = "Llama" if params.shape.block == "llama" else "GPT"
+        return f"{_counted(params.shape.layers, f'{kind} layer')} of hidden size {params.shape.hidden}"
+    name = control_of(ModelParams, "model").labels[result.params.model]  # type: ignore[index]
+    whole = LLAMA_3_1[result.params.model].layers
+    layers = (
+        f"all {whole} layers" if params.shape.layers == whole else f"{params.shape.layers} of {whole} layers"
+    )
+    return f"{name}, {layers}"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def chosen_events(timeline: Timeline, layers: int, also: int) -> Shown:
     """All events, or of more than MOST_STEPS the borders of phases and layers, the peak, and the largest changes.
+
+    also: one more event that is chosen in any case.
 
     Of what is made before the forward pass only the end is shown; where events are left out, of the optimizer only the
     borders.
@@ -113,7 +138,7 @@ def chosen_events(timeline: Timeline, layers: int) -> Shown:
     place = timeline.layer * len(PHASES) + timeline.phase
     first = max(int(np.argmax(timeline.phase == PHASES.index("forward"))) - 1, 0)
     borders = np.flatnonzero(np.diff(place)) + 1
-    ends = [first, timeline.forward_ends - 1, timeline.peak, len(timeline) - 1]
+    ends = [first, timeline.forward_ends - 1, timeline.peak, also, len(timeline) - 1]
     must = {*ends, *borders.tolist(), *(borders - 1).tolist()}
     must = {event for event in must if event >= first}
     if len(timeline) - first <= MOST_STEPS:
@@ -148,16 +173,29 @@ def _memory(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
 
 
 def _activations(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
-    """Kept and recomputed activations by themselves, and what the forward pass must keep from sizes alone."""
+    """Kept and recomputed activations by themselves, and how many there must be at the borders, from sizes alone."""
+    strategy = result.params.strategy
     values = result.category_bytes[ACTIVATIONS][:, shown.events].astype(float)
-    kept = prediction.kept_after_blocks(result.params.sizes, result.params.strategy, result.params.k)
+    kept = prediction.kept_after_blocks(result.params.sizes, strategy, result.params.k)
     kept.append(result.predicted_saved_after_forward_bytes)
-    ends = [shown.step_of(event) for event in forward_borders(result.timeline, shown.layers)]
-    predicted = Line(x=np.array(ends), y=np.array(kept[: len(ends)], float), hue="current", dashed=True)
+    kept += prediction.alive_in_backward(result.params.sizes, strategy, result.params.k)
+    borders = [
+        *forward_borders(result.timeline, shown.layers),
+        *backward_borders(result.timeline, shown.layers, strategy),
+    ]
+    steps = [shown.step_of(event) for event in borders[: len(kept)]]
+    predicted = Line(x=np.array(steps), y=np.array(kept[: len(steps)], float), hue="current", dashed=True)
+    dashed = (
+        "forward only, when a layer ends"
+        if strategy.startswith("selective")
+        else "when a layer ends, forward and backward"
+        if strategy == "none"
+        else "forward when a layer ends, backward before and after a segment is recomputed"
+    )
     return Bands(
         name="activations",
         title="Activations alone",
-        subtitle="dashed: what the forward pass must keep, predicted from sizes alone",
+        subtitle=f"dashed: predicted from sizes alone, {dashed}",
         height=150,
         values=values,
         names=tuple(NAMES[place] for place in ACTIVATIONS),
@@ -176,22 +214,34 @@ def forward_borders(timeline: Timeline, layers: int) -> list[int]:
     return [int(events[-1]) for events in ends if len(events)]
 
 
+def backward_borders(timeline: Timeline, layers: int, strategy: Strategy) -> list[int]:
+    """The events at which `prediction.alive_in_backward` says what is alive, in their order."""
+    if strategy.startswith("selective"):
+        return []
+    if strategy == "none":
+        backward = timeline.phase == PHASES.index("backward")
+        ends = [np.flatnonzero(backward & (timeline.layer == place)) for place in reversed(range(layers))]
+        return [int(events[-1]) for events in ends if len(events)]
+    return np.flatnonzero(np.diff(timeline.phase == PHASES.index("recompute"))).tolist()
+
+
 def _layers(shown: Shown) -> Panel:
-    """A row of layers; the one at work is filled by what it does."""
-    places = np.arange(shown.layers, dtype=float)
-    at_work = shown.layer[:, None] == places
+    """A row of layers, counted from 1; the one at work is filled by what it does."""
+    places = np.arange(1, shown.layers + 1, dtype=float)
+    left, right = places - 0.5, places + 0.5
+    at_work = shown.layer[:, None] + 1 == places
 
     def doing(phase: Phase, hue: Hue, style: Any) -> Layer:
         busy = at_work & (shown.phase == PHASES.index(phase))[:, None]
         return Layer(
             "rect",
-            Track(np.where(busy, places, np.nan)),
+            Track(np.where(busy, left, np.nan)),
             np.zeros(shown.layers),
-            Track(np.where(busy, places + 1, np.nan)),
+            Track(np.where(busy, right, np.nan)),
             np.ones(shown.layers),
             hue=hue,
             style=style,
-            names=tuple(f"layer {place}: {phase}" for place in range(shown.layers)),
+            names=tuple(f"layer {place}: {phase}" for place in range(1, shown.layers + 1)),
         )
 
     return Marks(
@@ -199,14 +249,14 @@ def _layers(shown: Shown) -> Panel:
         title="Layer at work",
         subtitle="solid forward, hatched recompute, brown backward, ochre optimizer",
         height=92,
-        x=Axis(0, shown.layers, label="layer", ticks=_ticks(shown.layers), format="d"),
+        x=Axis(0.5, shown.layers + 0.5, label="layer", ticks=_ticks(shown.layers), format="d"),
         y=Axis(-0.1, 1.1),
         layers=(
             Layer(
                 "rect",
-                places,
+                left,
                 np.zeros(shown.layers),
-                places + 1,
+                right,
                 np.ones(shown.layers),
                 hue="muted",
                 style="hollow",
@@ -221,7 +271,7 @@ def _layers(shown: Shown) -> Panel:
 
 def _ticks(layers: int) -> tuple[float, ...]:
     every = -(-layers // 8)
-    return tuple(float(place) for place in range(0, layers, every))
+    return tuple(float(place) for place in range(1, layers + 1, every))
 
 
 def _now(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
@@ -295,7 +345,7 @@ def _words(shown: Shown) -> Words:
     timeline, events = shown.timeline, shown.events
     sentences: dict[str, int] = {}
     which = [sentences.setdefault(_sentence(shown, event), len(sentences)) for event in events]
-    values = np.stack([shown.layer, timeline.sizes[events], timeline.live[events]], axis=1)
+    values = np.stack([shown.layer + 1, timeline.sizes[events], timeline.live[events]], axis=1)
     # float, because whole numbers travel as int32 and these count bytes beyond 2 GB
     return Words(tuple(sentences), np.array(which), values.astype(float))
 
