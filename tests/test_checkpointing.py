@@ -323,10 +323,10 @@ class TorchChain:
         return torch.autograd.grad(x.square().sum(), self.weights)
 
     def gradients(
-        self, actions: Iterable[Action], boundaries: Sequence[int], internals: Sequence[int]
-    ) -> tuple[list[Tensor], int]:
+        self, actions: Iterable[Action], boundaries: Sequence[float], internals: Sequence[float]
+    ) -> tuple[list[Tensor], float]:
         """Gradients of the weights, and the most memory that was ever live; sizes are those of layer 1, 2, ..."""
-        L, peak = len(self.weights), 0
+        L, peak = len(self.weights), 0.0
         kept, inside = {1: self.x_0}, {}
         at_hand, x = 0, self.x_0
         gradients: dict[int, Tensor] = {}
