@@ -143,9 +143,14 @@ def groups_of(params: DecodeParams, kind: Kind) -> int:
     return {"mha": params.heads, "gqa": params.groups, "mqa": 1}[kind]
 
 
+def width_of(params: DecodeParams) -> int:
+    """Bytes of one number."""
+    return {"float64": 8, "float32": 4, "bfloat16": 2}[params.dtype]
+
+
 def cache_formula(params: DecodeParams) -> tuple[int, str]:
     """Bytes that the chosen cache must hold in the end, from the sizes alone, and the formula with its numbers."""
-    width = {"float64": 8, "float32": 4, "bfloat16": 2}[params.dtype]
+    width = width_of(params)
     if params.kind == "mla":
         numbers, shown = params.latent_dim + params.rope_dim, f"({params.latent_dim} + {params.rope_dim})"
     else:
