@@ -100,7 +100,8 @@ class Reader:
 
     def player(self, title: str = "") -> Player:
         """The player of a scene by its title; the page's first one where none is named."""
-        root = self.page.locator(f'.player[aria-label*="{title}"]').first
+        named = f'[aria-label*="{title}"]' if title else ""
+        root = self.page.locator(f".player{named}").first
         root.wait_for()
         return Player(root)
 
