@@ -94,7 +94,7 @@ def compare(params: CompareParams) -> CompareResult:
     models = compared_models(params)
     sizes = tuple(size_of(model, params) for model in models)
     lengths = tuple(sorted({params.seq_len * step // STEPS for step in range(STEPS + 1)}))
-    unbroken = compared_models(params.model_copy(update={"break_it": "none"}))
+    growth = tuple(_growth(model, params, lengths) for model in models)
     by_bytes = sorted(sizes, key=lambda size: size.windowed_bytes)
     return CompareResult(
         sizes=sizes,
@@ -105,8 +105,10 @@ def compare(params: CompareParams) -> CompareResult:
         ratio=by_bytes[-1].windowed_bytes / max(1, by_bytes[0].windowed_bytes),
         on_ranks=_on_ranks(models[-1], params),
         lengths=lengths,
-        growth=tuple(_growth(model, params, lengths) for model in models),
-        right=tuple(_growth(model, params, lengths).windowed for model in unbroken),
+        growth=growth,
+        right=tuple(
+            one.windowed for one in (growth if params.break_it == "none" else _unbroken(params, lengths))
+        ),
         checks=tuple(check for size in sizes for check in size.checks),
         models=models,
         setting=params,
@@ -125,6 +127,12 @@ def compared_models(params: CompareParams) -> tuple[Model, ...]:
     named = [find_model(name, params.break_it) for name in params.models]
     pasted = [read_model(params.config, params.break_it)] if params.config else []
     return (*named, *pasted)
+
+
+def _unbroken(params: CompareParams, lengths: tuple[int, ...]) -> tuple[Growth, ...]:
+    """The growth of the same models, rightly counted."""
+    whole = params.model_copy(update={"break_it": "none"})
+    return tuple(_growth(model, whole, lengths) for model in compared_models(whole))
 
 
 def _growth(model: Model, params: CompareParams, lengths: tuple[int, ...]) -> Growth:
