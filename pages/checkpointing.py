@@ -43,13 +43,9 @@ TRY = (
 def schedule_section() -> None:
     """A schedule on a chain: controls, player, what changed, checks, what to try."""
     st.markdown(words["schedule"])
-    settings.settle()
-    params = settings.panel("strategy", *question.telling_fields(settings.params()))
-    breaking.switches(settings, schedule.BITES)
-    breaking.loss(settings, schedule.BITES, schedule.LOST)
-    if (shown := run.drawn(SCHEDULE, params)) is None:
+    if (shown := section.steered(settings, SCHEDULE, schedule_controls, on_click=keep)) is None:
         return
-    section.picture(settings, shown, on_click=keep)
+    params = settings.params()
     settings.changed({"peak": shown.facts["peak_units"], "extra forwards": shown.facts["extra_forwards"]})
     tables.lines(shown.facts["notes"])
     section.cards(
@@ -60,6 +56,13 @@ def schedule_section() -> None:
         question=which_segment(params),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
+
+
+def schedule_controls() -> None:
+    """The strategy with the settings that tell for it, and the switches."""
+    settings.panel("strategy", *question.telling_fields(settings.params()))
+    breaking.switches(settings, schedule.BITES)
+    breaking.loss(settings, schedule.BITES, schedule.LOST)
 
 
 def which_segment(params: schedule.ScheduleParams) -> predict.Question | None:

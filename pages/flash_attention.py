@@ -47,17 +47,12 @@ TRY = (
 def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
     st.markdown(words["tiles"])
-    fields = ("seq_len", "head_dim", "block_q", "block_k", "causal", "backend")
-    params = settings.panel(*(fields if triton_available() else fields[:-1]))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        breaking.switches(settings, tiles.BITES)
-        with st.popover("More settings", type="tertiary"):
-            settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
-    breaking.loss(settings, tiles.BITES, tiles.LOST)
-    draw = run.long_drawn if params.needs_button else run.drawn
-    if (shown := draw("flash_attention.tiles", params)) is None:
+    shown = section.steered(
+        settings, "flash_attention.tiles", tiles_controls, draw=draw_tiles, on_click=follow
+    )
+    if shown is None:
         return
-    section.picture(settings, shown, on_click=follow)
+    params = settings.params()
     facts = {**shown.facts, "row": params.followed_row}
     settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": facts["bytes_moved"]})
     if facts["bytes_moved"] > facts["standard_bytes"]:
@@ -72,6 +67,22 @@ def tiles_section() -> None:
         question=predict.how_many(asked, facts["row_rescales"], max(0, facts["row_tiles"] - 1), because),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
+
+
+def tiles_controls() -> None:
+    """The sizes of the grid and the switches, and what is asked for less often behind a button."""
+    fields = ("seq_len", "head_dim", "block_q", "block_k", "causal", "backend")
+    settings.panel(*(fields if triton_available() else fields[:-1]))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        breaking.switches(settings, tiles.BITES)
+        with st.popover("More settings", type="tertiary"):
+            settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
+    breaking.loss(settings, tiles.BITES, tiles.LOST)
+
+
+def draw_tiles(name: str, params: tiles.TilesParams) -> run.Drawn | None:
+    """The run: at once, or by a button where it takes seconds."""
+    return run.long_drawn(name, params) if params.needs_button else run.drawn(name, params)
 
 
 def follow(click: Click) -> None:

@@ -43,17 +43,8 @@ TRY = (
 def compare_section() -> None:
     """Models side by side: the picture, the three numbers, and where every number comes from."""
     st.markdown(words["compare"])
-    params = settings.panel("models", "seq_len", "batch", "dtype")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        breaking.switches(settings, compare.BITES)
-        with st.popover("Engine", type="tertiary"):
-            settings.panel("tensor_parallel", "block_tokens", reset=False)
-        with st.popover("Paste a config.json", type="tertiary"):
-            settings.panel("config", reset=False)
-    breaking.loss(settings, compare.BITES, size.LOST)
-    if (shown := run.drawn("kv_cache.compare", params)) is None:
+    if (shown := section.steered(settings, "kv_cache.compare", compare_controls)) is None:
         return
-    section.picture(settings, shown)
     sizes = shown.facts["sizes"]
     tables.show(size_tables.SIZE_NAMES, size_tables.size_rows(sizes), numbers=range(2, 7))
     tables.lines(f"{one['title']}: {note}" for one in sizes for note in one["notes"])
@@ -62,12 +53,24 @@ def compare_section() -> None:
         where(sizes)
     section.cards(
         "kv_cache.compare",
-        params,
+        settings.params(),
         shown.checks,
         shown.scene,
         question=question(shown.facts["on_ranks"]),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
+
+
+def compare_controls() -> None:
+    """The models and the request, the switches, and behind buttons the engine and a config of one's own."""
+    settings.panel("models", "seq_len", "batch", "dtype")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        breaking.switches(settings, compare.BITES)
+        with st.popover("Engine", type="tertiary"):
+            settings.panel("tensor_parallel", "block_tokens", reset=False)
+        with st.popover("Paste a config.json", type="tertiary"):
+            settings.panel("config", reset=False)
+    breaking.loss(settings, compare.BITES, size.LOST)
 
 
 def where(sizes: Sequence[Mapping[str, Any]]) -> None:

@@ -40,8 +40,9 @@ class StepResult(Checked):
 
     peak_bytes: the most that is alive above the model before the step (the weights and tables, `model_bytes`).
     saved_after_forward_bytes: activations kept for the backward pass, measured; predicted_...: from sizes alone.
-    activation_peak_bytes: the most activations, kept and recomputed, alive at once; its prediction is None for the
-    selective strategies. without_checkpoints_bytes: what would be kept with nothing checkpointed, predicted.
+    activation_peak_bytes: the most activations, kept and recomputed, alive at once; predicted_...: from sizes alone.
+    without_checkpoints_bytes: what would be kept with nothing checkpointed, predicted. recomputed_share: FLOPs of
+    matrix products that run again, as a share of those of a forward pass, from the shapes.
     by_category: at the peak; together model_bytes + peak_bytes. peak_event, peak_operation, peak_phase, peak_layer:
     what caused the peak. activation_peak_event: after which the most activations are alive.
     allocated_total_bytes, freed_total_bytes: over the whole step. forward_runs: of each block. formula, saving: what
@@ -60,7 +61,7 @@ class StepResult(Checked):
     without_checkpoints_bytes: int
     activation_peak_bytes: int
     activation_peak_event: int
-    predicted_activation_peak_bytes: int | None
+    predicted_activation_peak_bytes: int
     by_category: dict[str, int]
     peak_event: int
     peak_operation: str
@@ -69,6 +70,7 @@ class StepResult(Checked):
     allocated_total_bytes: int
     freed_total_bytes: int
     forward_runs: tuple[int, ...]
+    recomputed_share: float
     formula: str
     saving: str
     terms: tuple[Term, ...]
@@ -86,6 +88,8 @@ def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy
     state = by_category[CATEGORIES.index("optimizer_state"), last]
     activations = timeline.of("kept_activation", "recomputed_activation")
     everything = prediction.total(prediction.kept_by_step(sizes, "none", 1))
+    # A break can keep the backward pass from ever asking for a layer again.
+    share = recomputed_share(sizes, strategy, k) if max(forward_runs) > 1 else 0.0
     return {
         "peak_bytes": int(live[peak]) - timeline.resident,
         "model_bytes": timeline.resident,
@@ -103,8 +107,9 @@ def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy
         "allocated_total_bytes": int(timeline.sizes[timeline.allocates].sum()),
         "freed_total_bytes": int(timeline.sizes[~timeline.allocates].sum()),
         "forward_runs": tuple(forward_runs),
+        "recomputed_share": share,
         "formula": prediction.formula(sizes, strategy, k),
-        "saving": saving(int(activations.max()), everything, forward_runs, strategy),
+        "saving": saving(int(activations.max()), everything, forward_runs, strategy, share),
         "terms": tuple(terms),
         "live_bytes": live,
         "category_bytes": by_category,
@@ -113,14 +118,35 @@ def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy
     }
 
 
-def saving(most: int, everything: int, forward_runs: list[int], strategy: Strategy) -> str:
-    """What the strategy saves, and which layers run forward once more for it."""
+def recomputed_share(sizes: Sizes, strategy: Strategy, k: int) -> float:
+    """FLOPs of matrix products that run again, as a share of those of one forward pass, counted from the shapes.
+
+    A multiplication and an addition are two FLOPs; the scores are counted as a whole square, without regard to the
+    mask. torch ends a recomputation at the last tensor that the backward pass reads, so the last product of a segment
+    does not run again, unless dropout follows it.
+    """
+    shape, tokens = sizes.shape, sizes.batch * sizes.seq_len
+    h, f, kv = shape.hidden, shape.intermediate, shape.kv_heads * shape.head_dim
+    attention = 4 * tokens * sizes.seq_len * h  # Q K^T and P V
+    product = 2 * tokens * h * f  # one of the MLP
+    block = 4 * tokens * h * (h + kv) + attention + (3 if shape.block == "llama" else 2) * product
+    segments = prediction.segments_of(strategy, shape.layers, k)
+    again = sum(segments) * block - (0 if sizes.dropout else len(segments) * product)
+    if strategy.startswith("selective"):
+        again = shape.layers * attention if strategy == "selective_attention" else 0
+    return again / (shape.layers * block + 2 * tokens * h * shape.vocabulary)
+
+
+def saving(most: int, everything: int, forward_runs: list[int], strategy: Strategy, share: float) -> str:
+    """What the strategy saves, which layers run forward once more for it, and how much computing that is."""
     again = sum(runs > 1 for runs in forward_runs)
     extra = (
         f"{again} of {len(forward_runs)} layers run forward twice" if again else "no layer runs forward twice"
     )
     if again and strategy.startswith("selective"):
         extra += ", without what the policy keeps"
+    if again:
+        extra += f": {share:.1%} of a forward pass's FLOPs in matrix products once more"
     if strategy == "none":
         return f"Activations: {in_words(most)} at most, because everything is kept; {extra}."
     held = f"{in_words(everything)} if everything is kept"
@@ -138,25 +164,21 @@ def in_words(size: int) -> str:
 def memory_checks(fields: dict) -> list[Check]:
     """Measured against predicted: kept after the forward pass, and at most alive."""
     difference = fields["saved_after_forward_bytes"] - fields["predicted_saved_after_forward_bytes"]
-    checks = [
+    most = fields["activation_peak_bytes"] - fields["predicted_activation_peak_bytes"]
+    return [
         Check(
             "activations kept after the forward pass are as many bytes as predicted",
             abs(difference),
             0,
             "the sum of what each operation keeps, from sizes alone",
-        )
+        ),
+        Check(
+            "the most activations alive at once are as many bytes as predicted",
+            abs(most),
+            0,
+            "what is kept and the inside of a segment as it is recomputed, from sizes alone",
+        ),
     ]
-    if fields["predicted_activation_peak_bytes"] is not None:
-        difference = fields["activation_peak_bytes"] - fields["predicted_activation_peak_bytes"]
-        checks.append(
-            Check(
-                "the most activations alive at once are as many bytes as predicted",
-                abs(difference),
-                0,
-                "inputs of segments and the inside of one, from sizes alone",
-            )
-        )
-    return checks
 
 
 # --------------------------------------------------------------------------------------------- the experiment

@@ -29,7 +29,7 @@ STRATEGY_LABELS = {
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {
-    "gradients_as_activations": {"strategy": "sqrt", "layers": 9, "seq_len": 16},
+    "gradients_as_activations": {"strategy": "sqrt", "layers": 8, "seq_len": 16},
     "lost_random_state": {"block": "gpt", "strategy": "every_k", "dropout": DROPOUT},
     "reentrant_no_grad_input": {"strategy": "every_k"},
 }
@@ -72,7 +72,7 @@ class MeasureParams(StrategyParams):
             "gpt": "GPT: LayerNorm, GELU, dropout, biases",
         },
     )
-    layers: int = number(6, "Layers (L)", "Blocks", least=1, most=64, comfort=(1, 12), step=1, unit="layers")
+    layers: int = number(6, "Layers (L)", "Blocks", least=1, most=64, comfort=(1, 8), step=1, unit="layers")
     hidden: int = number(
         64, "Hidden size", "Numbers in the hidden state of a token", least=2, most=2048, options=(32, 64, 128)
     )
@@ -96,7 +96,7 @@ class MeasureParams(StrategyParams):
         unit="tokens",
     )
     batch: int = number(
-        2, "Batch", "Sequences at once", least=1, most=256, comfort=(1, 4), step=1, unit="sequences"
+        2, "Batch", "Sequences at once", least=1, most=256, comfort=(1, 2), step=1, unit="sequences"
     )
     attention: Literal["written", "flash"] = choice(
         "written",

@@ -277,41 +277,79 @@ def kept_after_blocks(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
 # ------------------------------------------------------------------------------------ the most activations
 
 
-def activation_peak(sizes: Sizes, strategy: Strategy, k: int) -> int | None:
-    """The most bytes of activations, kept and recomputed, that are alive at once; None for a selective strategy.
+def activation_peak(sizes: Sizes, strategy: Strategy, k: int) -> int:
+    """The most bytes of activations, kept and recomputed, that are alive at once.
 
-    Either all that is kept when the forward pass ends, or, when segment j has just been recomputed, the inputs of the
-    segments up to j, all that autograd keeps of segment j, the batch and the loss.
+    Either all that is kept when the forward pass ends, or the most that is alive while a segment is recomputed.
     """
-    if strategy.startswith("selective"):
-        return None
-    return max([total(kept_by_step(sizes, strategy, k)), *recomputed(sizes, strategy, k)])
-
-
-def recomputed(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
-    """The bytes of activations that are alive when each segment has just been recomputed, the first segment first.
-
-    The inputs of the segments up to it, all that autograd keeps inside it, the batch and the loss. Empty where nothing
-    is recomputed, and for a selective strategy, which recomputes a part.
-    """
-    if strategy.startswith("selective"):
-        return []
-    block, given, always = total(kept_by_block(sizes)), _numbers(sizes)["bsh"], _batch_and_loss(sizes)
-    lengths = segments_of(strategy, sizes.shape.layers, k)
-    return [always + j * given + length * block for j, length in enumerate(lengths)]
+    return max([total(kept_by_step(sizes, strategy, k)), *alive_in_backward(sizes, strategy, k)])
 
 
 def alive_in_backward(sizes: Sizes, strategy: Strategy, k: int) -> list[int]:
-    """The bytes of activations at the borders of the backward pass, in its order; [] for a selective strategy.
+    """The bytes of activations at the borders of the backward pass, in its order, exact to the byte.
 
-    In segments: before and after each segment is recomputed, the last segment first. With nothing checkpointed: when
-    each block has gone backward, the last block first.
+    In segments: before and after each segment is recomputed, the last segment first; under a selective policy between
+    the two also the most meanwhile. With nothing checkpointed: when each block has gone backward, the last one first.
     """
-    given, always = _numbers(sizes)["bsh"], _batch_and_loss(sizes)
+    given, always, layers = _numbers(sizes)["bsh"], _batch_and_loss(sizes), sizes.shape.layers
+    block = total(kept_by_block(sizes))
     if strategy == "none":
-        return [always + left * total(kept_by_block(sizes)) for left in reversed(range(sizes.shape.layers))]
-    full = enumerate(recomputed(sizes, strategy, k), 1)
-    return [size for inputs, after in reversed([*full]) for size in (always + inputs * given, after)]
+        return [always + left * block for left in reversed(range(layers))]
+    if strategy in INSIDE:
+        steps = [*accumulate((term.total for term in recomputed_by_policy(sizes, strategy)), initial=0)]
+        a_layer = given + total(INSIDE[strategy](sizes))
+        left = (always + layer * a_layer for layer in range(layers, 0, -1))
+        return [before + step for before in left for step in (0, max(steps), steps[-1])]
+    lengths = segments_of(strategy, layers, k)
+    borders = [(always + j * given, length * block) for j, length in enumerate(lengths)]
+    return [size for kept, inside in reversed(borders) for size in (kept + given, kept + inside)]
+
+
+def recomputed_by_policy(sizes: Sizes, strategy: Strategy) -> list[Term]:
+    """How recomputing one block changes the activations under a selective policy, in its order; times -1 is freed.
+
+    Whatever the backward reads and the policy has not kept is made again. A kept result that only the recomputation
+    reads is freed when that is done with it: those of W_Q, W_K and W_V with the block's run, because their names live
+    as long. torch ends a recomputation at the last tensor that the backward reads: without dropout nobody asks for
+    the output of the MLP, and it stays until the block has gone backward.
+    """
+    n, there = _numbers(sizes), _kept_of_block(sizes, strategy)
+    llama, written = sizes.shape.block == "llama", sizes.attention == "written"
+    values, letters, copies = ("V", "b s g d p", 1) if llama else ("Q, K and V", "3 b s h p", 3)
+    output = Term("W_O o", "b s h p", n["bsh"], -1)
+    freed = {"dropout mask after attention" if sizes.dropout else "sum after attention": [output]}
+    freed["dropout mask after the MLP"] = [Term("output of the MLP", "b s h p", n["bsh"], -1)]
+    if strategy == "selective_matmuls" and written:
+        freed[values] = [Term("Q K^T", "a b s s p", n["ss"], -1)]
+        if "output of attention" not in there:
+            freed["output of attention"] = [Term("output of attention", "b s h p", n["bsh"], -1)]
+    changes = []
+    for term in kept_by_block(sizes)[1:]:  # its input is there
+        changes += [] if term.name in there else [term]
+        changes += freed.get(term.name, [])
+    if llama:
+        changes.append(Term("W_Q y and W_K y", "b s h p + b s g d p", n["bsh"] + n["kv"], -1))
+    if _copies_heads(sizes):
+        changes.append(Term(f"{values}, not yet copied", letters, copies * n["kv"], -1))
+    return changes
+
+
+def _kept_of_block(sizes: Sizes, strategy: Strategy) -> set[str]:
+    """Of what the backward reads of a block, the names of what the policy keeps."""
+    there = {"gate", "up", "input of GELU"}
+    if not _copies_heads(sizes):
+        there.add("V" if sizes.shape.block == "llama" else "Q, K and V")
+    if strategy == "selective_attention":
+        names = {term.name for term in kept_by_block(sizes)}
+        norms = {name for name in names if name.startswith(("first norm", "second norm"))}
+        return there | norms | {"SiLU of the gate", "their product", "GELU"}
+    copies_output = sizes.attention == "written" and sizes.seq_len > 1 and sizes.shape.heads > 1
+    return there | {"log-sum-exp"} | (set() if copies_output else {"output of attention"})
+
+
+def _copies_heads(sizes: Sizes) -> bool:
+    """Whether attention copies V (in a GPT block Q and K too) so that batch and heads become one axis."""
+    return sizes.attention == "written" and min(sizes.batch, sizes.seq_len, sizes.shape.kv_heads) > 1
 
 
 def _batch_and_loss(sizes: Sizes) -> int:

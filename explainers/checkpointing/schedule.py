@@ -193,12 +193,33 @@ def actions_of(params: ScheduleParams) -> Generator[Action, None, None]:
     if params.strategy == "optimal":
         # forget_boundaries: the plan is made as if they cost nothing
         B = 0 if params.break_it == "forget_boundaries" else params.boundary
-        return rotor.optimal(rotor.equal_layers(L, B, params.internal), 1, L, params.budget - B)
+        unit = math.gcd(B, params.internal)  # nothing changes at a memory between two multiples of it
+        plan = rotor.equal_layers(L, B // unit, params.internal // unit)
+        return rotor.optimal(plan, 1, L, (params.budget - B) // unit)
     if params.strategy == "chen":
         return schedules.in_segments(1, L, *schedules.chen_levels(L))
     if params.strategy == "custom":
         return schedules.in_segments(1, L, params.starts)
     return schedules.in_segments(1, L, schedules.every(segment_length(params), 1, L))
+
+
+def least_extra_in(params: ScheduleParams, budget: int) -> int:
+    """Extra forwards of the optimum in this memory, from a table in multiples of what divides both sizes."""
+    unit = math.gcd(params.boundary, params.internal)
+    return least_extra(params.layers, params.boundary // unit, params.internal // unit, budget // unit)
+
+
+def front_of(params: ScheduleParams) -> tuple[Point, ...]:
+    """What other schedules cost, found with both sizes divided by what divides them: every peak is a multiple."""
+    unit = math.gcd(params.boundary, params.internal)
+    points = front(params.layers, params.boundary // unit, params.internal // unit)
+    return tuple(_in_units(point, unit) for point in points)
+
+
+def _in_units(point: Point, unit: int) -> Point:
+    peak = unit * point.peak_units
+    label = f"optimal in {peak}" if point.family == "optimal" else point.label
+    return Point(point.family, label, peak, point.extra_forwards)
 
 
 def segment_length(params: ScheduleParams) -> int:
@@ -224,7 +245,7 @@ def predict(params: ScheduleParams) -> Prediction:
             f"t({L}, {c}) = {r} × {L} − C({c + r}, {c + 1}) = {saved}",
         )
     if params.strategy == "optimal":
-        extra = least_extra(L, params.boundary, I, params.budget)
+        extra = least_extra_in(params, params.budget)
         return Prediction(params.budget, "the budget", extra, "the dynamic program's", exact=False)
     if params.strategy == "chen":
         k = schedules.chen_length(L)
@@ -296,7 +317,7 @@ def schedule(params: ScheduleParams) -> ScheduleResult:
         len(forwards) - L,
         predict(params),
     )
-    points = front(L, B, I)
+    points = front_of(params)
     chosen = Point("named", label_of(params), peak, extra)
     return ScheduleResult(
         peak_units=peak,
@@ -371,8 +392,7 @@ def _checks(
     )
     yield Check("every layer goes backward once, the last one first", wrong, 0, f"{L}, {L - 1}, .. 1")
     better = max(
-        least_extra(L, params.boundary, params.internal, point.peak_units) - point.extra_forwards
-        for point in (*points, chosen)
+        least_extra_in(params, point.peak_units) - point.extra_forwards for point in (*points, chosen)
     )
     yield Check(
         "no schedule shown here beats the optimum in the same memory",

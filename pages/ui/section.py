@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from pages.ui import breaking, checks, page, predict, run, share
 from pages.ui.controls import Settings
 from pages.ui.link import STEP, key_of
 from pages.ui.player.mount import Click, play
+
+# Seconds that the browser has for the picture alone, before some sixty other elements come that it lays out anew.
+HEAD_START = 0.06
 
 Breaks = tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]
 
@@ -43,26 +47,51 @@ def played(
     what the player does not, from the result's facts.
     """
     heading(title, words)
-    settings.settle()
-    chosen = fields(settings.params(prefix)) if callable(fields) else fields
-    params = settings.panel(*chosen, prefix=prefix)
-    bites, lost = breaks or ({}, {})
-    with st.container(horizontal=True, vertical_alignment="center"):
+
+    def controls() -> None:
+        """The row of controls, the switches, and what stands behind buttons."""
+        params = settings.params(prefix)
+        settings.panel(*(fields(params) if callable(fields) else fields), prefix=prefix)
+        bites, lost = breaks or ({}, {})
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if breaks:
+                breaking.switches(settings, bites, prefix)
+            if more:
+                with st.popover("More settings", type="tertiary"):
+                    settings.panel(*more, prefix=prefix, reset=False)
+            if paragraph:
+                with st.popover(settings.title(paragraph, prefix), type="tertiary"):
+                    settings.panel(paragraph, prefix=prefix, reset=False)
         if breaks:
-            breaking.switches(settings, bites, prefix)
-        if more:
-            with st.popover("More settings", type="tertiary"):
-                settings.panel(*more, prefix=prefix, reset=False)
-        if paragraph:
-            with st.popover(settings.title(paragraph, prefix), type="tertiary"):
-                settings.panel(paragraph, prefix=prefix, reset=False)
-    if breaks:
-        breaking.loss(settings, bites, lost, prefix)
-    if shown := run.drawn(experiment, params):
-        picture(settings, shown, prefix)
+            breaking.loss(settings, bites, lost, prefix)
+
+    if shown := steered(settings, experiment, controls, prefix):
         if told:
             told(shown.facts)
-        cards(experiment, params, shown.checks, shown.scene)
+        cards(experiment, settings.params(prefix), shown.checks, shown.scene)
+
+
+def steered(
+    settings: Settings,
+    experiment: str,
+    controls: Callable[[], None],
+    prefix: str = "",
+    *,
+    draw: Callable[[str, Params], run.Drawn | None] = run.drawn,
+    on_click: Callable[[Click], None] | None = None,
+) -> run.Drawn | None:
+    """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
+
+    controls: draws the controls. draw: runs the experiment, or says why not. Returns the run; None without one.
+    """
+    settings.settle()
+    above = st.container()
+    if shown := draw(experiment, settings.params(prefix)):
+        picture(settings, shown, prefix, on_click)
+        time.sleep(HEAD_START)
+    with above:
+        controls()
+    return shown
 
 
 def picture(

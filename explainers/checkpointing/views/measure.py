@@ -51,6 +51,8 @@ ONE_OF = (
     "a temporary",
 )
 
+MASK = "aten.empty_like"  # which dropout fills with its mask
+
 # Where the training step is in each phase, as its source says it.
 LINES: dict[Phase, str] = {
     "forward": "loss = forward(",
@@ -85,8 +87,9 @@ class Shown:
 
 
 def measure_scene(result: MeasureResult | ModelResult) -> Scene:
-    """The memory of one training step over its events, ready to be played; it opens where most activations live."""
-    shown = chosen_events(result.timeline, result.params.shape.layers, result.activation_peak_event)
+    """The memory of one training step over its events, ready to be played, from the moment worth seeing."""
+    opening = opening_event(result)
+    shown = chosen_events(result.timeline, result.params.shape.layers, opening)
     llama = result.params.shape.block == "llama"
     return Scene(
         name="checkpointing.measure" if isinstance(result, MeasureResult) else "checkpointing.model",
@@ -98,7 +101,7 @@ def measure_scene(result: MeasureResult | ModelResult) -> Scene:
         ),
         words=_words(shown),
         stops=_stops(shown),
-        start=shown.step_of(result.activation_peak_event),
+        start=shown.step_of(opening),
         reopens=True,
         rate=40,
         step_name="event",
@@ -107,6 +110,23 @@ def measure_scene(result: MeasureResult | ModelResult) -> Scene:
             Column(1, (_block_source(LlamaBlock if llama else GptBlock),)),
         ),
     )
+
+
+def opening_event(result: MeasureResult | ModelResult) -> int:
+    """Where most activations live; under a break, the event at which it shows.
+
+    Gradients taken for activations show at that same peak. Lost random state: the first dropout mask that is drawn
+    again. A cut graph: the end of the backward pass, where the layers' gradients should have been made.
+    """
+    timeline = result.timeline
+    broken = result.params.break_it if isinstance(result, MeasureResult) else "none"
+    if broken == "reentrant_no_grad_input":
+        return int(np.flatnonzero(timeline.phase == PHASES.index("backward"))[-1])
+    if broken == "lost_random_state":
+        mask = timeline.operation == timeline.operations.index(MASK)
+        again = timeline.phase == PHASES.index("recompute")
+        return int(np.flatnonzero(mask & again & timeline.allocates)[0])
+    return result.activation_peak_event
 
 
 def _whose(result: MeasureResult | ModelResult) -> str:
@@ -186,10 +206,10 @@ def _activations(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
     steps = [shown.step_of(event) for event in borders[: len(kept)]]
     predicted = Line(x=np.array(steps), y=np.array(kept[: len(steps)], float), hue="current", dashed=True)
     dashed = (
-        "forward only, when a layer ends"
-        if strategy.startswith("selective")
-        else "when a layer ends, forward and backward"
+        "when a layer ends, forward and backward"
         if strategy == "none"
+        else "forward when a layer ends, backward before, at the most of and after each recomputation"
+        if strategy.startswith("selective")
         else "forward when a layer ends, backward before and after a segment is recomputed"
     )
     return Bands(
@@ -216,13 +236,16 @@ def forward_borders(timeline: Timeline, layers: int) -> list[int]:
 
 def backward_borders(timeline: Timeline, layers: int, strategy: Strategy) -> list[int]:
     """The events at which `prediction.alive_in_backward` says what is alive, in their order."""
-    if strategy.startswith("selective"):
-        return []
     if strategy == "none":
         backward = timeline.phase == PHASES.index("backward")
         ends = [np.flatnonzero(backward & (timeline.layer == place)) for place in reversed(range(layers))]
         return [int(events[-1]) for events in ends if len(events)]
-    return np.flatnonzero(np.diff(timeline.phase == PHASES.index("recompute"))).tolist()
+    borders = np.flatnonzero(np.diff(timeline.phase == PHASES.index("recompute"))).tolist()
+    if not strategy.startswith("selective"):
+        return borders
+    alive = timeline.of("kept_activation", "recomputed_activation")
+    spans = zip(borders[::2], borders[1::2], strict=True)
+    return [event for a, b in spans for event in (a, a + int(alive[a : b + 1].argmax()), b)]
 
 
 def _layers(shown: Shown) -> Panel:
