@@ -69,6 +69,11 @@ class Params(BaseModel):
             return values
         return {name: _from_text(cls, name, value) for name, value in values.items()}
 
+    @property
+    def needs_button(self) -> bool:
+        """Whether a run with these values is too long for a page to start by itself."""
+        return False
+
     def adjustments(self) -> Iterator[Adjustment]:
         """The rules across fields that these values break, each with the value that mends it.
 

@@ -33,7 +33,6 @@ settings = controls.settings(
     backward=backward.BackwardParams,
     race=race.RaceParams,
 )
-
 TRY = (
     ("try_rescale", "A late outlier", {"outlier": 12.0}),
     ("try_one_tile", "One key tile", {"block_k": 64, "causal": False}),
@@ -47,13 +46,9 @@ TRY = (
 def tiles_section() -> None:
     """The grid of tiles: controls, player, what changed, checks, what to try."""
     st.markdown(words["tiles"])
-    shown = section.steered(
-        settings, "flash_attention.tiles", tiles_controls, draw=draw_tiles, on_click=follow
-    )
-    if shown is None:
+    if (shown := section.steered(settings, "flash_attention.tiles", tiles_controls, on_click=follow)) is None:
         return
-    params = settings.params()
-    facts = {**shown.facts, "row": params.followed_row}
+    params, facts = settings.params(), {**shown.facts, "row": settings.params().followed_row}
     settings.changed({"tiles visited": facts["tiles_visited"], "bytes moved": facts["bytes_moved"]})
     if facts["bytes_moved"] > facts["standard_bytes"]:
         st.caption(words["more_traffic"])
@@ -71,8 +66,8 @@ def tiles_section() -> None:
 
 def tiles_controls() -> None:
     """The sizes of the grid and the switches, and what is asked for less often behind a button."""
-    fields = ("seq_len", "head_dim", "block_q", "block_k", "causal", "backend")
-    settings.panel(*(fields if triton_available() else fields[:-1]))
+    kernel = ("backend",) if triton_available() else ()
+    settings.panel("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
     with st.container(horizontal=True, vertical_alignment="center"):
         breaking.switches(settings, tiles.BITES)
         with st.popover("More settings", type="tertiary"):
@@ -80,17 +75,11 @@ def tiles_controls() -> None:
     breaking.loss(settings, tiles.BITES, tiles.LOST)
 
 
-def draw_tiles(name: str, params: tiles.TilesParams) -> run.Drawn | None:
-    """The run: at once, or by a button where it takes seconds."""
-    return run.long_drawn(name, params) if params.needs_button else run.drawn(name, params)
-
-
 def follow(click: Click) -> None:
     """A click on the grid follows that query; one beside it, the row at that place of the same query tile."""
     params = settings.params()
-    offset = params.followed_row % params.block_q
-    tile = params.followed_row - offset if click.action == "follow_row_of_tile" else 0
-    settings.open({"row": tile + click.index[0]})
+    start = params.followed_row // params.block_q * params.block_q
+    settings.open({"row": click.index[0] + (start if click.action == "follow_row_of_tile" else 0)})
 
 
 def compare_with_kernel(params: tiles.TilesParams) -> None:

@@ -11,7 +11,7 @@ from explainers.kv_cache import compare, decode_params, published, size
 from explainers.kv_cache.fit import FitParams
 from explainers.kv_cache.roofline import RooflineParams
 from explainers.kv_cache.views import size as size_tables
-from pages.ui import breaking, chapters, controls, page, predict, run, section, tables
+from pages.ui import breaking, chapters, controls, page, predict, section, tables
 from pages.ui.prose import prose
 
 words = prose("kv_cache")

@@ -32,6 +32,7 @@ from kernels.flash_attention import (
 )
 from kernels.interpreter import Cancelled, WorkerDied, interpreter, run_as
 from tests.gpu.attention_reference import (
+    GRADIENT_FACTOR,
     HEAD_DIMS,
     ORACLE,
     SHAPES,
@@ -94,9 +95,15 @@ def test_any_shape(n_q, n_k, head_dim, heads, causal, seed):
     exact, exact_lse = plain_attention(*exact_inputs, causal=causal)
     assert_close(output, exact, 1e-5)
     assert_close(lse, exact_lse, 1e-5)
-    ours = gradients(output, inputs, grad_output)
-    for mine, true in zip(ours, gradients(exact, exact_inputs, grad_output), strict=True):
-        assert_close(mine, true, 1e-5)
+    plain, _ = plain_attention(*inputs, causal=causal)
+    true_gradients = gradients(exact, exact_inputs, grad_output)
+    rough_gradients = gradients(plain, inputs, grad_output)
+    for mine, rough, true in zip(
+        gradients(output, inputs, grad_output), rough_gradients, true_gradients, strict=True
+    ):
+        # With a hundred queries on one key dV is a sum of a hundred rows, and plain fp32 misses 1e-5 as well.
+        plain_error = (rough - true).abs().max().item() if true.numel() else 0.0
+        assert_close(mine, true, max(1e-5, GRADIENT_FACTOR * plain_error))
 
 
 @settings(max_examples=10)

@@ -48,7 +48,12 @@ class Drawn:
 
 
 def drawn(name: str, params: Params) -> Drawn | None:
-    """Runs experiment `name`, or takes it from the cache; None after an error, which the page has then told."""
+    """Runs experiment `name`, or takes it from the cache; a long run by a button.
+
+    None until the button has brought a result, and after an error, which the page has then told.
+    """
+    if params.needs_button:
+        return _by_button(name, params)
     try:
         return draw(name, code_version(), params)
     except Exception as error:
@@ -68,8 +73,8 @@ def packed(name: str, result: Any) -> Drawn:
     return Drawn(scene.to_bytes(), scene.steps, facts(result), result.checks)
 
 
-def long_drawn(name: str, params: Params) -> Drawn | None:
-    """`drawn` for a run that is long: by a button, with progress; Stop also ends the kernel's interpreter."""
+def _by_button(name: str, params: Params) -> Drawn | None:
+    """A long run: by a button, with progress; Stop also ends the kernel's interpreter."""
     owner = f"{name} {id(st.session_state)} {params.model_dump_json()}"
 
     def run() -> Generator[Progress, None, Drawn]:

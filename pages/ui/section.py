@@ -77,16 +77,15 @@ def steered(
     controls: Callable[[], None],
     prefix: str = "",
     *,
-    draw: Callable[[str, Params], run.Drawn | None] = run.drawn,
     on_click: Callable[[Click], None] | None = None,
 ) -> run.Drawn | None:
     """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
 
-    controls: draws the controls. draw: runs the experiment, or says why not. Returns the run; None without one.
+    controls: draws the controls. Returns the run; None without one.
     """
     settings.settle()
     above = st.container()
-    if shown := draw(experiment, settings.params(prefix)):
+    if shown := run.drawn(experiment, settings.params(prefix)):
         picture(settings, shown, prefix, on_click)
         time.sleep(HEAD_START)
     with above:
