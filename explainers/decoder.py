@@ -55,17 +55,35 @@ class Rope(nn.Module):
         self.register_buffer("cos", angles.cos().to(dtype), persistent=False)
         self.register_buffer("sin", angles.sin().to(dtype), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        # x: (b, s, heads, d)
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        # x: (b, s, heads, d); positions: (b, s), where a row does not simply count 0, 1, 2, ...
+        cos, sin = (self.cos, self.sin) if positions is None else (self.cos[positions], self.sin[positions])
         first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * self.cos - second * self.sin, second * self.cos + first * self.sin), dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def written_attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, dropout: float = 0.0) -> Tensor:
+    """softmax(Q K^T / sqrt(d)) V as it stands on paper: the scores of all heads are in memory.
+
+    q: (b, s, a, d); k, v: (b, s, g, d). hidden: true where a query must not see a key, (s, s) or (b g, 1, s, s).
+    Returns (b, s, h). The r query heads of a group stand below each other as rows, so that K and V are never
+    repeated.
+    """
+    b, s, a, d = q.shape
+    g, r = k.shape[2], a // k.shape[2]
+    Q = q.view(b, s, g, r, d).permute(0, 2, 3, 1, 4).reshape(b * g, r * s, d)
+    K = k.transpose(1, 2).reshape(b * g, s, d)
+    V = v.transpose(1, 2).reshape(b * g, s, d)
+
+    S = torch.bmm(Q, K.transpose(1, 2)) / math.sqrt(d)  # (b g, r s, s)
+    S = S.view(b * g, r, s, s).masked_fill(hidden, -math.inf)
+    P = functional.dropout(S.softmax(dim=-1), dropout)
+    O = torch.bmm(P.view(b * g, r * s, s), V)  # (b g, r s, d)
+    return O.view(b, g, r, s, d).permute(0, 3, 1, 2, 4).reshape(b, s, a * d)
 
 
 class WrittenAttention(nn.Module):
-    """softmax(Q K^T / sqrt(d)) V as it stands on paper: the scores of all heads are in memory.
-
-    The r query heads of a group stand below each other as rows, so that K and V are never repeated.
-    """
+    """`written_attention` under the causal mask, which is made once."""
 
     later: Tensor
 
@@ -77,17 +95,7 @@ class WrittenAttention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # q: (b, s, a, d); k, v: (b, s, g, d)
-        b, s, a, d = q.shape
-        g, r = k.shape[2], a // k.shape[2]
-        Q = q.view(b, s, g, r, d).permute(0, 2, 3, 1, 4).reshape(b * g, r * s, d)
-        K = k.transpose(1, 2).reshape(b * g, s, d)
-        V = v.transpose(1, 2).reshape(b * g, s, d)
-
-        S = torch.bmm(Q, K.transpose(1, 2)) / math.sqrt(d)  # (b g, r s, s)
-        S = S.view(b * g, r, s, s).masked_fill(self.later, -math.inf)
-        P = functional.dropout(S.softmax(dim=-1), self.dropout)
-        O = torch.bmm(P.view(b * g, r * s, s), V)  # (b g, r s, d)
-        return O.view(b, g, r, s, d).permute(0, 3, 1, 2, 4).reshape(b, s, a * d)
+        return written_attention(q, k, v, self.later, self.dropout)
 
 
 class FlashAttention(nn.Module):

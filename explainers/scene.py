@@ -262,6 +262,51 @@ class Bands(Panel):
 
 
 @dataclass(frozen=True)
+class Strip(Panel):
+    """Packs as rows of coloured runs of tokens. Rows that do not fit scroll, so that the current one is in sight.
+
+    rows: how many. capacity: tokens across. row, start, length: (runs,) where a run lies, in tokens. hue: (runs,) a
+    document's number (a cycle of eight colours), -1 padding (hatched), -2 neutral, -3 ignored or lost (outlined).
+    appears, leaves: (runs,) a run is there in the steps [appears, leaves). texts: drawn in the runs where they fit;
+    notes: what the hover says; row_names: at the left of the rows (each one a run or row, or none at all). closes:
+    (rows,) the step from which a row is closed. limit: a dashed line after so many tokens; 0 for none. ruler:
+    (position, text) ticks under the rows (cu_seqlens).
+    """
+
+    kind: ClassVar[str] = "strip"
+    rows: int = 1
+    capacity: int = 1
+    row: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    start: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    length: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    hue: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    appears: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    leaves: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    texts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    row_names: tuple[str, ...] = ()
+    closes: np.ndarray | None = None
+    limit: int = 0
+    ruler: tuple[tuple[int, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the runs and the rows do not fit together, so that the player never has to guess."""
+        runs = len(self.row)
+        wanted = dict.fromkeys(("start", "length", "hue", "appears", "leaves"), runs)
+        wanted |= {name: runs for name in ("texts", "notes") if getattr(self, name)}
+        wanted |= {"row_names": self.rows} if self.row_names else {}
+        wanted |= {} if self.closes is None else {"closes": self.rows}
+        for name, count in wanted.items():
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"strip {self.name}: {len(getattr(self, name))} {name}, not {count}")
+        ends = self.start + self.length
+        if runs and not (self.row.min() >= 0 and self.row.max() < self.rows):
+            raise ValueError(f"strip {self.name}: a run lies outside its {self.rows} rows")
+        if runs and not (self.start.min() >= 0 and ends.max() <= self.capacity):
+            raise ValueError(f"strip {self.name}: a run lies outside its {self.capacity} tokens")
+
+
+@dataclass(frozen=True)
 class Code(Panel):
     """Source code with the line on which the algorithm paused.
 

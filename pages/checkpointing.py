@@ -86,9 +86,9 @@ def keep(click: Click) -> None:
 def model_section() -> None:
     """A whole Llama on fake tensors: by a button, since it takes seconds."""
     section.heading("Full size, without the memory", words["model"])
-    params = settings.panel(
-        "model", "strategy", "k", "seq_len", "batch", "attention", "layers", prefix="model"
-    )
+    settings.settle()
+    of_strategy = measure_params.strategy_fields(settings.params("model"))
+    params = settings.panel("model", *of_strategy, "seq_len", "batch", "attention", "layers", prefix="model")
     shown = run.job("checkpointing.model", params, lambda: traced(params))
     if shown is None:
         return
@@ -136,7 +136,7 @@ match chapters.choose(settings):
     case "measure":
         section.played(
             settings, "checkpointing.measure", "measure", title="A training step, traced", words=words["measure"],
-            fields=("block", "strategy", "k", "layers", "seq_len", "batch"),
+            fields=lambda params: ("block", *measure_params.strategy_fields(params), "layers", "seq_len", "batch"),
             more=("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake"),
             breaks=(measure_params.BITES, measure_params.LOST), told=measured,
         )  # fmt: skip

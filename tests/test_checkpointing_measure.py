@@ -408,15 +408,15 @@ def test_one_readers_fake_step_does_not_disturb_another_readers_gradients() -> N
 @pytest.mark.parametrize(
     ("strategy", "begins", "costs"),
     [
-        ("none", "kept after the forward pass: 3 layers × ", "no layer runs forward twice"),
+        ("none", "predicted to be kept after the forward pass: 3 layers × ", "no layer runs forward twice"),
         (
             "every_k",
-            "kept after the forward pass: 2 inputs of segments × 1,024 B + ",
+            "predicted to be kept after the forward pass: 2 inputs of segments × 1,024 B + ",
             "3 of 3 layers run forward",
         ),
         (
             "selective_matmuls",
-            "kept after the forward pass: 3 inputs of segments × 1,024 B + 3 layers, as",
+            "predicted to be kept after the forward pass: 3 inputs of segments × 1,024 B + 3 layers, as",
             "3 of 3",
         ),
     ],
@@ -424,9 +424,17 @@ def test_one_readers_fake_step_does_not_disturb_another_readers_gradients() -> N
 def test_formula_and_saving_say_what_they_are(strategy: str, begins: str, costs: str) -> None:
     result = measure(params(strategy=strategy))
     assert result.formula.startswith(begins)
-    assert result.formula.endswith(f" = {result.saved_after_forward_bytes:,} B")
+    saved, most = result.saved_after_forward_bytes, in_words(result.activation_peak_bytes)
+    assert result.formula.endswith(f" = {saved:,} B; measured: {saved:,} B")
     assert costs in result.saving
-    assert f"Activations: {in_words(result.activation_peak_bytes)} at most" in result.saving
+    assert f"{most} measured, {most} predicted" in result.saving
+    again = "the head does not run again, nor the last product of each segment"
+    assert (again in result.saving) == (strategy == "every_k")
+
+
+def test_with_dropout_the_last_product_runs_again_too() -> None:
+    result = measure(params(block="gpt", strategy="full", dropout=0.1))
+    assert "(the head does not run again)" in result.saving
 
 
 def test_the_verdict_adds_up_and_says_whether_it_fits() -> None:
@@ -437,6 +445,21 @@ def test_the_verdict_adds_up_and_says_whether_it_fits() -> None:
         "20.0 GB more than 80 GB. Traced in 8.6 s, this process grew by 26.0 MB."
     )
     assert "it fits on 80 GB" in verdict(80_000_000_000, parts, 8.6, 0)
+
+
+def test_a_peak_in_the_optimizer_step_is_told_with_what_the_strategy_saves() -> None:
+    """Where fewer activations do not lower the sum, the verdict says why, and the saving stands beside it."""
+    none, full = (model(ModelParams(layers=8, strategy=strategy)) for strategy in ("none", "full"))
+    assert none.peak_phase == full.peak_phase == "optimizer"
+    assert none.needed_bytes == full.needed_bytes
+    assert full.by_category["kept_activation"] == full.by_category["recomputed_activation"] == 0
+    for result in (none, full):
+        assert "The peak is at the optimizer step" in result.verdict
+    assert f"without checkpointing {in_words(none.activation_peak_bytes)}" in full.saving
+    assert full.activation_peak_bytes < none.activation_peak_bytes
+    long = model(ModelParams(layers=2, strategy="none", seq_len=16384))
+    assert long.peak_phase != "optimizer"
+    assert "optimizer step" not in long.verdict
 
 
 # ----------------------------------------------------------------------------------------------------- break it
@@ -460,6 +483,9 @@ def test_gradients_counted_as_activations_hide_what_was_saved() -> None:
     assert result.predicted_activation_peak_bytes < result.without_checkpoints_bytes / 2  # it does help
     assert result.activation_peak_bytes > result.without_checkpoints_bytes  # and does not seem to
     assert result.max_abs_grad_error == 0
+    most = in_words(result.activation_peak_bytes)
+    predicted = in_words(result.predicted_activation_peak_bytes)
+    assert f"{most} measured, gradients counted among them, {predicted} predicted" in result.saving
 
 
 def test_other_masks_give_other_gradients() -> None:

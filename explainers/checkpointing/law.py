@@ -111,7 +111,9 @@ def law(params: LawParams) -> LawResult:
         notes=(
             "A transformer layer in 16 bits keeps s b h (34 + 5 a s / h) bytes inside and 2 s b h at its boundary "
             "(s tokens, b sequences, h hidden size, a heads; Korthikanti et al. 2022). The 34 hold the boundary, "
-            "so I / B is 16 or more: the best k is about 1 to 2, not √L.",
+            f"so I / B is 16 or more, and for {L} layers √(L B / I) is √L / 4 = {math.sqrt(L) / 4:.3g} or less, not "
+            f"√L = {math.sqrt(L):.3g}. With I / B = {I:g} as set here it is {continuous:.3g}, and the best k is "
+            f"{k[peak.argmin()]}.",
             "Where k does not divide L, the first segment is the short one, so that the formula is exact.",
         ),
         checks=tuple(_checks(L, continuous, peak, predicted)),

@@ -80,8 +80,16 @@ class StepResult(Checked):
     timeline: Timeline = field(metadata={"shell": False})
 
 
-def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy: Strategy, k: int) -> dict:
-    """The fields of a StepResult."""
+def measured(
+    timeline: Timeline,
+    forward_runs: list[int],
+    sizes: Sizes,
+    strategy: Strategy,
+    k: int,
+    *,
+    with_gradients: bool = False,
+) -> dict:
+    """The fields of a StepResult. with_gradients: the timeline counts gradients among the activations."""
     terms = prediction.kept_by_step(sizes, strategy, k)
     by_category, live, peak = timeline.by_category, timeline.live, timeline.peak
     last = max(timeline.forward_ends - 1, 0)  # the last event of the forward pass
@@ -90,15 +98,19 @@ def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy
     everything = prediction.total(prediction.kept_by_step(sizes, "none", 1))
     # A break can keep the backward pass from ever asking for a layer again.
     share = recomputed_share(sizes, strategy, k) if max(forward_runs) > 1 else 0.0
+    saved = int(live[last] - state) - timeline.resident
+    most, predicted_most = int(activations.max()), prediction.activation_peak(sizes, strategy, k)
+    found = f"{in_words(most)} measured" + (", gradients counted among them" if with_gradients else "")
+    alive = f"{found}, {in_words(predicted_most)} predicted"
     return {
         "peak_bytes": int(live[peak]) - timeline.resident,
         "model_bytes": timeline.resident,
-        "saved_after_forward_bytes": int(live[last] - state) - timeline.resident,
+        "saved_after_forward_bytes": saved,
         "predicted_saved_after_forward_bytes": prediction.total(terms),
         "without_checkpoints_bytes": everything,
-        "activation_peak_bytes": int(activations.max()),
+        "activation_peak_bytes": most,
         "activation_peak_event": int(activations.argmax()),
-        "predicted_activation_peak_bytes": prediction.activation_peak(sizes, strategy, k),
+        "predicted_activation_peak_bytes": predicted_most,
         "by_category": dict(zip(CATEGORIES, by_category[:, peak].tolist(), strict=True)),
         "peak_event": peak,
         "peak_operation": timeline.operations[timeline.operation[peak]],
@@ -108,8 +120,8 @@ def measured(timeline: Timeline, forward_runs: list[int], sizes: Sizes, strategy
         "freed_total_bytes": int(timeline.sizes[~timeline.allocates].sum()),
         "forward_runs": tuple(forward_runs),
         "recomputed_share": share,
-        "formula": prediction.formula(sizes, strategy, k),
-        "saving": saving(int(activations.max()), everything, forward_runs, strategy, share),
+        "formula": f"{prediction.formula(sizes, strategy, k)}; measured: {saved:,} B",
+        "saving": saving(alive, everything, again(forward_runs, strategy, share, sizes), strategy),
         "terms": tuple(terms),
         "live_bytes": live,
         "category_bytes": by_category,
@@ -131,26 +143,30 @@ def recomputed_share(sizes: Sizes, strategy: Strategy, k: int) -> float:
     product = 2 * tokens * h * f  # one of the MLP
     block = 4 * tokens * h * (h + kv) + attention + (3 if shape.block == "llama" else 2) * product
     segments = prediction.segments_of(strategy, shape.layers, k)
-    again = sum(segments) * block - (0 if sizes.dropout else len(segments) * product)
+    flops = sum(segments) * block - (0 if sizes.dropout else len(segments) * product)
     if strategy.startswith("selective"):
-        again = shape.layers * attention if strategy == "selective_attention" else 0
-    return again / (shape.layers * block + 2 * tokens * h * shape.vocabulary)
+        flops = shape.layers * attention if strategy == "selective_attention" else 0
+    return flops / (shape.layers * block + 2 * tokens * h * shape.vocabulary)
 
 
-def saving(most: int, everything: int, forward_runs: list[int], strategy: Strategy, share: float) -> str:
-    """What the strategy saves, which layers run forward once more for it, and how much computing that is."""
-    again = sum(runs > 1 for runs in forward_runs)
-    extra = (
-        f"{again} of {len(forward_runs)} layers run forward twice" if again else "no layer runs forward twice"
-    )
-    if again and strategy.startswith("selective"):
-        extra += ", without what the policy keeps"
-    if again:
-        extra += f": {share:.1%} of a forward pass's FLOPs in matrix products once more"
-    if strategy == "none":
-        return f"Activations: {in_words(most)} at most, because everything is kept; {extra}."
-    held = f"{in_words(everything)} if everything is kept"
-    return f"Activations: {in_words(most)} at most with this strategy, {held}; {extra}."
+def saving(alive: str, everything: int, again: str, strategy: Strategy) -> str:
+    """The most activations, with the strategy and without checkpoints, and what runs forward once more for it."""
+    without = "everything is kept" if strategy == "none" else f"without checkpointing {in_words(everything)}"
+    return f"Most activations alive in forward and backward: {alive}; {without}; {again}."
+
+
+def again(forward_runs: list[int], strategy: Strategy, share: float, sizes: Sizes) -> str:
+    """Which layers run forward once more, how much computing that is, and what does not run again."""
+    layers, twice = len(forward_runs), sum(runs > 1 for runs in forward_runs)
+    if not twice:
+        return "no layer runs forward twice"
+    which = f"{twice} of {layers} {'layer runs' if layers == 1 else 'layers run'} forward twice"
+    flops = f"{share:.1%} of a forward pass's FLOPs in matrix products once more"
+    if strategy.startswith("selective"):
+        return f"{which}, without what the policy keeps: {flops}"
+    # dropout after it makes a mask that the backward pass reads, so that torch does not stop before
+    early = "" if sizes.dropout else ", nor the last product of each segment, before which torch stops"
+    return f"{which}: {flops} (the head does not run again{early})"
 
 
 def in_words(size: int) -> str:
@@ -209,10 +225,13 @@ def measure(params: MeasureParams) -> MeasureResult:
     """One training step of a small decoder under torch.utils.checkpoint: every allocation, measured and predicted."""
     step, exact = run(params)
     timeline = step.timeline
-    if params.break_it == "gradients_as_activations":
+    mistaken = params.break_it == "gradients_as_activations"
+    if mistaken:
         timeline = timeline.with_gradients_as_activations()
     sizes = params.sizes
-    fields = measured(timeline, step.forward_runs, sizes, params.strategy, params.k)
+    fields = measured(
+        timeline, step.forward_runs, sizes, params.strategy, params.k, with_gradients=mistaken
+    )
     error = largest_difference(step.gradients, exact)
     checks = [*memory_checks(fields), _gradient_check(error)]
     counted = params.block == "gpt" and params.strategy == "none"

@@ -273,6 +273,11 @@ class MeasureParams(StrategyParams):
         )
 
 
+def strategy_fields(params: StrategyParams) -> tuple[str, ...]:
+    """The strategy, and k where the strategy has one."""
+    return ("strategy", "k") if params.strategy == "every_k" else ("strategy",)
+
+
 def within_layers(params: StrategyParams, layers: int) -> Iterator[Adjustment]:
     """The rule that a segment is no longer than the stack, where k is used."""
     if params.strategy == "every_k" and params.k > layers:
@@ -314,8 +319,8 @@ class ModelParams(StrategyParams):
     )
     layers: int = number(
         0,
-        "Layers traced",
-        "0 traces all",
+        "Layers traced (0: all)",
+        "How many of the model's layers are traced; 0 traces all",
         least=0,
         most=126,
         comfort=(0, 126),

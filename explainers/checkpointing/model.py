@@ -145,10 +145,9 @@ def _result(params: ModelParams, fields: dict, seconds: float, allocated: int, w
         seconds=seconds,
         allocated_bytes=allocated,
         warm_up_bytes=warm_up,
-        verdict=verdict(needed, fields["by_category"], seconds, allocated),
+        verdict=verdict(needed, fields["by_category"], seconds, allocated, fields["peak_phase"]),
         notes=(
-            "Weights, gradients and both moments of AdamW in bfloat16, on one device; master weights in float32 would "
-            "come on top, sharding would divide it all.",
+            "All of it on one device; sharding would divide it.",
             "Logits and the loss are in bfloat16 too, and are not computed in pieces.",
             f"The trace itself grew this process by {in_words(allocated)}; before it, a trace of the smallest step "
             f"grew it by {in_words(warm_up)}: code that torch loads once in the life of a process.",
@@ -158,16 +157,27 @@ def _result(params: ModelParams, fields: dict, seconds: float, allocated: int, w
     )
 
 
-def verdict(needed: int, by_category: dict[str, int], seconds: float, allocated: int) -> str:
-    """How much is needed at the peak and for what, whether it fits on 80 GB, and what it cost to find out."""
+def verdict(
+    needed: int, by_category: dict[str, int], seconds: float, allocated: int, phase: str = "backward"
+) -> str:
+    """How much is needed at the peak and for what, whether it fits on 80 GB, and what it cost to find out.
+
+    phase: in which the peak is; where that is the optimizer's, the sum does not fall with the activations.
+    """
     names = {"parameter": "weights", "gradient": "gradients", "optimizer_state": "optimizer state"}
     parts = [f"{by_category[category] / 1e9:,.1f} {name}" for category, name in names.items()]
     rest = needed - sum(by_category[category] for category in names)
     missing = needed - GPU_BYTES
     fits = "it fits on 80 GB" if missing <= 0 else f"{in_words(missing)} more than 80 GB"
+    why = (
+        " The peak is at the optimizer step, when all gradients are there and no activations are left: to keep fewer "
+        "activations would not lower it."
+        if phase == "optimizer"
+        else ""
+    )
     return (
-        f"{needed / 1e9:,.1f} GB are needed ({', '.join(parts)} in bf16, {rest / 1e9:,.1f} else): {fits}. "
-        f"Traced in {seconds:.1f} s, this process grew by {in_words(allocated)}."
+        f"{needed / 1e9:,.1f} GB are needed ({', '.join(parts)} in bf16, {rest / 1e9:,.1f} else): {fits}."
+        f"{why} Traced in {seconds:.1f} s, this process grew by {in_words(allocated)}."
     )
 
 

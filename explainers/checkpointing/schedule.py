@@ -113,7 +113,7 @@ class ScheduleParams(Params):
         unit="units",
     )
     kept: tuple[int, ...] = several(
-        (),  # type: ignore[arg-type]
+        (1,),  # type: ignore[arg-type]
         "Layers kept",
         "numbers of the layers whose input is kept, separated by commas; the input of layer 1 is always kept",
         most=MOST_LAYERS,
@@ -132,7 +132,7 @@ class ScheduleParams(Params):
     @field_validator("kept", mode="before")
     @classmethod
     def _layer_numbers(cls, given: Any) -> Any:
-        return parse_kept(given)
+        return tuple(sorted({1, *parse_kept(given)}))
 
     @property
     def starts(self) -> tuple[int, ...]:

@@ -79,7 +79,7 @@ class Settings:
         self.types = dict(types)
         pages = st.session_state.setdefault("_shown", {})
         self.shown: _Shown = pages.setdefault(address.visit().page, _Shown())
-        self.set_now: set[str] = set()  # controls whose value was set in this run
+        self.set_now: set[str] = set()  # controls whose value was set, and that are not drawn since
         self.teller: str | None = None  # the experiment whose panel tells what of the address was ignored
 
     # ------------------------------------------------------------------------------------------- for a page
@@ -291,6 +291,11 @@ class Settings:
         key = key_of(prefix, name)
         value = _control_value(params_type, name, getattr(self.shown.params[prefix], name))
         start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
+        if key in self.set_now:
+            st.session_state[key] = (
+                value  # once more: what was set while the control was away, Streamlit keeps to itself
+            )
+            self.set_now.discard(key)
         described = params_type.model_fields[name]
         control = control_of(params_type, name)
         common = {"label": described.title or described.description, "key": key}

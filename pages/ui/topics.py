@@ -45,4 +45,11 @@ TOPICS = (
         "checkpointing.schedule",
         {"layers": 12},
     ),
+    Topic(
+        "Training",
+        "packing",
+        "Packing",
+        "packing.pack",
+        {"count": 12},
+    ),
 )

@@ -144,22 +144,32 @@ def _words(result: LawResult) -> Words:
         axis=1,
     ).astype(float)
     L, ratio = result.params.layers, result.params.ratio
-    played = "Segments of {0:d}: {1:d} boundaries and the inside of {0:d} layers, **{3:.6g}** at the peak"
-    sentences = (
-        played + ", {5:.0f}% over the least.",
-        played + ", the least there is.",
-        "Segments of {0:d}: the formula without boundaries says {4:.6g}. Played, the peak is **{3:.6g}**: there are "
-        "{1:d} boundaries too.",
-    )
+    broken = result.params.break_it == "forget_boundaries"
+    written = [
+        _sentence(k == 1, boundaries == 1, peak == result.least_peak, broken)
+        for k, boundaries, peak in zip(result.k, result.boundaries, result.peak, strict=True)
+    ]
+    sentences = tuple(dict.fromkeys(written))
     whole = (
         rf"\lceil L / k \rceil B + k I = \lceil {L} / \slot{{0:d}} \rceil + \slot{{0:d}} \times {ratio:g} = "
         r"\slot{4:.6g}"
     )
     forgotten = rf"k I = \slot{{0:d}} \times {ratio:g} = \slot{{4:.6g}}"
-    which = np.where(result.peak == result.least_peak, 1, 0)
-    if result.params.break_it == "forget_boundaries":
-        which = np.full(L, 2)
-    return Words(sentences, which, values, (formula(whole), formula(whole), formula(forgotten)))
+    which = np.array([sentences.index(one) for one in written])
+    shown = formula(forgotten if broken else whole)
+    return Words(sentences, which, values, (shown,) * len(sentences))
+
+
+def _sentence(one_layer: bool, one_boundary: bool, least: bool, broken: bool) -> str:
+    """What is said of a segment length; a single layer and a single boundary are not spoken of as many."""
+    boundaries = "{1:d} boundary" if one_boundary else "{1:d} boundaries"
+    if broken:
+        there = "is" if one_boundary else "are"
+        says = "Segments of {0:d}: the formula without boundaries says {4:.6g}. Played, the peak is **{3:.6g}**: "
+        return f"{says}there {there} {boundaries} too."
+    inside = "the inside of {0:d} layer" if one_layer else "the inside of {0:d} layers"
+    over = "the least there is" if least else "{5:.0f}% over the least"
+    return f"Segments of {{0:d}}: {boundaries} and {inside}, **{{3:.6g}}** at the peak, {over}."
 
 
 def _doublings(last: int) -> tuple[float, ...]:

@@ -14,6 +14,12 @@ const HUES = {
   },
 };
 
+// Documents in a pack: eight hues after Okabe and Ito without the accent's vermilion, dark and light ones in turn.
+const CYCLE = {
+  light: ["#0072B2", "#E69F00", "#00805E", "#D98CB8", "#8C5A2B", "#56B4E9", "#6B3FA8", "#D6C42A"],
+  dark: ["#3F8FDB", "#EDA63F", "#2A9B76", "#E8A6CB", "#A9744A", "#8FD0F5", "#9470DB", "#E9DC5E"],
+};
+
 /** The colours in force where `element` stands; Streamlit's variables win, the system's choice is the fallback. */
 function readTheme(element) {
   const style = getComputedStyle(element);
@@ -23,6 +29,7 @@ function readTheme(element) {
   const text = parseColour(style.getPropertyValue("--text"));
   return {
     dark, hues, ground,
+    cycle: dark ? CYCLE.dark : CYCLE.light,
     key: style.getPropertyValue("--ground") + style.getPropertyValue("--text"),
     text: css(text),
     muted: hues.muted,

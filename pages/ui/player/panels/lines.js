@@ -5,6 +5,7 @@ registerPanel("lines", (spec) => {
   let box = { x: 0, y: 0, width: 1, height: 1 };
   let [across, up] = [(value) => value, (value) => value];
   const named = spec.lines.some((line) => line.label);
+  const exact = spec.y.log ? ".3e" : ".4g"; // the format of the hover
 
   function place(width) {
     const total = spec.height || 150;
@@ -106,12 +107,12 @@ registerPanel("lines", (spec) => {
       if (!best) return null;
       const { line, k } = best;
       const where = `${spec.x.label || "x"} ${formatNumber(line.x.data[k], ".6g")}`;
-      return { text: `${where}: ${formatNumber(line.y.data[k], ".3e")}${line.label ? ` (${line.label})` : ""}`, index: [k] };
+      return { text: `${where}: ${formatNumber(line.y.data[k], exact)}${line.label ? ` (${line.label})` : ""}`, index: [k] };
     },
     describe(state) {
       const line = spec.lines[0];
       const last = line && line.y.data[countAt(line, state.step) - 1];
-      return last === undefined ? spec.title : `${spec.title}: ${formatNumber(last, ".2e")}`;
+      return last === undefined ? spec.title : `${spec.title}: ${formatNumber(last, exact)}`;
     },
   };
 });

@@ -1,0 +1,201 @@
+"""The settings of packing.histogram, and the histogram that its text holds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from explainers.experiment import Params, choice, number, text
+
+LONGEST_TEXT = 1_000_000
+MOST_LENGTH = 65_536
+MOST_SEQUENCES = 10**12
+INSTANT_LENGTHS = 256  # up to this many lengths the linear program is solved while a slider is let go
+
+Strategy = Literal["lpfhp", "spfhp", "nnlshp", "lp"]
+Break = Literal["none", "forget_remainder", "ignore_depth", "capacity_off_by_one"]
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "forget_remainder": {"strategy": "lp", "depth": 3},
+    "ignore_depth": {"strategy": "lpfhp", "depth": 3},
+    "capacity_off_by_one": {"strategy": "lpfhp", "depth": 3},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "forget_remainder": "A plan in fractions of packs is rounded down to whole ones. The sequences that then have no "
+    "pack must still be packed, however few they are; forgotten, they are never trained on.",
+    "ignore_depth": "A model with room for only so many sequences in a pack (their masks, their first tokens) cannot "
+    "read packs that hold more, however well they are filled.",
+    "capacity_off_by_one": "A pack planned one token too long does not fit into the model's sequence; its last token "
+    "is cut off.",
+}
+
+
+class HistogramParams(Params):
+    histogram: str = text(
+        "",
+        "Length histogram",
+        "A JSON object with max_length, the capacity in tokens, and count_by_length_from_1, how many sequences there "
+        "are of length 1, 2, ...; empty for 100,000 sequences of lognormal length",
+        longest=LONGEST_TEXT,
+        long_text=True,
+    )
+    strategy: Strategy = choice(
+        "lpfhp",
+        "Strategy",
+        "How the packs are found",
+        {
+            "lpfhp": "longest pack first",
+            "spfhp": "shortest pack first",
+            "nnlshp": "non-negative least squares",
+            "lp": "linear program",
+        },
+    )
+    depth: int = number(
+        3,
+        "Depth",
+        "Most sequences in a pack; 0 for no limit",
+        least=0,
+        most=MOST_LENGTH,
+        comfort=(0, 16),
+        step=1,
+        unit="sequences",
+    )
+    break_it: Break = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {
+            "none": "nothing",
+            "forget_remainder": "forget what rounding leaves over",
+            "ignore_depth": "ignore the depth",
+            "capacity_off_by_one": "a capacity one too large",
+        },
+    )
+
+    @field_validator("histogram")
+    @classmethod
+    def _can_be_packed(cls, given: str) -> str:
+        if not given.strip():
+            return ""
+        try:
+            read_histogram(given)
+        except ValueError as error:
+            raise ValueError(
+                "the text of a JSON object with max_length and count_by_length_from_1, or nothing; "
+                f"here {error}"
+            ) from None
+        return given
+
+    @property
+    def lengths(self) -> Histogram:
+        """The histogram that is packed."""
+        return read_histogram(self.histogram) if self.histogram else built_in()
+
+    @property
+    def needs_button(self) -> bool:
+        """Least squares takes up to half a minute, the linear program of many lengths some seconds."""
+        if self.strategy == "lp":
+            return int(np.count_nonzero(self.lengths.counts)) > INSTANT_LENGTHS
+        return self.strategy == "nnlshp"
+
+
+# ---------------------------------------------------------------------------------------------- the histogram
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many sequences there are of each length.
+
+    counts: (capacity,) whole numbers, entry i for length i + 1. capacity: tokens of a pack. name: what it is, if said.
+    """
+
+    counts: np.ndarray
+    capacity: int
+    name: str = ""
+
+    @property
+    def sequences(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def tokens(self) -> int:
+        return int(self.counts @ np.arange(1, self.capacity + 1))
+
+
+def built_in(capacity: int = 256, sequences: int = 100_000) -> Histogram:
+    """Lognormal lengths, median 90 and sigma 0.7, cut at the capacity: the longer ones count as `capacity` long."""
+    edges = [0.0] + [_lognormal_below(length + 0.5, 90, 0.7) for length in range(1, capacity)] + [1.0]
+    counts = np.diff(np.round(sequences * np.array(edges))).astype(np.int64)
+    return Histogram(counts, capacity, "lognormal lengths")
+
+
+def _lognormal_below(x: float, median: float, sigma: float) -> float:
+    """The share of a lognormal distribution below x."""
+    # Φ((ln x - ln median) / σ)
+    return 0.5 * (1 + math.erf((math.log(x) - math.log(median)) / (sigma * math.sqrt(2))))
+
+
+def read_histogram(given: str) -> Histogram:
+    """The histogram in a text. Raises ValueError with one sentence, which names the key, for anything else."""
+    try:
+        found = json.loads(given.removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the text is not JSON: line {error.lineno}, column {error.colno}") from None
+    except (RecursionError, ValueError):
+        raise ValueError("the text nests too deeply, or has a number of too many digits") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"the text is {_kind(found)}, not an object between braces")
+    for key in ("max_length", "count_by_length_from_1"):
+        if key not in found:
+            raise ValueError(f"the key {key} is missing")
+    capacity, given_counts = found["max_length"], found["count_by_length_from_1"]
+    if not _whole(capacity) or not 1 <= capacity <= MOST_LENGTH:
+        raise ValueError(
+            f"max_length is {_kind(capacity)}; it must be a whole number from 1 to {MOST_LENGTH:,}"
+        )
+    name = found.get("name", "")
+    name = re.sub(r"[^A-Za-z0-9 _.,:+-]", "?", name)[:60] if isinstance(name, str) else ""
+    return Histogram(_read_counts(given_counts, capacity), capacity, name)
+
+
+def _read_counts(given: Any, capacity: int) -> np.ndarray:
+    """(capacity,) the counts, zeros for the lengths after the last that is given."""
+    key = "count_by_length_from_1"
+    if not isinstance(given, list):
+        raise ValueError(f"{key} is {_kind(given)}; it must be a list of whole numbers")
+    if len(given) > capacity:
+        raise ValueError(f"{key} has {len(given):,} counts; max_length = {capacity:,} allows that many")
+    for length, count in enumerate(given, 1):
+        if not _whole(count) or not 0 <= count <= MOST_SEQUENCES:
+            raise ValueError(
+                f"{key} has {_kind(count)} for length {length:,}; a count is a whole number from 0 to 10^12"
+            )
+    if not 0 < sum(given) <= MOST_SEQUENCES:
+        raise ValueError(
+            f"{key} counts {sum(given):,} sequences; there must be at least one and at most 10^12"
+        )
+    counts = np.zeros(capacity, np.int64)
+    counts[: len(given)] = given
+    return counts
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    """A JSON value as a sentence may show it: what is long by its kind only."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    if type(value) in names:
+        return names[type(value)]
+    shown = repr(value)
+    return shown if len(shown) <= 24 else f"{shown[:21]}..."

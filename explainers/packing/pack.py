@@ -1,0 +1,332 @@
+"""A stream of documents packed into sequences of one capacity, document after document, and what that costs.
+
+The strategies stand in `strategies`, the streams in `lengths`, the counts in `measures`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from explainers.experiment import Check, Checked, experiment
+from explainers.packing import measures, strategies
+from explainers.packing.lengths import stream
+from explainers.packing.pack_params import LABELS, Overlong, PackParams
+from explainers.packing.strategies import Knobs, Piece, Placement, Shelf, Strategy, flushed, handed_on
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "over_capacity": {"lengths": "", "source": "lognormal", "strategy": "next_fit", "capacity": 1024},
+    "lose_last_pack": {"lengths": "", "source": "lognormal", "strategy": "next_fit", "capacity": 1024},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "over_capacity": "Whether a pack still has room was asked before the document was added, and not whether the "
+    "document fits into that room. So the last one runs over the end, and memory with it.",
+    "lose_last_pack": "A pack is handed on when the next document no longer fits. When the stream ends there is no "
+    "next document, and without a flush what lies in the open buffer is never trained on.",
+}
+
+
+# -------------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One strategy's packs, and what they cost.
+
+    packs: the documents of each pack, by their place in the stream from 0, in the order in which they lie in it.
+    runs: the same as (document, first token, tokens). widths: the tokens that each pack occupies, padding included.
+    lower_bound: ceil(tokens / capacity), as many packs for each longer document alone as it takes: one.
+    proven_bound: a sharper one, see `measures.proven_bound`. padding_percent: of all places. attention_waste_percent:
+    of the sums of squares of the widths, what no document needs. documents_cut: those that lie in several pieces or
+    lost their end; documents_dropped: those left out. max_depth: most documents in a pack. imbalance_*_percent: the
+    share of time that ranks wait for the slowest, taking the packs in turn, with a pack's work its tokens or its sum
+    of squared lengths. displacement_*: by how many documents one comes earlier or later than in the stream.
+    placements: in the order in which the strategy placed; lines: of the file `strategies.py`, on which it then paused.
+    """
+
+    strategy: str
+    label: str
+    packs: tuple[tuple[int, ...], ...]
+    runs: tuple[tuple[Piece, ...], ...]
+    widths: tuple[int, ...]
+    n_packs: int
+    lower_bound: int
+    proven_bound: int
+    padding_percent: float
+    attention_waste_percent: float
+    documents_cut: int
+    documents_dropped: tuple[int, ...]
+    tokens_lost: int
+    max_depth: int
+    imbalance_tokens_percent: float
+    imbalance_attention_percent: float
+    displacement_mean: float
+    displacement_most: int
+    placements: tuple[Placement, ...] = field(metadata={"shell": False})
+    lines: tuple[int, ...] = field(metadata={"shell": False})
+
+
+@dataclass(frozen=True, eq=False)
+class PackResult(Outcome, Checked):
+    """The chosen strategy's outcome, and the second one's if there is one.
+
+    documents: (documents,) their lengths in stream order, in tokens, before any was dropped or cut.
+    """
+
+    documents: np.ndarray
+    capacity: int
+    other: Outcome | None
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: PackParams = field(metadata={"shell": False})
+
+
+# --------------------------------------------------------------------------------------------- the experiment
+
+
+@experiment("packing.pack", view="explainers.packing.views.pack:pack_scene")
+def pack(params: PackParams) -> PackResult:
+    """Documents of unequal length packed into sequences of one capacity, by fourteen strategies."""
+    lengths = stream(params)
+    chosen = outcome_of(params.strategy, lengths, params)
+    other = None if params.versus == "none" else outcome_of(params.versus, lengths, params)
+    return PackResult(
+        **{one.name: getattr(chosen, one.name) for one in fields(Outcome)},
+        documents=lengths,
+        capacity=params.capacity,
+        other=other,
+        notes=tuple(_notes(params, lengths, chosen)),
+        checks=tuple(_checks(params, lengths, [chosen, other] if other else [chosen])),
+        params=params,
+    )
+
+
+def prepared(
+    lengths: np.ndarray, capacity: int, overlong: Overlong
+) -> tuple[list[Piece], list[Piece], list[int]]:
+    """The pieces to pack, those that stand alone in a longer pack, and the documents dropped, in stream order."""
+    pieces: list[Piece] = []
+    alone: list[Piece] = []
+    dropped: list[int] = []
+    for document, length in enumerate(lengths.tolist()):
+        if length <= capacity:
+            pieces.append(Piece(document, 0, length))
+        elif overlong == "drop":
+            dropped.append(document)
+        elif overlong == "alone":
+            alone.append(Piece(document, 0, length))
+        elif overlong == "truncate":
+            pieces.append(Piece(document, 0, capacity))
+        else:
+            pieces += [Piece(document, at, min(capacity, length - at)) for at in range(0, length, capacity)]
+    return pieces, alone, dropped
+
+
+def outcome_of(strategy: Strategy, lengths: np.ndarray, params: PackParams) -> Outcome:
+    """The packs of one strategy over the stream, with over-long documents treated as the settings say."""
+    capacity = params.capacity
+    pieces, alone, dropped = prepared(lengths, capacity, params.overlong)
+    if strategy == "wrap" and params.overlong == "cut":  # it cuts by itself, wherever a pack ends
+        pieces = [Piece(document, 0, length) for document, length in enumerate(lengths.tolist())]
+    placements, lines = _placed(strategy, pieces, alone, params)
+    closed = handed_on(placements)
+    runs, widths = tuple(closed.values()), _widths(strategy, closed, len(alone), params)
+    packs = tuple(tuple(piece.document for piece in pack) for pack in runs)
+    kept = np.array([piece.length for pack in runs for piece in pack])
+    moved = measures.displacement(packs)
+    to_pack = np.array([piece.length for piece in pieces], dtype=np.int64)
+    least = measures.lower_bound(to_pack, capacity)
+    proven = least if strategy == "wrap" else measures.proven_bound(to_pack, capacity)
+    squares = [sum(piece.length**2 for piece in pack) for pack in runs]
+    return Outcome(
+        strategy=strategy,
+        label=LABELS[strategy],
+        packs=packs,
+        runs=runs,
+        widths=widths,
+        n_packs=len(packs),
+        lower_bound=least + len(alone),
+        proven_bound=proven + len(alone),
+        # 1 - tokens / places
+        padding_percent=measures.percent_wasted(float(kept.sum()), sum(widths)),
+        # 1 - sum of l^2 / sum of width^2
+        attention_waste_percent=measures.percent_wasted(sum(squares), sum(width**2 for width in widths)),
+        documents_cut=_documents_cut(packs, lengths, params),
+        documents_dropped=tuple(dropped),
+        tokens_lost=int(lengths.sum() - kept.sum()),
+        max_depth=max((len(pack) for pack in runs), default=0),
+        imbalance_tokens_percent=measures.waiting_percent(
+            [sum(piece.length for piece in pack) for pack in runs], params.ranks
+        ),
+        imbalance_attention_percent=measures.waiting_percent(squares, params.ranks),
+        displacement_mean=float(moved.mean()) if len(moved) else 0.0,
+        displacement_most=int(moved.max(initial=0)),
+        placements=tuple(placements),
+        lines=tuple(lines),
+    )
+
+
+def _placed(
+    strategy: Strategy, pieces: list[Piece], alone: list[Piece], params: PackParams
+) -> tuple[list[Placement], list[int]]:
+    """The strategy's placements, after those of the documents alone; and the lines on which the generators paused."""
+    tokens = sum(piece.length for piece in pieces)
+    most_packs = len(pieces) + len(alone) + tokens // params.capacity + 1
+    shelf = Shelf(params.capacity, most_packs, checks_space=params.break_it != "over_capacity")
+    knobs = Knobs(params.batch, params.buckets, params.threshold, params.window, params.depth)
+    placements: list[Placement] = []
+    lines: list[int] = []
+    runs = [strategies.alone(alone, shelf)]
+    if pieces:
+        runs.append(strategies.place(strategy, pieces, shelf, knobs))
+    for run in runs:
+        for placement in run:
+            placements.append(placement)
+            lines.append(_innermost_line(run))
+    return flushed(placements, forgets_newest=params.break_it == "lose_last_pack"), lines
+
+
+def _innermost_line(run: Any) -> int:
+    """The line on which a generator paused, or the one to which it has handed over."""
+    while run.gi_yieldfrom is not None:
+        run = run.gi_yieldfrom
+    return run.gi_frame.f_lineno
+
+
+def _widths(
+    strategy: Strategy, closed: dict[int, tuple[Piece, ...]], alone: int, params: PackParams
+) -> tuple[int, ...]:
+    """The tokens that each pack occupies: the capacity, or more for what is longer; a row, its batch's longest.
+
+    alone: how many packs, the first ones, hold a longer document by itself.
+    """
+    used = {pack: sum(piece.length for piece in pieces) for pack, pieces in closed.items()}
+    if strategy != "pad_to_longest":
+        return tuple(
+            tokens if pack < alone else max(tokens, params.capacity) for pack, tokens in used.items()
+        )
+    longest: dict[int, int] = {}
+    for row, tokens in used.items():
+        batch = (row - alone) // params.batch
+        longest[batch] = max(tokens, longest.get(batch, 0))
+    return tuple(
+        tokens if row < alone else longest[(row - alone) // params.batch] for row, tokens in used.items()
+    )
+
+
+def _documents_cut(packs: Sequence[Sequence[int]], lengths: np.ndarray, params: PackParams) -> int:
+    """Documents in several pieces, and those that lost their end."""
+    pieces = Counter(document for pack in packs for document in pack)
+    truncated = int((lengths > params.capacity).sum()) if params.overlong == "truncate" else 0
+    return truncated + sum(count > 1 for count in pieces.values())
+
+
+# ------------------------------------------------------------------------------------------------- the checks
+
+
+def _checks(params: PackParams, lengths: np.ndarray, outcomes: Sequence[Outcome]) -> Iterator[Check]:
+    for outcome in outcomes:
+        which = f"{outcome.label}: " if len(outcomes) > 1 else ""
+        wrong = sum(not whole for whole in _whole_documents(params, lengths, outcome))
+        yield Check(
+            f"{which}every document lies in exactly one pack, or whole in its pieces, or is listed as dropped",
+            wrong,
+            0,
+            "the lengths of the stream, document by document",
+        )
+        yield Check(
+            f"{which}no pack is over the capacity",
+            _overrun(params, outcome),
+            0,
+            f"{params.capacity:,} tokens",
+        )
+        yield Check(
+            f"{which}no fewer packs than the lower bound",
+            max(outcome.proven_bound - outcome.n_packs, 0),
+            0,
+            f"at least {outcome.proven_bound:,}: tokens / capacity, Martello and Toth's L2, Fekete and Schepers' u_k",
+        )
+        if outcome.strategy == "first_fit_decreasing":
+            yield _within_proven_ratio(which, lengths, params, outcome)
+
+
+def _whole_documents(params: PackParams, lengths: np.ndarray, outcome: Outcome) -> Iterator[bool]:
+    """For every document, whether its pieces are all of it and nothing twice, or it was to be dropped and is."""
+    found: dict[int, list[Piece]] = {}
+    for piece in (piece for pack in outcome.runs for piece in pack):
+        found.setdefault(piece.document, []).append(piece)
+    dropped = set(outcome.documents_dropped)
+    for document, length in enumerate(lengths.tolist()):
+        overlong = length > params.capacity
+        due = min(length, params.capacity) if params.overlong == "truncate" else length
+        due = 0 if overlong and params.overlong == "drop" else due
+        reached = 0
+        for piece in sorted(found.get(document, ())):
+            reached = reached + piece.length if piece.start == reached else -1
+        yield reached == due and (document in dropped) == (due == 0)
+
+
+def _overrun(params: PackParams, outcome: Outcome) -> int:
+    """Tokens by which the worst pack is over the capacity; a longer document alone in its pack is meant to be."""
+    meant = params.overlong == "alone"
+    return max(
+        (
+            sum(piece.length for piece in pack) - params.capacity
+            for pack in outcome.runs
+            if not (meant and len(pack) == 1)
+        ),
+        default=0,
+    )
+
+
+def _within_proven_ratio(which: str, lengths: np.ndarray, params: PackParams, outcome: Outcome) -> Check:
+    """FFD <= 11/9 OPT + 6/9. Where the lower bound L proves it, OPT >= L is used; else a packing of U >= OPT packs.
+
+    With L a pass is a proof; with U only a failure is: no more packs than 11/9 U + 6/9 is what must follow.
+    """
+    apart = sum(length > params.capacity for length in lengths.tolist()) if params.overlong == "alone" else 0
+    packs, least = outcome.n_packs - apart, outcome.proven_bound - apart
+    known, how = least, "OPT ≥ {} by the lower bound, so this is proven"
+    if packs > 11 / 9 * least + 6 / 9:
+        known = outcome_of("best_fit_decreasing", lengths, params).n_packs - apart
+        how = "OPT ≤ {} by best-fit-decreasing, as the lower bound leaves it open"
+    return Check(
+        f"{which}first-fit-decreasing keeps within 11/9 OPT + 6/9 packs",
+        max(packs - (11 / 9 * known + 6 / 9), 0),
+        0,
+        f"Dósa 2007; {how.format(f'{known:,}')}",
+    )
+
+
+def _notes(params: PackParams, lengths: np.ndarray, outcome: Outcome) -> Iterator[str]:
+    longer = lengths[lengths > params.capacity]
+    if len(longer):
+        happens = {
+            "drop": "left out",
+            "cut": "cut into pieces of the capacity and a rest",
+            "truncate": "cut off there, and the rest is lost",
+            "alone": "alone in a pack, which is as long as the document and has no padding",
+        }[params.overlong]
+        one = len(longer) == 1
+        which = f"1 document of {longer[0]:,} tokens is" if one else f"{len(longer):,} documents are"
+        yield f"{which} longer than the capacity of {params.capacity:,}: {'it is' if one else 'they are'} {happens}."
+    chosen = {params.strategy, params.versus}
+    if "next_fit" in chosen:
+        yield "Next-fit has one open buffer. Some training code, lmms-engine among it, calls this first-fit."
+    if "pad_to_longest" in chosen:
+        yield "Padded to the longest, every document has a row of its own; a row is counted as a pack."
+    if "window" in chosen and params.window >= len(lengths):
+        yield "The window holds the whole stream, so this is best-fit-decreasing."
+    if chosen & {"nnlshp", "lp"}:
+        yield (
+            "Rounded to whole packs: with few documents of each length, what the plan saves can be lost in rounding."
+        )
+    if outcome.strategy == "wrap":
+        yield "Wrap cuts documents wherever a pack ends, so only tokens / capacity bounds it from below."

@@ -1,0 +1,140 @@
+"""The settings of `packing.pack`: a stream of documents, a capacity, and up to two strategies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from explainers.experiment import Adjustment, choice, number
+from explainers.packing.lengths import MOST_DOCUMENTS, LengthsParams, stream
+from explainers.packing.strategies import Strategy
+
+MOST_PIECES = 2 * MOST_DOCUMENTS
+MOST_NNLS_LENGTHS = 128  # different ones, up to which the least squares take a fraction of a second
+
+Overlong = Literal["drop", "cut", "truncate", "alone"]
+
+LABELS: dict[str, str] = {
+    "pad_to_longest": "pad to longest",
+    "next_fit": "next-fit",
+    "first_fit": "first-fit",
+    "best_fit": "best-fit",
+    "first_fit_decreasing": "first-fit-decreasing",
+    "best_fit_decreasing": "best-fit-decreasing",
+    "k_buckets": "K open buckets",
+    "balanced": "balanced buckets",
+    "window": "windows",
+    "lpfhp": "longest-pack-first (LPFHP)",
+    "spfhp": "shortest-pack-first (SPFHP)",
+    "nnlshp": "least squares (NNLSHP)",
+    "lp": "linear program",
+    "wrap": "wrap",
+}
+
+
+class PackParams(LengthsParams):
+    capacity: int = number(
+        1024,
+        "Capacity",
+        "Length of a pack",
+        least=1,
+        most=1_048_576,
+        comfort=(128, 8192),
+        step=128,
+        unit="tokens",
+    )
+    strategy: Strategy = choice("first_fit", "Strategy", "Which pack a document goes to", LABELS)
+    versus: Literal["none", Strategy] = choice(
+        "none", "Beside it", "A second strategy on the same stream", {"none": "none", **LABELS}
+    )
+    overlong: Overlong = choice(
+        "cut",
+        "Over-long documents",
+        "What happens to a document longer than the capacity",
+        {
+            "drop": "dropped",
+            "cut": "cut into pieces",
+            "truncate": "cut off, the rest lost",
+            "alone": "alone in a longer pack",
+        },
+    )
+    buckets: int = number(
+        4, "Buckets K", "Packs open at a time (K open buckets)", least=1, most=1024, comfort=(1, 32), step=1
+    )
+    threshold: float = number(
+        0.9,
+        "Fill threshold",
+        "A bucket this full is closed (K open buckets), as a share of the capacity",
+        least=0.05,
+        most=1,
+        comfort=(0.5, 1),
+        step=0.05,
+    )
+    batch: int = number(
+        8,
+        "Batch",
+        "Documents padded to the longest of them (pad to longest)",
+        least=1,
+        most=1024,
+        comfort=(1, 64),
+        step=1,
+        unit="documents",
+    )
+    window: int = number(
+        100,
+        "Window",
+        "Documents looked at together (windows)",
+        least=1,
+        most=MOST_DOCUMENTS,
+        comfort=(5, 200),
+        step=5,
+        unit="documents",
+    )
+    depth: int = number(
+        3,
+        "Depth",
+        "Most documents in a pack (histogram packing); 0 for no limit",
+        least=0,
+        most=1024,
+        comfort=(0, 16),
+        step=1,
+    )
+    ranks: int = number(
+        4, "Ranks", "Devices that take the packs in turn", least=1, most=1024, comfort=(1, 16), step=1
+    )
+    break_it: Literal["none", "over_capacity", "lose_last_pack"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {
+            "none": "nothing",
+            "over_capacity": "forget to check the space",
+            "lose_last_pack": "forget to flush the open pack",
+        },
+    )
+
+    @property
+    def needs_button(self) -> bool:
+        """Least squares over all ways to fill a pack take many seconds where there are many different lengths."""
+        return "nnlshp" in (self.strategy, self.versus) and len(np.unique(stream(self))) > MOST_NNLS_LENGTHS
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        lengths = stream(self)
+        tokens, documents = int(lengths.sum()), len(lengths)
+        least = math.ceil(tokens / (MOST_PIECES - documents))
+        if self.capacity < least:
+            sentence = (
+                f"capacity = {self.capacity} would cut {tokens:,} tokens into more than {MOST_PIECES:,} pieces; "
+                f"allowed: {least} or more."
+            )
+            yield Adjustment("capacity", least, sentence)
+        if self.overlong == "drop" and lengths.min() > self.capacity:
+            sentence = (
+                f"overlong = drop leaves nothing to pack, as every document is longer than {self.capacity} tokens; "
+                "allowed: cut, truncate or alone."
+            )
+            yield Adjustment("overlong", "cut", sentence)

@@ -1,0 +1,255 @@
+"""The settings of packing.run, and what follows from sizes alone.
+
+They stand apart from the run, so that a page that shows their controls need not load torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from explainers.experiment import Adjustment, Params, choice, number, text
+
+MOST_DOCUMENTS = 16
+LONGEST_DOCUMENT = 128
+MOST_TOKENS = 512
+MOST_PLACES = 1024  # of the padded rows, whose scores take the most memory
+MOST_KERNEL_TOKENS, MOST_KERNEL_LAYERS = 128, 4  # interpreted, a launch takes a tenth of a second and more
+LEAST_KERNEL_HEAD_DIM = 16  # what a matrix product of the Triton kernel needs
+SECONDS_ON_A_CLICK = 0.8  # more than this starts by a button
+
+Positions = Literal["rope", "learned"]
+BreakIt = Literal["none", "cu_seqlens_off_by_one", "seam_labels", "pad_is_eos", "positions_not_reset"]
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "cu_seqlens_off_by_one": {"lengths": "12,5,18,3,9,7"},
+    "seam_labels": {"lengths": "12,5,18,3,9,7"},
+    "pad_is_eos": {"lengths": "12,5,18,3,9,7"},
+    "positions_not_reset": {"lengths": "12,5,18,3,9,7", "positions": "learned"},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "cu_seqlens_off_by_one": "Every boundary stands one token too late, so the first token of each document is read "
+    "as the last of the one before it: it sees a stranger's text, and its own document no longer sees it.",
+    "seam_labels": "A shift over the whole row asks the last token of each document to predict the first of the next. "
+    "The logits are right, the loss and the gradients are not.",
+    "pad_is_eos": "The end-of-text token serves as padding, and the mask is rebuilt from the ids: the real end of "
+    "every document is thrown out with the padding, and the model is never taught to stop.",
+    "positions_not_reset": "Position ids run on through the row. Learned positions then give a document another "
+    "meaning wherever it lies. RoPE only sees differences, and within a document those are the same: "
+    "there the ids are wrong and the logits stay right.",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of the decoder, and the arithmetic that follows from them."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    positions: Positions
+
+    @property
+    def intermediate(self) -> int:
+        """The width inside the MLP: with three matrices in place of two, two thirds of four times the hidden size."""
+        return -(-8 * self.hidden // 3)
+
+    def flops(self, places: int, pairs: int) -> int:
+        """FLOPs of the matrix products of one forward pass; a multiplication and an addition are two.
+
+        places: tokens and padding that pass through the layers. pairs: of a query and a key whose score is computed,
+        the masked half of a square among them.
+        """
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        weights = 2 * self.hidden * queries + 2 * self.hidden * keys + 3 * self.hidden * self.intermediate
+        layer = 2 * places * weights + 4 * queries * pairs  # 4: Q K^T and P V, two each
+        return self.layers * layer + 2 * places * self.hidden * self.vocab
+
+
+class RunParams(Params):
+    lengths: str = text(
+        "12,5,18,3,9,7",
+        "Document lengths",
+        "Tokens of each document, with its end-of-text token, separated by commas or spaces; 0: an empty document",
+        longest=200,
+    )
+    layers: int = number(2, "Layers", "Blocks", least=1, most=6, comfort=(1, 4), step=1, unit="layers")
+    hidden: int = number(
+        64, "Hidden size", "Numbers in the hidden state of a token", least=8, most=256, options=(32, 64, 128)
+    )
+    heads: int = number(4, "Query heads", "Heads that ask", least=1, most=8, options=(2, 4, 8), unit="heads")
+    kv_heads: int = number(
+        2,
+        "Key/value heads",
+        "Heads that answer, each for a group of query heads",
+        least=1,
+        most=8,
+        options=(1, 2, 4),
+        unit="heads",
+    )
+    head_dim: int = number(
+        16,
+        "Head dimension",
+        "Numbers in one query, key or value; even, because RoPE turns pairs",
+        least=2,
+        most=64,
+        options=(8, 16, 32),
+    )
+    vocab: int = number(
+        256, "Vocabulary", "Tokens that there are", least=8, most=1024, options=(64, 256, 1024)
+    )
+    positions: Positions = choice(
+        "rope",
+        "Positions",
+        "How a token knows where it stands",
+        {"rope": "RoPE: turns queries and keys", "learned": "learned: added to the embedding"},
+    )
+    backend: Literal["torch", "triton"] = choice(
+        "torch",
+        "Computed by",
+        "The varlen attention of the unpadded run",
+        {"torch": "PyTorch, document by document", "triton": "Triton kernel"},
+    )
+    seed: int = number(
+        0, "Seed", "Draws weights and tokens", least=0, most=2**31 - 1, comfort=(0, 99), step=1
+    )
+    break_it: BreakIt = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part of the unpadded run",
+        {
+            "none": "nothing",
+            "cu_seqlens_off_by_one": "cu_seqlens off by one",
+            "seam_labels": "labels across the seams",
+            "pad_is_eos": "end-of-text taken for padding",
+            "positions_not_reset": "positions not reset",
+        },
+    )
+
+    @field_validator("lengths")
+    @classmethod
+    def _readable(cls, lengths: str) -> str:
+        """Refuses what is no list of document lengths, with what is allowed."""
+        parts = lengths.replace(",", " ").split()
+        for part in parts:
+            if not (part.isascii() and part.isdigit() and len(part) < 8 and int(part) <= LONGEST_DOCUMENT):
+                raise ValueError(
+                    f"whole numbers from 0 to {LONGEST_DOCUMENT} separated by commas, and {part[:12]!r} is not one"
+                )
+        if not 1 <= len(parts) <= MOST_DOCUMENTS:
+            raise ValueError(f"1 to {MOST_DOCUMENTS} documents, and these are {len(parts)}")
+        if (total := sum(map(int, parts))) > MOST_TOKENS:
+            raise ValueError(f"at most {MOST_TOKENS} tokens together, and these are {total}")
+        if (places := len(parts) * max(map(int, parts))) > MOST_PLACES:
+            raise ValueError(f"at most {MOST_PLACES} places as padded rows, and these would be {places}")
+        if max(map(int, parts)) < 2:
+            raise ValueError(
+                "at least one document of 2 or more tokens, so that there is a next token to predict"
+            )
+        return ",".join(parts)
+
+    @property
+    def document_lengths(self) -> tuple[int, ...]:
+        """Tokens of each document, in order."""
+        return tuple(int(part) for part in self.lengths.split(","))
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(
+            self.layers, self.hidden, self.heads, self.kv_heads, self.head_dim, self.vocab, self.positions
+        )
+
+    @property
+    def flops(self) -> dict[str, int]:
+        """FLOPs of one forward pass each way, from the lengths and sizes alone."""
+        lengths = self.document_lengths
+        tokens, places = sum(lengths), len(lengths) * max(lengths)
+        return {
+            "padded": self.sizes.flops(places, places * max(lengths)),
+            "packed_naive": self.sizes.flops(tokens, tokens**2),
+            "unpadded": self.sizes.flops(tokens, squares(lengths)),
+        }
+
+    @property
+    def needs_button(self) -> bool:
+        return self.backend == "triton" or self._estimated_seconds > SECONDS_ON_A_CLICK
+
+    @property
+    def _estimated_seconds(self) -> float:
+        """About how long a run takes on one thread, from what runs have taken."""
+        passes = 12 * sum(self.flops.values()) + 2 * len(self.document_lengths) * self.flops["packed_naive"]
+        operations = self.layers * (60 + 14 * len(self.document_lengths))
+        return passes / 40e9 + operations * 200e-6
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if self.head_dim % 2:
+            yield Adjustment(
+                "head_dim",
+                self.head_dim - 1,
+                f"head_dim = {self.head_dim} is odd; allowed: even numbers, because RoPE turns pairs.",
+            )
+        if self.backend == "triton" and self.head_dim < LEAST_KERNEL_HEAD_DIM:
+            yield Adjustment(
+                "head_dim",
+                LEAST_KERNEL_HEAD_DIM,
+                f"head_dim = {self.head_dim} is too small for the Triton kernel; "
+                f"allowed: {LEAST_KERNEL_HEAD_DIM} to 64, or backend = torch.",
+            )
+        if self.backend == "triton":
+            yield from self._small_enough_for_the_interpreter()
+        if self.heads % self.kv_heads:
+            fitting = [heads for heads in range(1, self.kv_heads) if self.heads % heads == 0]
+            yield Adjustment(
+                "kv_heads",
+                fitting[-1],
+                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; allowed: a divisor of {self.heads}.",
+            )
+        yield from self._seam_for_the_break()
+
+    def _small_enough_for_the_interpreter(self) -> Iterator[Adjustment]:
+        if self.layers > MOST_KERNEL_LAYERS:
+            yield Adjustment(
+                "layers",
+                MOST_KERNEL_LAYERS,
+                f"layers = {self.layers} is too slow for the interpreted Triton kernel; "
+                f"allowed: at most {MOST_KERNEL_LAYERS}, or backend = torch.",
+            )
+        if (tokens := sum(self.document_lengths)) > MOST_KERNEL_TOKENS:
+            yield Adjustment(
+                "lengths",
+                cut(self.document_lengths, MOST_KERNEL_TOKENS),
+                f"lengths = {tokens} tokens together, too slow for the interpreted Triton kernel; "
+                f"allowed: at most {MOST_KERNEL_TOKENS}, or backend = torch.",
+            )
+
+    def _seam_for_the_break(self) -> Iterator[Adjustment]:
+        needs_seam = self.break_it not in ("none", "pad_is_eos")
+        if needs_seam and sum(length > 0 for length in self.document_lengths) < 2:
+            yield Adjustment(
+                "break_it",
+                "none",
+                f"break_it = {self.break_it} needs a seam; allowed: none or pad_is_eos, unless two documents of "
+                "lengths have tokens.",
+            )
+
+
+def squares(lengths: Sequence[int]) -> int:
+    """Pairs of a query and a key within the same document."""
+    return sum(length**2 for length in lengths)
+
+
+def cut(lengths: Sequence[int], most: int) -> str:
+    """The first documents, up to `most` tokens together, the last of them cut: as text, separated by commas."""
+    ends = [min(end, most) for end in itertools.accumulate(lengths, initial=0)]
+    kept = [end - start for start, end in itertools.pairwise(ends)]
+    return ",".join(str(length) for length, start in zip(kept, ends, strict=False) if start < most)

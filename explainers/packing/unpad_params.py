@@ -1,0 +1,157 @@
+"""The settings of padding removal: documents in packs, images in them, and the sizes of a head and of a tile."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from explainers.experiment import Adjustment, Params, choice, number, switch, text
+from explainers.packing import mrope
+
+MOST_DOCUMENTS = 16
+MOST_TOKENS = 128  # of a batch, those of pictures among them
+LONGEST_TEXT = 200  # characters of a field
+
+
+class UnpadParams(Params):
+    lengths: str = text(
+        "5,2;3,1",
+        "Documents",
+        f"text tokens of 1 to {MOST_DOCUMENTS} documents, separated by commas or spaces, 0 to {MOST_TOKENS} each and "
+        f"1 to {MOST_TOKENS} in all; a semicolon begins the next pack",
+        longest=LONGEST_TEXT,
+    )
+    images: str = text(
+        "",
+        "Images",
+        "document:TxHxW@place by commas, such as 1:1x4x6@2: frames, rows and columns of patches (two frames or more "
+        "are a video), and how many text tokens come before it; empty for none",
+        longest=LONGEST_TEXT,
+    )
+    model: mrope.Model = choice(
+        "text",
+        "Positions",
+        "How positions count: one axis, or mRoPE's three",
+        {"text": "one axis", "qwen2.5-vl": "Qwen2.5-VL", "qwen3-vl": "Qwen3-VL"},
+    )
+    heads: int = number(4, "Query heads", "Heads of q (Hq)", least=1, most=8, step=1)
+    kv_heads: int = number(2, "Key and value heads", "Heads of k and v (Hkv)", least=1, most=8, step=1)
+    head_size: int = number(16, "Head size", "Length of one head's vectors (D)", least=1, most=64, step=1)
+    block_q: int = number(
+        2, "Query block", "Rows of a tile", least=1, most=128, comfort=(1, 32), step=1, unit="tokens"
+    )
+    block_k: int = number(
+        2, "Key block", "Columns of a tile", least=1, most=128, comfort=(1, 32), step=1, unit="tokens"
+    )
+    pad_again: bool = switch(
+        True, "Pad again", "Whether the outputs are put back into padded rows at the end"
+    )
+    break_it: Literal["none", "cu_seqlens_off_by_one", "seam_labels", "pad_is_eos", "positions_not_reset"] = (
+        choice(
+            "none",
+            "Break it",
+            "Removes one necessary part",
+            {
+                "none": "nothing",
+                "cu_seqlens_off_by_one": "cu_seqlens off by one",
+                "seam_labels": "labels across seams",
+                "pad_is_eos": "mask rebuilt from ids",
+                "positions_not_reset": "positions not reset",
+            },
+        )
+    )
+
+    @field_validator("lengths", mode="before")
+    @classmethod
+    def _only_lengths(cls, typed: Any) -> Any:
+        if isinstance(typed, str) and len(typed) <= LONGEST_TEXT:
+            parse_packs(typed)
+        return typed
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _only_pictures(cls, typed: Any) -> Any:
+        if isinstance(typed, str) and len(typed) <= LONGEST_TEXT:
+            mrope.parse_pictures(typed)
+        return typed
+
+    @property
+    def packs(self) -> tuple[tuple[int, ...], ...]:
+        """The text tokens of each document of each pack."""
+        return parse_packs(self.lengths)
+
+    @property
+    def texts(self) -> tuple[int, ...]:
+        """The text tokens of each document."""
+        return tuple(itertools.chain(*self.packs))
+
+    @property
+    def pictures(self) -> tuple[mrope.Picture, ...]:
+        """The pictures in the order in which their tokens come."""
+        return tuple(
+            sorted(mrope.parse_pictures(self.images), key=lambda picture: (picture.document, picture.at))
+        )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        texts = self.texts
+        parts = [part.strip() for part in self.images.split(",") if part.strip()]
+        pictures = [mrope.parse_pictures(part)[0] for part in parts]
+        wrong = {
+            part: reason
+            for part, picture in zip(parts, pictures, strict=True)
+            if (reason := _misplaced(picture, texts))
+        }
+        if wrong:
+            kept = ",".join(part for part in parts if part not in wrong)
+            part, reason = next(iter(wrong.items()))
+            yield Adjustment("images", kept, f"images = {part} {reason}.")
+        every = sum(texts) + sum(len(picture.tokens(self.model)) for picture in pictures)
+        if every > MOST_TOKENS:
+            sentence = (
+                f"images = {self.images} makes {every:,} tokens with the text; allowed: {MOST_TOKENS} in all."
+            )
+            yield Adjustment("images", "", sentence)
+        if self.heads % self.kv_heads:
+            fits = max(n for n in range(1, self.kv_heads) if self.heads % n == 0)
+            sentence = (
+                f"kv_heads = {self.kv_heads} does not divide the heads; allowed: divisors of {self.heads}."
+            )
+            yield Adjustment("kv_heads", fits, sentence)
+
+
+def _misplaced(picture: mrope.Picture, texts: tuple[int, ...]) -> str:
+    """Why the picture has no place in documents of these text tokens, and what is allowed; empty where it has one."""
+    if not 1 <= picture.document <= len(texts):
+        return f"names document {picture.document}; allowed: documents 1 to {len(texts)}"
+    text_tokens = texts[picture.document - 1]
+    if text_tokens == 0:
+        return "names a document without tokens; allowed: documents with text tokens"
+    if picture.at >= text_tokens:
+        return f"stands after the document's end; allowed: @0 to @{text_tokens - 1}"
+    return ""
+
+
+def parse_packs(typed: str) -> tuple[tuple[int, ...], ...]:
+    """The lengths of each pack's documents. Raises ValueError, which says what is allowed and what is wrong."""
+    packs = tuple(
+        tuple(_length(part) for part in re.split(r"\s*,\s*|\s+", pack.strip())) for pack in typed.split(";")
+    )
+    count, tokens = sum(map(len, packs)), sum(map(sum, packs))
+    if count > MOST_DOCUMENTS:
+        raise ValueError(f"at most {MOST_DOCUMENTS} documents, and these are {count}")
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise ValueError(f"1 to {MOST_TOKENS} tokens in all, and these are {tokens:,}")
+    return packs
+
+
+def _length(part: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", part) or int(part) > MOST_TOKENS:
+        shown = part if len(part) <= 20 else f"{part[:17]}..."
+        raise ValueError(
+            f"whole numbers from 0 to {MOST_TOKENS} by commas or spaces, packs by semicolons, and {shown!r} is not one"
+        )
+    return int(part)

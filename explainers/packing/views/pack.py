@@ -1,0 +1,412 @@
+"""The picture of packing: document after document lies down in a pack, packs open and close, padding appears."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.packing.pack import Outcome, PackResult
+from explainers.packing.strategies import Placement, code_of, place
+from explainers.scene import Axis, Code, Column, Hue, Line, Lines, Panel, Scene, Strip, Track, Words
+
+MOST_STEPS = 1000  # of more placements, a step shows several
+MOST_IN_STREAM = 400  # documents; of more, the stream is not drawn
+MOST_NUMBERED = 2000  # runs that carry their document's number
+PADDING, LOST_RUN = -1, -3  # hues of a Strip
+
+SYMBOLS = {
+    "ℓ": "ℓ: tokens of the documents placed so far",
+    "w": "w: tokens that the packs opened so far are wide, padding included",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Playing:
+    """One strategy's placements as arrays over the placements, and over the steps that the player shows.
+
+    document, length, pack, opened: (placements,). first: the piece's first token in its document. position: where in
+    the pack it lies. step: at which it appears. widths: (packs,), of all that were opened. closes: (packs,) a step, -1 for never.
+    tokens, places, opened_so_far: (steps,) placed tokens, width of the packs opened so far, their number.
+    latest: (steps,) the step's last placement; -1 before the first.
+    """
+
+    label: str
+    document: np.ndarray
+    first: np.ndarray
+    length: np.ndarray
+    pack: np.ndarray
+    opened: np.ndarray
+    position: np.ndarray
+    step: np.ndarray
+    closes: np.ndarray
+    closed_at: np.ndarray  # (steps,) how many packs close at each step
+    widths: np.ndarray
+    tokens: np.ndarray
+    places: np.ndarray
+    opened_so_far: np.ndarray
+    latest: np.ndarray
+
+    @property
+    def packs(self) -> int:
+        return len(self.widths)
+
+    @property
+    def padding_percent(self) -> np.ndarray:
+        """(steps,) of the places opened so far, NaN before the first."""
+        # padding = 1 - tokens / places
+        return 100 * (1 - self.tokens / np.where(self.places, self.places, np.nan))
+
+
+def pack_scene(result: PackResult) -> Scene:
+    """Every document's placement, ready to be played; two strategies side by side on the same steps."""
+    outcomes = [result] if result.other is None else [result, result.other]
+    together, steps = _steps(outcomes)
+    plays = [_playing(outcome, result.capacity, together, steps) for outcome in outcomes]
+    columns = [
+        Column(1.3, _panels(result, outcome, play, plays, name))
+        for outcome, play, name in zip(outcomes, plays, ("packs", "packs_beside"), strict=False)
+    ]
+    return Scene(
+        name="packing.pack",
+        title=f"{_count(len(result.documents), 'document')} in packs of {result.capacity:,} tokens",
+        steps=steps,
+        columns=(*columns, Column(0.8 if len(plays) > 1 else 0.7, (_padding_lines(result, plays),))),
+        words=_words(result, outcomes, plays),
+        stops=_stops(plays[0]),
+        start=(2 * steps) // 3,
+        rate=max(3.0, steps / 30),
+        symbols=SYMBOLS,
+        below=(Column(1, (_code(result, plays[0]),)),),
+    )
+
+
+def pack_card(result: PackResult) -> Scene:
+    """The packs alone, small: the picture of this topic on the home page."""
+    together, steps = _steps([result])
+    play = _playing(result, result.capacity, together, steps)
+    strip = _strip(result, result, play, [play], "packs")
+    return Scene(
+        name="packing.card",
+        title="Documents packed into sequences",
+        steps=steps,
+        columns=(Column(1, (replace(strip, title="", subtitle="", height=150, row_names=(), ruler=()),)),),
+        words=_words(result, [result], [play]),
+        start=steps - 1,
+        rate=6.0,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the steps
+
+
+def _steps(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """How many placements a step shows, and how many steps there are: before the first, the placements, the end."""
+    most = max(len(outcome.placements) for outcome in outcomes)
+    together = -(-most // MOST_STEPS)
+    return together, 2 + -(-most // together)
+
+
+def _playing(outcome: Outcome, capacity: int, together: int, steps: int) -> Playing:
+    placements = outcome.placements
+    pieces = np.array([placement.piece for placement in placements], np.int64)
+    pack = np.array([placement.pack for placement in placements], np.int64)
+    opened = np.array([placement.opened for placement in placements], bool)
+    step = 1 + np.arange(len(placements)) // together
+    length, packs = pieces[:, 2], int(pack.max()) + 1
+    closes = _closes(placements, step, packs)
+    widths = np.full(packs, capacity)
+    widths[closes >= 0] = outcome.widths
+    first_step = np.full(packs, steps)
+    np.minimum.at(first_step, pack, step)
+    latest = np.searchsorted(step, np.arange(steps), side="right") - 1
+    return Playing(
+        label=outcome.label,
+        document=pieces[:, 0],
+        first=pieces[:, 1],
+        length=length,
+        pack=pack,
+        opened=opened,
+        position=_positions(pack, length, packs),
+        step=step,
+        closes=closes,
+        closed_at=np.bincount(closes[closes >= 0], minlength=steps),
+        widths=widths,
+        tokens=np.bincount(step, length, steps).cumsum(),
+        places=np.bincount(first_step, widths, steps).cumsum(),
+        opened_so_far=np.bincount(first_step, minlength=steps).cumsum(),
+        latest=latest,
+    )
+
+
+def _positions(pack: np.ndarray, length: np.ndarray, packs: int) -> np.ndarray:
+    """(placements,) how full the pack was before each."""
+    fill, positions = np.zeros(packs, np.int64), np.zeros(len(pack), np.int64)
+    for k, (at, tokens) in enumerate(zip(pack, length, strict=True)):
+        positions[k] = fill[at]
+        fill[at] += tokens
+    return positions
+
+
+def _closes(placements: Sequence[Placement], step: np.ndarray, packs: int) -> np.ndarray:
+    """(packs,) the step at which each closes; -1 for one that never does, so that what lies in it is lost."""
+    closes = np.full(packs, -1)
+    for placement, at in zip(placements, step, strict=True):
+        closes[list(placement.closed)] = at
+    return closes
+
+
+def _stops(play: Playing) -> tuple[int, ...]:
+    """The steps at which packs open, where they are few enough for the scrub bar."""
+    stops = np.unique(play.step[play.opened])
+    return tuple(int(step) for step in stops) if len(stops) <= 48 else ()
+
+
+# ------------------------------------------------------------------------------------------------ the panels
+
+
+def _panels(
+    result: PackResult, outcome: Outcome, play: Playing, plays: Sequence[Playing], name: str
+) -> tuple[Panel, ...]:
+    strip = _strip(result, outcome, play, plays, name)
+    if len(result.documents) > MOST_IN_STREAM:
+        return (strip,)
+    return strip, _stream(result, play, f"{name}_stream")
+
+
+def _strip(result: PackResult, outcome: Outcome, play: Playing, plays: Sequence[Playing], name: str) -> Strip:
+    """A row for each pack, as high and as wide as in the panel beside it."""
+    rows = max(other.packs for other in plays)
+    widest = int(max(result.capacity, *(_reach(other) for other in plays)))
+    last = len(play.tokens) - 1
+    fill = np.bincount(play.pack, play.length, play.packs).astype(np.int64)
+    padded = np.flatnonzero((play.widths > fill) & (play.closes >= 0))
+    lost = np.flatnonzero(play.closes[play.pack] < 0)
+    placed_until = np.full(len(play.pack), last + 1)
+    placed_until[lost] = last
+    numbers = tuple(str(document) for document in play.document)
+    texts = (*numbers, *[""] * len(padded), *[numbers[k] for k in lost])
+    return Strip(
+        name=name,
+        title=outcome.label[0].upper() + outcome.label[1:],
+        subtitle=f"{_count(outcome.n_packs, 'pack')} in the end, {outcome.padding_percent:.1f}% padding (hatched)",
+        height=26 + min(312, max(72, 24 * rows)),
+        rows=rows,
+        capacity=widest,
+        row=np.concatenate([play.pack, padded, play.pack[lost]]),
+        start=np.concatenate([play.position, fill[padded], play.position[lost]]),
+        length=np.concatenate([play.length, (play.widths - fill)[padded], play.length[lost]]),
+        hue=np.concatenate([play.document, np.full(len(padded), PADDING), np.full(len(lost), LOST_RUN)]),
+        appears=np.concatenate([play.step, play.closes[padded], np.full(len(lost), last)]),
+        leaves=np.concatenate([placed_until, np.full(len(padded) + len(lost), last + 1)]),
+        texts=texts if len(texts) <= MOST_NUMBERED else (),
+        row_names=tuple(f"pack {pack}" for pack in range(rows)),
+        closes=np.pad(play.closes, (0, rows - play.packs), constant_values=-1),
+        limit=result.capacity if widest > result.capacity else 0,
+        ruler=_ruler(result.capacity, widest),
+    )
+
+
+def _reach(play: Playing) -> int:
+    """Where the longest pack ends."""
+    return int(max(play.widths.max(), (play.position + play.length).max()))
+
+
+def _ruler(capacity: int, widest: int) -> tuple[tuple[int, str], ...]:
+    ticks = ((0, "0"), (capacity // 2, f"{capacity // 2:,}"), (capacity, f"{capacity:,} tokens"))
+    return ticks if widest == capacity else (*ticks, (widest, f"{widest:,}"))
+
+
+def _stream(result: PackResult, play: Playing, name: str) -> Strip:
+    """The documents that are still to be placed; those that never are stay, outlined."""
+    lengths = np.asarray(result.documents)
+    documents, last = len(lengths), len(play.tokens) - 1
+    placed = np.full(documents, last + 1)
+    placed[play.document] = play.step
+    left = np.flatnonzero(placed > last)
+    placed[left] = last
+    starts = lengths.cumsum() - lengths
+    return Strip(
+        name=name,
+        title="The stream: documents still to come",
+        subtitle="in the order in which they came",
+        height=28,
+        capacity=int(lengths.sum()),
+        row=np.zeros(documents + len(left), np.int64),
+        start=np.concatenate([starts, starts[left]]),
+        length=np.concatenate([lengths, lengths[left]]),
+        hue=np.concatenate([np.arange(documents), np.full(len(left), LOST_RUN)]),
+        appears=np.concatenate([np.zeros(documents, np.int64), np.full(len(left), last)]),
+        leaves=np.concatenate([placed, np.full(len(left), last + 1)]),
+        texts=(*(str(document) for document in range(documents)), *(str(document) for document in left)),
+        notes=(
+            *(f"document {document}: {length:,} tokens" for document, length in enumerate(lengths)),
+            *(f"document {document}: left out" for document in left),
+        ),
+    )
+
+
+def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
+    """Padding in % of the packs opened so far, after every step."""
+    steps = len(plays[0].tokens)
+    hues: tuple[Hue, Hue] = ("output", "score")
+    lines = [
+        Line(np.arange(steps) + 1.0, play.padding_percent, hue, play.label)
+        for play, hue in zip(plays, hues, strict=False)
+    ]
+    if all((play.widths == result.capacity).all() and (play.closes >= 0).all() for play in plays):
+        # the least that any packing of these tokens into whole packs can have
+        least = 100 * (1 - plays[0].tokens[-1] / (result.lower_bound * result.capacity))
+        lines.append(
+            Line(np.array([1.0, steps]), np.full(2, least), "muted", "in the fewest packs", dashed=True)
+        )
+    highest = max(5.0, *(float(np.nanmax(play.padding_percent)) for play in plays))
+    lowest = min(0.0, *(float(np.nanmin(play.padding_percent)) for play in plays))
+    return Lines(
+        name="padding",
+        title="Padding so far, in %",
+        subtitle="of the places in the packs opened",
+        height=230,
+        x=Axis(1, steps, label="step"),
+        y=Axis(1.05 * lowest, 1.05 * highest, ticks=_percents(highest), format="d"),
+        lines=tuple(lines),
+        shown=Track(np.arange(steps)[:, None] + 1.0),
+    )
+
+
+def _percents(highest: float) -> tuple[float, ...]:
+    """Round numbers from 0 up, at most six."""
+    step = next(step for step in (1, 2, 5, 10, 20) if highest / step <= 5)
+    return tuple(float(at) for at in range(0, int(highest) + 1, step))
+
+
+def _code(result: PackResult, play: Playing) -> Code:
+    """The strategy's source, with the line on which its generator paused, or the one to which it had handed over."""
+    functions = code_of(result.params.strategy)
+    paused = (one for one in functions if result.lines[-1] in _lines_of(one))
+    function = next(paused, functions[0])
+    code, first_line = inspect.getsourcelines(function)
+    lines = np.array(result.lines)[np.maximum(play.latest, 0)]
+    lines[play.latest < 0] = first_line
+    return Code(
+        "code",
+        f"The code that just ran: {result.label}",
+        function.__module__.replace(".", "/") + ".py",
+        230,
+        source="".join(code),
+        first_line=first_line,
+        line=Track(lines[:, None]),
+    )
+
+
+def _lines_of(function: Callable[..., Any]) -> range:
+    """The function's lines in the strategies' file; none for a function of another file."""
+    code, first_line = inspect.getsourcelines(function)
+    return range(first_line, first_line + len(code)) if function.__module__ == place.__module__ else range(0)
+
+
+# ------------------------------------------------------------------------------------------------- the words
+
+# The columns of one strategy's numbers; those of the second follow those of the first.
+DOCUMENT, TOKENS, PACK, FREE, LEFT, OVER, FIRST, LAST, CLOSED, PADDED, PACKS, PLACED, PLACES = range(13)
+COLUMNS = 13
+
+
+def _numbers(play: Playing) -> np.ndarray:
+    """(steps, 13) the live numbers of the sentences."""
+    k = np.maximum(play.latest, 0)
+    free = play.widths[play.pack[k]] - play.position[k]
+    left = free - play.length[k]
+    columns = [
+        play.document[k], play.length[k], play.pack[k], free, np.maximum(left, 0), np.maximum(-left, 0),
+        play.first[k], play.first[k] + play.length[k] - 1, play.closed_at, play.padding_percent, play.opened_so_far,
+        play.tokens, play.places,
+    ]  # fmt: skip
+    return np.stack(columns, axis=1).astype(float)
+
+
+def _words(result: PackResult, outcomes: Sequence[Outcome], plays: Sequence[Playing]) -> Words:
+    """A sentence for every step; with two strategies, one sentence of each."""
+    steps = len(plays[0].tokens)
+    numbers = [_numbers(play) for play in plays]
+    chosen = []
+    for step in range(steps):
+        parts = [
+            _sentence(result, outcome, play, rows, step)
+            for outcome, play, rows in zip(outcomes, plays, numbers, strict=True)
+        ]
+        chosen.append(_joined(parts, plays) if step > 0 else _opening(result))
+    sentences = tuple(dict.fromkeys(chosen))
+    number = {sentence: at for at, sentence in enumerate(sentences)}
+    which = np.array([number[sentence] for sentence in chosen])
+    shown = formula(
+        rf"\text{{padding}} = 1 - \frac{{\ell}}{{w}} = 1 - \frac{{\slot{{{PLACED}:d}}}}{{\slot{{{PLACES}:d}}}}"
+        rf" = \slot{{{PADDED}:.1f}}\%"
+    )
+    formulas = tuple("" if sentence == chosen[0] or len(plays) > 1 else shown for sentence in sentences)
+    return Words(sentences, which, np.concatenate(numbers, axis=1), formulas)
+
+
+def _opening(result: PackResult) -> str:
+    tokens = int(np.asarray(result.documents).sum())
+    documents = _count(len(result.documents), "document")
+    return (
+        f"{documents}, {tokens:,} tokens in all, wait to be packed. A pack holds {result.capacity:,} tokens."
+    )
+
+
+def _joined(parts: Sequence[str], plays: Sequence[Playing]) -> str:
+    """The sentences, the second one's slots moved to the second strategy's columns."""
+    if len(parts) == 1:
+        return parts[0]
+    second = "".join(
+        piece if at == 0 else "{" + str(int(piece.split(":", 1)[0]) + COLUMNS) + ":" + piece.split(":", 1)[1]
+        for at, piece in enumerate(parts[1].split("{"))
+    )
+    labels = [play.label[0].upper() + play.label[1:] for play in plays]
+    return f"{labels[0]}: {parts[0]} {labels[1]}: {second}"
+
+
+def _sentence(result: PackResult, outcome: Outcome, play: Playing, numbers: np.ndarray, step: int) -> str:
+    """The template of one strategy's step."""
+    if step == len(numbers) - 1:
+        return _end(result, outcome)
+    k = play.latest[step]
+    if play.step[k] < step:
+        return f"all is placed, {{{PADDED}:.1f}}% padding so far."
+    row = numbers[step]
+    whole = row[TOKENS] == result.documents[int(row[DOCUMENT])]
+    what = (
+        f"document {{{DOCUMENT}:d}}"
+        if whole
+        else f"tokens {{{FIRST}:d}} to {{{LAST}:d}} of document {{{DOCUMENT}:d}}"
+    )
+    size = f" ({{{TOKENS}:d}} tokens)" if whole else ""
+    before = f"{{{FREE}:d}} were free, "
+    does = f"opens pack {{{PACK}:d}}: " if play.opened[k] else f"goes into pack {{{PACK}:d}}: {before}"
+    leaves = f"it runs **{{{OVER}:d}} over the end**" if row[OVER] else f"**{{{LEFT}:d}}** are left"
+    return f"{what}{size} {does}{leaves}.{_closing(int(row[CLOSED]))}"
+
+
+def _closing(packs: int) -> str:
+    """What closes at the step."""
+    if packs == 0:
+        return ""
+    return " A pack closes." if packs == 1 else f" {{{CLOSED}:d}} packs close."
+
+
+def _end(result: PackResult, outcome: Outcome) -> str:
+    packs = _count(outcome.n_packs, "pack")
+    lost = f", {outcome.tokens_lost:,} tokens lost" if outcome.tokens_lost else ""
+    return (
+        f"**{packs}**, **{outcome.padding_percent:.1f}%** padding{lost}; "
+        f"{outcome.lower_bound:,} is the lower bound."
+    )
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -1,0 +1,365 @@
+"""The picture of padding removal: packs, padded rows, the flat tokens with cu_seqlens, and the tiles of attention."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.packing import mrope
+from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles_of
+from explainers.scene import Axis, Code, Column, Layer, Marks, Scene, Strip, Track, Words
+
+PADDING, LOST_TOKEN = -1, -3  # hues of a strip
+TOKEN_NAMES = {
+    mrope.PAD: "pad",
+    mrope.END: "eos",
+    mrope.VISION_START: "[",
+    mrope.VISION: "v",
+    mrope.VISION_END: "]",
+    mrope.TIMESTAMP: "t",
+}
+SYMBOLS: Mapping[str, str] = {
+    "T": "T: real tokens of the batch",
+    "R": "R: documents with tokens",
+    "B": "B: documents, one padded row each",
+    "L": "L: tokens of the longest document",
+    "D": "D: length of one head's vectors",
+    "c": "c: cu_seqlens, the place in the flat row where a document begins",
+    "d": "d: number of a document",
+    "i": "i: place of a token in the flat row",
+    "p": "p: position of a token in its document",
+    "n": "n: tokens of a document",
+}
+
+# Each stage with the tensors that it makes: name, axes.
+SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
+    "rows": (("input_ids", "B, L"),),
+    "mask": (("attention_mask", "B, L"),),
+    "indices": (("indices", "T"),),
+    "cu_seqlens": (("cu_seqlens", "B + 1"), ("max_seqlen", "")),
+    "flat": (("flat_ids", "T"), ("hidden", "T, H")),
+    "positions": (("position_ids", "3, T"),),
+    "projections": (("q", "T, Hq, D"), ("k", "T, Hkv, D"), ("v", "T, Hkv, D")),
+    "attention": (("attention", "T, Hq, D"), ("output", "T, H")),
+    "labels": (("labels", "T"),),
+    "loss": (("loss_positions", "T - R"), ("loss", "")),
+    "pad_again": (("padded_again", "B, L, H"),),
+}
+
+
+def unpad_scene(result: UnpadResult) -> Scene:
+    """Every stage of padding removal as one step."""
+    steps = len(result.stages)
+    return Scene(
+        name="packing.unpad",
+        title=f"Padding removal: {_count(result.tokens, 'token')} of {result.batch.mask.size} places",
+        steps=steps,
+        columns=(
+            Column(1.7, (packs_panel(result), rows_panel(result), flat_panel(result))),
+            Column(1, (shapes_panel(result), attention_panel(result))),
+        ),
+        words=_words(result),
+        start=_step(result, "attention"),
+        rate=0.5,
+        symbols=SYMBOLS,
+        below=(Column(1, (code_panel(result),)),),
+    )
+
+
+def _step(result: UnpadResult, stage: str) -> int:
+    """The step of a stage; a stage that is left out comes after the last step."""
+    return result.stages.index(stage) if stage in result.stages else len(result.stages)
+
+
+# ---------------------------------------------------------------------------------------------- the strips
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a strip: where, what colour, what it says, and the steps [appears, leaves) in which it is there."""
+
+    row: int
+    start: int
+    length: int
+    hue: int
+    text: str
+    note: str
+    appears: int
+    leaves: int
+
+
+def _runs(cells: list[Cell]) -> dict[str, np.ndarray | tuple[str, ...]]:
+    """The cells as the arrays of a Strip."""
+    names = ("row", "start", "length", "hue", "appears", "leaves")
+    arrays = {name: np.array([getattr(cell, name) for cell in cells], np.int32) for name in names}
+    return {**arrays, "texts": tuple(c.text for c in cells), "notes": tuple(c.note for c in cells)}
+
+
+def packs_panel(result: UnpadResult) -> Strip:
+    """The packs as they are given: a document is one run."""
+    packs, lengths = result.batch.packs, result.lengths
+    cells = []
+    for row, pack in enumerate(packs):
+        ends = np.cumsum([0, *lengths[list(pack)]])
+        for d, start in zip(pack, ends[:-1].tolist(), strict=True):
+            tokens = int(lengths[d])
+            note = f"document {d + 1}: {_count(tokens, 'token')}"
+            cells.append(Cell(row, start, tokens, d, str(d + 1), note, 0, len(result.stages)))
+    return Strip(
+        "packs",
+        "Packs",
+        "a list of packs; each run is a document with its number",
+        rows=len(packs),
+        capacity=max(int(lengths[list(pack)].sum()) for pack in packs) or 1,
+        row_names=tuple(f"pack {row + 1}" for row in range(len(packs))),
+        **_runs(cells),  # type: ignore[arg-type]
+    )
+
+
+def rows_panel(result: UnpadResult) -> Strip:
+    """The padded rows (B, L): ids, then the mask, then the indices, and at the end what was padded again."""
+    batch, made = result.batch, result.made
+    B, L = batch.mask.shape
+    steps = len(result.stages)
+    place = np.arange(B * L).reshape(B, L)
+    mask = made["attention_mask"]
+    again = made["padded_again"][:, :, 0] if "padded_again" in made else np.zeros((B, L))
+    turns = [_step(result, stage) for stage in ("rows", "mask", "indices", "pad_again")] + [steps]
+    says: tuple[tuple[Callable[[int, int], str], str], ...] = (
+        (lambda d, j: _token(batch.ids[d, j]), "token {}"),
+        (lambda d, j: str(int(mask[d, j])), "mask {}"),
+        (lambda d, j: str(place[d, j]) if mask[d, j] else "", "index {}"),
+        (lambda d, j: f"{again[d, j]:.1f}" if mask[d, j] else "0", "first of the H outputs: {}"),
+    )
+    cells = []
+    for (text_of, what), appears, leaves in zip(says, turns[:-1], turns[1:], strict=True):
+        for d, j in np.ndindex(B, L) if appears < leaves else ():
+            hue = PADDING if not batch.mask[d, j] else d
+            if appears >= turns[1] and batch.mask[d, j] and not mask[d, j]:
+                hue = LOST_TOKEN
+            text = text_of(d, j)
+            kind = {PADDING: "padding", LOST_TOKEN: "a real token, dropped"}.get(hue, f"document {d + 1}")
+            note = f"row {d + 1}, place {j}: {kind}" + (f", {what.format(text)}" if text else "")
+            cells.append(Cell(d, j, 1, hue, text, note, appears, leaves))
+    return Strip(
+        "rows",
+        f"Padded rows (B, L) = ({B}, {L})",
+        f"one row a document, {result.padding_percent:.0f}% padding (hatched): ids, mask, indices",
+        rows=B,
+        capacity=L,
+        row_names=tuple(f"document {d + 1}" for d in range(B)),
+        **_runs(cells),  # type: ignore[arg-type]
+    )
+
+
+def flat_panel(result: UnpadResult) -> Strip:
+    """The flat row: tokens, positions along one axis or three, and labels; cu_seqlens is the ruler."""
+    made, steps = result.made, len(result.stages)
+    document = result.indices // result.batch.mask.shape[1]
+    axes = ("position",) if len(made["position_ids"]) == 1 else ("time", "height", "width")
+    names = ("token", *axes, "label")
+    cells = []
+    for i, d in enumerate(document.tolist()):
+        label = int(result.labels[i])
+        texts = (_token(made["flat_ids"][i]), *map(str, made["position_ids"][:, i]))
+        for row, text in enumerate(texts):
+            note = f"flat place {i}, document {d + 1}: {names[row]} {text}"
+            cells.append(Cell(row, i, 1, d, text, note, _step(result, "positions" if row else "flat"), steps))
+        turns = [_step(result, "labels"), _step(result, "loss"), steps]
+        if label == IGNORED:
+            note = f"flat place {i}, document {d + 1}: label {IGNORED}, no loss"
+            cells.append(Cell(len(texts), i, 1, LOST_TOKEN, str(IGNORED), note, turns[0], steps))
+            continue
+        note = f"flat place {i}, document {d + 1}: predicts {_token(label)}"
+        for appears, leaves in itertools.pairwise(turns):
+            cells.append(Cell(len(texts), i, 1, d, _token(label), note, appears, leaves))
+    return Strip(
+        "flat",
+        f"Flat tokens (T) = ({result.tokens})",
+        "the ticks below are cu_seqlens",
+        rows=len(names),
+        capacity=max(result.tokens, 1),
+        row_names=names,
+        ruler=_ruler(result.cu_seqlens),
+        **_runs(cells),  # type: ignore[arg-type]
+    )
+
+
+def _ruler(cu_seqlens: np.ndarray) -> tuple[tuple[int, str], ...]:
+    """A tick at every entry; an entry that comes more than once says how often."""
+    places, counts = np.unique(cu_seqlens, return_counts=True)
+    return tuple(
+        (int(place), f"{place}" + (f" × {count}" if count > 1 else ""))
+        for place, count in zip(places, counts, strict=True)
+    )
+
+
+def _token(token: int) -> str:
+    return TOKEN_NAMES.get(int(token), str(token))
+
+
+# ------------------------------------------------------------------------------------------ the other panels
+
+
+def attention_panel(result: UnpadResult) -> Marks:
+    """The block-diagonal mask, a bar a query row, and the tiles that the varlen kernel visits."""
+    cu, params = result.cu_seqlens, result.params
+    i = np.arange(result.tokens, dtype=float)
+    start = cu[np.searchsorted(cu, i, side="right") - 1].astype(float)
+    tiles = tiles_of(cu, params.block_q, params.block_k).astype(float)
+    shown_from = _step(result, "attention")
+
+    def shown(values: np.ndarray) -> Track:
+        rows = np.stack([np.full(len(values), np.nan), values])
+        return Track(rows, (np.arange(len(result.stages)) >= shown_from).astype(int))
+
+    seen = tuple(
+        f"token {row:.0f} attends to {first:.0f} .. {row:.0f}, " for row, first in zip(i, start, strict=True)
+    )
+    visited = tuple(f"tile of queries from {tile[0]:.0f} and keys from {tile[1]:.0f}, " for tile in tiles)
+    most = float(max(result.tokens, 1))
+    return Marks(
+        "attention",
+        f"Attention (T, T): {_count(result.tiles_visited, 'tile')}, {result.tiles_padded} if padded",
+        f"down: queries, across: keys; tiles of {params.block_q} x {params.block_k} begin with each document",
+        240,
+        x=Axis(0, most),
+        y=Axis(0, most, flip=True),
+        layers=(
+            Layer("rect", shown(start), shown(i), shown(i + 1), shown(i + 1), "score", "faint", names=seen),
+            Layer(
+                "rect",
+                *(shown(tiles[:, k]) for k in (1, 0, 3, 2)),
+                hue="score",
+                style="hollow",
+                names=visited,
+            ),
+        ),
+        row_name="query",
+    )
+
+
+def shapes_panel(result: UnpadResult) -> Code:
+    """Every tensor with its axes and its shape; the line of the stage at hand is lit."""
+    count = len(result.batch.packs)
+    lines, first_lines = [f"{'packs':<15}list of {count}"], [1]
+    for stage in result.stages[1:]:
+        first_lines.append(len(lines) + 1)
+        for name, axes in SHAPES[stage]:
+            axes = "T" if name == "position_ids" and result.position_ids.ndim == 1 else axes
+            shape = ", ".join(map(str, result.shapes[name])) or "a number"
+            lines.append(f"{name:<15}{f'({axes})' if axes else '':<12} {shape}")
+    return Code(
+        "shapes",
+        "Tensors and their shapes",
+        height=250,
+        source="\n".join(lines),
+        line=Track(np.array(first_lines)[:, None]),
+    )
+
+
+def code_panel(result: UnpadResult) -> Code:
+    """The generator that made the tensors, with the line on which it paused at every stage."""
+    code, first_line = inspect.getsourcelines(remove_padding)
+    file = remove_padding.__module__.replace(".", "/") + ".py"
+    lines = Track(np.array(result.lines)[:, None])
+    return Code(
+        "code", "The code that just ran", file, 300, source="".join(code), first_line=first_line, line=lines
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the words
+
+
+def _words(result: UnpadResult) -> Words:
+    steps = len(result.stages)
+    told = _sentences(result)
+    formulas = tuple(formula(latex) if (latex := _latex(result, stage)) else "" for stage in result.stages)
+    sentences = tuple(told[stage] for stage in result.stages)
+    return Words(sentences, np.arange(steps), np.zeros((steps, 1)), formulas)
+
+
+def _sentences(result: UnpadResult) -> dict[str, str]:
+    """What happens in each stage, with its numbers."""
+    (B, L), params, T = result.batch.mask.shape, result.params, result.tokens
+    real, R, losses = int(result.lengths.sum()), result.documents_with_tokens, len(result.loss_positions)
+    packs, seen = _count(len(result.batch.packs), "pack"), len(np.flatnonzero(np.diff(result.cu_seqlens)))
+    mask = f"The attention mask is 1 at the **{T}** real tokens and 0 at padding."
+    rebuilt = f"Rebuilt from ids, the mask takes end-of-text tokens for padding: **{T}** ones for {real} real tokens."
+    return {
+        "packs": f"The loader hands over {packs} with **{_count(B, 'document')}** of {_listed(result.lengths)} tokens.",
+        "rows": f"Each document becomes a row as long as the longest: {B} × {L} = {B * L} places for "
+        f"{_count(real, 'token')}, **{result.padding_percent:.0f}% padding**.",
+        "mask": mask if real == T else rebuilt,
+        "indices": f"indices: where the mask, read row after row, is 1. **{T} numbers** below {B * L}.",
+        "cu_seqlens": _boundaries(result),
+        "flat": f"Gathered by indices, ids and hidden states are one row of **{T}** tokens, and no padding is left.",
+        "positions": _positions(result),
+        "projections": f"q has **{params.heads}** heads for each token, k and v **{params.kv_heads}**, each of length "
+        f"{params.head_size}; {B * L - T} places of padding are not computed.",
+        "attention": f"Varlen attention takes cu_seqlens in place of a mask: {_count(seen, 'document')}, each alone, "
+        f"**{_count(result.tiles_visited, 'tile')}** a head instead of {result.tiles_padded} for padded rows.",
+        "labels": _labels(result),
+        "loss": f"**{_count(losses, 'position')}** with a loss, where T - R = {real} - {R} = {real - R}"
+        + (f"; the mean loss is {result.loss:.4f}." if losses else "."),
+        "pad_again": f"The same indices put the outputs back into {B} × {L} places; padding is 0.",
+    }
+
+
+def _boundaries(result: UnpadResult) -> str:
+    entries = f"cu_seqlens = {_listed(result.cu_seqlens)}"
+    if result.params.break_it == "cu_seqlens_off_by_one":
+        entries += ": **one token late** at every seam"
+    empty = int((np.diff(result.cu_seqlens) == 0).sum())
+    repeats = {0: "", 1: " An empty document only repeats an entry."}
+    more = repeats.get(empty, f" {empty} empty documents only repeat entries.")
+    return f"{entries}; max_seqlen = **{result.max_seqlen}**.{more}"
+
+
+def _positions(result: UnpadResult) -> str:
+    highest, one_axis = int(result.made["position_ids"].max(initial=0)), result.position_ids.ndim == 1
+    if result.params.break_it == "positions_not_reset":
+        return f"The positions run on across the documents, up to **{highest}**: only the first begins at 0."
+    if one_axis:
+        return f"Positions restart at 0 in each document; the highest is **{highest}**."
+    return (
+        "Time, height and width are computed on the padded rows and gathered by indices; an image's tokens share one "
+        f"time, and the highest position is **{highest}**."
+    )
+
+
+def _labels(result: UnpadResult) -> str:
+    ignored = int((result.labels == IGNORED).sum())
+    if result.params.break_it == "seam_labels":
+        return (
+            f"Shifted over all tokens at once, only **{ignored}** label is {IGNORED}: elsewhere a document's last "
+            "token must predict the next document's first."
+        )
+    return f"Each token's label is the next one of its document; the last has none: **{ignored}** labels are {IGNORED}."
+
+
+def _latex(result: UnpadResult, stage: str) -> str:
+    """The formula of a stage; empty where the sentence says it all."""
+    real, R = int(result.lengths.sum()), result.documents_with_tokens
+    right_positions = result.position_ids.ndim == 1 and result.params.break_it == "none"
+    return {
+        "cu_seqlens": r"c_0 = 0, \quad c_{d+1} = c_d + n_d",
+        "positions": "p_i = i - c_d" if right_positions else "",
+        "attention": rf"\text{{softmax}}(q k^\top / \sqrt{{D}}) v, \quad D = {result.params.head_size}",
+        "loss": rf"T - R = {real} - {R} = {real - R}",
+    }.get(stage, "")
+
+
+def _listed(numbers: np.ndarray) -> str:
+    """Numbers with commas; a long list is cut in the middle."""
+    texts = [str(number) for number in numbers.tolist()]
+    return ", ".join(texts if len(texts) <= 9 else [*texts[:6], "..", *texts[-2:]])
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -1,0 +1,105 @@
+"""Packing: documents placed into packs, histograms packed, padding removed, and a decoder run three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from explainers.packing import histogram_params, pack, pack_params, question, run_params, unpad, unpad_params
+from pages.ui import breaking, chapters, controls, page, predict, section, tables
+from pages.ui.prose import prose
+
+words = prose("packing")
+page.frame("Training", "Packing: every token earns its place", words["claim"])
+CHAPTERS = {
+    "pack": "Pack documents",
+    "histogram": "Pack millions",
+    "unpad": "Remove padding",
+    "run": "Run it",
+}
+settings = controls.settings(
+    pack_params.PackParams,
+    _page=chapters.params_of(CHAPTERS),
+    histogram=histogram_params.HistogramParams,
+    unpad=unpad_params.UnpadParams,
+    run=run_params.RunParams,
+)
+TRY = (
+    ("try_pad", "Pad to the longest", {"strategy": "pad_to_longest", "versus": "next_fit"}),
+    ("try_next_fit", "One open pack", {"strategy": "next_fit", "versus": "best_fit"}),
+    ("try_decreasing", "Longest first", {"strategy": "best_fit_decreasing", "versus": "best_fit"}),
+    ("try_wrap", "Concatenate and cut", {"strategy": "wrap", "versus": "best_fit"}),
+    ("try_bimodal", "Chats", {"source": "bimodal", "strategy": "best_fit", "versus": "next_fit"}),
+)
+
+
+@st.fragment
+def pack_section() -> None:
+    """Documents placed one by one by two strategies: the picture, what each wastes, checks, what to try."""
+    st.markdown(words["pack"])
+    if (shown := section.steered(settings, "packing.pack", pack_controls)) is None:
+        return
+    params, facts = settings.params(), shown.facts
+    settings.changed({"packs": facts["n_packs"], "padding %": facts["padding_percent"]})
+    tables.show(question.COUNT_NAMES, question.count_rows(facts), numbers=range(1, len(question.COUNT_NAMES)))
+    tables.lines(facts["notes"])
+    section.cards(
+        "packing.pack",
+        params,
+        shown.checks,
+        shown.scene,
+        question=how_many_packs(question.asked(facts, params)),
+        tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
+    )
+
+
+def pack_controls() -> None:
+    """The two strategies and the documents, the switches, and behind buttons what is set less often."""
+    params = settings.params()
+    settings.panel("strategy", "versus", *question.telling_fields(params))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        breaking.switches(settings, pack.BITES)
+        with st.popover("More settings", type="tertiary"):
+            settings.panel(*question.further_fields(params), reset=False)
+        with st.popover(settings.title("lengths"), type="tertiary"):
+            settings.panel("lengths", reset=False)
+    breaking.loss(settings, pack.BITES, pack.LOST)
+
+
+def how_many_packs(asked: Mapping[str, Any]) -> predict.Question:
+    """How many packs the first strategy needs, from the lower bound up."""
+    return predict.Question(
+        words["predict"].format(**asked),
+        asked["answers"],
+        str(asked["n_packs"]),
+        words["predict_reveal"].format(**asked),
+    )
+
+
+match chapters.choose(settings):
+    case "pack":
+        pack_section()
+    case "histogram":
+        section.played(
+            settings, "packing.histogram", "histogram", title="Millions of documents at once", words=words["histogram"],
+            fields=("strategy", "depth"), paragraph="histogram",
+            breaks=(histogram_params.BITES, histogram_params.LOST),
+            told=lambda facts: tables.lines(facts["notes"]),
+        )  # fmt: skip
+    case "unpad":
+        section.played(
+            settings, "packing.unpad", "unpad", title="Padding removed, tensor by tensor", words=words["unpad"],
+            fields=("lengths", "images", "model"),
+            more=("pad_again", "heads", "kv_heads", "head_size", "block_q", "block_k"),
+            breaks=(unpad.BITES, unpad.LOST),
+        )  # fmt: skip
+    case "run":
+        section.played(
+            settings, "packing.run", "run", title="The same decoder, three ways", words=words["run"],
+            fields=("lengths", "layers", "hidden", "positions"),
+            more=("heads", "kv_heads", "head_dim", "vocab", "backend", "seed"),
+            breaks=(run_params.BITES, run_params.LOST),
+        )  # fmt: skip
+page.sources(words["sources"])

@@ -1,0 +1,290 @@
+// Packs as rows of coloured runs of tokens (scene.Strip): documents in a cycle of hues, padding hatched.
+
+const [PADDING, NEUTRAL, IGNORED] = [-1, -2, -3];
+const ROW_PITCH = [5, 24]; // px from one row to the next: the least and the most; one of them is the gap below it
+const RULER_HEIGHT = 22;
+
+registerPanel("strip", (spec) => {
+  const arrays = [spec.row, spec.start, spec.length, spec.hue, spec.appears, spec.leaves];
+  const [row, start, length, hue, appears, leaves] = arrays.map((array) => array.data);
+  const runs = row.length;
+  const closes = spec.closes && spec.closes.data;
+  const opens = openings();
+  const alternates = alternation();
+  const arrivals = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => appears[a] - appears[b]);
+  const textWidths = new Map();
+  let box = { x: 0, y: 0, width: 1, height: 1 };
+  let pitch = ROW_PITCH[1];
+  let shownRows = spec.rows;
+  let firstRow = 0;
+
+  /** (rows,) the step at which the first run of each row is there. A row without runs is never drawn: it only keeps
+      rows as high as in a panel beside it that has more. */
+  function openings() {
+    const first = new Array(spec.rows).fill(Infinity);
+    for (let k = 0; k < runs; k++) first[row[k]] = Math.min(first[row[k]], appears[k]);
+    return first;
+  }
+
+  /** (runs,) true for every second document of a row, which gets an outline: neighbours differ without colour too. */
+  function alternation() {
+    const second = new Array(runs).fill(false);
+    const seen = new Array(spec.rows).fill(0);
+    const documents = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => start[a] - start[b]);
+    for (const k of documents) second[k] = seen[row[k]]++ % 2 === 1;
+    return second;
+  }
+
+  const isThere = (k, step) => appears[k] <= step && step < leaves[k];
+  const isClosed = (at, step) => closes !== null && closes[at] >= 0 && closes[at] <= step;
+  const left = (token) => box.x + (token / spec.capacity) * box.width;
+  const top = (at) => box.y + (at - firstRow) * pitch;
+  const tall = () => pitch - (pitch < 12 ? 1 : 4);
+  const inSight = (at) => at >= firstRow && at < firstRow + shownRows;
+  const rowName = (at) => spec.row_names[at] ?? (spec.rows > 1 ? `row ${at + 1}` : spec.title);
+  const scrolls = () => shownRows < spec.rows;
+
+  function place(width) {
+    const letters = Math.max(0, ...spec.row_names.map((name) => name.length));
+    const names = letters ? Math.min(10 + 6.4 * letters, 0.34 * width) : 0;
+    const below = spec.ruler.length ? RULER_HEIGHT : 0;
+    const [least, most] = ROW_PITCH;
+    const room = (spec.height || Math.min(spec.rows, 12) * most + below + 4) - below - 4;
+    pitch = Math.min(most, Math.max(least, room / spec.rows));
+    shownRows = Math.max(1, Math.min(spec.rows, Math.floor(room / pitch + 1e-6)));
+    const high = spec.height ? room : shownRows * pitch;
+    box = { x: names + 1, y: 2, width: width - names - (scrolls() ? 12 : 3), height: high, total: high + below + 4 };
+  }
+
+  /** The document that came last, which must stay in sight; -1 before the first. */
+  function latest(step) {
+    let [low, high] = [0, arrivals.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (appears[arrivals[middle]] <= step) low = middle + 1;
+      else high = middle;
+    }
+    return low ? arrivals[low - 1] : -1;
+  }
+
+  function follow(step) {
+    const k = latest(step);
+    const at = k < 0 ? 0 : row[k];
+    const margin = Math.min(2, (shownRows - 1) >> 1);
+    firstRow = Math.min(firstRow, at - margin);
+    firstRow = Math.max(firstRow, at + margin + 1 - shownRows);
+    firstRow = Math.max(0, Math.min(firstRow, spec.rows - shownRows));
+  }
+
+  // ------------------------------------------------------------------------------------------------- drawing
+
+  function drawRow(context, theme, at, step) {
+    if (step < opens[at]) return;
+    const [y, high] = [top(at), tall()];
+    context.fillStyle = theme.frame;
+    context.fillRect(box.x, y, box.width, high);
+    const closed = isClosed(at, step);
+    context.strokeStyle = closed || closes === null ? theme.line : theme.muted;
+    context.lineWidth = 1;
+    if (pitch >= 8) context.strokeRect(box.x - 0.5, y - 0.5, box.width + 1, high + 1);
+    if (!closed) return;
+    context.fillStyle = theme.muted; // the lid
+    context.fillRect(box.x + box.width, y - 0.5, 2, high + 1);
+  }
+
+  function drawNames(context, theme, step) {
+    if (!spec.row_names.length) return;
+    const every = Math.ceil(12 / pitch);
+    context.font = `400 10px ${theme.font}`;
+    for (let at = firstRow; at < firstRow + shownRows; at++) {
+      if (at % every !== 0 || step < opens[at]) continue;
+      const name = shortened(context, rowName(at), box.x - 6);
+      write(context, theme, name, box.x - 6, top(at) + tall() / 2 + 0.5, { size: 10, align: "right" });
+    }
+  }
+
+  function shortened(context, text, room) {
+    if (context.measureText(text).width <= room) return text;
+    let end = text.length;
+    while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > room) end -= 1;
+    return `${text.slice(0, end)}…`;
+  }
+
+  /** Where run k lies, a hair apart from its neighbour where there is room for that. */
+  function runBox(k) {
+    const [from, to] = [left(start[k]), left(start[k] + length[k])];
+    const wide = Math.max(0.8, to - from - (to - from > 4 ? 1 : 0));
+    return [from, top(row[k]), wide, tall()];
+  }
+
+  function drawRun(context, theme, k) {
+    const [x, y, wide, high] = runBox(k);
+    if (hue[k] === PADDING) {
+      hatch(context, x, y, wide, high, tint(theme, "muted", 0.75));
+      return;
+    }
+    if (hue[k] === IGNORED) {
+      context.strokeStyle = theme.muted;
+      context.setLineDash([3, 2]);
+      context.lineWidth = 1;
+      context.strokeRect(x + 0.5, y + 0.5, Math.max(0, wide - 1), high - 1);
+      context.setLineDash([]);
+      drawText(context, theme, k, theme.muted);
+      return;
+    }
+    const colour = hue[k] === NEUTRAL ? tint(theme, "parameter", 0.45) : theme.cycle[hue[k] % theme.cycle.length];
+    const ink = inkOn(colour);
+    context.fillStyle = colour;
+    context.fillRect(x, y, wide, high);
+    if (alternates[k] && wide > 5 && high > 6) {
+      context.strokeStyle = ink;
+      context.globalAlpha *= 0.55;
+      context.lineWidth = 1;
+      context.strokeRect(x + 1.5, y + 1.5, wide - 3, high - 3);
+      context.globalAlpha /= 0.55;
+    }
+    drawText(context, theme, k, ink);
+  }
+
+  /** Black or white, whichever is easier to read on this colour. */
+  function inkOn(colour) {
+    const [red, green, blue] = parseColour(colour);
+    return 0.3 * red + 0.59 * green + 0.11 * blue > 118 ? "#10131a" : "#ffffff";
+  }
+
+  function drawText(context, theme, k, colour) {
+    const text = spec.texts[k];
+    const [x, y, wide, high] = runBox(k);
+    if (!text || high < 10) return;
+    const size = Math.min(11, high - 2);
+    const key = `${size} ${text}`;
+    if (!textWidths.has(key)) {
+      context.font = `600 ${size}px ${theme.font}`;
+      textWidths.set(key, context.measureText(text).width);
+    }
+    if (textWidths.get(key) > wide - 4) return;
+    write(context, theme, text, x + wide / 2, y + high / 2 + 0.5, { colour, size, weight: 600, align: "center" });
+  }
+
+  /** The accent's outline, with the ground around it so that it shows on any colour. */
+  function drawCurrent(context, theme, k) {
+    const [x, y, wide, high] = runBox(k);
+    const edge = pitch < 12 ? 0.5 : 1;
+    context.strokeStyle = css(theme.ground);
+    context.lineWidth = 5;
+    context.strokeRect(x - edge, y - edge, wide + 2 * edge, high + 2 * edge);
+    context.strokeStyle = theme.hues.current;
+    context.lineWidth = 2.5;
+    context.strokeRect(x - edge, y - edge, wide + 2 * edge, high + 2 * edge);
+  }
+
+  function drawRuler(context, theme) {
+    const y = box.y + (shownRows - 1) * pitch + tall() + 3;
+    context.strokeStyle = theme.muted;
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const [position] of spec.ruler) {
+      context.moveTo(left(position), y);
+      context.lineTo(left(position), y + 5);
+    }
+    context.stroke();
+    for (const { text, x } of rulerLabels(context, theme)) write(context, theme, text, x, y + 12, { size: 10, align: "center" });
+  }
+
+  /** The labels that do not touch one another; the last one always stays, the others give way from the left. */
+  function rulerLabels(context, theme) {
+    context.font = `400 10px ${theme.font}`;
+    const labels = spec.ruler.map(([position, text]) => {
+      const half = context.measureText(text).width / 2;
+      return { text, half, x: Math.max(half, Math.min(left(position), box.x + box.width + 2 - half)) };
+    });
+    const last = labels.at(-1);
+    const kept = [];
+    for (const label of labels.slice(0, -1)) {
+      const clear = (other) => Math.abs(label.x - other.x) >= label.half + other.half + 6;
+      if (clear(last) && (!kept.length || clear(kept.at(-1)))) kept.push(label);
+    }
+    return [...kept, last];
+  }
+
+  /** Where a pack should end, though some go on. */
+  function drawLimit(context, theme) {
+    context.strokeStyle = theme.hues.bad;
+    context.lineWidth = 1.5;
+    context.setLineDash([4, 3]);
+    context.beginPath();
+    context.moveTo(left(spec.limit), box.y - 2);
+    context.lineTo(left(spec.limit), box.y + shownRows * pitch);
+    context.stroke();
+    context.setLineDash([]);
+  }
+
+  function drawScroll(context, theme) {
+    const [x, share] = [box.x + box.width + 6, box.height / spec.rows];
+    context.fillStyle = theme.frame;
+    context.fillRect(x, box.y, 4, box.height);
+    context.fillStyle = theme.muted;
+    context.fillRect(x, box.y + firstRow * share, 4, Math.max(8, shownRows * share));
+  }
+
+  // --------------------------------------------------------------------------------------------------- words
+
+  /** What the hover says of run k. */
+  function note(k) {
+    if (spec.notes[k]) return spec.notes[k];
+    const name = { [PADDING]: "padding", [NEUTRAL]: "tokens", [IGNORED]: "ignored" }[hue[k]] ?? `document ${hue[k]}`;
+    return `${rowName(row[k])}: ${name}, ${formatNumber(length[k], "d")} tokens from ${formatNumber(start[k], "d")}`;
+  }
+
+  return {
+    layout(width) {
+      place(width);
+      return box.total;
+    },
+    draw(context, theme, state) {
+      follow(state.step);
+      for (let at = firstRow; at < firstRow + shownRows; at++) drawRow(context, theme, at, state.step);
+      drawNames(context, theme, state.step);
+      const arrived = [];
+      for (let k = 0; k < runs; k++) {
+        if (!isThere(k, state.step) || !inSight(row[k])) continue;
+        context.globalAlpha = appears[k] > state.previous ? state.mix : 1;
+        drawRun(context, theme, k);
+        if (appears[k] === state.step && state.step > 0 && hue[k] !== PADDING) arrived.push(k);
+      }
+      context.globalAlpha = 1;
+      for (const k of arrived) drawCurrent(context, theme, k);
+      if (spec.limit) drawLimit(context, theme);
+      if (spec.ruler.length) drawRuler(context, theme);
+      if (scrolls()) drawScroll(context, theme);
+    },
+    hit(x, y, state) {
+      const at = firstRow + Math.floor((y - box.y) / pitch);
+      const token = Math.floor(((x - box.x) / box.width) * spec.capacity);
+      if (!inSight(at) || token < 0 || token >= spec.capacity || state.step < opens[at]) return null;
+      for (let k = 0; k < runs; k++) {
+        if (row[k] !== at || !isThere(k, state.step)) continue;
+        if (token >= start[k] && token < start[k] + length[k]) return { text: note(k), index: [at, token, k] };
+      }
+      return { text: `${rowName(at)}: free from here`, index: [at, token, -1] };
+    },
+    describe(state) {
+      let [tokens, padding] = [0, 0];
+      for (let k = 0; k < runs; k++) {
+        if (!isThere(k, state.step)) continue;
+        if (hue[k] === PADDING) padding += length[k];
+        else tokens += length[k];
+      }
+      const open = opens.filter((step) => step <= state.step).length;
+      const closed = opens.filter((_, at) => isClosed(at, state.step)).length;
+      const k = latest(state.step);
+      const parts = [
+        `${formatNumber(open, "d")} of ${formatNumber(opens.filter(Number.isFinite).length, "d")} rows`,
+        closed ? `${formatNumber(closed, "d")} closed` : "",
+        `${formatNumber(tokens, "d")} tokens and ${formatNumber(padding, "d")} of padding`,
+        k >= 0 && appears[k] === state.step ? `now ${note(k)}` : "",
+      ];
+      return `${spec.title}: ${parts.filter(Boolean).join(", ")}`;
+    },
+  };
+});
