@@ -1,1 +1,1 @@
-"""Packing and padding removal: how documents of unequal length share sequences, and how a model sees only real tokens."""
+"""Packing and padding removal: documents that share sequences, and a model that sees real tokens only."""

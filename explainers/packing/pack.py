@@ -91,7 +91,11 @@ class PackResult(Outcome, Checked):
 # --------------------------------------------------------------------------------------------- the experiment
 
 
-@experiment("packing.pack", view="explainers.packing.views.pack:pack_scene")
+@experiment(
+    "packing.pack",
+    view="explainers.packing.views.pack:pack_scene",
+    card="explainers.packing.views.pack:pack_card",
+)
 def pack(params: PackParams) -> PackResult:
     """Documents of unequal length packed into sequences of one capacity, by fourteen strategies."""
     lengths = stream(params)

@@ -48,7 +48,7 @@ class PackParams(LengthsParams):
     )
     strategy: Strategy = choice("first_fit", "Strategy", "Which pack a document goes to", LABELS)
     versus: Literal["none", Strategy] = choice(
-        "none", "Beside it", "A second strategy on the same stream", {"none": "none", **LABELS}
+        "next_fit", "Beside it", "A second strategy on the same stream", {"none": "none", **LABELS}
     )
     overlong: Overlong = choice(
         "cut",

@@ -128,7 +128,7 @@ def remove_padding(batch: Batch, params: UnpadParams) -> Generator[str, None, di
     made["position_ids"] = positions_of(batch, made, params)  # (axes, T)
     yield "positions"
     for name in ("q", "k", "v"):
-        made[name] = np.einsum("th,hnd->tnd", made["hidden"], batch.weights[name])  # (T, Hq or Hkv, D)
+        made[name] = np.tensordot(made["hidden"], batch.weights[name], 1)  # (T, Hq or Hkv, D)
     yield "projections"
     made["attention"] = varlen_attention(made["q"], made["k"], made["v"], made["cu_seqlens"])  # (T, Hq, D)
     made["output"] = made["attention"].reshape(made["hidden"].shape)  # (T, H)
@@ -170,9 +170,9 @@ def masked_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, allowed: np.nd
     """O = softmax(q k^T / sqrt(D)) v where allowed (n, n); a row in which nothing is allowed gives 0."""
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat(group, axis=1), v.repeat(group, axis=1)
-    s = np.einsum("ind,jnd->nij", q, k) / q.shape[-1] ** 0.5
+    s = np.einsum("ind,jnd->nij", q, k, optimize=True) / q.shape[-1] ** 0.5
     p = np.exp(s - s.max(-1, keepdims=True, initial=-1e30)) * allowed
-    return np.einsum("nij,jnd->ind", p / np.maximum(p.sum(-1, keepdims=True), 1e-300), v)
+    return np.einsum("nij,jnd->ind", p / np.maximum(p.sum(-1, keepdims=True), 1e-300), v, optimize=True)
 
 
 def shifted_labels(ids: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
@@ -362,7 +362,7 @@ def padded_attention(batch: Batch) -> np.ndarray:
     """(B, L, H) attention of the padded rows: causal, and no key at padding."""
     rows = []
     for hidden, mask in zip(batch.hidden, batch.mask, strict=True):
-        q, k, v = (np.einsum("lh,hnd->lnd", hidden, batch.weights[name]) for name in ("q", "k", "v"))
+        q, k, v = (np.tensordot(hidden, batch.weights[name], 1) for name in ("q", "k", "v"))
         rows.append(masked_attention(q, k, v, np.tri(len(mask), dtype=bool) & mask))
     return np.array(rows).reshape(batch.hidden.shape)
 

@@ -29,6 +29,7 @@ SLIDERS = (
     (PAGE, TILES, "Sequence length", 250),
     ("/kv_cache", "The KV cache as the context grows", "Context", 200),
     ("/checkpointing", "Checkpointing a chain", "Layers", 150),
+    ("/packing", "", "Capacity", 200),
 )
 VISITS = 5
 MOST_VALUES = 20  # that a slider is moved to, each twice

@@ -30,7 +30,8 @@ class Playing:
     """One strategy's placements as arrays over the placements, and over the steps that the player shows.
 
     document, length, pack, opened: (placements,). first: the piece's first token in its document. position: where in
-    the pack it lies. step: at which it appears. widths: (packs,), of all that were opened. closes: (packs,) a step, -1 for never.
+    the pack it lies. step: at which it appears. widths: (packs,), of all that were opened. closes: (packs,) a step, -1
+    for never.
     tokens, places, opened_so_far: (steps,) placed tokens, width of the packs opened so far, their number.
     latest: (steps,) the step's last placement; -1 before the first.
     """
