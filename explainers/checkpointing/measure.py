@@ -229,9 +229,7 @@ def measure(params: MeasureParams) -> MeasureResult:
     if mistaken:
         timeline = timeline.with_gradients_as_activations()
     sizes = params.sizes
-    fields = measured(
-        timeline, step.forward_runs, sizes, params.strategy, params.k, with_gradients=mistaken
-    )
+    fields = measured(timeline, step.forward_runs, sizes, params.strategy, params.k, with_gradients=mistaken)
     error = largest_difference(step.gradients, exact)
     checks = [*memory_checks(fields), _gradient_check(error)]
     counted = params.block == "gpt" and params.strategy == "none"

@@ -57,7 +57,7 @@ def total(terms: Iterable[Term]) -> int:
 
 
 def formula(sizes: Sizes, strategy: Strategy, k: int) -> str:
-    """The sum with its numbers: 'predicted to be kept after the forward pass: 3 inputs of segments × 32,768 B + ... = 330,248 B'."""
+    """The sum with its numbers: 'predicted to be kept after the forward pass: 3 inputs of ... = 330,248 B'."""
     layers, ends = sizes.shape.layers, total(kept_by_ends(sizes))
     segments, given = len(segments_of(strategy, layers, k)), _numbers(sizes)["bsh"]
     parts = []
@@ -70,7 +70,8 @@ def formula(sizes: Sizes, strategy: Strategy, k: int) -> str:
         whose = whose if layers == 1 else whose.replace("layer", "layers")
         parts.append(f"{layers} {whose} × {total(INSIDE[strategy](sizes)):,} B")
     parts.append(f"{ends:,} B for tokens, last norm, head and loss")
-    return f"predicted to be kept after the forward pass: {' + '.join(parts)} = {total(kept_by_step(sizes, strategy, k)):,} B"
+    kept = total(kept_by_step(sizes, strategy, k))
+    return f"predicted to be kept after the forward pass: {' + '.join(parts)} = {kept:,} B"
 
 
 def _plural(number: int, name: str, count: bool = True) -> str:

@@ -258,3 +258,18 @@ def test_a_worker_that_dies_in_the_middle_of_a_run_is_replaced_and_the_run_taken
     os.kill(worker, signal.SIGKILL)
     stands_again(reader, worker)
     assert reader.player(TILES).last > 0
+
+
+def test_a_control_that_was_away_comes_back_with_its_value(reader: Reader) -> None:
+    reader.open("/checkpointing?strategy=optimal&budget=9")
+    for name in ("Reset", "optimal"):  # the budget goes with the strategy that has one, and comes back
+        reader.page.get_by_role("button", name=name, exact=True).or_(
+            reader.page.get_by_role("radio", name=name, exact=True)
+        ).first.click()
+        reader.settle()
+    sliders = reader.page.locator("[data-testid=stSlider] input")
+    assert sliders.nth(0).input_value() == "10"
+    sliders.nth(1).focus()
+    reader.page.keyboard.press("End")
+    reader.settle()
+    assert "budget" not in reader.page.evaluate("location.search")
