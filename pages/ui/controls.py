@@ -292,9 +292,8 @@ class Settings:
         value = _control_value(params_type, name, getattr(self.shown.params[prefix], name))
         start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         if key in self.set_now:
-            st.session_state[key] = (
-                value  # once more: what was set while the control was away, Streamlit keeps to itself
-            )
+            # Once more: what was set while the control was away, Streamlit keeps to itself.
+            st.session_state[key] = value
             self.set_now.discard(key)
         described = params_type.model_fields[name]
         control = control_of(params_type, name)

@@ -125,6 +125,10 @@ def _playing(outcome: Outcome, capacity: int, together: int, steps: int) -> Play
     first_step = np.full(packs, steps)
     np.minimum.at(first_step, pack, step)
     latest = np.searchsorted(step, np.arange(steps), side="right") - 1
+    tokens, places = np.bincount(step, length, steps), np.bincount(first_step, widths, steps)
+    # in the end, packs that never close count no more
+    tokens[-1] -= length[closes[pack] < 0].sum()
+    places[-1] -= widths[closes < 0].sum()
     return Playing(
         label=outcome.label,
         document=pieces[:, 0],
@@ -137,8 +141,8 @@ def _playing(outcome: Outcome, capacity: int, together: int, steps: int) -> Play
         closes=closes,
         closed_at=np.bincount(closes[closes >= 0], minlength=steps),
         widths=widths,
-        tokens=np.bincount(step, length, steps).cumsum(),
-        places=np.bincount(first_step, widths, steps).cumsum(),
+        tokens=tokens.cumsum(),
+        places=places.cumsum(),
         opened_so_far=np.bincount(first_step, minlength=steps).cumsum(),
         latest=latest,
     )
@@ -363,7 +367,7 @@ def _opening(result: PackResult) -> str:
 def _joined(parts: Sequence[str], plays: Sequence[Playing]) -> str:
     """The sentences, the second one's slots moved to the second strategy's columns."""
     if len(parts) == 1:
-        return parts[0]
+        return parts[0][0].upper() + parts[0][1:]
     second = "".join(
         piece if at == 0 else "{" + str(int(piece.split(":", 1)[0]) + COLUMNS) + ":" + piece.split(":", 1)[1]
         for at, piece in enumerate(parts[1].split("{"))

@@ -11,7 +11,7 @@ registerPanel("lines", (spec) => {
     const total = spec.height || 150;
     const left = spec.y.ticks.length ? 40 : 0;
     const below = spec.x.ticks.length || spec.x.label ? 18 : 0;
-    const top = named ? 16 : 0;
+    const top = named ? 16 * legendRows(width - left) : 0;
     box = { x: left, y: top, width: width - left - 1, height: total - below - top - 1, total };
     across = axisScale(spec.x, box.x + 8, box.x + box.width - 8);
     up = axisScale(spec.y, box.y + box.height - 6, box.y + 6);
@@ -75,14 +75,28 @@ registerPanel("lines", (spec) => {
   }
 
   function drawLegend(context, theme) {
-    let x = box.x;
-    for (const line of spec.lines.filter((item) => item.label)) {
+    for (const { line, x, row } of legendPlaces(box.width)) {
+      const y = 7.5 + 16 * row;
       context.fillStyle = theme.hues[line.hue];
-      context.fillRect(x, 6, 12, 2.5);
-      write(context, theme, line.label, x + 16, 7.5, { size: 10 });
-      x += 30 + context.measureText(line.label).width;
+      if (line.dashed) for (const at of [0, 7]) context.fillRect(box.x + x + at, y - 1.5, 5, 2.5);
+      else context.fillRect(box.x + x, y - 1.5, 12, 2.5);
+      write(context, theme, line.label, box.x + x + 16, y, { size: 10 });
     }
   }
+
+  /** Where each label of the legend stands at this width, in a script of about six px a letter. */
+  function legendPlaces(width) {
+    let [x, row] = [0, 0];
+    return spec.lines.filter((line) => line.label).map((line) => {
+      const wide = 16 + 6 * line.label.length;
+      if (x > 0 && x + wide > width) [x, row] = [0, row + 1];
+      const place = { line, x, row };
+      x += wide + 14;
+      return place;
+    });
+  }
+
+  const legendRows = (width) => legendPlaces(width).at(-1).row + 1;
 
   const countAt = (line, step) => (shown ? Math.min(shown(step)[0], line.x.data.length) : line.x.data.length);
 

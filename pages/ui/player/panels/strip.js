@@ -99,7 +99,7 @@ registerPanel("strip", (spec) => {
     for (let at = firstRow; at < firstRow + shownRows; at++) {
       if (at % every !== 0 || step < opens[at]) continue;
       const name = shortened(context, rowName(at), box.x - 6);
-      write(context, theme, name, box.x - 6, top(at) + tall() / 2 + 0.5, { size: 10, align: "right" });
+      write(context, theme, name, box.x - 6, Math.max(6, top(at) + tall() / 2 + 0.5), { size: 10, align: "right" });
     }
   }
 
@@ -284,7 +284,7 @@ registerPanel("strip", (spec) => {
         `${formatNumber(tokens, "d")} tokens and ${formatNumber(padding, "d")} of padding`,
         k >= 0 && appears[k] === state.step ? `now ${note(k)}` : "",
       ];
-      return `${spec.title}: ${parts.filter(Boolean).join(", ")}`;
+      return `${spec.title || "Packs"}: ${parts.filter(Boolean).join(", ")}`;
     },
   };
 });
