@@ -20,8 +20,20 @@ from explainers.packing.strategies import Knobs, Piece, Placement, Shelf, Strate
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {
-    "over_capacity": {"lengths": "", "source": "lognormal", "strategy": "next_fit", "capacity": 1024},
-    "lose_last_pack": {"lengths": "", "source": "lognormal", "strategy": "next_fit", "capacity": 1024},
+    "over_capacity": {
+        "lengths": "",
+        "source": "lognormal",
+        "strategy": "next_fit",
+        "versus": "none",
+        "capacity": 1024,
+    },
+    "lose_last_pack": {
+        "lengths": "",
+        "source": "lognormal",
+        "strategy": "next_fit",
+        "versus": "none",
+        "capacity": 1024,
+    },
 }
 
 # For each break, what is lost without the part that it removes.

@@ -123,6 +123,9 @@ class PackParams(LengthsParams):
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
+        if self.versus == self.strategy:
+            sentence = f"versus = {self.versus} is the strategy itself; allowed: another one or none."
+            yield Adjustment("versus", "none", sentence)
         lengths = stream(self)
         tokens, documents = int(lengths.sum()), len(lengths)
         least = math.ceil(tokens / (MOST_PIECES - documents))
