@@ -262,7 +262,11 @@ def test_a_worker_that_dies_in_the_middle_of_a_run_is_replaced_and_the_run_taken
 
 def test_a_control_that_was_away_comes_back_with_its_value(reader: Reader) -> None:
     reader.open("/checkpointing")
-    for name in ("A budget of 9", "Reset", "optimal"):  # the budget goes with the strategy that has one, and comes back
+    for name in (
+        "A budget of 9",
+        "Reset",
+        "optimal",
+    ):  # the budget goes with the strategy that has one, and comes back
         reader.page.get_by_role("button", name=name, exact=True).or_(
             reader.page.get_by_role("radio", name=name, exact=True)
         ).first.click()
