@@ -29,7 +29,7 @@ OWN_OF_SOURCE: dict[str, tuple[str, ...]] = {
 # What is counted -> the field of the outcome, and how it is written.
 COUNTS: dict[str, tuple[str, str]] = {
     "packs": ("n_packs", ",d"),
-    "least possible": ("lower_bound", ",d"),
+    "at least": ("proven_bound", ",d"),
     "padding": ("padding_percent", ".1f"),
     "attention wasted": ("attention_waste_percent", ".1f"),
     "documents cut": ("documents_cut", ",d"),
@@ -68,7 +68,7 @@ def count_rows(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def asked(facts: Mapping[str, Any], params: PackParams) -> dict[str, Any]:
     """The numbers that the question names, the answers to choose from, and what is said of the right one."""
     lengths = stream(params)
-    right, lower = facts["n_packs"], facts["lower_bound"]
+    right, lower = facts["n_packs"], facts["proven_bound"]
     answers = sorted({lower, right, math.ceil(right * 7 / 6), math.ceil(right * 4 / 3)})
     return {
         "answers": [str(answer) for answer in answers],
