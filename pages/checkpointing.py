@@ -131,7 +131,7 @@ match chapters.choose(settings):
     case "law":
         section.played(
             settings, "checkpointing.law", "law", title="How long should a segment be?", words=words["law"],
-            fields=("layers", "ratio"), breaks=(law.BITES, law.LOST), told=lambda facts: tables.lines(facts["notes"]),
+            fields=("layers", "ratio"), breaks=(law.BITES, law.LOST),
         )  # fmt: skip
     case "measure":
         section.played(
@@ -146,6 +146,5 @@ match chapters.choose(settings):
         section.played(
             settings, "checkpointing.optimal", "optimal", title="Layers that differ", words=words["optimal"],
             fields=("budget", "times", "boundaries", "internals"), breaks=(optimal.BITES, optimal.LOST),
-            told=lambda facts: tables.lines(facts["notes"]),
         )  # fmt: skip
 page.sources(words["sources"])

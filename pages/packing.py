@@ -86,20 +86,19 @@ match chapters.choose(settings):
             settings, "packing.histogram", "histogram", title="Millions of documents at once", words=words["histogram"],
             fields=("strategy", "depth"), paragraph="histogram",
             breaks=(histogram_params.BITES, histogram_params.LOST),
-            told=lambda facts: tables.lines(facts["notes"]),
         )  # fmt: skip
     case "unpad":
         section.played(
             settings, "packing.unpad", "unpad", title="Padding removed, tensor by tensor", words=words["unpad"],
             fields=("lengths", "images", "model"),
             more=("pad_again", "heads", "kv_heads", "head_size", "block_q", "block_k"),
-            breaks=(unpad.BITES, unpad.LOST), told=lambda facts: tables.lines(facts["notes"]),
+            breaks=(unpad.BITES, unpad.LOST),
         )  # fmt: skip
     case "run":
         section.played(
             settings, "packing.run", "run", title="The same decoder, three ways", words=words["run"],
             fields=("lengths", "layers", "hidden", "positions"),
             more=("heads", "kv_heads", "head_dim", "vocab", "backend", "seed"),
-            breaks=(run_params.BITES, run_params.LOST), told=lambda facts: tables.lines(facts["notes"]),
+            breaks=(run_params.BITES, run_params.LOST),
         )  # fmt: skip
 page.sources(words["sources"])

@@ -6,10 +6,7 @@ alone (prediction.py). The gradients are held against the same step without chec
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
+from explainers.alone import alone
 from explainers.checkpointing import prediction
 from explainers.checkpointing.measure_params import MeasureParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
@@ -27,9 +25,6 @@ from explainers.experiment import Check, Checked, experiment
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 POLICIES = {"selective_matmuls": "matmuls", "selective_attention": "attention"}
-
-_one_at_a_time = threading.Lock()
-
 
 # -------------------------------------------------------------------------------------------- what is reported
 
@@ -253,22 +248,6 @@ def measure(params: MeasureParams) -> MeasureResult:
         checks=tuple(checks),
         params=params,
     )
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One step at a time, on one thread of torch: the process has one random state, and dropout draws from it.
-
-    Afterwards the random state and the number of threads are as before. Tensors this small gain nothing from more
-    threads, and lose much where readers fight for the processors.
-    """
-    with _one_at_a_time, torch.random.fork_rng(devices=[]):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:

@@ -68,8 +68,8 @@ def count_rows(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def asked(facts: Mapping[str, Any], params: PackParams) -> dict[str, Any]:
     """The numbers that the question names, the answers to choose from, and what is said of the right one."""
     lengths = stream(params)
-    right, lower = facts["n_packs"], facts["proven_bound"]
-    answers = sorted({lower, right, math.ceil(right * 7 / 6), math.ceil(right * 4 / 3)})
+    right, least = facts["n_packs"], facts["proven_bound"]
+    answers = sorted({least, right, math.ceil(right * 7 / 6), math.ceil(right * 4 / 3)})
     return {
         "answers": [str(answer) for answer in answers],
         "documents": len(lengths),
@@ -77,6 +77,6 @@ def asked(facts: Mapping[str, Any], params: PackParams) -> dict[str, Any]:
         "capacity": params.capacity,
         "strategy": facts["label"],
         "n_packs": right,
-        "lower_bound": lower,
+        "least": least,
         "padding": f"{facts['padding_percent']:.1f}%",
     }

@@ -7,10 +7,7 @@ gradients, and how much one document's logits move when a token of another one c
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from explainers.alone import alone
 from explainers.experiment import Check, Checked, experiment
 from explainers.packing.decoder_three_ways import (
     END_OF_TEXT,
@@ -43,8 +41,6 @@ REPEATS = {"torch": 3, "triton": 1}  # interpreted, a pass takes seconds and nee
 LOGIT_TOLERANCE = 2e-5  # fp32: numbers about 1 in size, sums of up to some hundred of them, a few layers
 LOSS_TOLERANCE = 1e-6
 GRADIENT_TOLERANCE = 1e-5
-
-_one_at_a_time = threading.Lock()
 
 
 # -------------------------------------------------------------------------------------------- what is reported
@@ -112,20 +108,8 @@ class Pass:
 @experiment("packing.run", view="explainers.packing.views.run:run_scene")
 def run(params: RunParams) -> RunResult:
     """A small decoder on the same documents padded, packed naively and unpadded: logits, losses, leak and cost."""
-    with one_thread():
+    with alone():
         return three_ways(params)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One run at a time, on one thread of torch: tensors this small gain nothing from more, and are timed."""
-    with _one_at_a_time:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def three_ways(params: RunParams) -> RunResult:

@@ -49,14 +49,13 @@ class Piece(NamedTuple):
 class Placement:
     """One piece put into a pack.
 
-    opened: the pack was opened for it. closed: the packs that take nothing more from here on. words: what happened.
+    opened: the pack was opened for it. closed: the packs that take nothing more from here on.
     """
 
     piece: Piece
     pack: int
     opened: bool
     closed: tuple[int, ...]
-    words: str
 
 
 Placements = Generator[Placement, None, None]
@@ -108,32 +107,15 @@ class Shelf:
         """The pack with the most free space; of equals the one opened first."""
         return int(packs[self._free[packs].argmax()])
 
-    def put(self, piece: Piece, pack: int | None, why: str, closing: Sequence[int] = ()) -> Placement:
+    def put(self, piece: Piece, pack: int | None, closing: Sequence[int] = ()) -> Placement:
         """Puts a piece into a pack, a new one for None. That pack closes when it is full, and so do those `closing`."""
         opened = pack is None
         pack = self.open() if pack is None else pack
-        free_before = self.free(pack)
-        left = free_before - piece.length
+        left = self.free(pack) - piece.length
         self._free[pack] = left if left > 0 else -1
         closed = (*closing, pack) if left <= 0 and pack not in closing else tuple(closing)
         self.close(closing)
-        words = f"{_named(piece)} goes into pack {pack}{why}. {_space(free_before, left)}"
-        return Placement(piece, pack, opened, closed, words)
-
-
-def _named(piece: Piece) -> str:
-    part = f" from token {piece.start}" if piece.start else ""
-    return f"Document {piece.document}{part} ({_tokens(piece.length)})"
-
-
-def _tokens(count: int) -> str:
-    return f"{count:,} token{'s' * (count != 1)}"
-
-
-def _space(free: int, left: int) -> str:
-    if left < 0:
-        return f"{free:,} were free: it runs over the end by {-left:,}."
-    return f"{free:,} were free, {left:,} are left." if left else f"{free:,} were free: it is full."
+        return Placement(piece, pack, opened, closed)
 
 
 def alone(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
@@ -141,8 +123,7 @@ def alone(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
     for piece in pieces:
         pack = shelf.open()
         shelf.close((pack,))
-        words = f"{_named(piece)} is longer than the capacity of {shelf.capacity:,}: it has pack {pack} for itself."
-        yield Placement(piece, pack, True, (pack,), words)
+        yield Placement(piece, pack, True, (pack,))
 
 
 # ----------------------------------------------------------------------------------- one document after another
@@ -152,19 +133,10 @@ def pad_to_longest(pieces: Sequence[Piece], shelf: Shelf, batch: int) -> Placeme
     """A row for every document, in batches as they come; each row is padded to the longest of its batch."""
     for first in range(0, len(pieces), batch):
         together = pieces[first : first + batch]
-        longest = max(piece.length for piece in together)
         rows = range(shelf.count, shelf.count + len(together))
         for piece in together:
             closing = tuple(rows) if piece is together[-1] and len(together) == batch else ()
-            yield _in_row(piece, shelf.open(), longest, closing)
-
-
-def _in_row(piece: Piece, row: int, longest: int, closing: tuple[int, ...]) -> Placement:
-    padding = longest - piece.length
-    filled = (
-        f"{_tokens(padding)} of padding fill it up to {longest:,}" if padding else "it is its batch's longest"
-    )
-    return Placement(piece, row, True, closing, f"{_named(piece)} gets row {row} for itself: {filled}.")
+            yield Placement(piece, shelf.open(), True, closing)
 
 
 def next_fit(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
@@ -172,10 +144,10 @@ def next_fit(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
     pack = None
     for piece in pieces:
         if pack is not None and shelf.fits(pack, piece.length):
-            placed = shelf.put(piece, pack, ", the open one")
+            placed = shelf.put(piece, pack)
         else:
             closing = () if pack is None or shelf.free(pack) < 0 else (pack,)
-            placed = shelf.put(piece, None, ", a new one", closing)
+            placed = shelf.put(piece, None, closing)
         yield placed
         pack = placed.pack
 
@@ -186,9 +158,9 @@ def first_fit(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
         fitting = shelf.fitting(piece.length)
         # p = min { p : free(p) >= l }
         if len(fitting):
-            yield shelf.put(piece, int(fitting[0]), ", the first with room")
+            yield shelf.put(piece, int(fitting[0]))
         else:
-            yield shelf.put(piece, None, ", a new one, as none has room")
+            yield shelf.put(piece, None)
 
 
 def best_fit(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
@@ -197,9 +169,9 @@ def best_fit(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
         fitting = shelf.fitting(piece.length)
         # p = argmin { free(p) : free(p) >= l }
         if len(fitting):
-            yield shelf.put(piece, shelf.fullest(fitting), ", the fullest with room")
+            yield shelf.put(piece, shelf.fullest(fitting))
         else:
-            yield shelf.put(piece, None, ", a new one, as none has room")
+            yield shelf.put(piece, None)
 
 
 def k_buckets(pieces: Sequence[Piece], shelf: Shelf, buckets: int, threshold: float) -> Placements:
@@ -210,15 +182,13 @@ def k_buckets(pieces: Sequence[Piece], shelf: Shelf, buckets: int, threshold: fl
             pack = shelf.fullest(fitting)
             # used + l >= threshold × capacity
             filled = shelf.capacity - shelf.free(pack) + piece.length >= threshold * shelf.capacity
-            yield shelf.put(piece, pack, ", the fullest open one with room", (pack,) if filled else ())
+            yield shelf.put(piece, pack, (pack,) if filled else ())
             continue
         filled = piece.length >= threshold * shelf.capacity
         closing: tuple[int, ...] = ()
-        why = ", a new one"
         if len(still_open) == buckets:
-            fullest = shelf.fullest(np.array(still_open))
-            closing, why = (fullest,), f", a new one, for which pack {fullest}, the fullest, is closed"
-        yield shelf.put(piece, None, why, (*closing, shelf.count) if filled else closing)
+            closing = (shelf.fullest(np.array(still_open)),)
+        yield shelf.put(piece, None, (*closing, shelf.count) if filled else closing)
 
 
 def wrap(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
@@ -229,10 +199,7 @@ def wrap(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
         while left:
             # up to the next multiple of C:  C - (position mod C)
             taken = min(left, shelf.capacity - position % shelf.capacity)
-            why = ", and is cut at its end" if taken < left else ", after the one before"
-            placed = shelf.put(
-                Piece(document, start, taken), None if position % shelf.capacity == 0 else pack, why
-            )
+            placed = shelf.put(Piece(document, start, taken), pack if position % shelf.capacity else None)
             yield placed
             pack, position, start, left = placed.pack, position + taken, start + taken, left - taken
 
@@ -271,9 +238,9 @@ def balanced(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
     for piece in longest_first(pieces):
         fitting = shelf.fitting(piece.length)
         if shelf.count >= wanted and len(fitting):
-            yield shelf.put(piece, shelf.emptiest(fitting), ", the emptiest")
+            yield shelf.put(piece, shelf.emptiest(fitting))
         else:
-            yield shelf.put(piece, None, ", a new one")
+            yield shelf.put(piece, None)
 
 
 # --------------------------------------------------------------------------------------------------- by histogram
@@ -295,18 +262,11 @@ def by_histogram(
     for piece in pieces:
         waiting.setdefault(piece.length, deque()).append(piece)
     for lengths, packs in packer(counts, shelf.capacity, depth):
-        why = f", {_times(packs)} ({', '.join(map(str, lengths))})"
         for _ in range(packs):
             pack = shelf.count
             for place, length in enumerate(lengths):
                 last = place == len(lengths) - 1
-                yield shelf.put(
-                    waiting[length].popleft(), pack if place else None, why, (pack,) if last else ()
-                )
-
-
-def _times(packs: int) -> str:
-    return "the only one of" if packs == 1 else f"one of {packs:,} of"
+                yield shelf.put(waiting[length].popleft(), pack if place else None, (pack,) if last else ())
 
 
 # ---------------------------------------------------------------------------------------------------- any of them

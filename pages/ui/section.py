@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explainers.experiment import Check, Params
-from pages.ui import breaking, checks, page, predict, run, share
+from pages.ui import breaking, checks, page, predict, run, share, tables
 from pages.ui.controls import Settings
 from pages.ui.link import STEP, key_of
 from pages.ui.player.mount import Click, play
@@ -26,6 +26,11 @@ def heading(title: str, words: str) -> None:
     st.markdown(words)
 
 
+def notes(facts: Mapping[str, Any]) -> None:
+    """A line for each note of a result that has any."""
+    tables.lines(facts.get("notes", ()))
+
+
 @st.fragment
 def played(
     settings: Settings,
@@ -38,13 +43,13 @@ def played(
     more: Sequence[str] = (),
     paragraph: str = "",
     breaks: Breaks | None = None,
-    told: Callable[[Mapping[str, Any]], None] | None = None,
+    told: Callable[[Mapping[str, Any]], None] = notes,
 ) -> None:
     """A section that plays an experiment of the page under its prefix; moving its controls runs it alone.
 
     fields: the controls, in their order, or a function that chooses them by the params. more: further ones, behind a
     button. paragraph: a field of long text, behind a button too. breaks: for `break_it`. told: says under the picture
-    what the player does not, from the result's facts.
+    what the player does not, from the result's facts; its notes, where nothing else is given.
     """
     heading(title, words)
 
@@ -66,8 +71,7 @@ def played(
             breaking.loss(settings, bites, lost, prefix)
 
     if shown := steered(settings, experiment, controls, prefix):
-        if told:
-            told(shown.facts)
+        told(shown.facts)
         cards(experiment, settings.params(prefix), shown.checks, shown.scene)
 
 

@@ -265,7 +265,7 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
     ]
     if all((play.widths == result.capacity).all() and (play.closes >= 0).all() for play in plays):
         # the least that any packing of these tokens into whole packs can have
-        least = 100 * (1 - plays[0].tokens[-1] / (result.lower_bound * result.capacity))
+        least = 100 * (1 - plays[0].tokens[-1] / (result.proven_bound * result.capacity))
         lines.append(
             Line(np.array([1.0, steps]), np.full(2, least), "muted", "in the fewest packs", dashed=True)
         )
@@ -409,7 +409,7 @@ def _end(result: PackResult, outcome: Outcome) -> str:
     lost = f", {outcome.tokens_lost:,} tokens lost" if outcome.tokens_lost else ""
     return (
         f"**{packs}**, **{outcome.padding_percent:.1f}%** padding{lost}; "
-        f"{outcome.lower_bound:,} is the lower bound."
+        f"fewer than {outcome.proven_bound:,} are not possible."
     )
 
 
