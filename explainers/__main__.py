@@ -36,6 +36,8 @@ from explainers.experiment import (
     read,
 )
 
+LONGEST_SHOWN = 500  # characters of a text in a report: the longest sentence of a Result fits
+
 
 class Refused(ValueError):
     """The command line cannot be followed; the message is the one line that says why."""
@@ -59,8 +61,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _one_line(said: Exception | str) -> str:
+    return " ".join(str(said).split())
 
 
 def _follow(arguments: list[str]) -> None:
@@ -224,7 +226,8 @@ def _help(experiment: Experiment) -> str:
 def _report(experiment: Experiment, params: Params, result: Any) -> str:
     """A Result for a person: its checks, its numbers, and the shape of what is longer."""
     given = " ".join(
-        f"--{name} {as_text(value)}" for name, value in params.model_dump(exclude_defaults=True).items()
+        f"--{name} {_shortened(as_text(value))}"
+        for name, value in params.model_dump(exclude_defaults=True).items()
     )
     lines = [f"{experiment.name} {given}".rstrip()]
     lines += [_check_line(check) for check in getattr(result, "checks", ())]
@@ -241,8 +244,17 @@ def _check_line(check: Check) -> str:
     )
 
 
+def _shortened(text: str) -> str:
+    """The text, or the beginning of one that a person would not read, such as a pasted file."""
+    if len(text) <= LONGEST_SHOWN:
+        return text
+    return f"{_one_line(text[:60])}… ({len(text):,} characters)"
+
+
 def _shown(value: Any) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    if isinstance(value, str):
+        return _shortened(value)
+    if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explainers.packing import histogram_params, pack, pack_params, question, run_params, unpad, unpad_params
-from pages.ui import breaking, chapters, controls, page, predict, section, tables
+from pages.ui import breaking, chapters, controls, page, predict, run, section, tables
 from pages.ui.prose import prose
 
 words = prose("packing")
@@ -29,9 +29,21 @@ settings = controls.settings(
 TRY = (
     ("try_pad", "Pad to the longest", {"strategy": "pad_to_longest", "versus": "next_fit"}),
     ("try_next_fit", "One open pack", {"strategy": "next_fit", "versus": "best_fit"}),
-    ("try_decreasing", "Longest first", {"strategy": "best_fit_decreasing", "versus": "best_fit"}),
-    ("try_wrap", "Concatenate and cut", {"strategy": "wrap", "versus": "best_fit"}),
+    (
+        "try_decreasing", "Longest first",
+        {"strategy": "best_fit_decreasing", "versus": "best_fit", "source": "uniform", "shortest": 200, "longest": 700,
+         "seed": 3},
+    ),
+    (
+        "try_wrap", "Concatenate and cut",
+        {"strategy": "wrap", "versus": "best_fit", "source": "uniform", "shortest": 400, "longest": 900, "count": 32},
+    ),
     ("try_bimodal", "Chats", {"source": "bimodal", "strategy": "best_fit", "versus": "next_fit"}),
+)  # fmt: skip
+TRY_RUN = (
+    ("try_run_empty", "Empty documents", {"lengths": "12,0,5,0,9"}),
+    ("try_run_long", "One long document", {"lengths": "64,3,2,5,4,2"}),
+    ("try_run_equal", "Equal lengths", {"lengths": "9,9,9,9,9,9"}),
 )
 
 
@@ -42,7 +54,7 @@ def pack_section() -> None:
     if (shown := section.steered(settings, "packing.pack", pack_controls)) is None:
         return
     params, facts = settings.params(), shown.facts
-    settings.changed({"packs": facts["n_packs"], "padding %": facts["padding_percent"]})
+    settings.changed(question.told(facts), sound=unbroken(params))
     tables.show(question.COUNT_NAMES, question.count_rows(facts), numbers=range(1, len(question.COUNT_NAMES)))
     tables.lines(facts["notes"])
     section.cards(
@@ -50,7 +62,7 @@ def pack_section() -> None:
         params,
         shown.checks,
         shown.scene,
-        question=how_many_packs(question.asked(facts, params)),
+        question=packs_twice_as_long(question.asked(facts, params)),
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
 
@@ -68,25 +80,67 @@ def pack_controls() -> None:
     breaking.loss(settings, pack.BITES, pack.LOST)
 
 
-def how_many_packs(asked: Mapping[str, Any]) -> predict.Question:
-    """How many packs the first strategy needs, from the lower bound up."""
+def unbroken(params: pack_params.PackParams) -> Mapping[str, Any] | None:
+    """What a broken run is compared with: the numbers of the same settings, sound; None where nothing is broken."""
+    if params.break_it == "none" or params.needs_button:
+        return None
+    sound = run.drawn("packing.pack", params.model_copy(update={"break_it": "none"}))
+    return sound and question.told(sound.facts)
+
+
+def packs_twice_as_long(asked: Mapping[str, Any]) -> predict.Question:
+    """How much of the attention arithmetic is wasted in packs of twice the capacity."""
     return predict.Question(
         words["predict"].format(**asked),
         asked["answers"],
-        str(asked["n_packs"]),
+        asked["right"],
         words["predict_reveal"].format(**asked),
     )
+
+
+@st.fragment
+def histogram_section() -> None:
+    """A histogram packed, at once or by a button that says why: the picture, what a change did, checks."""
+    section.heading("Millions of documents at once", words["histogram"])
+    shown = section.steered(settings, "packing.histogram", histogram_controls, "histogram")
+    if shown is None:
+        return
+    numbers = {"packs": shown.facts["packs"], "% full": shown.facts["efficiency_percent"]}
+    settings.changed(numbers, "histogram")
+    section.notes(shown.facts)
+    section.cards("packing.histogram", settings.params("histogram"), shown.checks, shown.scene)
+
+
+def histogram_controls() -> None:
+    """The strategy and the depth, the switches, the histogram behind a button, and why a long run waits."""
+    params, bites, lost = settings.params("histogram"), histogram_params.BITES, histogram_params.LOST
+    settings.panel("strategy", "depth", prefix="histogram")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        breaking.switches(settings, bites, "histogram")
+        with st.popover(settings.title("histogram", "histogram"), type="tertiary"):
+            settings.panel("histogram", prefix="histogram", reset=False)
+    breaking.loss(settings, bites, lost, "histogram")
+    if params.needs_button:
+        st.caption(params.why_button)
+
+
+def after_run(facts: Mapping[str, Any]) -> None:
+    """What a change did to the three ways, their notes, and lengths to try."""
+    numbers = {
+        "loss, unpadded": "loss_unpadded",
+        "logits off by": "max_abs_logit_error",
+        "leak": "leak_unpadded",
+    }
+    settings.changed({label: facts[name] for label, name in numbers.items()}, "run")
+    section.notes(facts)
+    settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_RUN], "run")
 
 
 match chapters.choose(settings):
     case "pack":
         pack_section()
     case "histogram":
-        section.played(
-            settings, "packing.histogram", "histogram", title="Millions of documents at once", words=words["histogram"],
-            fields=("strategy", "depth"), paragraph="histogram",
-            breaks=(histogram_params.BITES, histogram_params.LOST),
-        )  # fmt: skip
+        histogram_section()
     case "unpad":
         section.played(
             settings, "packing.unpad", "unpad", title="Padding removed, tensor by tensor", words=words["unpad"],
@@ -99,6 +153,6 @@ match chapters.choose(settings):
             settings, "packing.run", "run", title="The same decoder, three ways", words=words["run"],
             fields=("lengths", "layers", "hidden", "positions"),
             more=("heads", "kv_heads", "head_dim", "vocab", "backend", "seed"),
-            breaks=(run_params.BITES, run_params.LOST),
+            breaks=(run_params.BITES, run_params.LOST), told=after_run,
         )  # fmt: skip
 page.sources(words["sources"])

@@ -30,6 +30,7 @@ from explainers.packing.histogram_packing import (
 )
 from explainers.packing.histogram_params import BITES, LOST, HistogramParams, built_in, read_histogram
 from explainers.packing.views.histogram import MOST_STEPS, played
+from explainers.scene import Code
 
 SHARED = Path(__file__).parents[2] / "shared"
 ORACLE, WIKIPEDIA = SHARED / "oracles" / "packing.json", SHARED / "data" / "wikipedia_bert_512.json"
@@ -268,8 +269,36 @@ def test_the_result_as_json() -> None:
 
 def test_least_squares_asks_for_a_button_and_longest_pack_first_for_none() -> None:
     assert HistogramParams(strategy="nnlshp").needs_button
-    assert not HistogramParams(strategy="lpfhp").needs_button
+    assert not HistogramParams(strategy="nnlshp", depth=2).needs_button
+    assert not HistogramParams(strategy="nnlshp", histogram=text([5] * 64, 64)).needs_button
+    assert not HistogramParams(strategy="lpfhp", histogram=text([5] * 512, 512)).needs_button
     assert not HistogramParams(strategy="lp").needs_button
+
+
+@pytest.mark.parametrize(
+    ("strategy", "lengths", "says"),
+    [
+        ("nnlshp", 253, "Least squares weighs all ways to fill a pack from 253 lengths against one another. "
+                        "That takes about 0.6 s (for 512 lengths, about 20 s), so it starts by a button."),
+        ("nnlshp", 512, "That takes about 20 s, so"),
+        ("lp", 512, "The linear program weighs all ways to fill a pack from 512 lengths against one another. "
+                    "That takes about 1 s, so"),
+        ("lp", 1024, "from 512 lengths"),  # two lengths share a slot
+    ],
+)  # fmt: skip
+def test_the_button_says_why_and_how_long(strategy: str, lengths: int, says: str) -> None:
+    params = HistogramParams(histogram=text([5] * lengths, lengths), strategy=strategy)  # type: ignore[arg-type]
+    assert params.needs_button
+    assert says in params.why_button
+    slots_planned, _ = slots(params.lengths.counts)
+    assert params.planned_lengths == len(slots_planned)
+
+
+@pytest.mark.parametrize("strategy", ["nnlshp", "lp"])
+def test_the_estimate_is_near_what_a_plan_takes(strategy: str) -> None:
+    params = HistogramParams(strategy=strategy)  # type: ignore[arg-type]
+    histogram(params)  # the first one imports the solver
+    assert params.estimated_seconds / 10 < histogram(params).seconds < 10 * params.estimated_seconds
 
 
 # -------------------------------------------------------------------------------------------------- the scene
@@ -309,3 +338,29 @@ def test_a_broken_packing_is_drawn_too(break_it: str) -> None:
 def test_a_plan_that_rounds_to_nothing_leaves_an_empty_scene() -> None:
     params = HistogramParams(histogram=text([0, 0, 1, 0, 1]), strategy="lp", break_it="forget_remainder")
     assert find("packing.histogram").scene(histogram(params)).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given_text", "says"), [("", "one pass of the marked loop"), (text([1] * 600, 600), "several passes")]
+)
+@pytest.mark.parametrize("strategy", GREEDY)
+def test_the_loop_of_a_greedy_packer_is_marked_at_each_step(
+    strategy: str, given_text: str, says: str
+) -> None:
+    result = histogram(HistogramParams(strategy=strategy, histogram=given_text))  # type: ignore[arg-type]
+    scene = find("packing.histogram").scene(result)
+    code = next(panel for panel in scene.panels() if isinstance(panel, Code))
+    assert code.line is not None
+    marked = [
+        code.source.splitlines()[int(line) - code.first_line].strip() for line in code.line.values[:, 0]
+    ]
+    assert marked[0].startswith("def ")
+    assert set(marked[1:]) == {"for length, left in longest_first(counts):"}
+    assert says in code.subtitle
+
+
+def test_a_plan_marks_no_line_as_its_steps_are_none_of_its_lines() -> None:
+    scene = find("packing.histogram").scene(histogram(HistogramParams(strategy="lp")))
+    code = next(panel for panel in scene.panels() if isinstance(panel, Code))
+    assert code.line is None
+    assert "the whole plan at once" in code.subtitle

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from explainers.experiment import as_json, choices_of, fit, read
+from explainers.head_counts import divisors, one_of, whole_groups
 from explainers.packing.decoder_three_ways import (
     Layout,
     PackedDecoder,
@@ -20,7 +21,8 @@ from explainers.packing.decoder_three_ways import (
 )
 from explainers.packing.run import RunResult, run
 from explainers.packing.run_params import BITES, LOST, RunParams
-from explainers.packing.views.run import run_scene
+from explainers.packing.views.run import SEEN, SEEN_WITH_ROPE, run_scene
+from explainers.scene import Marks, Strip
 from kernels.interpreter import triton_available
 
 SMALL: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 1, "vocab": 32}
@@ -86,6 +88,45 @@ def test_an_empty_document_changes_nothing() -> None:
     assert np.isnan(with_empty.document_losses["unpadded"][[0, 2, 4]]).all()
 
 
+# ----------------------------------------------------------------------------------------------------- picture
+
+
+def test_documents_count_from_0_everywhere_and_an_empty_one_shows_its_boundary_twice() -> None:
+    scene = run_scene(run(RunParams(lengths="0,5,3", **SMALL)))
+    panels = {panel.name: panel for panel in scene.panels()}
+    padded, row, losses = panels["padded"], panels["unpadded"], panels["losses"]
+    assert isinstance(padded, Strip)
+    assert isinstance(row, Strip)
+    assert isinstance(losses, Marks)
+    assert padded.row_names == ("0", "1", "2")
+    assert padded.texts[:2] == row.texts[:2] == ("1", "2")
+    assert padded.notes[0] == "document 1: 5 tokens"
+    assert losses.y.ticks == (0, 1, 2)
+    assert row.ruler == ((0, "0, 0"), (5, "5"), (8, "8"))
+    assert scene.words.values[5:-1, 10].tolist() == [1, 2]  # documents that change a token
+
+
+def test_losses_have_numbers_at_their_axis_and_lie_within_it() -> None:
+    for lengths in ("12,5,18,3,9,7", "2", "9,9,9"):
+        result = run(RunParams(lengths=lengths, **SMALL))
+        (losses,) = (panel for panel in run_scene(result).panels() if panel.name == "losses")
+        assert isinstance(losses, Marks)
+        values = np.concatenate(list(result.document_losses.values()))
+        assert losses.x.low < np.nanmin(values)
+        assert np.nanmax(values) < losses.x.high
+        assert 2 <= len(losses.x.ticks) <= 8
+        assert losses.x.low <= min(losses.x.ticks)
+        assert max(losses.x.ticks) <= losses.x.high
+
+
+@pytest.mark.parametrize("lengths", [(12, 5, 18, 3, 9, 7), (32,) * 16, (0, 9, 1)])
+def test_the_estimate_counts_the_pairs_that_each_way_scores(lengths: tuple[int, ...]) -> None:
+    pairs = RunParams(lengths=",".join(map(str, lengths))).pairs
+    longest, tokens = max(lengths), sum(lengths)
+    squares = sum(length * length for length in lengths)
+    assert pairs == {"padded": len(lengths) * longest**2, "packed_naive": tokens**2, "unpadded": squares}
+
+
 # ------------------------------------------------------------------------------------------------------ breaks
 
 
@@ -111,7 +152,42 @@ def test_every_break_is_seen_where_it_bites(break_it: str, red: set[int]) -> Non
     assert run(RunParams(**BITES[break_it])).passed
     broken = run(params)
     assert failed(broken) == red
+    assert shown_at_the_opening(broken) == SEEN[break_it]
     run_scene(broken).to_bytes()
+
+
+def shown_at_the_opening(result: RunResult) -> str:
+    """The sentence at the step at which a fresh reader arrives."""
+    scene = run_scene(result)
+    return scene.words.sentences[scene.words.which[scene.start]]
+
+
+def test_a_fresh_reader_sees_the_whole_run_and_a_break_opens_where_it_is_seen() -> None:
+    whole = run_scene(run(RunParams(**SMALL)))
+    assert whole.start == whole.steps - 1
+    steps = {name: run_scene(run(RunParams(**BITES[name], break_it=name))).start for name in BITES}  # type: ignore[arg-type]
+    last = steps.pop("cu_seqlens_off_by_one")
+    assert last == whole.steps - 1
+    assert steps == {"seam_labels": 3, "pad_is_eos": 2, "positions_not_reset": 3}
+
+
+def test_lost_tokens_are_drawn_behind_those_that_the_unpadded_row_keeps() -> None:
+    strip = strip_of(run(RunParams(lengths="5,3,4", break_it="pad_is_eos", **SMALL)), "unpadded")
+    assert strip.capacity == 12
+    assert (strip.start[-1], strip.length[-1], strip.hue[-1], strip.notes[-1]) == (
+        9,
+        3,
+        -3,
+        "lost: 3 real tokens",
+    )
+    assert -3 not in strip_of(run(RunParams(lengths="5,3,4", **SMALL)), "unpadded").hue
+
+
+def strip_of(result: RunResult, name: str) -> Strip:
+    (strip,) = (
+        panel for panel in run_scene(result).panels() if panel.name == name and isinstance(panel, Strip)
+    )
+    return strip
 
 
 def test_every_break_says_where_it_bites_and_what_is_lost() -> None:
@@ -120,6 +196,7 @@ def test_every_break_says_where_it_bites_and_what_is_lost() -> None:
 
 def test_with_rope_positions_that_run_on_are_wrong_and_do_no_harm() -> None:
     result = run(RunParams(break_it="positions_not_reset"))
+    assert shown_at_the_opening(result) == SEEN_WITH_ROPE
     assert failed(result) == {POSITIONS}
     assert result.max_abs_logit_error <= 2e-5
     assert any("RoPE" in note for note in result.notes)
@@ -219,3 +296,24 @@ def test_what_takes_long_asks_for_its_button() -> None:
     assert not RunParams().needs_button
     assert RunParams(backend="triton").needs_button
     assert RunParams(lengths="32," * 16, layers=4, hidden=128, heads=8, head_dim=32, vocab=1024).needs_button
+    # measured: 0.95 s and 1.8 s with a long padded row for each of many short documents, 0.35 s with sixteen of 20
+    many_short = "64," * 6 + "12," * 10
+    assert RunParams(lengths=many_short)._estimated_seconds > 0.6
+    assert RunParams(lengths=many_short, layers=4).needs_button
+    assert not RunParams(lengths="20," * 16).needs_button
+
+
+@pytest.mark.parametrize(
+    ("groups", "heads", "allowed", "fits", "says"),
+    [(3, 4, "", 2, "kv_heads = 3 does not divide heads = 4; allowed: divisors of 4."),
+     (5, 7, "", 1, "kv_heads = 5 does not divide heads = 7; allowed: divisors of 7."),
+     (8, 4, "1, 2 or 4", 4, "kv_heads = 8 does not divide heads = 4; allowed: 1, 2 or 4.")],
+)  # fmt: skip
+def test_groups_that_do_not_divide_the_heads_become_the_next_that_do(
+    groups: int, heads: int, allowed: str, fits: int, says: str
+) -> None:
+    (made,) = whole_groups("kv_heads", groups, heads, allowed)
+    assert (made.field, made.value, made.sentence) == ("kv_heads", fits, says)
+    assert not list(whole_groups("kv_heads", fits, heads))
+    assert one_of(divisors(4, 4)) == "1, 2 or 4"
+    assert one_of([7]) == "7"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
 from transformers import Qwen2_5_VLConfig, Qwen3VLConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
@@ -17,10 +20,12 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 from explainers.experiment import choices_of, fit, read
 from explainers.packing import mrope
 from explainers.packing.mrope import IMAGE, VIDEO, Model
-from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, tiles_of, unpad
-from explainers.packing.views.unpad import unpad_scene
+from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, count_tiles, tiles_of, unpad
+from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT, unpad_scene
 from explainers.scene import Marks, Strip
+from pages.ui.prose import prose
 
+RULER_HEIGHT = 22  # px, as in panels/strip.js
 BREAKS = [name for name in choices_of(UnpadParams, "break_it") if name != "none"]
 MODELS: tuple[Model, ...] = ("qwen2.5-vl", "qwen3-vl")
 PICTURES = {
@@ -173,6 +178,7 @@ def test_the_tiles_cover_the_mask_and_none_is_in_vain(lengths: list[int], block_
         visits[row:below, column:beyond] += 1
     assert (visits[mask] == 1).all()
     assert visits.max() == 1
+    assert count_tiles(cu, block_q, block_k) == len(tiles_of(cu, block_q, block_k))
 
 
 # ------------------------------------------------------------------------------------------------ the breaks
@@ -215,7 +221,10 @@ def test_a_break_survives_documents_of_one_token(name: str) -> None:
         ("lengths", "5,two", "'two' is not one"),
         ("lengths", "-3,2", "'-3' is not one"),
         ("lengths", "2.5", "'2.5' is not one"),
-        ("lengths", "", "'' is not one"),
+        ("lengths", "5|2", "whole numbers separated by commas or spaces, and '5|2' is not one"),
+        ("lengths", "", "at least one document in each pack, and pack 1 has none"),
+        ("lengths", "5,2;;3", "and pack 2 has none"),
+        ("lengths", "5,2;", "and pack 2 has none"),
         ("lengths", "129", "'129' is not one"),
         ("lengths", "0,0", "1 to 128 tokens in all"),
         ("lengths", "100,100", "1 to 128 tokens in all, and these are 200"),
@@ -282,13 +291,78 @@ def test_the_scene_shows_a_stage_a_step(pad_again: bool) -> None:
     assert flat.row_names == ("token", "time", "height", "width", "label")
     assert flat.ruler[1] == (13, "13 × 2")
     shown = (rows.appears <= 2) & (rows.leaves > 2)
-    drawn = {(rows.row[k], rows.start[k]): rows.texts[k] for k in np.flatnonzero(shown)}
-    assert drawn == {place: str(int(real)) for place, real in np.ndenumerate(result.batch.mask)}
+    drawn = np.full(result.batch.mask.shape, "", object)
+    for k in np.flatnonzero(shown):
+        drawn[rows.row[k], rows.start[k] : rows.start[k] + rows.length[k]] = rows.texts[k] or "padding"
+    np.testing.assert_array_equal(drawn, np.where(result.batch.mask, "1", "padding"))
     assert attention.layers[1].x.values.shape[-1] == result.tiles_visited  # type: ignore[union-attr]
+
+
+def test_every_mark_fits_a_narrow_cell_and_the_legend_tells_it() -> None:
+    result = unpad(UnpadParams(images="1:2x4x6@2", model="qwen3-vl"))
+    flat = next(panel for panel in unpad_scene(result).panels() if panel.name == "flat")
+    assert isinstance(flat, Strip)
+    marks = {text for text in flat.texts if not text.lstrip("-").isdigit()}
+    assert marks == {"e", "[", "v", "]", "t"}
+    assert flat.subtitle == "e: end of text; [ v ]: picture; t: timestamp; dashed: no loss"
+    assert "picture" not in next(
+        p.subtitle for p in unpad_scene(unpad(UnpadParams())).panels() if p.name == "flat"
+    )
+
+
+@pytest.mark.parametrize("model", ["text", *MODELS])
+def test_the_strips_end_above_the_players_bar(model: Model) -> None:
+    panels = list(unpad_scene(unpad(UnpadParams(images="1:1x4x6@2", model=model))).panels())
+    strips = [panel for panel in panels if isinstance(panel, Strip)]
+    rows = [(strip.height - (RULER_HEIGHT if strip.ruler else 0) - 4) / strip.rows for strip in strips]
+    assert len(set(rows)) == 1
+    assert rows[0] >= ROW_HEIGHTS[0]
+    assert sum(strip.height for strip in strips) <= STRIPS_HEIGHT + RULER_HEIGHT + 3 * 4
 
 
 def test_the_worst_corner_stays_quick_and_whole() -> None:
     params = UnpadParams(
         lengths=",".join(["113", *["1"] * 15]), heads=8, kv_heads=8, head_size=64, block_q=1, block_k=1
     )
-    assert unpad(params).passed
+    result = unpad(params)
+    assert result.passed
+    assert (result.tiles_visited, result.tiles_padded) == (113 * 114 // 2 + 15, 16 * 113 * 114 // 2)
+    assert len(unpad_scene(result).to_bytes()) < 700_000
+
+
+# ----------------------------------------------------------------------------------------------- the controls
+
+
+def test_a_picture_without_a_place_stays_typed_and_is_named_as_its_control_is(unpad_page: AppTest) -> None:
+    images, documents = (unpad_page.text_input(key=f"unpad.{name}") for name in ("images", "lengths"))
+    told = told_after(images.set_value("1:1x4x6@2,9:1x2x2"))
+    assert told == ["Images = 9:1x2x2 names document 9; allowed: documents 1 to 4. The page uses 1:1x4x6@2."]
+    assert images.value == "1:1x4x6@2,9:1x2x2"
+    (mended,) = told_after(documents.set_value("5,2;3,x"))[:1]
+    assert mended.startswith("Documents = '5,2;3,x' is not accepted; allowed: whole numbers")
+    assert (
+        told_after(documents.set_value("5;" + "1," * 8)) == []
+    )  # document 9 is there: the image has its place
+
+
+def test_the_examples_that_the_page_gives_are_accepted() -> None:
+    lengths, images = re.findall(r"`([^`]+)`", prose("packing")["unpad"])
+    params, made = fit(UnpadParams(lengths=lengths, images=images))
+    assert (params.packs, made) == (((5, 2), (3, 1)), [])
+    assert params.pictures == (mrope.Picture(1, (1, 4, 6), 2),)
+
+
+@pytest.fixture
+def unpad_page() -> AppTest:
+    """The chapter on padding removal."""
+    PagesManager.uses_pages_directory = False  # as the server does
+    page = AppTest.from_file("../app.py", default_timeout=60)
+    page.query_params["chapter"] = "unpad"
+    return page.switch_page("pages/packing.py").run()
+
+
+def told_after(control: Any) -> list[str]:
+    """What the page says of its controls once this one has changed."""
+    page = control.run()
+    assert not page.exception
+    return [line.value for line in page.text if "allowed: " in line.value]

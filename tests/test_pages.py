@@ -174,7 +174,7 @@ def test_a_config_that_cannot_be_counted_gets_a_sentence_and_nothing_is_lost(pas
     run(page.text_area(key="config").set_value(pasted))
     told = [line for line in sentences(page) if "is not accepted" in line]
     assert len(told) == 1
-    assert told[0].startswith("config = ")
+    assert told[0].startswith("A config.json = ")
     assert key in told[0]
     assert len(told[0]) < 400
     assert page.select_slider(key="batch").value == 4

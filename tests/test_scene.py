@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from explainers.scene import (
     Matrix,
     Patches,
     Scene,
+    Strip,
     Track,
     Words,
     patches,
@@ -77,6 +79,77 @@ def test_a_blob_gives_back_its_arrays_at_aligned_places() -> None:
     assert sent["kind"] == "matrix"
     np.testing.assert_array_equal(arrays[sent["values"]["values"]["array"]], values.astype(np.float32))
     assert arrays[sent["values"]["at"]["array"]].dtype == np.int32
+
+
+STRIP: dict[str, Any] = {
+    "rows": 2,
+    "capacity": 8,
+    "row": np.array([0, 0, 1]),
+    "start": np.array([0, 5, 0]),
+    "length": np.array([5, 3, 8]),
+    "hue": np.array([0, -1, 1]),
+    "appears": np.array([0, 2, 1]),
+    "leaves": np.array([3, 3, 3]),
+    "texts": ("5", "3", "8"),
+    "notes": ("five", "padding", "eight"),
+    "row_names": ("pack 1", "pack 2"),
+    "closes": np.array([2, 1]),
+}
+
+
+def test_a_strip_gives_back_its_runs() -> None:
+    scene = Scene(
+        "a.b",
+        "t",
+        3,
+        (Column(1, (Strip("packs", limit=7, ruler=((0, "0"), (8, "8")), **STRIP),)),),
+        Words(("x",), np.zeros(3, int), np.zeros((3, 1))),
+    )
+    header, arrays = unpack(scene.to_bytes())
+    sent = header["columns"][0]["panels"][0]
+    assert (sent["kind"], sent["name"], sent["limit"]) == ("strip", "packs", 7)
+    assert sent["ruler"] == [[0, "0"], [8, "8"]]
+    for name, given_value in STRIP.items():
+        if isinstance(given_value, np.ndarray):
+            read = arrays[sent[name]["array"]]
+            assert read.dtype == np.int32
+            np.testing.assert_array_equal(read, given_value)
+        else:
+            assert sent[name] == (list(given_value) if isinstance(given_value, tuple) else given_value)
+
+
+@pytest.mark.parametrize("name", ["start", "length", "hue", "appears", "leaves", "texts", "notes"])
+def test_a_strip_has_one_of_everything_for_each_run(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"strip packs: 2 {name}, not 3"):
+        Strip("packs", **{**STRIP, name: STRIP[name][:2]})
+
+
+@pytest.mark.parametrize("name", ["row_names", "closes"])
+def test_a_strip_has_one_of_everything_for_each_row(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"strip packs: 1 {name}, not 2"):
+        Strip("packs", **{**STRIP, name: STRIP[name][:1]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"row": np.array([0, 0, 2])}, "a run lies outside its 2 rows"),
+        ({"row": np.array([-1, 0, 1])}, "a run lies outside its 2 rows"),
+        ({"start": np.array([0, -1, 0])}, "a run lies outside its 8 tokens"),
+        ({"length": np.array([5, 4, 8])}, "a run lies outside its 8 tokens"),
+    ],
+)
+def test_a_run_outside_its_strip_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=f"strip packs: {says}"):
+        Strip("packs", **{**STRIP, **changes})
+
+
+def test_what_a_strip_may_leave_out() -> None:
+    assert len(Strip("empty").row) == 0
+    bare = {
+        name: value for name, value in STRIP.items() if name not in ("texts", "notes", "row_names", "closes")
+    }
+    assert Strip("bare", **bare).closes is None
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -177,6 +177,24 @@ def test_a_long_text_may_be_a_file(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "a file of at most" in refused(capsys, SOFTMAX, "--scores", str(file))
 
 
+def test_a_report_shortens_a_long_text_and_json_does_not(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "histogram.json"
+    given = json.dumps({"max_length": 512, "count_by_length_from_1": [7] * 512}, indent=1)
+    file.write_text(given)
+    assert main(["packing.histogram", "--histogram", str(file), "--depth", "2"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith('packing.histogram --histogram { "max_length": 512, "count_by_length')
+    assert first.endswith(f"… ({len(given):,} characters) --depth 2")
+    assert len(first) < 150
+    assert max(map(len, rest)) < 600
+    assert main([TRAFFIC]) == 0
+    told = capsys.readouterr().out
+    assert main([TRAFFIC, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paper_difference"] in told  # a sentence stays whole
+
+
 def test_a_path_is_text_for_every_other_field(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "number.txt"
     file.write_text("5")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from explainers.checkpointing.prediction import Sizes, Strategy, step_bytes
 from explainers.experiment import Adjustment, Params, bounds_of, choice, number, switch
+from explainers.head_counts import divisors, one_of, whole_groups
 from explainers.model_shapes import LLAMA_3_1, Block, DecoderShape
 
 VOCABULARY = 256  # a token is a byte
@@ -200,13 +201,9 @@ class MeasureParams(StrategyParams):
                     self.hidden + 1,
                     f"hidden = {self.hidden} is odd; allowed: even numbers from {least} to {most}.",
                 )
-        if self.block == "llama" and self.heads % self.kv_heads:
-            fitting = divisors(self.heads, self.heads)
-            yield Adjustment(
-                "kv_heads",
-                max(groups for groups in fitting if groups < self.kv_heads),
-                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; allowed: {one_of(fitting)}.",
-            )
+        if self.block == "llama":
+            allowed = one_of(divisors(self.heads, self.heads))
+            yield from whole_groups("kv_heads", self.kv_heads, self.heads, allowed)
 
     def _what_torch_can(self) -> Iterator[Adjustment]:
         if self.fake and self.fake_strides_differ:
@@ -284,17 +281,6 @@ def within_layers(params: StrategyParams, layers: int) -> Iterator[Adjustment]:
         yield Adjustment(
             "k", layers, f"k = {params.k} is more than layers = {layers}; allowed: at most {layers}."
         )
-
-
-def divisors(number: int, most: int) -> list[int]:
-    """The divisors of a number up to `most`, the least first."""
-    return [one for one in range(1, min(number, most) + 1) if number % one == 0]
-
-
-def one_of(values: list[int]) -> str:
-    """The values as a person lists them: '1, 2 or 4'."""
-    *rest, last = (str(value) for value in values)
-    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def greatest(least: int, most: int, fits: Callable[[int], bool], step: int = 1) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from explainers.experiment import Adjustment, Params, choice, number
+from explainers.head_counts import whole_groups
 
 Kind = Literal["mha", "gqa", "mqa", "mla"]
 KINDS: tuple[Kind, ...] = ("mha", "gqa", "mqa", "mla")
@@ -115,13 +116,7 @@ class DecodeParams(Params):
                     size - 1,
                     f"{name} = {size} is odd; allowed: even numbers, because RoPE turns pairs.",
                 )
-        if self.heads % self.groups:
-            fitting = [groups for groups in range(1, self.groups) if self.heads % groups == 0]
-            yield Adjustment(
-                "groups",
-                fitting[-1],
-                f"groups = {self.groups} does not divide heads = {self.heads}; allowed: a divisor of {self.heads}.",
-            )
+        yield from whole_groups("groups", self.groups, self.heads)
         if self.break_it != "none" and self.kind != "mla":
             yield Adjustment(
                 "break_it",

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explainers.packing.histogram_params import MOST_SLOTS, PLANNED_DEPTH
+
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
 
@@ -28,8 +30,6 @@ Packs = list[
     tuple[tuple[int, ...], int]
 ]  # the lengths in one pack, longest first, and how many such packs there are
 
-MOST_SLOTS = 512  # lengths that a plan tells apart; where more occur, neighbours share a slot
-PLANNED_DEPTH = 3  # sequences in a pack of a plan: beyond, there are too many packs to list
 SHORT = 8  # NNLSHP: sequences up to this length count little,
 SHORT_WEIGHT = 0.09  # this much, for what does not fit costs few tokens (Krell et al.)
 

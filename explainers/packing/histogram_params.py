@@ -16,7 +16,9 @@ from explainers.experiment import Params, choice, number, text
 LONGEST_TEXT = 1_000_000
 MOST_LENGTH = 65_536
 MOST_SEQUENCES = 10**12
-INSTANT_LENGTHS = 256  # up to this many lengths the linear program is solved while a slider is let go
+SECONDS_ON_A_CLICK = 0.3  # of an estimated run: longer ones start by a button
+MOST_SLOTS = 512  # lengths that a plan tells apart; where more occur, neighbours share a slot
+PLANNED_DEPTH = 3  # sequences in a pack of a plan: beyond, there are too many packs to list
 
 Strategy = Literal["lpfhp", "spfhp", "nnlshp", "lp"]
 Break = Literal["none", "forget_remainder", "ignore_depth", "capacity_off_by_one"]
@@ -102,10 +104,45 @@ class HistogramParams(Params):
 
     @property
     def needs_button(self) -> bool:
-        """Least squares takes up to half a minute, the linear program of many lengths some seconds."""
-        if self.strategy == "lp":
-            return int(np.count_nonzero(self.lengths.counts)) > INSTANT_LENGTHS
-        return self.strategy == "nnlshp"
+        return self.estimated_seconds > SECONDS_ON_A_CLICK
+
+    @property
+    def estimated_seconds(self) -> float:
+        """About how long a plan takes on one core; 0 without a plan.
+
+        Packs of one or two sequences are so few that their plan takes milliseconds.
+        """
+        if self.strategy not in ("nnlshp", "lp") or self.depth in (1, 2):
+            return 0.0
+        return seconds_of_plan(self.strategy, self.planned_lengths)
+
+    @property
+    def planned_lengths(self) -> int:
+        """How many lengths a plan tells apart."""
+        occurring = int(np.count_nonzero(self.lengths.counts))
+        return -(-occurring // -(-occurring // MOST_SLOTS))
+
+    @property
+    def why_button(self) -> str:
+        """Why the plan starts by a button, and about how long it takes."""
+        planner = "Least squares" if self.strategy == "nnlshp" else "The linear program"
+        here, longest = _about(self.estimated_seconds), _about(seconds_of_plan(self.strategy, MOST_SLOTS))
+        more = "" if here == longest else f" (for {MOST_SLOTS} lengths, about {longest})"
+        return (
+            f"{planner} weighs all ways to fill a pack from {self.planned_lengths} lengths against one another. "
+            f"That takes about {here}{more}, so it starts by a button."
+        )
+
+
+def seconds_of_plan(strategy: Strategy, lengths: int) -> float:
+    """About how long a plan for packs of three takes on one core, fitted to what runs of 64 to 512 lengths took."""
+    share = lengths / MOST_SLOTS
+    return 20 * share**5 if strategy == "nnlshp" else 1.4 * share**3
+
+
+def _about(seconds: float) -> str:
+    """With one digit that counts."""
+    return f"{float(f'{seconds:.1g}'):g} s"
 
 
 # ---------------------------------------------------------------------------------------------- the histogram

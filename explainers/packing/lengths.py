@@ -127,22 +127,20 @@ class LengthsParams(Params):
             yield Adjustment("shortest", self.longest, sentence)
 
 
-def parse_lengths(typed: str) -> tuple[int, ...]:
-    """The lengths of a pasted list, in its order. Raises ValueError, which says what is allowed and what is wrong."""
-    parts = re.split(r"[,\s]+", typed.strip().strip(","))
-    if parts == [""]:
-        return ()
+def parse_lengths(typed: str, shortest: int = 1, longest: int = LONGEST_DOCUMENT) -> tuple[int, ...]:
+    """The lengths of a typed list, in its order. Raises ValueError, which says what is allowed and what is wrong."""
+    parts = [part for part in re.split(r"[,\s]+", typed) if part]
     if len(parts) > MOST_DOCUMENTS:
         raise ValueError(f"at most {MOST_DOCUMENTS:,} lengths, and these are {len(parts):,}")
-    return tuple(_parse_length(part) for part in parts)
+    return tuple(_parse_length(part, shortest, longest) for part in parts)
 
 
-def _parse_length(part: str) -> int:
+def _parse_length(part: str, shortest: int, longest: int) -> int:
     shown = part if len(part) <= 20 else f"{part[:17]}..."
     if not re.fullmatch(r"[+-]?[0-9]+", part):
         raise ValueError(f"whole numbers separated by commas or spaces, and {shown!r} is not one")
-    if len(part) > 20 or not 1 <= int(part) <= LONGEST_DOCUMENT:
-        raise ValueError(f"lengths from 1 to {LONGEST_DOCUMENT:,} tokens, and {shown!r} is not one")
+    if len(part) > 20 or not shortest <= int(part) <= longest:
+        raise ValueError(f"lengths from {shortest} to {longest:,} tokens, and {shown!r} is not one")
     return int(part)
 
 

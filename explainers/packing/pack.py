@@ -5,7 +5,6 @@ The strategies stand in `strategies`, the streams in `lengths`, the counts in `m
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -174,7 +173,7 @@ def outcome_of(strategy: Strategy, lengths: np.ndarray, params: PackParams) -> O
         padding_percent=measures.percent_wasted(float(kept.sum()), sum(widths)),
         # 1 - sum of l^2 / sum of width^2
         attention_waste_percent=measures.percent_wasted(sum(squares), sum(width**2 for width in widths)),
-        documents_cut=_documents_cut(packs, lengths, params),
+        documents_cut=_documents_cut(runs, lengths),
         documents_dropped=tuple(dropped),
         tokens_lost=int(lengths.sum() - kept.sum()),
         max_depth=max((len(pack) for pack in runs), default=0),
@@ -237,11 +236,12 @@ def _widths(
     )
 
 
-def _documents_cut(packs: Sequence[Sequence[int]], lengths: np.ndarray, params: PackParams) -> int:
-    """Documents in several pieces, and those that lost their end."""
-    pieces = Counter(document for pack in packs for document in pack)
-    truncated = int((lengths > params.capacity).sum()) if params.overlong == "truncate" else 0
-    return truncated + sum(count > 1 for count in pieces.values())
+def _documents_cut(runs: Sequence[Sequence[Piece]], lengths: np.ndarray) -> int:
+    """Documents of which no piece is the whole: in several packs, or a part of them in none."""
+    held = {piece.document: piece.length for pack in runs for piece in pack}
+    return sum(
+        length < whole for length, whole in zip(held.values(), lengths[list(held)].tolist(), strict=True)
+    )
 
 
 # ------------------------------------------------------------------------------------------------- the checks
@@ -264,7 +264,7 @@ def _checks(params: PackParams, lengths: np.ndarray, outcomes: Sequence[Outcome]
             f"{params.capacity:,} tokens",
         )
         yield Check(
-            f"{which}no fewer packs than the lower bound",
+            f"{which}no fewer packs than the proven bound",
             max(outcome.proven_bound - outcome.n_packs, 0),
             0,
             f"at least {outcome.proven_bound:,}: tokens / capacity, Martello and Toth's L2, Fekete and Schepers' u_k",
@@ -294,7 +294,7 @@ def _overrun(params: PackParams, outcome: Outcome) -> int:
     meant = params.overlong == "alone"
     return max(
         (
-            sum(piece.length for piece in pack) - params.capacity
+            max(sum(piece.length for piece in pack) - params.capacity, 0)
             for pack in outcome.runs
             if not (meant and len(pack) == 1)
         ),
@@ -309,10 +309,10 @@ def _within_proven_ratio(which: str, lengths: np.ndarray, params: PackParams, ou
     """
     apart = sum(length > params.capacity for length in lengths.tolist()) if params.overlong == "alone" else 0
     packs, least = outcome.n_packs - apart, outcome.proven_bound - apart
-    known, how = least, "OPT ≥ {} by the lower bound, so this is proven"
+    known, how = least, "OPT ≥ {} by the proven bound, so this is certain"
     if packs > 11 / 9 * least + 6 / 9:
         known = outcome_of("best_fit_decreasing", lengths, params).n_packs - apart
-        how = "OPT ≤ {} by best-fit-decreasing, as the lower bound leaves it open"
+        how = "OPT ≤ {} by best-fit-decreasing, as the proven bound leaves it open"
     return Check(
         f"{which}first-fit-decreasing keeps within 11/9 OPT + 6/9 packs",
         max(packs - (11 / 9 * known + 6 / 9), 0),

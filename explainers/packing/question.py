@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+from cachetools import LRUCache, cached
+
 from explainers.packing.lengths import stream
+from explainers.packing.pack import outcome_of
 from explainers.packing.pack_params import PackParams
 from explainers.packing.strategies import Strategy
 
@@ -25,11 +28,12 @@ OWN_OF_SOURCE: dict[str, tuple[str, ...]] = {
     "bimodal": ("short_median", "long_median", "long_share"),
     "zipf": ("exponent",),
 }
+SLOW: tuple[Strategy, ...] = ("nnlshp", "lp")  # seconds, where there are many different lengths
 
 # What is counted -> the field of the outcome, and how it is written.
 COUNTS: dict[str, tuple[str, str]] = {
     "packs": ("n_packs", ",d"),
-    "at least": ("proven_bound", ",d"),
+    "proven bound": ("proven_bound", ",d"),
     "padding": ("padding_percent", ".1f"),
     "attention wasted": ("attention_waste_percent", ".1f"),
     "documents cut": ("documents_cut", ",d"),
@@ -65,18 +69,43 @@ def count_rows(facts: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [(one["label"], *(format(one[name], form) for name, form in COUNTS.values())) for one in outcomes]
 
 
-def asked(facts: Mapping[str, Any], params: PackParams) -> dict[str, Any]:
-    """The numbers that the question names, the answers to choose from, and what is said of the right one."""
-    lengths = stream(params)
-    right, least = facts["n_packs"], facts["proven_bound"]
-    answers = sorted({least, right, math.ceil(right * 7 / 6), math.ceil(right * 4 / 3)})
+def told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the line about a change compares."""
+    padding = f"{facts['padding_percent']:.1f}%"
+    return {"packs": facts["n_packs"], "padding": padding, "tokens lost": facts["tokens_lost"]}
+
+
+@cached(LRUCache(256), lock=threading.Lock())
+def twice_as_long(params: PackParams) -> dict[str, Any]:
+    """What the same documents cost in packs of twice the capacity, with nothing broken.
+
+    By the chosen strategy, or by longest-pack-first where that one is slow.
+    """
+    strategy: Strategy = "lpfhp" if params.strategy in SLOW else params.strategy
+    changes = {"capacity": 2 * params.capacity, "break_it": "none"}
+    outcome = outcome_of(strategy, stream(params), params.model_copy(update=changes))
     return {
-        "answers": [str(answer) for answer in answers],
-        "documents": len(lengths),
-        "tokens": int(lengths.sum()),
+        "strategy": outcome.label,
+        "packs": f"{outcome.n_packs:,} {'pack' if outcome.n_packs == 1 else 'packs'}",
+        "padding": f"{outcome.padding_percent:.1f}%",
+        "waste": outcome.attention_waste_percent,
+    }
+
+
+def asked(facts: Mapping[str, Any], params: PackParams) -> dict[str, Any]:
+    """The numbers that the question names, the answers to choose from, and what is said of the right one.
+
+    The question is about packs of twice the capacity, as the picture and the table tell all about the present ones.
+    """
+    doubled, now = twice_as_long(params), facts["attention_waste_percent"]
+    right = round(doubled["waste"])
+    # half as much, as much, half as much left over: those far from the right one
+    wrong = {guess for guess in (round(now / 2), round(now), round(50 + now / 2)) if abs(guess - right) > 5}
+    return doubled | {
+        "answers": [f"{answer}%" for answer in sorted({*wrong, right})],
+        "right": f"{right}%",
+        "waste": f"{doubled['waste']:.1f}%",
+        "now": f"{now:.1f}%",
         "capacity": params.capacity,
-        "strategy": facts["label"],
-        "n_packs": right,
-        "least": least,
-        "padding": f"{facts['padding_percent']:.1f}%",
+        "double": 2 * params.capacity,
     }

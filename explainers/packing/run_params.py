@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from explainers.experiment import Adjustment, Params, choice, number, text
+from explainers.head_counts import whole_groups
+from explainers.packing.lengths import parse_lengths
 
 MOST_DOCUMENTS = 16
 LONGEST_DOCUMENT = 128
@@ -140,23 +142,18 @@ class RunParams(Params):
     @classmethod
     def _readable(cls, lengths: str) -> str:
         """Refuses what is no list of document lengths, with what is allowed."""
-        parts = lengths.replace(",", " ").split()
-        for part in parts:
-            if not (part.isascii() and part.isdigit() and len(part) < 8 and int(part) <= LONGEST_DOCUMENT):
-                raise ValueError(
-                    f"whole numbers from 0 to {LONGEST_DOCUMENT} separated by commas, and {part[:12]!r} is not one"
-                )
-        if not 1 <= len(parts) <= MOST_DOCUMENTS:
-            raise ValueError(f"1 to {MOST_DOCUMENTS} documents, and these are {len(parts)}")
-        if (total := sum(map(int, parts))) > MOST_TOKENS:
+        documents = parse_lengths(lengths, 0, LONGEST_DOCUMENT)
+        if not 1 <= len(documents) <= MOST_DOCUMENTS:
+            raise ValueError(f"1 to {MOST_DOCUMENTS} documents, and these are {len(documents)}")
+        if (total := sum(documents)) > MOST_TOKENS:
             raise ValueError(f"at most {MOST_TOKENS} tokens together, and these are {total}")
-        if (places := len(parts) * max(map(int, parts))) > MOST_PLACES:
-            raise ValueError(f"at most {MOST_PLACES} places as padded rows, and these would be {places}")
-        if max(map(int, parts)) < 2:
+        if max(documents) < 2:
             raise ValueError(
                 "at least one document of 2 or more tokens, so that there is a next token to predict"
             )
-        return ",".join(parts)
+        if (places := len(documents) * max(documents)) > MOST_PLACES:
+            raise ValueError(f"at most {MOST_PLACES} places as padded rows, and these would be {places}")
+        return ",".join(map(str, documents))
 
     @property
     def document_lengths(self) -> tuple[int, ...]:
@@ -172,12 +169,18 @@ class RunParams(Params):
     @property
     def flops(self) -> dict[str, int]:
         """FLOPs of one forward pass each way, from the lengths and sizes alone."""
+        lengths, pairs = self.document_lengths, self.pairs
+        places = dict.fromkeys(pairs, sum(lengths)) | {"padded": len(lengths) * max(lengths)}
+        return {way: self.sizes.flops(places[way], pairs[way]) for way in pairs}
+
+    @property
+    def pairs(self) -> dict[str, int]:
+        """Pairs of a query and a key whose score is computed each way, the masked ones among them."""
         lengths = self.document_lengths
-        tokens, places = sum(lengths), len(lengths) * max(lengths)
         return {
-            "padded": self.sizes.flops(places, places * max(lengths)),
-            "packed_naive": self.sizes.flops(tokens, tokens**2),
-            "unpadded": self.sizes.flops(tokens, squares(lengths)),
+            "padded": len(lengths) * max(lengths) ** 2,
+            "packed_naive": sum(lengths) ** 2,
+            "unpadded": squares(lengths),
         }
 
     @property
@@ -186,10 +189,17 @@ class RunParams(Params):
 
     @property
     def _estimated_seconds(self) -> float:
-        """About how long a run takes on one thread, from what runs have taken."""
-        passes = 12 * sum(self.flops.values()) + 2 * len(self.document_lengths) * self.flops["packed_naive"]
-        operations = self.layers * (60 + 14 * len(self.document_lengths))
-        return passes / 40e9 + operations * 200e-6
+        """About how long a run takes on one thread; the constants are fitted to what runs took.
+
+        A backward pass counts as two forward ones. Every way has four of both and one more to count FLOPs; those that
+        may leak have one before any change and one for each document.
+        """
+        documents = len(self.document_lengths)
+        passes = {"padded": 13, "packed_naive": 14 + documents, "unpadded": 14 + documents}
+        flops = sum(passes[way] * self.flops[way] for way in passes)
+        scores = self.layers * self.heads * sum(passes[way] * self.pairs[way] for way in passes)
+        calls = self.layers * (sum(passes.values()) * 550e-6 + passes["unpadded"] * documents * 120e-6)
+        return flops / 60e9 + scores * 4e-9 + calls
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.head_dim % 2:
@@ -207,13 +217,7 @@ class RunParams(Params):
             )
         if self.backend == "triton":
             yield from self._small_enough_for_the_interpreter()
-        if self.heads % self.kv_heads:
-            fitting = [heads for heads in range(1, self.kv_heads) if self.heads % heads == 0]
-            yield Adjustment(
-                "kv_heads",
-                fitting[-1],
-                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; allowed: a divisor of {self.heads}.",
-            )
+        yield from whole_groups("kv_heads", self.kv_heads, self.heads)
         yield from self._seam_for_the_break()
 
     def _small_enough_for_the_interpreter(self) -> Iterator[Adjustment]:

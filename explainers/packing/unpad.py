@@ -167,12 +167,12 @@ def varlen_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, cu_seqlens: np
 
 
 def masked_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """O = softmax(q k^T / sqrt(D)) v where allowed (n, n); a row in which nothing is allowed gives 0."""
+    """O = softmax(q k^T / sqrt(D)) v where allowed (queries, keys); a row in which nothing is allowed gives 0."""
     group = q.shape[1] // k.shape[1]
-    k, v = k.repeat(group, axis=1), v.repeat(group, axis=1)
-    s = np.einsum("ind,jnd->nij", q, k, optimize=True) / q.shape[-1] ** 0.5
+    q, k, v = (x.swapaxes(0, 1) for x in (q, k.repeat(group, axis=1), v.repeat(group, axis=1)))  # heads first
+    s = q @ k.swapaxes(1, 2) / q.shape[-1] ** 0.5
     p = np.exp(s - s.max(-1, keepdims=True, initial=-1e30)) * allowed
-    return np.einsum("nij,jnd->ind", p / np.maximum(p.sum(-1, keepdims=True), 1e-300), v, optimize=True)
+    return (p / np.maximum(p.sum(-1, keepdims=True), 1e-300) @ v).swapaxes(0, 1)
 
 
 def shifted_labels(ids: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
@@ -210,6 +210,12 @@ def tiles_of(cu_seqlens: np.ndarray, block_q: int, block_k: int) -> np.ndarray:
         for column in range(start, min(row + block_q, stop), block_k)
     ]
     return np.array(tiles, int).reshape(-1, 4)
+
+
+def count_tiles(cu_seqlens: np.ndarray, block_q: int, block_k: int) -> int:
+    """How many tiles `tiles_of` lists, without listing them: padded rows have up to a hundred thousand."""
+    rows = (np.minimum(np.arange(0, n, block_q) + block_q, n) for n in np.diff(cu_seqlens).tolist())
+    return sum(int((-(-below // block_k)).sum()) for below in rows)
 
 
 # -------------------------------------------------------------------------------------------- the experiment
@@ -254,7 +260,7 @@ def unpad(params: UnpadParams) -> UnpadResult:
     watched, made = watch(remove_padding(batch, params))
     positions = made["position_ids"][0] if params.model == "text" else made["position_ids"]
     rows = np.arange(len(batch.lengths) + 1) * batch.mask.shape[1]
-    tiles = [len(tiles_of(ends, params.block_q, params.block_k)) for ends in (made["cu_seqlens"], rows)]
+    tiles = [count_tiles(ends, params.block_q, params.block_k) for ends in (made["cu_seqlens"], rows)]
     return UnpadResult(
         lengths=batch.lengths,
         tokens=len(made["indices"]),
@@ -359,12 +365,13 @@ def _pairs_of_rows(mask: np.ndarray) -> np.ndarray:
 
 
 def padded_attention(batch: Batch) -> np.ndarray:
-    """(B, L, H) attention of the padded rows: causal, and no key at padding."""
-    rows = []
-    for hidden, mask in zip(batch.hidden, batch.mask, strict=True):
-        q, k, v = (np.tensordot(hidden, batch.weights[name], 1) for name in ("q", "k", "v"))
-        rows.append(masked_attention(q, k, v, np.tri(len(mask), dtype=bool) & mask))
-    return np.array(rows).reshape(batch.hidden.shape)
+    """(B, L, H) attention of the padded rows: causal, and no key at padding, whose own output is 0."""
+    q, k, v = (np.tensordot(batch.hidden, batch.weights[name], 1) for name in ("q", "k", "v"))
+    causal = np.tri(batch.mask.shape[1], dtype=bool)
+    output = np.zeros_like(q)
+    for d, mask in enumerate(batch.mask):
+        output[d, mask] = masked_attention(q[d, mask], k[d], v[d], (causal & mask)[mask])
+    return output.reshape(batch.hidden.shape)
 
 
 def next_in_row(batch: Batch) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import field_validator
 
 from explainers.experiment import Adjustment, Params, choice, number, switch, text
+from explainers.head_counts import whole_groups
 from explainers.packing import mrope
+from explainers.packing.lengths import parse_lengths
 
 MOST_DOCUMENTS = 16
 MOST_TOKENS = 128  # of a batch, those of pictures among them
@@ -22,7 +23,7 @@ class UnpadParams(Params):
         "5,2;3,1",
         "Documents",
         f"text tokens of 1 to {MOST_DOCUMENTS} documents, separated by commas or spaces, 0 to {MOST_TOKENS} each and "
-        f"1 to {MOST_TOKENS} in all; a semicolon begins the next pack",
+        f"1 to {MOST_TOKENS} in all; a semicolon begins the next pack, so 5,2;3,1 is two packs of two documents",
         longest=LONGEST_TEXT,
     )
     images: str = text(
@@ -65,18 +66,16 @@ class UnpadParams(Params):
         )
     )
 
-    @field_validator("lengths", mode="before")
+    @field_validator("lengths")
     @classmethod
-    def _only_lengths(cls, typed: Any) -> Any:
-        if isinstance(typed, str) and len(typed) <= LONGEST_TEXT:
-            parse_packs(typed)
+    def _only_lengths(cls, typed: str) -> str:
+        parse_packs(typed)
         return typed
 
-    @field_validator("images", mode="before")
+    @field_validator("images")
     @classmethod
-    def _only_pictures(cls, typed: Any) -> Any:
-        if isinstance(typed, str) and len(typed) <= LONGEST_TEXT:
-            mrope.parse_pictures(typed)
+    def _only_pictures(cls, typed: str) -> str:
+        mrope.parse_pictures(typed)
         return typed
 
     @property
@@ -115,12 +114,7 @@ class UnpadParams(Params):
                 f"images = {self.images} makes {every:,} tokens with the text; allowed: {MOST_TOKENS} in all."
             )
             yield Adjustment("images", "", sentence)
-        if self.heads % self.kv_heads:
-            fits = max(n for n in range(1, self.kv_heads) if self.heads % n == 0)
-            sentence = (
-                f"kv_heads = {self.kv_heads} does not divide the heads; allowed: divisors of {self.heads}."
-            )
-            yield Adjustment("kv_heads", fits, sentence)
+        yield from whole_groups("kv_heads", self.kv_heads, self.heads)
 
 
 def _misplaced(picture: mrope.Picture, texts: tuple[int, ...]) -> str:
@@ -137,21 +131,12 @@ def _misplaced(picture: mrope.Picture, texts: tuple[int, ...]) -> str:
 
 def parse_packs(typed: str) -> tuple[tuple[int, ...], ...]:
     """The lengths of each pack's documents. Raises ValueError, which says what is allowed and what is wrong."""
-    packs = tuple(
-        tuple(_length(part) for part in re.split(r"\s*,\s*|\s+", pack.strip())) for pack in typed.split(";")
-    )
+    packs = tuple(parse_lengths(pack, 0, MOST_TOKENS) for pack in typed.split(";"))
     count, tokens = sum(map(len, packs)), sum(map(sum, packs))
+    if () in packs:
+        raise ValueError(f"at least one document in each pack, and pack {1 + packs.index(())} has none")
     if count > MOST_DOCUMENTS:
         raise ValueError(f"at most {MOST_DOCUMENTS} documents, and these are {count}")
     if not 1 <= tokens <= MOST_TOKENS:
         raise ValueError(f"1 to {MOST_TOKENS} tokens in all, and these are {tokens:,}")
     return packs
-
-
-def _length(part: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", part) or int(part) > MOST_TOKENS:
-        shown = part if len(part) <= 20 else f"{part[:17]}..."
-        raise ValueError(
-            f"whole numbers from 0 to {MOST_TOKENS} by commas or spaces, packs by semicolons, and {shown!r} is not one"
-        )
-    return int(part)

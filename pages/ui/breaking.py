@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import as_text, choices_of, control_of
-from pages.ui.controls import Settings
+from explainers.experiment import choices_of, control_of
+from pages.ui.controls import Settings, named
 
 
 def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:
@@ -43,7 +43,10 @@ def loss(
     needed = {
         name: value for name, value in bites[params.break_it].items() if value != getattr(defaults, name)
     }
-    set_for_it = ", ".join(f"{titles[name].title} {as_text(value)}" for name, value in needed.items())
+    set_for_it = ", ".join(
+        f"{titles[name].title} {named(control_of(type(params), name), value)}"
+        for name, value in needed.items()
+    )
     st.markdown(
         f":red[**What is lost.**] {sentence}" + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
     )

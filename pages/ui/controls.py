@@ -12,7 +12,7 @@ say, what a button asks for, the rules across fields, and the address.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
@@ -31,7 +31,7 @@ from explainers.experiment import (
 )
 from pages.ui import address
 from pages.ui.checks import scientific
-from pages.ui.link import STEP, key_of, query_of, short, take, take_step, unknown
+from pages.ui.link import STEP, key_of, query_of, short, take, take_step, titled, unknown
 
 SEGMENTS_UP_TO = 100  # characters of choices that stand side by side; more become a list
 SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed
@@ -165,14 +165,20 @@ class Settings:
             return steps - 1
         return step
 
-    def changed(self, numbers: Mapping[str, Any], prefix: str = "") -> None:
+    def changed(
+        self, numbers: Mapping[str, Any], prefix: str = "", sound: Mapping[str, Any] | None = None
+    ) -> None:
         """One line that says what the last change did to the result: each of `numbers`, before and after.
 
-        numbers: label -> a number, or text that is already as it should be read.
+        numbers: label -> a number, or text that is already as it should be read. sound: of a broken run, the same
+        without the break. A new break is compared with that, as it may have come with other settings.
         """
         now = {label: _readable(number) for label, number in numbers.items()}
         params = self.shown.params[prefix]
         before, then = self.shown.numbers.get(prefix, (params, now))
+        if sound is not None and getattr(before, "break_it", "") != getattr(params, "break_it", ""):
+            before = params.model_copy(update={"break_it": "none"})
+            then = {label: _readable(number) for label, number in sound.items()}
         if before != params:
             self.shown.changes[prefix] = change_sentence(before, params, then, now)
         self.shown.numbers[prefix] = (params, now)
@@ -223,12 +229,20 @@ class Settings:
             params, unread = read(self.types[prefix], texts)
             kept = {one.field: getattr(before[prefix], one.field) for one in unread}
             for one in unread:
-                key = key_of(prefix, one.field)
-                used = short(as_text(kept[one.field]))
-                self.shown.refused[key] = f"{replace(one, field=key).sentence} The page still uses {used}."
+                told, used = titled(one, self.title(one.field, prefix)), short(as_text(kept[one.field]))
+                self.shown.refused[key_of(prefix, one.field)] = f"{told} The page still uses {used}."
             params, adjusted = fit(type(params)(**(params.model_dump() | kept)))
             self.shown.params[prefix] = params
-            notes[prefix] = [one.sentence for one in adjusted] + query_of({prefix: params})[1]
+            notes[prefix] = query_of({prefix: params})[1]
+            for one in adjusted:
+                key, told = key_of(prefix, one.field), titled(one, self.title(one.field, prefix))
+                is_text = self.types[prefix].model_fields[one.field].annotation is str
+                if is_text and st.session_state.get(key) == texts[one.field]:
+                    # what was typed stays, to be mended
+                    used = short(getattr(params, one.field))
+                    self.shown.refused.setdefault(key, f"{told} The page uses {used}.")
+                else:
+                    notes[prefix].append(told)
         if self.shown.params != before:
             self.shown.problems, self.shown.notes, self.shown.steps = {}, notes, {}
             address.write(self.query())
@@ -238,11 +252,8 @@ class Settings:
     def _wanted(self, prefix: str) -> dict[str, Any]:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
         held = self.shown.params[prefix].model_dump()
-        drawn = {
-            name: st.session_state[key_of(prefix, name)]
-            for name in held
-            if key_of(prefix, name) in st.session_state
-        }
+        keys = {name: key_of(prefix, name) for name in held}
+        drawn = {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
         asked = self.shown.asked.pop(prefix, {})
         return held | {name: _clean(value) for name, value in drawn.items() if value is not None} | asked
 
@@ -391,14 +402,15 @@ def _settings_changed(before: Params, after: Params) -> str:
         if control.long_text:
             words.append(f"{fields[name].title or name} changed")
             continue
-        old, new = (_named(control, getattr(params, name)) for params in (before, after))
+        old, new = (named(control, getattr(params, name)) for params in (before, after))
         words.append(f"{fields[name].title or name} {old} → {new}")
     return ", ".join(words)
 
 
-def _named(control: Control, value: Any) -> str:
+def named(control: Control, value: Any) -> str:
+    """A value as its control shows it."""
     if isinstance(value, tuple):
-        return short(", ".join(_named(control, part) for part in value))
+        return short(", ".join(named(control, part) for part in value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     text = as_text(value)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from explainers.experiment import Params, ParamsT, Problem, as_text, choices_of, read
+from explainers.experiment import Adjustment, Params, ParamsT, Problem, as_text, choices_of, read
 
 STEP = "step"  # the name under which a player keeps its step
 GREATEST_STEP = 10_000_000
@@ -90,6 +90,12 @@ def unknown(raw: Iterable[str], types: Mapping[str, type[Params]]) -> dict[str, 
         hint = f"; did you mean {nearest[0]}?" if nearest else "."
         sentences[key] = f"{short(key)!r} is not a setting of this page and was ignored{hint}"
     return sentences
+
+
+def titled(told: Problem | Adjustment, title: str) -> str:
+    """Its sentence for a reader of the page: with the title that the control shows in place of the field's name."""
+    name, equals, rest = told.sentence.partition(" = ")
+    return f"{title}{equals}{rest}" if name == told.field else told.sentence
 
 
 def short(text: str) -> str:

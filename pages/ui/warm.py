@@ -32,5 +32,6 @@ def _load() -> None:
         importlib.import_module("torch").set_num_threads(1)
         run.draw(FIRST, code_version(), find(FIRST).params())
         importlib.import_module("pages.ui.charts")
+        importlib.import_module("scipy.optimize")  # of the packers that plan, about a second
     except Exception:  # the page that needs it will say what is wrong
         logging.getLogger(__name__).exception("warming up failed")

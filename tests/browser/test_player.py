@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import NewReader
 from tests.browser.reader import TILES, Player, Reader
@@ -154,3 +155,47 @@ def test_the_shells_page_plays_from_a_file(new_reader: NewReader, tmp_path: Path
     subprocess.run(command, cwd=ROOT, check=True, timeout=120, capture_output=True)
     assert "http" not in document.read_text("utf-8").replace("http://www.w3.org", "")
     plays_offline(new_reader, document)
+
+
+# ------------------------------------------------------------------------------------------------------ strips
+
+ACCENTS = """(canvas) => {
+  const { data, width } = canvas.getContext("2d").getImageData(0, Math.round(14 * devicePixelRatio), canvas.width, 1)
+  const accent = (at) => data[4 * at] > 190 && Math.abs(data[4 * at + 1] - 94) < 20 && data[4 * at + 2] < 40
+  return [...Array(width).keys()].filter((at) => accent(at) && !(at && accent(at - 1))).length
+}"""
+
+
+def strip(reader: Reader, title: str) -> Locator:
+    return reader.page.locator(f'.player canvas[aria-label^="{title}"]').first
+
+
+def test_a_strip_follows_the_document_that_came_last(reader: Reader) -> None:
+    """Eighty packs do not fit: at the first document the topmost row in sight is pack 0, at the last one it is not."""
+    lengths = ",".join(["500"] * 80)
+    reader.open(f"/packing?lengths={lengths}&capacity=512&strategy=best_fit&versus=none&step=1")
+    player, packs = reader.player(), strip(reader, "Best-fit")
+    tip = player.root.get_by_role("tooltip")
+    player.take()
+    packs.hover(position={"x": 150, "y": 4})
+    expect(tip).to_contain_text("pack 0: document 0, 500 tokens from 0")
+    player.take()
+    assert press(player, "End") == player.last
+    packs.hover(position={"x": 150, "y": 4})
+    expect(tip).to_contain_text(re.compile(r"pack (1\d|2\d): document \1, 500 tokens from 0"))
+    expect(packs).to_have_attribute("aria-label", re.compile("80 of 80 rows"))
+
+
+def test_tokens_that_come_together_have_one_outline(reader: Reader) -> None:
+    reader.open("/packing?chapter=unpad&unpad.lengths=5,2;3,1&unpad.step=0")
+    player, rows = reader.player(), strip(reader, "Padded rows")
+    player.take()
+    assert settled(reader, rows) == 0
+    edges = {settled(reader, rows) for _ in range(player.last) if press(player, "ArrowRight")}
+    assert edges == {0, 2}  # the five tokens of document 1: a left and a right edge
+
+
+def settled(reader: Reader, rows: Locator) -> int:
+    """The outlines' edges in the first row, once the picture has glided to its step."""
+    reader.page.wait_for_timeout(300)
+    return rows.evaluate(ACCENTS)

@@ -92,7 +92,7 @@ def histogram_scene(result: HistogramResult) -> Scene:
         rate=12.0,
         symbols=SYMBOLS,
         step_name="length" if result.strategy in GREEDY else "composition",
-        below=(Column(1, (_code(result),)),),
+        below=(Column(1, (_code(result, playing),)),),
     )
 
 
@@ -295,16 +295,24 @@ def _efficiency(result: HistogramResult, playing: Playing) -> Lines:
     )
 
 
-def _code(result: HistogramResult) -> Code:
+def _code(result: HistogramResult, playing: Playing) -> Code:
+    """The packer's source. A step of a greedy one is a pass of its loop; a plan is made at once, before the steps."""
     ran: dict[str, Callable[..., Any]] = {**GREEDY, "nnlshp": least_squares_plan, "lp": linear_plan}
     source, first_line = inspect.getsourcelines(ran[result.strategy])
+    line, steps = None, "the whole plan at once; the steps show its packs, the most used first"
+    if result.strategy in GREEDY:
+        loop = next(at for at, text in enumerate(source, first_line) if "in longest_first(counts)" in text)
+        line = Track(np.array([first_line] + [loop] * (playing.steps - 1))[:, None])
+        single = bool((playing.shortest == playing.longest)[1:].all())
+        steps = f"a step is {'one pass' if single else 'several passes'} of the marked loop"
     return Code(
         "code",
         "The code that just ran",
-        "explainers/packing/histogram_packing.py",
+        f"explainers/packing/histogram_packing.py; {steps}",
         300,
         source="".join(source),
         first_line=first_line,
+        line=line,
     )
 
 

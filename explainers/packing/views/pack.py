@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,7 +33,8 @@ class Playing:
     document, length, pack, opened: (placements,). first: the piece's first token in its document. position: where in
     the pack it lies. step: at which it appears. widths: (packs,), of all that were opened. closes: (packs,) a step, -1
     for never.
-    tokens, places, opened_so_far: (steps,) placed tokens, width of the packs opened so far, their number.
+    tokens, places, opened_so_far: (steps,) placed tokens, width of the packs opened so far, their number; in the
+    end without packs that never close.
     latest: (steps,) the step's last placement; -1 before the first.
     """
 
@@ -57,6 +59,11 @@ class Playing:
         return len(self.widths)
 
     @property
+    def placed(self) -> np.ndarray:
+        """(steps,) tokens placed so far; in the end also those in packs that never close."""
+        return np.maximum.accumulate(self.tokens)
+
+    @property
     def padding_percent(self) -> np.ndarray:
         """(steps,) of the places opened so far, NaN before the first."""
         # padding = 1 - tokens / places
@@ -79,7 +86,7 @@ def pack_scene(result: PackResult) -> Scene:
         columns=(*columns, Column(0.8 if len(plays) > 1 else 0.7, (_padding_lines(result, plays),))),
         words=_words(result, outcomes, plays),
         stops=_stops(plays[0]),
-        start=(2 * steps) // 3,
+        start=steps - 1,  # before that, two strategies have placed different documents
         rate=max(3.0, steps / 30),
         symbols=SYMBOLS,
         below=(Column(1, (_code(result, plays[0]),)),),
@@ -197,7 +204,7 @@ def _strip(result: PackResult, outcome: Outcome, play: Playing, plays: Sequence[
     texts = (*numbers, *[""] * len(padded), *[numbers[k] for k in lost])
     return Strip(
         name=name,
-        title=outcome.label[0].upper() + outcome.label[1:],
+        title=_capital(outcome.label),
         subtitle=f"{_count(outcome.n_packs, 'pack')} in the end, {outcome.padding_percent:.1f}% padding (hatched)",
         height=26 + min(312, max(72, 24 * rows)),
         rows=rows,
@@ -256,19 +263,19 @@ def _stream(result: PackResult, play: Playing, name: str) -> Strip:
 
 
 def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
-    """Padding in % of the packs opened so far, after every step."""
-    steps = len(plays[0].tokens)
+    """Padding in % of the packs opened so far, over the tokens placed: at a step the strategies differ in those."""
+    total, outcomes = int(plays[0].placed[-1]), (result, result.other)
     hues: tuple[Hue, Hue] = ("output", "score")
     lines = [
-        Line(np.arange(steps) + 1.0, play.padding_percent, hue, play.label)
+        Line(play.placed.astype(float), play.padding_percent, hue, play.label)
         for play, hue in zip(plays, hues, strict=False)
     ]
     if all((play.widths == result.capacity).all() and (play.closes >= 0).all() for play in plays):
-        # the least that any packing of these tokens into whole packs can have
-        least = 100 * (1 - plays[0].tokens[-1] / (result.proven_bound * result.capacity))
-        lines.append(
-            Line(np.array([1.0, steps]), np.full(2, least), "muted", "in the fewest packs", dashed=True)
-        )
+        for bound in sorted({outcome.proven_bound for outcome in outcomes if outcome}):
+            # 1 - tokens / (fewest packs × capacity)
+            least = 100 * (1 - total / (bound * result.capacity))
+            label = f"proven bound: {_count(bound, 'pack')}"
+            lines.append(Line(np.array([0.0, total]), np.full(2, least), "muted", label, dashed=True))
     highest = max(5.0, *(float(np.nanmax(play.padding_percent)) for play in plays))
     lowest = min(0.0, *(float(np.nanmin(play.padding_percent)) for play in plays))
     return Lines(
@@ -276,10 +283,10 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
         title="Padding so far, in %",
         subtitle="of the places in the packs opened",
         height=230,
-        x=Axis(1, steps, label="step"),
+        x=Axis(0, total, label="tokens placed"),
         y=Axis(1.05 * lowest, 1.05 * highest, ticks=_percents(highest), format="d"),
         lines=tuple(lines),
-        shown=Track(np.arange(steps)[:, None] + 1.0),
+        shown=Track(np.arange(len(plays[0].tokens))[:, None] + 1.0),
     )
 
 
@@ -344,7 +351,7 @@ def _words(result: PackResult, outcomes: Sequence[Outcome], plays: Sequence[Play
             _sentence(result, outcome, play, rows, step)
             for outcome, play, rows in zip(outcomes, plays, numbers, strict=True)
         ]
-        chosen.append(_joined(parts, plays) if step > 0 else _opening(result))
+        chosen.append(_joined(parts, plays, step == steps - 1) if step > 0 else _opening(result))
     sentences = tuple(dict.fromkeys(chosen))
     number = {sentence: at for at, sentence in enumerate(sentences)}
     which = np.array([number[sentence] for sentence in chosen])
@@ -364,22 +371,24 @@ def _opening(result: PackResult) -> str:
     )
 
 
-def _joined(parts: Sequence[str], plays: Sequence[Playing]) -> str:
-    """The sentences, the second one's slots moved to the second strategy's columns."""
+def _joined(parts: Sequence[str], plays: Sequence[Playing], ended: bool) -> str:
+    """The sentences; of two, each says first whose it is and how far that is, as they differ in their order."""
     if len(parts) == 1:
-        return parts[0][0].upper() + parts[0][1:]
-    second = "".join(
-        piece if at == 0 else "{" + str(int(piece.split(":", 1)[0]) + COLUMNS) + ":" + piece.split(":", 1)[1]
-        for at, piece in enumerate(parts[1].split("{"))
-    )
-    labels = [play.label[0].upper() + play.label[1:] for play in plays]
-    return f"{labels[0]}: {parts[0]} {labels[1]}: {second}"
+        return _capital(parts[0])
+    far = "" if ended else f", {{{PLACED}:d}} tokens placed"
+    first, second = (f"{_capital(play.label)}{far}: {part}" for play, part in zip(plays, parts, strict=True))
+    # the second one's slots are those of the second strategy's columns
+    return f"{first} {re.sub('{([0-9]+):', lambda slot: f'{{{int(slot[1]) + COLUMNS}:', second)}"
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _sentence(result: PackResult, outcome: Outcome, play: Playing, numbers: np.ndarray, step: int) -> str:
     """The template of one strategy's step."""
     if step == len(numbers) - 1:
-        return _end(result, outcome)
+        return _end(outcome, play)
     k = play.latest[step]
     if play.step[k] < step:
         return f"all is placed, {{{PADDED}:.1f}}% padding so far."
@@ -404,13 +413,14 @@ def _closing(packs: int) -> str:
     return " A pack closes." if packs == 1 else f" {{{CLOSED}:d}} packs close."
 
 
-def _end(result: PackResult, outcome: Outcome) -> str:
-    packs = _count(outcome.n_packs, "pack")
-    lost = f", {outcome.tokens_lost:,} tokens lost" if outcome.tokens_lost else ""
-    return (
-        f"**{packs}**, **{outcome.padding_percent:.1f}%** padding{lost}; "
-        f"fewer than {outcome.proven_bound:,} are not possible."
-    )
+def _end(outcome: Outcome, play: Playing) -> str:
+    """What came of it: packs, padding, and what was lost where."""
+    packs, bound = _count(outcome.n_packs, "pack"), f"{outcome.proven_bound:,}"
+    words = f"**{packs}** (proven bound {bound}), **{outcome.padding_percent:.1f}%** padding"
+    if outcome.tokens_lost:
+        words += f", **{_count(outcome.tokens_lost, 'token')} lost**"
+    never = ", ".join(f"{pack:,}" for pack in np.flatnonzero(play.closes < 0))
+    return f"{words}: pack {never} was never handed on." if never else f"{words}."
 
 
 def _count(number: int, one: str) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
+from collections import Counter
+from typing import Literal
 
 import numpy as np
 
 from explainers.packing.decoder_three_ways import unpadded
 from explainers.packing.run import WAYS, RunResult
+from explainers.packing.run_params import RunParams
 from explainers.scene import (
     Axis,
     Band,
@@ -27,32 +31,42 @@ from explainers.scene import (
     Words,
 )
 
-PADDED, NAIVE, UNPADDED, COMPARED, COST, LEAKS = range(
-    6
-)  # the steps; from LEAKS on one a document with tokens
+# The steps; from LEAKS on one for each document that has tokens, and a last one for all of them.
+PADDED, NAIVE, UNPADDED, COMPARED, COST, LEAKS = range(6)
 NAMES = {"padded": "padded", "packed_naive": "packed, naive", "unpadded": "unpadded"}
 HUES: dict[str, Hue] = {"padded": "muted", "packed_naive": "bad", "unpadded": "output"}
+STRIP_ROW, LEAST_STRIP_ROW, STRIP_ROWS_HEIGHT, RULER_HEIGHT = 20, 5, 70, 22  # px
+LOST_TOKENS = -3  # the hue of a strip's run that is ignored or lost
 
 
 def run_scene(result: RunResult) -> Scene:
     """The three ways in turn, what they say and cost, then the leak of one document after another."""
     changed = [document for document, length in enumerate(result.params.document_lengths) if length]
-    steps = LEAKS + len(changed)
+    steps = LEAKS + len(changed) + 1
     return Scene(
         name="packing.run",
         title="The same documents three ways: padded, packed without a document mask, unpadded",
         steps=steps,
         columns=(
-            Column(1.5, (*_strips(result, changed, steps), _leaks(result, changed, steps))),
+            Column(1.15, _strips(result, changed, steps)),
+            Column(1.25, (_leaks(result, changed, steps),)),
             Column(1, (_losses(result, steps), _costs(result, steps))),
         ),
-        words=_words(result, changed),
+        words=_words(result, changed, steps),
         stops=(PADDED, COMPARED, LEAKS),
-        start=LEAKS if result.passed else COMPARED,
+        start=_opens(result, steps),
         reopens=True,
         rate=0.7,
         below=(Column(1, (_code(),)),),
     )
+
+
+def _opens(result: RunResult, steps: int) -> int:
+    """The last step, with everything in sight; for a break the step at which it is seen."""
+    seen = {"seam_labels": COMPARED, "pad_is_eos": UNPADDED, "positions_not_reset": COMPARED}
+    if result.params.break_it == "positions_not_reset" and result.params.positions == "rope":
+        return UNPADDED  # the ids are wrong and nothing else is
+    return seen.get(result.params.break_it, steps - 1)
 
 
 # ------------------------------------------------------------------------------------------------ the panels
@@ -61,21 +75,21 @@ def run_scene(result: RunResult) -> Scene:
 def _strips(result: RunResult, changed: list[int], steps: int) -> tuple[Panel, ...]:
     lengths = result.params.document_lengths
     starts = np.cumsum([0, *lengths])
-    ruler = tuple((int(at), str(int(at))) for at in dict.fromkeys(result.cu_seqlens.tolist()))
+    boundaries = Counter(result.cu_seqlens.tolist())  # an empty document has the same boundary twice
+    ruler = tuple((at, ", ".join([str(at)] * times)) for at, times in boundaries.items())
     rows = tuple((document, 0, length, document) for document, length in enumerate(lengths) if length)
     rows += tuple((document, length, max(lengths) - length, -1) for document, length in enumerate(lengths))
     one_row = tuple((0, int(starts[document]), lengths[document], document) for document in changed)
     lost = result.tokens_lost
-    kept = tuple(
-        (0, start, end - start, document) for document, start, end in _sequences(result) if end > start
-    )
+    kept = tuple((0, start, end - start, document) for document, start, end in _sequences(result))
+    kept += ((0, result.tokens - lost, lost, LOST_TOKENS),)
     return (
         _strip("padded", f"{result.places_padded} places for {result.tokens} tokens; hatched: padding", rows,
                len(lengths), max(lengths), PADDED, steps),
-        _strip("packed_naive", "one long row, causal only; outlined: the token that was changed", one_row, 1,
+        _strip("packed_naive", "one long row, causal only; outlined: a changed token", one_row, 1,
                result.tokens, NAIVE, steps, [(int(starts[document]), document) for document in changed]),
-        _strip("unpadded", "ticks: cu_seqlens" + (f"; {lost} real tokens lost" if lost else ""), kept, 1,
-               max(result.tokens - lost, 1), UNPADDED, steps, ruler=ruler),
+        _strip("unpadded", "ticks: cu_seqlens" + (f"; empty at the end: {lost} lost" if lost else ""), kept, 1,
+               result.tokens, UNPADDED, steps, ruler=ruler),
     )  # fmt: skip
 
 
@@ -107,7 +121,11 @@ def _strip(
         name=way,
         title=NAMES[way].capitalize(),
         subtitle=subtitle,
+        height=4
+        + min(STRIP_ROW * rows, max(STRIP_ROWS_HEIGHT, LEAST_STRIP_ROW * rows))
+        + (RULER_HEIGHT if ruler else 0),
         rows=rows,
+        row_names=tuple(map(str, range(rows))) if rows > 1 else (),
         capacity=capacity,
         row=table[:, 0],
         start=table[:, 1],
@@ -115,24 +133,31 @@ def _strip(
         hue=table[:, 3],
         appears=np.concatenate([np.full(len(runs), appears), LEAKS + at]),
         leaves=np.concatenate([np.full(len(runs), steps), LEAKS + 1 + at]),
-        texts=tuple(str(hue + 1) if hue >= 0 else "" for *_, hue in runs) + ("",) * len(marks),
-        notes=tuple(
-            f"document {hue + 1}: {length} tokens" if hue >= 0 else f"padding: {length} places"
-            for _, _, length, hue in runs
-        )
-        + tuple(f"the first token of document {document + 1}, changed" for _, document in marks),
+        texts=tuple(str(hue) if hue >= 0 else "" for *_, hue in runs) + ("",) * len(marks),
+        notes=tuple(_note(length, hue) for _, _, length, hue in runs)
+        + tuple(f"the first token of document {document}, changed" for _, document in marks),
         ruler=ruler,
     )
+
+
+def _note(length: int, hue: int) -> str:
+    """What the hover says of a run of a strip."""
+    if hue == LOST_TOKENS:
+        return f"lost: {length} real tokens"
+    return f"document {hue}: {length} tokens" if hue >= 0 else f"padding: {length} places"
 
 
 def _leaks(result: RunResult, changed: list[int], steps: int) -> Row:
     """Whose logits move (columns) when the first token of a document (rows) is changed."""
     largest = max(float(moved.max(initial=0.0)) for moved in result.leak_by_document.values()) or 1.0
     documents = len(result.params.document_lengths)
-    rows = np.array([(0, 0)] * LEAKS + [(document, document + 1) for document in changed])
-    visited = np.full((documents, documents), LEAKS)
+    rows = np.array([(0, 0)] * LEAKS + [(document, document + 1) for document in changed] + [(0, 0)])
+    visited = np.full(
+        (documents, documents), -1
+    )  # an empty document has nothing to change and nothing to move
+    visited[np.ix_(changed, changed)] = LEAKS + np.arange(len(changed))[:, None]
     current = np.full((steps, 2), -1)
-    current[LEAKS:, 0] = changed
+    current[LEAKS:-1, 0] = changed
 
     def panel(way: str, most: float) -> Matrix:
         return Matrix(
@@ -161,86 +186,106 @@ def _leaks(result: RunResult, changed: list[int], steps: int) -> Row:
 
 
 def _losses(result: RunResult, steps: int) -> Marks:
-    """Bars of the mean loss of each document, the three ways next to each other."""
-    documents = len(result.params.document_lengths)
-    values = np.stack([result.document_losses[way] for way in WAYS])
-    most = float(np.nanmax(values)) * 1.05
+    """The mean loss of each document: a ring where it is padded, the other two ways as points on stems from there."""
+    documents = np.arange(len(result.params.document_lengths), dtype=float)
+    padded, naive, ours = (result.document_losses[way] for way in WAYS)
+    x = _axis_around(np.concatenate([padded, naive, ours]))
+
+    def layer(mark: Literal["point", "segment"], way: str, values: np.ndarray, size: float) -> Layer:
+        """The losses of one way, on stems from the padded ones where `mark` is a segment."""
+        shown = _from(PADDED if way == "padded" else COMPARED, values, steps)
+        stem = mark == "segment"
+        return Layer(
+            mark,
+            _from(COMPARED, padded, steps) if stem else shown,
+            documents,
+            shown if stem else None,
+            documents if stem else None,
+            hue=HUES[way],
+            style="hollow" if way == "padded" else "solid",
+            size=size,
+            names=tuple(NAMES[way] for _ in documents),
+            numbers=values,
+            format=".4f",
+        )
+
     return Marks(
         name="losses",
-        title="Loss of each document",
-        subtitle="grey padded, red packed without a document mask, teal unpadded; none: no label",
-        height=40 + 34 * documents,
-        x=Axis(0, most, label="nats"),
-        y=Axis(0.5, documents + 0.6, flip=True, ticks=tuple(map(float, range(1, documents + 1))), format="d"),
-        layers=tuple(
-            Layer(
-                "rect",
-                np.zeros(documents),
-                np.arange(documents) + 0.62 + 0.26 * place,
-                _from(COMPARED if way != "padded" else PADDED, values[place], steps, blank=np.nan),
-                np.arange(documents) + 0.86 + 0.26 * place,
-                hue=HUES[way],
-                names=tuple(f"document {document + 1}, {NAMES[way]}" for document in range(documents)),
-                numbers=values[place],
-                format=".4f",
-            )
-            for place, way in enumerate(WAYS)
+        title="Loss of each document, in nats",
+        subtitle="ring: padded; red: packed, naive; teal: unpadded",
+        height=24 + min(16 * len(documents), 130),
+        x=x,
+        y=Axis(
+            -0.6,
+            len(documents) - 0.4,
+            flip=True,
+            ticks=tuple(documents[:: 1 + len(documents) // 10].tolist()),
+            format="d",
+        ),
+        layers=(
+            layer("segment", "packed_naive", naive, 3),
+            layer("segment", "unpadded", ours, 6),
+            layer("point", "padded", padded, 4.5),
+            layer("point", "packed_naive", naive, 4),
+            layer("point", "unpadded", ours, 2.5),
         ),
         row_name="document",
     )
 
 
+def _axis_around(values: np.ndarray) -> Axis:
+    """An axis a little wider than the values, NaN apart, with numbers at round places."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    edge = max(0.06 * (high - low), 0.02)
+    low, high = low - edge, high + edge
+    power = 10.0 ** math.floor(math.log10((high - low) / 6))
+    width = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= (high - low) / 6)
+    first, last = math.ceil(low / width), math.floor(high / width)
+    ticks = tuple(round(width * place, 6) for place in range(first, last + 1))
+    return Axis(low, high, ticks=ticks, format=".2f" if width < 0.1 else ".1f")
+
+
 def _costs(result: RunResult, steps: int) -> Marks:
     """FLOPs, activation bytes and seconds as shares of the padded run, with the numbers."""
     flops = (result.flops_padded, result.flops_packed_naive, result.flops_unpadded)
-    rows: list[tuple[str, float, Hue]] = [
-        (f"{kind}, {NAMES[way]}: {shown}", value / whole, HUES[way])
-        for way, flop in zip(WAYS, flops, strict=True)
-        for kind, value, whole, shown in (
-            ("FLOPs", flop, result.flops_padded, f"{flop / 1e6:,.1f} million"),
-            ("activations", result.activation_bytes[way], result.activation_bytes["padded"],
-             f"{result.activation_bytes[way] / 1e3:,.0f} kB"),
-            ("time", result.seconds[way], result.seconds["padded"], f"{1e3 * result.seconds[way]:,.1f} ms"),
-        )
-    ]  # fmt: skip
-    rows.sort(key=lambda row: ("FLOPs", "activations", "time").index(row[0].split(",")[0]))
-    most = max(share for _, share, _ in rows)
-    bars = tuple(
-        Layer(
-            "rect",
-            np.zeros(1),
-            np.array([place + 0.1]),
-            _from(COST, np.array([share]), steps, blank=np.nan),
-            np.array([place + 0.42]),
-            hue=hue,
-            names=(text,),
-        )
-        for place, (text, share, hue) in enumerate(rows)
+    names = ("FLOPs", "activations", "time")
+    values = np.array(
+        [flops, *([part[way] for way in WAYS] for part in (result.activation_bytes, result.seconds))]
     )
-    places = np.arange(len(rows), dtype=float)
-    labels = Layer(
-        "label",
-        _from(COST, np.zeros(len(rows)), steps, blank=np.nan),
-        places - 0.16,
-        hue="muted",
-        names=tuple(text for text, *_ in rows),
-        style="faint",
-    )
+    texts = [
+        (f"{of_flops / 1e6:,.1f} million", f"{of_bytes / 1e3:,.0f} kB", f"{1e3 * seconds:,.1f} ms")
+        for of_flops, of_bytes, seconds in values.T
+    ]  # of each way
+    shares = values / values[:, :1]  # (kinds, ways)
+    most = shares.max()
+    tops = (len(WAYS) + 0.6) * np.arange(len(names))  # the row at which a kind begins
+    layers = [Layer("label", np.full(3, -0.5 * most), tops + 1.4, hue="muted", style="faint", names=names)]
+    for place, way in enumerate(WAYS):
+        share, rows = shares[:, place], tops + place
+        called = tuple(
+            f"{name}, {NAMES[way]}: {text}; share" for name, text in zip(names, texts[place], strict=True)
+        )
+        beside = _from(COST, share + 0.03 * most, steps)
+        layers += [
+            Layer("rect", np.zeros(3), rows, _from(COST, share, steps), rows + 0.8, hue=HUES[way], names=called,
+                  numbers=share),
+            Layer("label", beside, rows + 0.4, hue="muted", style="faint", size=3, names=texts[place]),
+        ]  # fmt: skip
     return Marks(
         name="costs",
         title="What it costs",
-        subtitle="bars: shares of the padded run; FLOPs forward, time forward and backward",
-        height=300,
-        x=Axis(0, most),
-        y=Axis(-0.5, len(rows) - 0.4, flip=True),
-        layers=(*bars, labels),
+        subtitle="shares of the padded run; time: both passes",
+        height=132,
+        x=Axis(-0.5 * most, 1.5 * most),
+        y=Axis(-0.1, tops[-1] + len(WAYS) + 0.1, flip=True),
+        layers=tuple(layers),
         frame=False,
     )
 
 
-def _from(step: int, values: np.ndarray, steps: int, *, blank: float) -> Track:
-    """`values` from a step on, `blank` before it."""
-    rows = np.stack([np.full(len(values), blank), values])
+def _from(step: int, values: np.ndarray, steps: int) -> Track:
+    """`values` from a step on, nothing before it."""
+    rows = np.stack([np.full(len(values), np.nan), values])
     return Track(rows, (np.arange(steps) >= step).astype(np.int32))
 
 
@@ -263,13 +308,39 @@ SENTENCES = (
     "**loss {4:.6f}**, {6:.2e} off.",
     "Unpadded: {1:d} tokens, {9:d} of them lost, held apart by cu_seqlens: **loss {5:.6f}**.",
     "Against the padded rows, unpadded logits differ by {2:.2e} at most and the loss by **{7:.2e}**.",
-    "Forward, unpadded takes **{8:.2f} of the FLOPs** of the padded rows.",
+    "Forward, unpadded takes **{8:.2f} of the FLOPs** of the padded rows; the time of so small a model says little.",
     "Document {10:d} changes its first token: naively packed, logits of others move by up to **{11:.3g}**; "
     "unpadded by **{12:.3g}**.",
+    "Whichever document changes, logits of others move by up to **{11:.3g}** where it is packed naively, and by "
+    "**{12:.3g}** where it is unpadded.",
+)
+
+# For each break, what is said at the step at which it is seen.
+SEEN = {
+    "cu_seqlens_off_by_one": "cu_seqlens one too late: unpadded, logits move by up to **{12:.3g}** when the document "
+    "before changes; right is 0.",
+    "seam_labels": "Labels across the seams: logits differ by {2:.2e} at most, which is right; "
+    "**the loss is off by {7:.2e}**.",
+    "pad_is_eos": "**{9:d} of {1:d} real tokens are lost**: each document's end-of-text went with the padding, and "
+    "the unpadded row ends early.",
+    "positions_not_reset": "Positions run on to {13:d}, no document has more than {14:d} tokens: "
+    "**logits off by {2:.3g}, the loss by {7:.3g}**.",
+}
+SEEN_WITH_ROPE = (
+    "**Positions run on to {13:d}**, no document has more than {14:d} tokens; RoPE sees only differences, "
+    "which stay right."
 )
 
 
-def _words(result: RunResult, changed: list[int]) -> Words:
+def _seen(params: RunParams) -> tuple[str, ...]:
+    """The sentence of the chosen break; none where nothing is broken."""
+    if params.break_it == "positions_not_reset" and params.positions == "rope":
+        return (SEEN_WITH_ROPE,)
+    return (SEEN[params.break_it],) if params.break_it in SEEN else ()
+
+
+def _words(result: RunResult, changed: list[int], steps: int) -> Words:
+    """A sentence a step; a break has its own at the step at which it is seen."""
     facts = [
         result.places_padded,
         result.tokens,
@@ -282,10 +353,18 @@ def _words(result: RunResult, changed: list[int]) -> Words:
         result.flops_unpadded / result.flops_padded,
         result.tokens_lost,
     ]
-    rows = [[*facts, 0, 0, 0]] * LEAKS
-    for document in changed:
-        others = np.arange(len(result.params.document_lengths)) != document
-        moved = [float(result.leak_by_document[way][document, others].max(initial=0.0)) for way in WAYS[1:]]
-        rows.append([*facts, document + 1, *moved])
-    which = np.array([*range(LEAKS), *[LEAKS] * len(changed)])
-    return Words(SENTENCES, which, np.array(rows, float))
+    positions = [int(result.position_ids.max()), max(result.params.document_lengths)]
+    overall = [0, result.leak_naive, result.leak_unpadded]
+    moved = [[document, *_moved_by(result, document)] for document in changed]
+    rows = [[*facts, *leak, *positions] for leak in (*[overall] * LEAKS, *moved, overall)]
+    which = np.array([*range(LEAKS), *[LEAKS] * len(changed), LEAKS + 1])
+    seen = _seen(result.params)
+    if seen:
+        which[_opens(result, steps)] = len(SENTENCES)
+    return Words((*SENTENCES, *seen), which, np.array(rows, float))
+
+
+def _moved_by(result: RunResult, document: int) -> list[float]:
+    """The most that a logit of another document moves when this one changes: packed naively, unpadded."""
+    others = np.arange(len(result.params.document_lengths)) != document
+    return [float(result.leak_by_document[way][document, others].max(initial=0.0)) for way in WAYS[1:]]

@@ -15,13 +15,23 @@ from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles
 from explainers.scene import Axis, Code, Column, Layer, Marks, Scene, Strip, Track, Words
 
 PADDING, LOST_TOKEN = -1, -3  # hues of a strip
-TOKEN_NAMES = {
+STRIPS_HEIGHT = 182  # px for the rows of the three strips, so that they end above the player's bar
+ATTENTION_HEIGHT, SHAPES_HEIGHT = 230, 285  # px
+ROW_HEIGHTS = 14, 20  # px, the least and the most; below the least a cell has no room for its text
+
+# The mark of each token that is not text, one letter so that narrow cells hold it; and the legend, by a token of each.
+TOKEN_MARKS: Mapping[int, str] = {
     mrope.PAD: "pad",
-    mrope.END: "eos",
+    mrope.END: "e",
     mrope.VISION_START: "[",
     mrope.VISION: "v",
     mrope.VISION_END: "]",
     mrope.TIMESTAMP: "t",
+}
+LEGEND: Mapping[int, str] = {
+    mrope.END: "e: end of text",
+    mrope.VISION: "[ v ]: picture",
+    mrope.TIMESTAMP: "t: timestamp",
 }
 SYMBOLS: Mapping[str, str] = {
     "T": "T: real tokens of the batch",
@@ -60,8 +70,9 @@ def unpad_scene(result: UnpadResult) -> Scene:
         title=f"Padding removal: {_count(result.tokens, 'token')} of {result.batch.mask.size} places",
         steps=steps,
         columns=(
-            Column(1.7, (packs_panel(result), rows_panel(result), flat_panel(result))),
-            Column(1, (shapes_panel(result), attention_panel(result))),
+            Column(1.55, (packs_panel(result), rows_panel(result), flat_panel(result))),
+            Column(0.65, (attention_panel(result),)),
+            Column(1, (shapes_panel(result),)),
         ),
         words=_words(result),
         start=_step(result, "attention"),
@@ -100,6 +111,17 @@ def _runs(cells: list[Cell]) -> dict[str, np.ndarray | tuple[str, ...]]:
     return {**arrays, "texts": tuple(c.text for c in cells), "notes": tuple(c.note for c in cells)}
 
 
+def _height(result: UnpadResult, rows: int, more: int = 4) -> int:
+    """The height in px of a strip of so many rows, which share one height with those of the other strips."""
+    every = len(result.batch.packs) + len(result.lengths) + len(_axes(result)) + 2
+    least, most = ROW_HEIGHTS
+    return rows * max(least, min(most, STRIPS_HEIGHT // every)) + more
+
+
+def _axes(result: UnpadResult) -> tuple[str, ...]:
+    return ("position",) if result.position_ids.ndim == 1 else ("time", "height", "width")
+
+
 def packs_panel(result: UnpadResult) -> Strip:
     """The packs as they are given: a document is one run."""
     packs, lengths = result.batch.packs, result.lengths
@@ -112,8 +134,8 @@ def packs_panel(result: UnpadResult) -> Strip:
             cells.append(Cell(row, start, tokens, d, str(d + 1), note, 0, len(result.stages)))
     return Strip(
         "packs",
-        "Packs",
-        "a list of packs; each run is a document with its number",
+        "Packs: every run is a document",
+        height=_height(result, len(packs)),
         rows=len(packs),
         capacity=max(int(lengths[list(pack)].sum()) for pack in packs) or 1,
         row_names=tuple(f"pack {row + 1}" for row in range(len(packs))),
@@ -131,25 +153,30 @@ def rows_panel(result: UnpadResult) -> Strip:
     again = made["padded_again"][:, :, 0] if "padded_again" in made else np.zeros((B, L))
     turns = [_step(result, stage) for stage in ("rows", "mask", "indices", "pad_again")] + [steps]
     says: tuple[tuple[Callable[[int, int], str], str], ...] = (
-        (lambda d, j: _token(batch.ids[d, j]), "token {}"),
+        (lambda d, j: _mark(batch.ids[d, j]), "token {}"),
         (lambda d, j: str(int(mask[d, j])), "mask {}"),
         (lambda d, j: str(place[d, j]) if mask[d, j] else "", "index {}"),
-        (lambda d, j: f"{again[d, j]:.1f}" if mask[d, j] else "0", "first of the H outputs: {}"),
+        (lambda d, j: f"{again[d, j]:.1f}", "first of the H outputs: {}"),
     )
     cells = []
     for (text_of, what), appears, leaves in zip(says, turns[:-1], turns[1:], strict=True):
-        for d, j in np.ndindex(B, L) if appears < leaves else ():
-            hue = PADDING if not batch.mask[d, j] else d
-            if appears >= turns[1] and batch.mask[d, j] and not mask[d, j]:
-                hue = LOST_TOKEN
-            text = text_of(d, j)
-            kind = {PADDING: "padding", LOST_TOKEN: "a real token, dropped"}.get(hue, f"document {d + 1}")
+        for d, j in np.argwhere(batch.mask).tolist() if appears < leaves else ():
+            lost = appears >= turns[1] and not mask[d, j]
+            text, kind = text_of(d, j), "a real token, dropped" if lost else f"document {d + 1}"
             note = f"row {d + 1}, place {j}: {kind}" + (f", {what.format(text)}" if text else "")
-            cells.append(Cell(d, j, 1, hue, text, note, appears, leaves))
+            cells.append(Cell(d, j, 1, LOST_TOKEN if lost else d, text, note, appears, leaves))
+    for d, length in enumerate(
+        result.lengths.tolist()
+    ):  # of a long batch most places are padding: one run a row
+        if length < L:
+            note = (
+                f"row {d + 1}, places {length} to {L - 1}: padding, token {_mark(batch.ids[d, -1])}, mask 0"
+            )
+            cells.append(Cell(d, length, L - length, PADDING, "", note, turns[0], steps))
     return Strip(
         "rows",
-        f"Padded rows (B, L) = ({B}, {L})",
-        f"one row a document, {result.padding_percent:.0f}% padding (hatched): ids, mask, indices",
+        f"Padded rows (B, L) = ({B}, {L}): {result.padding_percent:.0f}% padding",
+        height=_height(result, B),
         rows=B,
         capacity=L,
         row_names=tuple(f"document {d + 1}" for d in range(B)),
@@ -161,12 +188,11 @@ def flat_panel(result: UnpadResult) -> Strip:
     """The flat row: tokens, positions along one axis or three, and labels; cu_seqlens is the ruler."""
     made, steps = result.made, len(result.stages)
     document = result.indices // result.batch.mask.shape[1]
-    axes = ("position",) if len(made["position_ids"]) == 1 else ("time", "height", "width")
-    names = ("token", *axes, "label")
+    names = ("token", *_axes(result), "label")
     cells = []
     for i, d in enumerate(document.tolist()):
         label = int(result.labels[i])
-        texts = (_token(made["flat_ids"][i]), *map(str, made["position_ids"][:, i]))
+        texts = (_mark(made["flat_ids"][i]), *map(str, made["position_ids"][:, i]))
         for row, text in enumerate(texts):
             note = f"flat place {i}, document {d + 1}: {names[row]} {text}"
             cells.append(Cell(row, i, 1, d, text, note, _step(result, "positions" if row else "flat"), steps))
@@ -175,13 +201,14 @@ def flat_panel(result: UnpadResult) -> Strip:
             note = f"flat place {i}, document {d + 1}: label {IGNORED}, no loss"
             cells.append(Cell(len(texts), i, 1, LOST_TOKEN, str(IGNORED), note, turns[0], steps))
             continue
-        note = f"flat place {i}, document {d + 1}: predicts {_token(label)}"
+        note = f"flat place {i}, document {d + 1}: predicts {_mark(label)}"
         for appears, leaves in itertools.pairwise(turns):
-            cells.append(Cell(len(texts), i, 1, d, _token(label), note, appears, leaves))
+            cells.append(Cell(len(texts), i, 1, d, _mark(label), note, appears, leaves))
     return Strip(
         "flat",
-        f"Flat tokens (T) = ({result.tokens})",
-        "the ticks below are cu_seqlens",
+        f"Flat tokens (T) = ({result.tokens}), ticks: cu_seqlens",
+        f"{_legend(result)}; dashed: no loss",
+        height=_height(result, len(names), more=26),
         rows=len(names),
         capacity=max(result.tokens, 1),
         row_names=names,
@@ -199,8 +226,14 @@ def _ruler(cu_seqlens: np.ndarray) -> tuple[tuple[int, str], ...]:
     )
 
 
-def _token(token: int) -> str:
-    return TOKEN_NAMES.get(int(token), str(token))
+def _mark(token: int) -> str:
+    """What a cell says of a token: the id of a text token, or a letter."""
+    return TOKEN_MARKS.get(int(token), str(token))
+
+
+def _legend(result: UnpadResult) -> str:
+    """What the letters of the tokens that occur stand for."""
+    return "; ".join(meaning for token, meaning in LEGEND.items() if token in result.batch.ids)
 
 
 # ------------------------------------------------------------------------------------------ the other panels
@@ -223,11 +256,12 @@ def attention_panel(result: UnpadResult) -> Marks:
     )
     visited = tuple(f"tile of queries from {tile[0]:.0f} and keys from {tile[1]:.0f}, " for tile in tiles)
     most = float(max(result.tokens, 1))
+    tiles_of_kernel = f"{_count(result.tiles_visited, 'tile')} of {params.block_q} x {params.block_k}"
     return Marks(
         "attention",
-        f"Attention (T, T): {_count(result.tiles_visited, 'tile')}, {result.tiles_padded} if padded",
-        f"down: queries, across: keys; tiles of {params.block_q} x {params.block_k} begin with each document",
-        240,
+        "Attention (T, T)",
+        f"{tiles_of_kernel}; padded: {result.tiles_padded:,}",
+        ATTENTION_HEIGHT,
         x=Axis(0, most),
         y=Axis(0, most, flip=True),
         layers=(
@@ -257,7 +291,7 @@ def shapes_panel(result: UnpadResult) -> Code:
     return Code(
         "shapes",
         "Tensors and their shapes",
-        height=250,
+        height=SHAPES_HEIGHT,
         source="\n".join(lines),
         line=Track(np.array(first_lines)[:, None]),
     )
@@ -303,7 +337,7 @@ def _sentences(result: UnpadResult) -> dict[str, str]:
         "projections": f"q has **{params.heads}** heads for each token, k and v **{params.kv_heads}**, each of length "
         f"{params.head_size}; {B * L - T} places of padding are not computed.",
         "attention": f"Varlen attention takes cu_seqlens in place of a mask: {_count(seen, 'document')}, each alone, "
-        f"**{_count(result.tiles_visited, 'tile')}** a head instead of {result.tiles_padded} for padded rows.",
+        f"**{_count(result.tiles_visited, 'tile')}** a head instead of {result.tiles_padded:,} for padded rows.",
         "labels": _labels(result),
         "loss": f"**{_count(losses, 'position')}** with a loss, where T - R = {real} - {R} = {real - R}"
         + (f"; the mean loss is {result.loss:.4f}." if losses else "."),

@@ -3,6 +3,7 @@
 const [PADDING, NEUTRAL, IGNORED] = [-1, -2, -3];
 const ROW_PITCH = [5, 24]; // px from one row to the next: the least and the most; one of them is the gap below it
 const RULER_HEIGHT = 22;
+const MOST_OUTLINED = 8; // where more come at once, none of them is the current one
 
 registerPanel("strip", (spec) => {
   const arrays = [spec.row, spec.start, spec.length, spec.hue, spec.appears, spec.leaves];
@@ -26,12 +27,17 @@ registerPanel("strip", (spec) => {
     return first;
   }
 
-  /** (runs,) true for every second document of a row, which gets an outline: neighbours differ without colour too. */
+  /** (runs,) true for every second document of a row, which gets an outline: neighbours differ without colour too.
+      Runs of one document side by side, such as its tokens, are alike. */
   function alternation() {
     const second = new Array(runs).fill(false);
-    const seen = new Array(spec.rows).fill(0);
+    const before = new Array(spec.rows).fill(-1);
     const documents = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => start[a] - start[b]);
-    for (const k of documents) second[k] = seen[row[k]]++ % 2 === 1;
+    for (const k of documents) {
+      const neighbour = before[row[k]];
+      if (neighbour >= 0) second[k] = second[neighbour] !== (hue[k] !== hue[neighbour]);
+      before[row[k]] = k;
+    }
     return second;
   }
 
@@ -166,9 +172,23 @@ registerPanel("strip", (spec) => {
     write(context, theme, text, x + wide / 2, y + high / 2 + 0.5, { colour, size, weight: 600, align: "center" });
   }
 
+  /** Runs that came together, as [first, last] of those that lie side by side in a row. */
+  function hulls(arrived) {
+    const found = [];
+    for (const k of arrived.sort((a, b) => row[a] - row[b] || start[a] - start[b])) {
+      const hull = found.at(-1);
+      const touches = hull && row[hull[1]] === row[k] && start[hull[1]] + length[hull[1]] === start[k];
+      if (touches) hull[1] = k;
+      else found.push([k, k]);
+    }
+    return found;
+  }
+
   /** The accent's outline, with the ground around it so that it shows on any colour. */
-  function drawCurrent(context, theme, k) {
-    const [x, y, wide, high] = runBox(k);
+  function drawCurrent(context, theme, [first, last]) {
+    const [x, y, , high] = runBox(first);
+    const [lastX, , lastWide] = runBox(last);
+    const wide = lastX + lastWide - x;
     const edge = pitch < 12 ? 0.5 : 1;
     context.strokeStyle = css(theme.ground);
     context.lineWidth = 5;
@@ -253,7 +273,8 @@ registerPanel("strip", (spec) => {
         if (appears[k] === state.step && state.step > 0 && hue[k] !== PADDING) arrived.push(k);
       }
       context.globalAlpha = 1;
-      for (const k of arrived) drawCurrent(context, theme, k);
+      const outlined = hulls(arrived);
+      if (outlined.length <= MOST_OUTLINED) for (const hull of outlined) drawCurrent(context, theme, hull);
       if (spec.limit) drawLimit(context, theme);
       if (spec.ruler.length) drawRuler(context, theme);
       if (scrolls()) drawScroll(context, theme);
