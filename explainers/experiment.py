@@ -74,6 +74,11 @@ class Params(BaseModel):
         """Whether a run with these values is too long for a page to start by itself."""
         return False
 
+    @property
+    def why_button(self) -> str:
+        """Why a run that `needs_button` does not start by itself."""
+        return "This run takes longer than a click should, so it starts by a button."
+
     def adjustments(self) -> Iterator[Adjustment]:
         """The rules across fields that these values break, each with the value that mends it.
 

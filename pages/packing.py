@@ -112,16 +112,14 @@ def histogram_section() -> None:
 
 
 def histogram_controls() -> None:
-    """The strategy and the depth, the switches, the histogram behind a button, and why a long run waits."""
-    params, bites, lost = settings.params("histogram"), histogram_params.BITES, histogram_params.LOST
+    """The strategy and the depth, the switches, and behind a button the histogram."""
+    bites, lost = histogram_params.BITES, histogram_params.LOST
     settings.panel("strategy", "depth", prefix="histogram")
     with st.container(horizontal=True, vertical_alignment="center"):
         breaking.switches(settings, bites, "histogram")
         with st.popover(settings.title("histogram", "histogram"), type="tertiary"):
             settings.panel("histogram", prefix="histogram", reset=False)
     breaking.loss(settings, bites, lost, "histogram")
-    if params.needs_button:
-        st.caption(params.why_button)
 
 
 def after_run(facts: Mapping[str, Any]) -> None:

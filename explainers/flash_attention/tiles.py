@@ -161,6 +161,10 @@ class TilesParams(Params):
         return self.backend == "triton" and max(self.seq_len, self.keys) > 128
 
     @property
+    def why_button(self) -> str:
+        return "The Triton kernel is interpreted; beyond 128 tokens that takes seconds, so it starts by a button."
+
+    @property
     def kernel_can_follow(self) -> bool:
         """Whether the kernel, interpreted, can compute the same tiles at once, for comparison."""
         asked = self.model_copy(update={"backend": "triton"})

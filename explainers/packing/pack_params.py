@@ -121,6 +121,14 @@ class PackParams(LengthsParams):
         """Least squares over all ways to fill a pack take many seconds where there are many different lengths."""
         return "nnlshp" in (self.strategy, self.versus) and len(np.unique(stream(self))) > MOST_NNLS_LENGTHS
 
+    @property
+    def why_button(self) -> str:
+        lengths = len(np.unique(stream(self)))
+        return (
+            f"Least squares weigh all ways to fill a pack from {lengths} different lengths against one another. With "
+            f"more than {MOST_NNLS_LENGTHS} lengths that takes seconds, so it starts by a button."
+        )
+
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.versus == self.strategy:

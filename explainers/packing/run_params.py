@@ -188,6 +188,15 @@ class RunParams(Params):
         return self.backend == "triton" or self._estimated_seconds > SECONDS_ON_A_CLICK
 
     @property
+    def why_button(self) -> str:
+        if self.backend == "triton":
+            return "The Triton kernel is interpreted, which takes seconds, so it starts by a button."
+        return (
+            f"All three ways, forward and backward, take about {math.ceil(self._estimated_seconds)} s at this size, "
+            "so they start by a button."
+        )
+
+    @property
     def _estimated_seconds(self) -> float:
         """About how long a run takes on one thread; the constants are fitted to what runs took.
 

@@ -74,7 +74,8 @@ def packed(name: str, result: Any) -> Drawn:
 
 
 def _by_button(name: str, params: Params) -> Drawn | None:
-    """A long run: by a button, with progress; Stop also ends the kernel's interpreter."""
+    """A long run: why it waits, a button, progress; Stop also ends the kernel's interpreter."""
+    st.caption(params.why_button)
     owner = f"{name} {id(st.session_state)} {params.model_dump_json()}"
 
     def run() -> Generator[Progress, None, Drawn]:
