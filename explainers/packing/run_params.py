@@ -6,6 +6,7 @@ They stand apart from the run, so that a page that shows their controls need not
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
