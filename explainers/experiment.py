@@ -29,7 +29,7 @@ import typing
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -57,17 +57,30 @@ class Control:
 
 
 class Params(BaseModel):
-    """The settings of one experiment: immutable, validated, every field with a default."""
+    """The settings of one experiment: immutable, validated, every field with a default.
+
+    fills: field -> its value -> what that value (a preset) sets of other fields where they are not given.
+    """
+
+    fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _split_lists(cls, values: Any) -> Any:
-        """Lists are written with commas in an address and on a command line."""
+    def _complete(cls, values: Any) -> Any:
+        """Splits lists, which are written with commas in an address and on a command line; fills in presets."""
         if not isinstance(values, dict):
             return values
-        return {name: _from_text(cls, name, value) for name, value in values.items()}
+        given = {name: _from_text(cls, name, value) for name, value in values.items()}
+        filled: dict[str, Any] = {}
+        for chooser, presets in cls.fills.items():
+            filled |= presets.get(given.get(chooser, cls.model_fields[chooser].default), {})
+        return filled | given
+
+    def baseline(self) -> Self:
+        """The same presets, and nothing else given."""
+        return type(self)(**{chooser: getattr(self, chooser) for chooser in self.fills})
 
     @property
     def needs_button(self) -> bool:

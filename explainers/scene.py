@@ -307,6 +307,54 @@ class Strip(Panel):
 
 
 @dataclass(frozen=True)
+class Arrow:
+    """A labelled arrow from one cell of a grid world to another (a jump)."""
+
+    cell: int
+    to: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Cells(Panel):
+    """A grid world seen from above, its cells numbered row by row.
+
+    shape: rows, columns. kinds: (cells,) 0 floor, 1 wall, 2 forbidden (dashed outline), 3 target (solid outline).
+    start: a cell, -1 for none. directions: (rows down, columns right) of each action; (0, 0) is to stay.
+    values: (cells,), the colour of whole cells, diverging around zero and saturated at `limit`; NaN: none. q: (cells *
+    actions,), the value of each action as a triangle towards where it leads, staying as a disc; takes the place of
+    `values`. policy: (cells * actions,), probabilities, drawn as arrows as long as they are probable, staying as a
+    ring. epsilon: a Track of one number, for a policy that follows from q: with probability epsilon any action,
+    else one of the best; first_best: of equal ones only the first, instead of all. agent: a Track of (cell, action
+    intended, action executed; -1 for none). flash: a Track of numbers written beside the agent, by flash_names and
+    format (its reward, its TD error). trail: how many past cells of the agent are drawn. wind: (columns,) strength,
+    written under the columns. arrows: jumps. decimals: of the numbers in the cells, which are drawn where they fit.
+    paint: a drag sends the cells it crossed with the click's event, as row * columns + column.
+    """
+
+    kind: ClassVar[str] = "cells"
+    shape: tuple[int, int] = (1, 1)
+    kinds: np.ndarray | Track = field(default_factory=lambda: np.zeros(1, np.uint8))
+    start: int = -1
+    directions: tuple[tuple[int, int], ...] = ()
+    values: np.ndarray | Track | Patches | None = None
+    q: np.ndarray | Track | Patches | None = None
+    limit: float | Track = 1.0
+    policy: np.ndarray | Track | Patches | None = None
+    epsilon: Track | None = None
+    first_best: bool = False
+    agent: Track | None = None
+    flash: Track | None = None
+    flash_names: tuple[str, ...] = ()
+    format: str = ".2f"
+    trail: int = 10
+    wind: tuple[int, ...] = ()
+    arrows: tuple[Arrow, ...] = ()
+    decimals: int = 1
+    paint: bool = False
+
+
+@dataclass(frozen=True)
 class Code(Panel):
     """Source code with the line on which the algorithm paused.
 
@@ -346,6 +394,24 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Live:
+    """Makes a scene one chunk of a run that goes on: the player appends it to the chunks before it.
+
+    run: names the run with every change made to it so far. lineage: names the run without its changes; a chunk of
+    the same lineage takes the place of what the player holds from `first` on, a chunk of another one of everything.
+    first: the step of the whole run with which this chunk begins, a multiple of 64, as its length is. ahead: with
+    fewer steps than that before it, the player asks for more (event: panel "player", action "more", index [the first
+    step it lacks]). kept: how many steps the player keeps to go back to.
+    """
+
+    run: str
+    lineage: str
+    first: int
+    ahead: int = 2048
+    kept: int = 102_400
+
+
+@dataclass(frozen=True)
 class Scene:
     """A whole run, ready to be played.
 
@@ -367,6 +433,7 @@ class Scene:
     symbols: Mapping[str, str] = field(default_factory=dict)
     step_name: str = "step"
     below: tuple[Column, ...] = ()
+    live: Live | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where the parts do not fit together, so that the player never has to guess."""

@@ -142,7 +142,7 @@ class Settings:
     def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any], str]], prefix: str = "") -> None:
         """One-click settings: label, what differs from the defaults, and the sentence of what to look for."""
         for number, (label, changes, sentence) in enumerate(cases):
-            whole = self.types[prefix]().model_dump() | dict(changes)
+            whole = self.types[prefix](**changes).model_dump()
             with st.container(
                 horizontal=True, wrap=False, vertical_alignment="center", key=f"try-{prefix}-{number}"
             ):
@@ -237,7 +237,7 @@ class Settings:
             for one in adjusted:
                 key, told = key_of(prefix, one.field), titled(one, self.title(one.field, prefix))
                 is_text = self.types[prefix].model_fields[one.field].annotation is str
-                if is_text and st.session_state.get(key) == texts[one.field]:
+                if is_text and st.session_state.get(key) == texts.get(one.field):
                     # what was typed stays, to be mended
                     used = short(getattr(params, one.field))
                     self.shown.refused.setdefault(key, f"{told} The page uses {used}.")
@@ -255,7 +255,12 @@ class Settings:
         keys = {name: key_of(prefix, name) for name in held}
         drawn = {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
         asked = self.shown.asked.pop(prefix, {})
-        return held | {name: _clean(value) for name, value in drawn.items() if value is not None} | asked
+        wanted = held | {name: _clean(value) for name, value in drawn.items() if value is not None} | asked
+        for chooser, presets in self.types[prefix].fills.items():
+            if wanted[chooser] != held[chooser]:  # another preset: what any of them sets is given no more
+                settable = set().union(*presets.values()) - asked.keys()
+                wanted = {name: value for name, value in wanted.items() if name not in settable}
+        return wanted
 
     def _set_controls(self, prefix: str) -> None:
         """Makes controls show the params, before they are drawn; text that was refused stays, to be mended."""

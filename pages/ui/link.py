@@ -32,10 +32,10 @@ def query_of(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]
     query: dict[str, str] = {}
     left_out = []
     for prefix, params in params_of.items():
-        defaults = type(params)()
+        defaults = params.baseline()
         for name, described in type(params).model_fields.items():
             value = getattr(params, name)
-            if value == getattr(defaults, name):
+            if value == (described.default if name in params.fills else getattr(defaults, name)):
                 continue
             written = pack(as_text(value)) if _is_text(type(params), name) else as_text(value)
             if written is None:

@@ -1,0 +1,1 @@
+"""Pictures of packing: results to scenes."""

@@ -1,0 +1,200 @@
+"""The settings of a world: a preset, or cells of your own; rewards, conventions, discount."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from explainers.experiment import Adjustment, Params, choice, number, text
+from explainers.grid_world import world_text
+from explainers.grid_world.reach import cells_that_reach_an_end
+from explainers.grid_world.world import Actions, Bump, Forbidden, Target, World
+
+Preset = Literal[
+    "zhao_5x5", "zhao_2x2", "zhao_3x3", "zhao_two_cells", "sutton_5x5", "sutton_4x4", "windy", "cliff", "random_walk",
+    "frozen_lake_4x4", "frozen_lake_8x8",
+]  # fmt: skip
+
+# Every step costs 1, also the last one and one that bumps (Sutton and Barto).
+_TO_THE_GOAL = {"r_target": -1.0, "r_boundary": -1.0, "r_step": -1.0, "target": "end", "gamma": 1.0}
+# Gymnasium: 1 in the goal, nothing else; the lake is slippery, a third to each side.
+_FROZEN = {
+    "r_forbidden": 0.0, "r_boundary": 0.0, "actions": "four", "forbidden": "end", "target": "end", "slip": 2 / 3,
+    "gamma": 0.99,
+}  # fmt: skip
+
+# What a preset sets; everything else has the default of its field, which is Zhao's 5 x 5 world.
+PRESETS: dict[str, dict[str, Any]] = {
+    "zhao_5x5": {},
+    "zhao_2x2": {"world": "Sx/.T"},
+    "zhao_3x3": {"world": "S../.../..T"},
+    "zhao_two_cells": {"world": "ST", "actions": "three"},
+    "sutton_5x5": {"world": "S..../5./5./5./5.;jump=1>21:10,3>13:5", "actions": "four"},
+    "sutton_4x4": {"world": "T..S/4./4./...T", "actions": "four"} | _TO_THE_GOAL,
+    "windy": {"world": "10./10./10./S6.T../10./10./10.;wind=0,0,0,1,1,1,2,2,1,0", "actions": "four"}
+    | _TO_THE_GOAL,
+    "cliff": {"world": "12./12./12./S10xT", "actions": "four", "forbidden": "restart", "r_forbidden": -100.0}
+    | _TO_THE_GOAL,
+    "random_walk": {"world": "x9.S9.T", "actions": "two", "forbidden": "end", "target": "end", "gamma": 1.0},
+    "frozen_lake_4x4": {"world": "S.../.x.x/...x/x..T"} | _FROZEN,
+    "frozen_lake_8x8": {
+        "world": "S7./8./...x4./5.x../...x4./.xx...x./.x..x.x./...x...T",
+    }
+    | _FROZEN,
+}
+
+
+class WorldParams(Params):
+    """A world. The preset fills every field that is not given."""
+
+    fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {"preset": PRESETS}
+
+    preset: Preset = choice(
+        "zhao_5x5",
+        "World",
+        "A world of a textbook; it fills the settings that are not given",
+        {
+            "zhao_5x5": "Zhao 5×5",
+            "zhao_2x2": "Zhao 2×2",
+            "zhao_3x3": "Zhao 3×3",
+            "zhao_two_cells": "two cells",
+            "sutton_5x5": "Sutton 5×5",
+            "sutton_4x4": "Sutton 4×4",
+            "windy": "windy",
+            "cliff": "cliff",
+            "random_walk": "random walk",
+            "frozen_lake_4x4": "frozen lake 4×4",
+            "frozen_lake_8x8": "frozen lake 8×8",
+        },
+    )
+    world: str = text(
+        "S..../.xx../..x../.xTx./.x...",
+        "Cells",
+        "rows of cells with / between them: . floor, # wall, x forbidden, T target, S start; 25. repeats a cell; then "
+        ";wind=0,1,... ;jump=1>21:10 ;reward=7:-5",
+        longest=world_text.LONGEST_TEXT,
+    )
+    gamma: float = number(
+        0.9, "Discount γ", "What a reward one step later is worth", least=0, most=1, comfort=(0, 1), step=0.01
+    )
+    r_target: float = number(
+        1, "Target", "Reward for entering the target", least=-1e6, most=1e6, comfort=(-10, 10), step=1
+    )
+    r_forbidden: float = number(
+        -1,
+        "Forbidden",
+        "Reward for entering a forbidden cell",
+        least=-1e6,
+        most=1e6,
+        comfort=(-100, 10),
+        step=1,
+    )
+    r_boundary: float = number(
+        -1,
+        "Boundary",
+        "Reward for bumping into the boundary or a wall",
+        least=-1e6,
+        most=1e6,
+        comfort=(-10, 10),
+        step=1,
+    )
+    r_step: float = number(
+        0,
+        "Each step",
+        "Reward for entering any other cell",
+        least=-1e6,
+        most=1e6,
+        comfort=(-10, 10),
+        step=0.5,
+    )
+    slip: float = number(
+        0,
+        "Slip",
+        "Probability of going sideways, half to each side",
+        least=0,
+        most=1,
+        comfort=(0, 1),
+        step=0.05,
+    )
+    actions: Actions = choice(
+        "five",
+        "Actions",
+        "The moves that the agent can choose",
+        {
+            "two": "left and right",
+            "three": "left, right, stay",
+            "four": "four",
+            "five": "four and stay",
+            "eight": "king's moves",
+            "nine": "king's and stay",
+        },
+    )
+    forbidden: Forbidden = choice(
+        "enter",
+        "Forbidden cells",
+        "What a forbidden cell does, besides its reward",
+        {
+            "enter": "can be entered",
+            "bounce": "throw back",
+            "restart": "send to the start",
+            "end": "end the episode",
+        },
+    )
+    target: Target = choice(
+        "continue",
+        "The target",
+        "Whether an episode is over in the target",
+        {"continue": "goes on", "end": "ends the episode"},
+    )
+    bump: Bump = choice(
+        "plain",
+        "A bump inside a forbidden cell",
+        "What it costs: the boundary's reward, or the forbidden cell's as well",
+        {"plain": "boundary", "both": "boundary and forbidden"},
+    )
+
+    @field_validator("world")
+    @classmethod
+    def _can_be_read(cls, given: str) -> str:
+        world_text.parse(given)
+        return given
+
+    @cached_property
+    def grid(self) -> World:
+        """The world itself."""
+        names = (
+            "actions",
+            "forbidden",
+            "target",
+            "bump",
+            "r_target",
+            "r_forbidden",
+            "r_boundary",
+            "r_step",
+            "slip",
+            "gamma",
+        )
+        return replace(world_text.parse(self.world), **{name: getattr(self, name) for name in names})
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if self.gamma < 1:
+            return
+        grid = self.grid
+        stuck = int((grid.lived_in & ~cells_that_reach_an_end(grid)).sum())
+        gains = bool((grid.moves.reward[grid.lived_in] > 0).any() and _pays_on_the_way(grid))
+        if stuck or gains:
+            why = f"{stuck} cells never reach an end" if stuck else "a reward can be collected forever"
+            allowed = "less than 1, or a world whose episodes end"
+            sentence = f"gamma = 1 has no finite values here, because {why}; allowed: {allowed}."
+            yield Adjustment("gamma", 0.99, sentence)
+
+
+def _pays_on_the_way(grid: World) -> bool:
+    """Whether a move that does not end the episode has a reward above zero."""
+    moves = grid.moves
+    return bool(np.any((moves.reward > 0) & ~moves.ends & grid.lived_in[:, None]))

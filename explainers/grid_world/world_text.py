@@ -1,0 +1,126 @@
+"""A world as a short string, so that a link carries it: rows of cells, and what single cells do.
+
+    S..../.xx../..x../.xTx./.x...;wind=0,0,1,2;jump=1>21:10;reward=7:-5
+
+Cells: . floor, # wall, x forbidden, T target, S start (a floor cell). A number before a cell repeats it (25.). After
+the rows: wind by column; jumps from cell to cell with their reward; rewards of single cells. Cells are numbered row by
+row from 0.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from explainers.grid_world.world import FLOOR, FORBIDDEN, TARGET, WALL, Jump, World
+
+MOST_SIDE = 1000  # cells
+LONGEST_TEXT = 100_000
+MOST_WIND = 9
+MOST_REWARD = 1e6
+LETTERS = {".": FLOOR, "#": WALL, "x": FORBIDDEN, "T": TARGET, "S": FLOOR}
+EXPECTED = "rows of the cells . # x T S with / between them, all of one length"
+
+_RUN = re.compile(r"(\d{0,4})([.#xTS])")
+_JUMP = re.compile(r"(\d{1,7})>(\d{1,7}):(-?\d+(?:\.\d+)?)")
+_REWARD = re.compile(r"(\d{1,7}):(-?\d+(?:\.\d+)?)")
+
+
+def parse(text: str) -> World:
+    """The world that `text` describes, with the rewards and conventions of World's defaults.
+
+    Raises ValueError with words that finish the sentence "allowed: ...".
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"at most {LONGEST_TEXT:,} characters; here {len(text):,}")
+    layout, *options = text.strip().split(";")
+    letters = _rows(layout)
+    starts = np.flatnonzero(letters.ravel() == "S")
+    if len(starts) != 1:
+        raise ValueError(f"exactly one start S; here {len(starts)}")
+    cells = np.vectorize(LETTERS.__getitem__, otypes=[np.uint8])(letters)
+    found = {"wind": (), "jump": (), "reward": ()} | dict(_option(one, cells) for one in options if one)
+    if not (cells == TARGET).any() and not found["jump"]:
+        raise ValueError("at least one target T, or a jump with a reward")
+    return World(cells, int(starts[0]), found["wind"], found["jump"], found["reward"])
+
+
+def write(world: World) -> str:
+    """The string of a world's cells, wind, jumps and single rewards; `parse` reads it back."""
+    letters = np.array(list(".#xT"))[world.cells].ravel()
+    letters[world.start] = "S"
+    rows = ["".join(row) for row in letters.reshape(world.cells.shape)]
+    parts = ["/".join(_squeezed(row) for row in rows)]
+    if any(world.wind):
+        parts.append("wind=" + ",".join(map(str, world.wind)))
+    if world.jumps:
+        parts.append("jump=" + ",".join(f"{one.cell}>{one.to}:{one.reward:.12g}" for one in world.jumps))
+    if world.rewards:
+        parts.append("reward=" + ",".join(f"{cell}:{reward:.12g}" for cell, reward in world.rewards))
+    return ";".join(parts)
+
+
+def _squeezed(row: str) -> str:
+    return re.sub(r"(.)\1{3,}", lambda run: f"{len(run[0])}{run[1]}", row)
+
+
+def _rows(layout: str) -> np.ndarray:
+    """(rows, columns) letters. Raises ValueError."""
+    rows = []
+    for number, row in enumerate(layout.split("/"), 1):
+        if not row or _RUN.sub("", row):
+            raise ValueError(f"{EXPECTED}; row {number} is not")
+        runs = [(int(count or 1), letter) for count, letter in _RUN.findall(row)]
+        if sum(count for count, _ in runs) > MOST_SIDE:
+            raise ValueError(f"at most {MOST_SIDE:,} columns; row {number} has more")
+        rows.append("".join(count * letter for count, letter in runs))
+    if len(rows) > MOST_SIDE:
+        raise ValueError(f"at most {MOST_SIDE:,} rows; here {len(rows):,}")
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError(f"{EXPECTED}; here {len(rows[0])} and other lengths")
+    return np.array([list(row) for row in rows])
+
+
+def _option(text: str, cells: np.ndarray) -> tuple[str, tuple]:
+    name, _, value = text.partition("=")
+    if name == "wind":
+        return name, _wind(value, cells.shape[1])
+    if name == "jump":
+        return name, tuple(_jump(part, cells) for part in value.split(","))
+    if name == "reward":
+        return name, tuple(_reward(part, cells) for part in value.split(","))
+    raise ValueError(f"after the rows only wind=, jump= and reward=; here {name[:20]!r}")
+
+
+def _wind(value: str, columns: int) -> tuple[int, ...]:
+    strengths = value.split(",")
+    if len(strengths) != columns or any(not re.fullmatch(rf"[0-{MOST_WIND}]", one) for one in strengths):
+        raise ValueError(f"wind= with a whole number from 0 to {MOST_WIND} for each of {columns} columns")
+    return tuple(map(int, strengths))
+
+
+def _jump(part: str, cells: np.ndarray) -> Jump:
+    found = _JUMP.fullmatch(part)
+    if not found:
+        raise ValueError(f"jump= with cell>cell:reward; here {part[:30]!r}")
+    return Jump(_cell(found[1], cells), _cell(found[2], cells), _amount(found[3]))
+
+
+def _reward(part: str, cells: np.ndarray) -> tuple[int, float]:
+    found = _REWARD.fullmatch(part)
+    if not found:
+        raise ValueError(f"reward= with cell:reward; here {part[:30]!r}")
+    return _cell(found[1], cells), _amount(found[2])
+
+
+def _cell(text: str, cells: np.ndarray) -> int:
+    if int(text) >= cells.size or cells.ravel()[int(text)] == WALL:
+        raise ValueError(f"cells from 0 to {cells.size - 1} that are no walls; here {text}")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    if abs(float(text)) > MOST_REWARD:
+        raise ValueError(f"rewards up to {MOST_REWARD:,.0f} in size; here {text[:30]}")
+    return float(text)
