@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explainers.checkpointing import law, measure_params, optimal, question, schedule
-from pages.ui import breaking, chapters, controls, page, predict, run, section, tables
+from pages.ui import breaking, chapters, controls, drawn, page, predict, run, section, tables
 from pages.ui.player.mount import Click
 from pages.ui.prose import prose
 
@@ -98,12 +98,12 @@ def model_section() -> None:
     section.cards("checkpointing.model", params, shown.checks, shown.scene)
 
 
-def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, run.Drawn]:
+def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, drawn.Drawn]:
     """The trace with its progress, and its picture. torch is loaded here, when it is asked for."""
     from explainers.checkpointing.model import model_with_progress
 
     result = yield from model_with_progress(params)
-    return run.packed("checkpointing.model", result)
+    return drawn.packed("checkpointing.model", result)
 
 
 def in_bytes(facts: Mapping[str, Any]) -> None:

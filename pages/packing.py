@@ -62,7 +62,7 @@ def pack_section() -> None:
         params,
         shown.checks,
         shown.scene,
-        question=packs_twice_as_long(question.asked(facts, params)),
+        question=packs_twice_as_long(facts, params) if question.can_be_asked(params) else None,
         tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
     )
 
@@ -88,8 +88,9 @@ def unbroken(params: pack_params.PackParams) -> Mapping[str, Any] | None:
     return sound and question.told(sound.facts)
 
 
-def packs_twice_as_long(asked: Mapping[str, Any]) -> predict.Question:
+def packs_twice_as_long(facts: Mapping[str, Any], params: pack_params.PackParams) -> predict.Question:
     """How much of the attention arithmetic is wasted in packs of twice the capacity."""
+    asked = question.asked(facts, params)
     return predict.Question(
         words["predict"].format(**asked),
         asked["answers"],
@@ -98,28 +99,11 @@ def packs_twice_as_long(asked: Mapping[str, Any]) -> predict.Question:
     )
 
 
-@st.fragment
-def histogram_section() -> None:
-    """A histogram packed, at once or by a button that says why: the picture, what a change did, checks."""
-    section.heading("Millions of documents at once", words["histogram"])
-    shown = section.steered(settings, "packing.histogram", histogram_controls, "histogram")
-    if shown is None:
-        return
-    numbers = {"packs": shown.facts["packs"], "% full": shown.facts["efficiency_percent"]}
+def after_histogram(facts: Mapping[str, Any]) -> None:
+    """What a change did to the packs, and their notes."""
+    numbers = {"packs": facts["packs"], "% full": facts["efficiency_percent"]}
     settings.changed(numbers, "histogram")
-    section.notes(shown.facts)
-    section.cards("packing.histogram", settings.params("histogram"), shown.checks, shown.scene)
-
-
-def histogram_controls() -> None:
-    """The strategy and the depth, the switches, and behind a button the histogram."""
-    bites, lost = histogram_params.BITES, histogram_params.LOST
-    settings.panel("strategy", "depth", prefix="histogram")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        breaking.switches(settings, bites, "histogram")
-        with st.popover(settings.title("histogram", "histogram"), type="tertiary"):
-            settings.panel("histogram", prefix="histogram", reset=False)
-    breaking.loss(settings, bites, lost, "histogram")
+    section.notes(facts)
 
 
 def after_run(facts: Mapping[str, Any]) -> None:
@@ -138,7 +122,11 @@ match chapters.choose(settings):
     case "pack":
         pack_section()
     case "histogram":
-        histogram_section()
+        section.played(
+            settings, "packing.histogram", "histogram", title="Millions of documents at once",
+            words=words["histogram"], fields=("strategy", "depth"), paragraph="histogram",
+            breaks=(histogram_params.BITES, histogram_params.LOST), told=after_histogram,
+        )  # fmt: skip
     case "unpad":
         section.played(
             settings, "packing.unpad", "unpad", title="Padding removed, tensor by tensor", words=words["unpad"],

@@ -253,6 +253,13 @@ def test_proven_bound_is_sharper_than_tokens() -> None:
     assert measures.lower_bound(np.full(10, 51), 100) == 6
     assert measures.proven_bound(np.full(10, 51), 100) == 10
     assert measures.proven_bound(np.full(10, 34), 100) == 5
+    assert measures.proven_bound(np.array([60, 60, 30, 30]), 100) == 2
+    assert measures.proven_bound(np.array([60, 60, 45, 45]), 100) == 3  # beside each 60 there are 40 only
+
+
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=7), capacity=st.integers(12, 24))
+def test_no_bound_goes_above_the_optimum(lengths: list[int], capacity: int) -> None:
+    assert measures.proven_bound(np.array(lengths), capacity) <= by_brute_force(lengths, capacity)
 
 
 @pytest.mark.parametrize("break_it", pack_module.BITES)

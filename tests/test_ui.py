@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import threading
 import time
 import zlib
@@ -17,8 +16,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explainers.experiment import Check, Params, choice, number, switch, text
-from pages.ui import charts, checks, commands, controls, link, predict, prose, run, share, tables
+from explainers.experiment import Check, Params, choice, find, number, switch, text
+from pages.ui import (
+    apart,
+    charts,
+    checks,
+    commands,
+    controls,
+    drawn,
+    link,
+    predict,
+    prose,
+    run,
+    share,
+    tables,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -202,8 +214,32 @@ def test_a_section_stands_once() -> None:
 @pytest.mark.parametrize("path", sorted(prose.FOLDER.glob("*.md")), ids=lambda path: path.stem)
 def test_every_section_of_the_words_is_used_by_its_page(path: Path) -> None:
     page = (ROOT / "pages" / path.name).with_suffix(".py").read_text(encoding="utf-8")
-    unused = [name for name in prose.prose(path.stem) if not re.search(rf"\b{re.escape(name)}\b", page)]
+    unused = [name for name in prose.prose(path.stem) if f'"{name}"' not in page]
     assert not unused
+
+
+# ------------------------------------------------------------------------------------------------- long runs
+
+
+def test_a_run_apart_gives_what_a_run_here_gives_and_can_be_ended() -> None:
+    params = HistogramParams(strategy="lp")
+    here = drawn.packed("packing.histogram", find("packing.histogram")(params))
+    progress = apart.run_apart("packing.histogram", params)
+    while True:
+        try:
+            share, words = next(progress)
+        except StopIteration as end:
+            there = end.value
+            break
+        assert 0 < share < 1
+        assert words.startswith("computing for")
+    assert there.checks == here.checks
+    assert {**there.facts, "seconds": 0} == {**here.facts, "seconds": 0}
+    ended = apart.run_apart("packing.histogram", params)
+    next(ended)
+    ended.close()
+    with pytest.raises(StopIteration):
+        next(ended)
 
 
 # ---------------------------------------------------------------------------------------------------- commands
@@ -243,7 +279,7 @@ class Result:
 
 def test_facts_are_the_result_without_its_arrays() -> None:
     result = Result(np.zeros((2, 2)), 3, float("nan"), (Check("a", 0.0, 1.0, "b"),))
-    facts = run.facts(result)
+    facts = drawn.facts(result)
     assert json.loads(json.dumps(facts, allow_nan=False)) == {
         "tiles": 3,
         "error": None,

@@ -6,8 +6,8 @@ up to the capacity C, so here a document asks only which free space is the least
 - a skew heap for every free space 0 .. C holds the packs with that much free, the one opened first at its top
   (Sleator and Tarjan 1986, O(log n) amortized, three numbers a pack);
 - from the longest length down, the least free space with a pack is looked for upwards from the length; a pack that
-  was just filled is asked again first, because no other has less free that still suffices. So the search costs at
-  most (different lengths) x C in all: a few milliseconds at C = 4,096, and slow only where C is near a million.
+  was just filled is asked again first, because no other has less free that still suffices. At worst, where a few
+  long lengths leave wide gaps, the search takes C steps a document; over many different lengths it takes a few.
 """
 
 from __future__ import annotations

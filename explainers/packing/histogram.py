@@ -5,7 +5,6 @@ The packers themselves stand in `histogram_packing`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,16 +26,10 @@ from explainers.packing.histogram_packing import (
     number_of,
     shortest_pack_first,
 )
-from explainers.packing.histogram_params import Histogram, HistogramParams
+from explainers.packing.histogram_params import LABELS, Histogram, HistogramParams
 
 MOST_SHOWN = 16  # rows of the strategy table
 
-LABELS: Mapping[str, str] = {
-    "lpfhp": "longest pack first",
-    "spfhp": "shortest pack first",
-    "nnlshp": "non-negative least squares",
-    "lp": "linear program",
-}
 GREEDY: Mapping[str, Packer] = {"lpfhp": longest_pack_first, "spfhp": shortest_pack_first}
 
 
@@ -56,7 +49,8 @@ class HistogramResult(Checked):
     packs: their number. efficiency_percent: tokens over packs × capacity; padding_percent is what is missing to 100,
     unpacked_padding_percent what it would be with one sequence a pack. seconds: of packing. sequences, tokens: of the
     histogram. capacity: tokens of a pack. max_depth: most sequences in a pack. compositions: how many kinds of pack
-    there are; strategy_table: the most used of them. lower_bound: packs that no packing goes below, by counting.
+    there are; strategy_table: the most used of them. lower_bound: packs that no packing of this depth goes
+    below, by counting.
     relaxation_packs: packs of the linear program before rounding, None for the other strategies; proven_bound: packs
     that no packing of this depth goes below, by the program's dual prices, None where they prove nothing. kinds: all
     packs, those with the longest sequences first.
@@ -116,7 +110,7 @@ def histogram(params: HistogramParams) -> HistogramResult:
         ),
         lower_bound=lower_bound(lengths, params.depth),
         relaxation_packs=plan.packs if plan and relaxed else None,
-        proven_bound=math.ceil(plan.bound - 1e-6) if plan and plan.bound else None,
+        proven_bound=plan.bound if plan and plan.bound else None,
         notes=tuple(_notes(params, lengths, plan, packs)),
         checks=tuple(_checks(params, lengths, kinds, plan)),
         params=params,
@@ -141,7 +135,7 @@ def pack(params: HistogramParams, lengths: Histogram) -> tuple[Packs, Plan | Non
 
 
 def lower_bound(lengths: Histogram, depth: int) -> int:
-    """Packs below which no packing goes: by tokens, by sequences a pack, and by sequences longer than half a pack."""
+    """Packs below which no packing of this depth goes: by tokens, by sequences, and by those above half a pack."""
     by_tokens = -(-lengths.tokens // lengths.capacity)
     by_depth = -(-lengths.sequences // depth) if depth else 0
     by_halves = int(lengths.counts[lengths.capacity // 2 :].sum())  # no two of these share a pack
@@ -163,7 +157,7 @@ def _checks(params: HistogramParams, lengths: Histogram, kinds: Packs, plan: Pla
         yield Check("no pack holds more sequences than the depth", max(over, 0), 0, f"{params.depth:,}")
     bound, reference = lower_bound(lengths, params.depth), "counting tokens, sequences and long sequences"
     if plan and plan.bound > bound:
-        bound, reference = math.ceil(plan.bound - 1e-6), "the linear program's dual prices"
+        bound, reference = plan.bound, "the linear program's dual prices"
     missing = max(bound - number_of(kinds), 0)
     yield Check("no fewer packs than the lower bound", missing, 0, f"{reference}: {bound:,}")
 

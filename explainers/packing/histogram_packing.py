@@ -34,6 +34,9 @@ SHORT = 8  # NNLSHP: sequences up to this length count little,
 SHORT_WEIGHT = 0.09  # this much, for what does not fit costs few tokens (Krell et al.)
 
 
+FRACTIONS = 10**12  # of a pack, in which the linear program's prices are counted
+
+
 # --------------------------------------------------------------------------------------- length by length, greedily
 
 
@@ -145,7 +148,7 @@ class Plan:
     strategies: list[tuple[int, ...]]
     uses: np.ndarray
     packs: float
-    bound: float = 0.0
+    bound: int = 0
 
 
 def nnls(counts: np.ndarray, capacity: int, depth: int) -> Packs:
@@ -183,8 +186,9 @@ def linear_plan(counts: np.ndarray, capacity: int, depth: int) -> Plan:
     """The uses x >= 0 that take the fewest packs.
 
     A slot may be handed down to a shorter sequence: with that, strategies that fill the pack as far as lengths
-    allow are enough, the program always has a solution, and no packing of that depth takes fewer packs.
-    Beyond depth 3 LPFHP's own packs join the strategies, which are too many to list all.
+    allow are enough, and the program always has a solution. Up to depth 3, and with a slot for every length that
+    occurs, all strategies are listed: then no packing of that depth takes fewer packs. Beyond, LPFHP's own packs join
+    them, and nothing is proven.
     """
     from scipy.optimize import linprog
     from scipy.sparse import eye_array, hstack
@@ -206,20 +210,22 @@ def linear_plan(counts: np.ndarray, capacity: int, depth: int) -> Plan:
         raise RuntimeError(f"the linear program was not solved: {solved.message}")
     uses = np.maximum(solved.x[: len(strategies)], 0) * demand.sum()
     all_listed = 0 < depth <= PLANNED_DEPTH and len(lengths) == np.count_nonzero(counts)
-    bound = _proven_bound(A, demand, solved.eqlin.marginals) if all_listed else 0.0
+    bound = _proven_bound(A, demand, solved.eqlin.marginals) if all_listed else 0
     return Plan(strategies, uses, float(uses.sum()), bound)
 
 
-def _proven_bound(A: csc_array, demand: np.ndarray, prices: np.ndarray) -> float:
+def _proven_bound(A: csc_array, demand: np.ndarray, prices: np.ndarray) -> int:
     """Packs that no packing goes below, by duality: what the solver left inexact cannot raise it.
 
     prices: (slots,) of a sequence, in packs. Whatever they are, if no pack holds sequences worth more than 1, then
-    all sequences together need as many packs as they are worth.
+    all sequences together need as many packs as they are worth. Computed in whole fractions of a pack, so exactly.
     """
-    # u ascending with the length, u >= 0, and Aᵀ u <= 1
-    u = np.maximum.accumulate(np.maximum(prices, 0))
-    u /= max(1.0, float((A.T @ u).max()))
-    return float(demand @ u)
+    # u ascending with the length, u >= 0
+    u = np.floor(FRACTIONS * np.maximum.accumulate(np.maximum(prices, 0))).astype(np.int64)
+    # the dearest pack, max(Aᵀ u), is worth 1
+    dearest = max(FRACTIONS, int((A.T.astype(np.int64) @ u).max()))
+    worth = sum(int(sequences) * price for sequences, price in zip(demand, u.tolist(), strict=True))
+    return -(-worth // dearest)
 
 
 def planned_depth(depth: int) -> int:

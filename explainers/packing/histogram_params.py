@@ -23,6 +23,13 @@ PLANNED_DEPTH = 3  # sequences in a pack of a plan: beyond, there are too many p
 Strategy = Literal["lpfhp", "spfhp", "nnlshp", "lp"]
 Break = Literal["none", "forget_remainder", "ignore_depth", "capacity_off_by_one"]
 
+LABELS: dict[str, str] = {
+    "lpfhp": "longest pack first",
+    "spfhp": "shortest pack first",
+    "nnlshp": "non-negative least squares",
+    "lp": "linear program",
+}
+
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {
     "forget_remainder": {"strategy": "lp", "depth": 3},
@@ -54,12 +61,7 @@ class HistogramParams(Params):
         "lpfhp",
         "Strategy",
         "How the packs are found",
-        {
-            "lpfhp": "longest pack first",
-            "spfhp": "shortest pack first",
-            "nnlshp": "non-negative least squares",
-            "lp": "linear program",
-        },
+        LABELS,
     )
     depth: int = number(
         3,

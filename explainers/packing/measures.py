@@ -17,7 +17,7 @@ def lower_bound(lengths: np.ndarray, capacity: int) -> int:
 
 
 def proven_bound(lengths: np.ndarray, capacity: int) -> int:
-    """Packs that no packing of whole documents goes below, by functions that overstate what a document fills.
+    """Packs that no packing of whole documents goes below, by functions that round what a document fills.
 
     lengths: (documents,) each at most the capacity. Martello and Toth 1990 (L2) and Fekete and Schepers 2001 (u_k):
     each maps a length to a share of a pack such that no pack's documents exceed 1, so their sum is a lower bound.
@@ -34,17 +34,21 @@ def proven_bound(lengths: np.ndarray, capacity: int) -> int:
 
 
 def _martello_toth(lengths: np.ndarray, capacity: int) -> int:
-    """L2: a document above capacity - t counts as a whole pack, one below t as nothing; the best t <= capacity / 2.
+    """L2: for each t <= capacity / 2 the packs of the longer documents, and of what does not fit beside them; the most.
 
-    lengths: (documents,) ascending.
+    lengths: (documents,) ascending. N1: longer than capacity - t, alone in a pack, as shorter than t is not counted.
+    N2: the others above capacity / 2, no two in a pack. N3: from t to capacity / 2.
     """
     sums = np.concatenate([[0], lengths.cumsum()])
     t = np.unique(np.concatenate([[0], lengths[2 * lengths <= capacity]]))
-    small = np.searchsorted(lengths, t, side="left")  # documents below t
-    large = np.searchsorted(lengths, capacity - t, side="right")  # documents up to capacity - t
-    tokens = sums[large] - sums[small]
-    # (documents above capacity - t) + ceil(tokens of those from t to capacity - t / capacity)
-    return int((len(lengths) - large + -(-tokens // capacity)).max())
+    from_t = np.searchsorted(lengths, t, side="left")
+    halves = np.searchsorted(2 * lengths, capacity, side="right")
+    above = np.searchsorted(lengths, capacity - t, side="right")
+    n1, n2 = len(lengths) - above, above - halves
+    space_beside = n2 * capacity - (sums[above] - sums[halves])
+    # L(t) = |N1| + |N2| + max(0, ceil((sum of N3 - (|N2| capacity - sum of N2)) / capacity))
+    more = -(-(sums[halves] - sums[from_t] - space_beside) // capacity)
+    return int((n1 + n2 + np.maximum(more, 0)).max())
 
 
 def percent_wasted(used: float, spent: float) -> float:

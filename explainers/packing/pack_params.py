@@ -137,7 +137,7 @@ class PackParams(LengthsParams):
         lengths = stream(self)
         tokens, documents = int(lengths.sum()), len(lengths)
         least = math.ceil(tokens / (MOST_PIECES - documents))
-        if self.capacity < least:
+        if self.capacity < least and (self.overlong == "cut" or "wrap" in (self.strategy, self.versus)):
             sentence = (
                 f"capacity = {self.capacity} would cut {tokens:,} tokens into more than {MOST_PIECES:,} pieces; "
                 f"allowed: {least} or more."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import choices_of, control_of
+from explainers.experiment import Check, Params, choices_of, control_of
 from pages.ui.controls import Settings, named
 
 
@@ -50,3 +50,9 @@ def loss(
     st.markdown(
         f":red[**What is lost.**] {sentence}" + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
     )
+
+
+def harmless(params: Params, found: Iterable[Check]) -> None:
+    """Says so where the chosen break does no harm with the other settings."""
+    if getattr(params, "break_it", "none") != "none" and all(check.passed for check in found):
+        st.caption("With these settings the break does no harm. After a Reset it does.")

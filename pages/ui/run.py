@@ -11,16 +11,17 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import streamlit as st
 from cachetools import LRUCache, cached
 
-from explainers.experiment import Check, Params, ParamsT, as_json, code_version, find
+from explainers.experiment import Params, ParamsT, as_json, code_version, find
 from kernels.interpreter import interpreter, run_as
+from pages.ui.apart import run_apart
+from pages.ui.drawn import Drawn, packed
 
 SCENE_BYTES_KEPT = 160_000_000
 COMPARISONS_KEPT = 32
@@ -35,16 +36,6 @@ _running = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run")
 Progress = tuple[float, str]  # the share that is done, and what it is doing
 
 # ------------------------------------------------------------------------------------------------------ at once
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A run that is ready to be shown: the player's blob and its steps, the result without its arrays, its checks."""
-
-    scene: bytes
-    steps: int
-    facts: Mapping[str, Any]
-    checks: tuple[Check, ...]
 
 
 def drawn(name: str, params: Params) -> Drawn | None:
@@ -67,31 +58,20 @@ def draw(name: str, version: str, params: Params) -> Drawn:
     return packed(name, find(name)(params))
 
 
-def packed(name: str, result: Any) -> Drawn:
-    """A Result of experiment `name`, ready to be shown."""
-    scene = find(name).scene(result)
-    return Drawn(scene.to_bytes(), scene.steps, facts(result), result.checks)
-
-
 def _by_button(name: str, params: Params) -> Drawn | None:
-    """A long run: why it waits, a button, progress; Stop also ends the kernel's interpreter."""
+    """A long run: why it waits, a button, progress, a stop."""
     st.caption(params.why_button)
+    if getattr(params, "backend", "") != "triton":
+        return job(name, params, lambda: run_apart(name, params))
     owner = f"{name} {id(st.session_state)} {params.model_dump_json()}"
 
-    def run() -> Generator[Progress, None, Drawn]:
+    def interpreted() -> Generator[Progress, None, Drawn]:
+        """Runs here: what takes long is in the interpreter's process, which is warm and can be ended."""
         yield 0.05, "computing"
         with run_as(owner):
             return draw(name, code_version(), params)
 
-    return job(name, params, run, on_stop=lambda: interpreter.cancel(owner))
-
-
-def facts(result: Any) -> dict[str, Any]:
-    """The fields of a Result that are not arrays or steps, as JSON types."""
-    shown = [item for item in fields(result) if item.metadata.get("shell", True)]
-    named = {item.name: getattr(result, item.name) for item in shown}
-    small = {name: as_json(value) for name, value in named.items() if not getattr(value, "ndim", 0)}
-    return small | ({"passed": result.passed} if hasattr(result, "passed") else {})
+    return job(name, params, interpreted, on_stop=lambda: interpreter.cancel(owner))
 
 
 def result_json(name: str, params: Params) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -11,6 +11,7 @@ import streamlit as st
 from explainers.experiment import Check, Params
 from pages.ui import breaking, checks, page, predict, run, share, tables
 from pages.ui.controls import Settings
+from pages.ui.drawn import Drawn
 from pages.ui.link import STEP, key_of
 from pages.ui.player.mount import Click, play
 
@@ -82,7 +83,7 @@ def steered(
     prefix: str = "",
     *,
     on_click: Callable[[Click], None] | None = None,
-) -> run.Drawn | None:
+) -> Drawn | None:
     """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
 
     controls: draws the controls. Returns the run; None without one.
@@ -98,7 +99,7 @@ def steered(
 
 
 def picture(
-    settings: Settings, shown: run.Drawn, prefix: str = "", on_click: Callable[[Click], None] | None = None
+    settings: Settings, shown: Drawn, prefix: str = "", on_click: Callable[[Click], None] | None = None
 ) -> None:
     """The player, at the step that the link asks for."""
     settings.step(shown.steps, prefix)
@@ -114,7 +115,7 @@ def picture(
 def cards(
     experiment: str,
     params: Params,
-    found: Iterable[Check],
+    found: Sequence[Check],
     scene: bytes | None = None,
     *,
     compare: Callable[[], None] | None = None,
@@ -128,15 +129,18 @@ def cards(
     left, right = st.columns(2)
     with left, page.card("checked", "Checked"):
         checks.show(found)
+        breaking.harmless(params, found)
         one_more = st.container()
     with right, page.card("take", "Take it along"):
         share.take_along(experiment, params, scene)
-    if question and tries:
+    if question or tries:
         left, right = st.columns(2)
-        with left, page.card("predict", "Predict first"):
-            predict.ask(question)
-        with right, page.card("try", "Try this"):
-            tries()
+        if question:
+            with left, page.card("predict", "Predict first"):
+                predict.ask(question)
+        if tries:
+            with right if question else left, page.card("try", "Try this"):
+                tries()
     if compare:
         with one_more:
             compare()

@@ -278,11 +278,12 @@ def _efficiency(result: HistogramResult, playing: Playing) -> Lines:
     steps = np.arange(playing.steps, dtype=float)
     ends = np.array([0.0, max(playing.steps - 1.0, 1.0)])
     curve = 100 * playing.efficiency
+    of_depth = " of this depth" if result.params.depth else ""
     lowest = 10 * np.floor(np.nanmin([alone, *curve, 90.0]) / 10)
     return Lines(
         name="efficiency",
         title="How full the packs so far are, in %",
-        subtitle="dashed: the best that any packing could reach, and one sequence a pack",
+        subtitle=f"dashed: what no packing{of_depth} exceeds; one sequence a pack",
         height=150,
         x=Axis(0, ends[1], label="step", format="d"),
         y=Axis(lowest, 101, ticks=tuple(np.linspace(lowest, 100, 3)), format=".3g"),
@@ -379,4 +380,5 @@ def _end(result: HistogramResult) -> str:
         words = f"{result.packs:,} packs, but **{missing} sequences** are in none: what rounding left over is lost."
     if result.proven_bound:
         return words + f" No packing of this depth takes fewer than {result.proven_bound:,}."
-    return words + f" No packing takes fewer than {result.lower_bound:,}."
+    of_depth = " of this depth" if result.params.depth else ""
+    return words + f" No packing{of_depth} takes fewer than {result.lower_bound:,}."
