@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.experiment import Check, Params, choice, find, number, switch, text
+from explainers.packing.histogram_params import HistogramParams
 from pages.ui import (
     apart,
     charts,
