@@ -101,7 +101,7 @@ def packs_twice_as_long(facts: Mapping[str, Any], params: pack_params.PackParams
 
 def after_histogram(facts: Mapping[str, Any]) -> None:
     """What a change did to the packs, and their notes."""
-    numbers = {"packs": facts["packs"], "% full": facts["efficiency_percent"]}
+    numbers = {"packs": facts["packs"], "full": f"{facts['efficiency_percent']:.2f}%"}
     settings.changed(numbers, "histogram")
     section.notes(facts)
 

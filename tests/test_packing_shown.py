@@ -58,7 +58,7 @@ def test_two_strategies_are_drawn_over_the_tokens_that_each_has_placed() -> None
     assert second.x.tolist() == [0, 6, 11, 14, 16, 17, 17]
     assert first.y[3] == pytest.approx(100 * (1 - 10 / 16))  # (2, 5), (3
     assert second.y[3] == pytest.approx(100 * (1 - 14 / 16))  # (6), (5, 3
-    assert (bound.label, bound.x.tolist()) == ("proven bound: 3 packs", [0, 17])
+    assert (bound.label, bound.x.tolist()) == ("least in the end: 3 packs", [0, 17])
     assert bound.y[0] == pytest.approx(100 * (1 - 17 / 24))
     said = sentence(scene, 2)
     assert said.startswith("Next-fit, {11:d} tokens placed: document {0:d}")
@@ -72,7 +72,7 @@ def test_each_bound_is_drawn_as_it_stands_in_the_table() -> None:
     assert result.other is not None
     scene = pack_scene(result)
     drawn = [line.label for line in padding_panel(scene).lines if line.dashed]
-    assert drawn == ["proven bound: 21 packs", "proven bound: 27 packs"]
+    assert drawn == ["least in the end: 21 packs", "least in the end: 27 packs"]
     place = question.COUNT_NAMES.index("proven bound")
     assert [row[place] for row in question.count_rows(facts(result))] == ["21", "27"]
     assert sentence(scene, scene.steps - 1).count("(proven bound ") == 2

@@ -20,7 +20,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 from explainers.experiment import choices_of, fit, read
 from explainers.packing import mrope
 from explainers.packing.mrope import IMAGE, VIDEO, Model
-from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, count_tiles, tiles_of, unpad
+from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, count_tiles, rotated, tiles_of, unpad
 from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT, unpad_scene
 from explainers.scene import Marks, Strip
 from pages.ui.prose import prose
@@ -30,11 +30,11 @@ BREAKS = [name for name in choices_of(UnpadParams, "break_it") if name != "none"
 MODELS: tuple[Model, ...] = ("qwen2.5-vl", "qwen3-vl")
 PICTURES = {
     "text": "",
-    "one image": "1:1x4x6@2",
-    "image first": "1:1x8x4@0",
-    "several images": "1:1x4x6@1,1:1x4x2@1,1:1x2x8@3,3:1x6x6@2",
-    "a video": "1:3x4x4@2",
-    "videos and images": "1:1x4x2@1,3:2x2x6@0,3:1x4x4@2,1:4x2x2@4",
+    "one image": "0:1x4x6@2",
+    "image first": "0:1x8x4@0",
+    "several images": "0:1x4x6@1,0:1x4x2@1,0:1x2x8@3,2:1x6x6@2",
+    "a video": "0:3x4x4@2",
+    "videos and images": "0:1x4x2@1,2:2x2x6@0,2:1x4x4@2,0:4x2x2@4",
 }
 
 Lengths = st.lists(st.integers(0, 12), min_size=1, max_size=10).filter(lambda drawn: sum(drawn) > 0)
@@ -102,7 +102,7 @@ def test_mrope_positions_of_random_pictures(data: st.DataObject) -> None:
     size, frames = st.integers(1, 3).map(lambda half: 2 * half), st.integers(1, 3)
     parts = []
     for _ in range(data.draw(st.integers(0, 3))):
-        document, at = data.draw(st.sampled_from([(1, 0), (1, 3), (3, 0), (3, 1)]))
+        document, at = data.draw(st.sampled_from([(0, 0), (0, 3), (2, 0), (2, 1)]))
         parts.append(f"{document}:{data.draw(frames)}x{data.draw(size)}x{data.draw(size)}@{at}")
     model = data.draw(st.sampled_from(MODELS))
     params = fitted(lengths="4,0,2", images=",".join(parts), model=model)
@@ -110,6 +110,23 @@ def test_mrope_positions_of_random_pictures(data: st.DataObject) -> None:
     expected = theirs(model, params).reshape(3, -1)[:, result.indices]
     np.testing.assert_array_equal(result.position_ids, expected)
     assert result.passed
+
+
+def test_rotary_attention_sees_differences_of_positions_only() -> None:
+    generator = np.random.default_rng(3)
+    q, k = generator.standard_normal((2, 5, 2, 6))
+    positions = np.arange(5)[None]
+    scores = [np.einsum("ihd,jhd->hij", rotated(q, p), rotated(k, p)) for p in (positions, positions + 90)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-12)
+    # the pairs (k, k + D / 2) as complex numbers
+    turned = (q[..., :3] + 1j * q[..., 3:]) * np.exp(
+        1j * np.outer(positions, 10_000.0 ** (-np.arange(3) / 3))
+    )[:, None]
+    np.testing.assert_allclose(
+        rotated(q, positions), np.concatenate([turned.real, turned.imag], -1), atol=1e-12
+    )
+    axes = rotated(np.ones((1, 1, 16)), np.array([[1], [0], [0]]))[0, 0, :8]
+    np.testing.assert_array_equal(np.flatnonzero(axes != 1), [0, 1])  # a quarter of the pairs turns with time
 
 
 def test_text_alone_has_the_same_position_on_every_axis() -> None:
@@ -196,7 +213,7 @@ def test_each_break_turns_its_check_red(name: str) -> None:
         "pad_is_eos": ("unpad, then pad", "cu_seqlens", "the loss has T - R"),
         "positions_not_reset": ("positions restart",),
     }[name]
-    for extra in ({}, {"images": "1:1x4x6@2", "model": "qwen2.5-vl"}):
+    for extra in ({}, {"images": "0:1x4x6@2", "model": "qwen2.5-vl"}):
         result = unpad(UnpadParams(**{**BITES[name], **extra}, break_it=name))  # type: ignore[arg-type]
         failed = [check.what for check in result.checks if not check.passed]
         assert not result.passed
@@ -222,19 +239,19 @@ def test_a_break_survives_documents_of_one_token(name: str) -> None:
         ("lengths", "-3,2", "'-3' is not one"),
         ("lengths", "2.5", "'2.5' is not one"),
         ("lengths", "5|2", "whole numbers separated by commas or spaces, and '5|2' is not one"),
-        ("lengths", "", "at least one document in each pack, and pack 1 has none"),
-        ("lengths", "5,2;;3", "and pack 2 has none"),
-        ("lengths", "5,2;", "and pack 2 has none"),
+        ("lengths", "", "at least one document in each pack, and pack 0 has none"),
+        ("lengths", "5,2;;3", "and pack 1 has none"),
+        ("lengths", "5,2;", "and pack 1 has none"),
         ("lengths", "129", "'129' is not one"),
         ("lengths", "0,0", "1 to 128 tokens in all"),
         ("lengths", "100,100", "1 to 128 tokens in all, and these are 200"),
         ("lengths", ",".join("1" * 17), "at most 16 documents, and these are 17"),
         ("lengths", ",".join("1" * 1_000_000), "text of at most 200 characters"),
         ("images", "a picture", "'a picture' is not one"),
-        ("images", "1:1x3x4", "2 x 2 patches make one token"),
-        ("images", "1:0x4x4", "1 to 8 frames"),
-        ("images", "1:1x4x400", "from 2 to 32"),
-        ("images", "1:1x4", "document:TxHxW@place"),
+        ("images", "0:1x3x4", "2 x 2 patches make one token"),
+        ("images", "0:0x4x4", "1 to 8 frames"),
+        ("images", "0:1x4x400", "from 2 to 32"),
+        ("images", "0:1x4", "document:TxHxW@place"),
     ],
 )
 def test_bad_text_gives_one_sentence(field: str, value: str, says: str) -> None:
@@ -249,11 +266,11 @@ def test_bad_text_gives_one_sentence(field: str, value: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("values", "field", "says"),
     [
-        ({"images": "9:1x4x6"}, "images", "allowed: documents 1 to 4"),
-        ({"images": "0:1x4x6"}, "images", "allowed: documents 1 to 4"),
-        ({"images": "1:1x4x6@5"}, "images", "allowed: @0 to @4"),
-        ({"images": "2:1x4x6", "lengths": "3,0"}, "images", "allowed: documents with text tokens"),
-        ({"images": "1:1x32x32"}, "images", "allowed: 128 in all"),
+        ({"images": "9:1x4x6"}, "images", "allowed: documents 0 to 3"),
+        ({"images": "4:1x4x6"}, "images", "allowed: documents 0 to 3"),
+        ({"images": "0:1x4x6@5"}, "images", "allowed: @0 to @4"),
+        ({"images": "1:1x4x6", "lengths": "3,0"}, "images", "allowed: documents with text tokens"),
+        ({"images": "0:1x32x32"}, "images", "allowed: 128 in all"),
         ({"kv_heads": 3}, "kv_heads", "allowed: divisors of 4"),
     ],
 )
@@ -268,9 +285,9 @@ def test_fields_that_do_not_fit_together_are_mended_with_a_sentence(
 
 
 def test_only_the_pictures_without_a_place_are_left_out() -> None:
-    many = ",".join(["7:1x4x6"] * 12)
-    params, made = fit(UnpadParams(images=f"{many}, 1:1x4x6@2", model="qwen2.5-vl"))
-    assert (params.images, len(made)) == ("1:1x4x6@2", 1)
+    many = ",".join(["6:1x4x6"] * 12)
+    params, made = fit(UnpadParams(images=f"{many}, 0:1x4x6@2", model="qwen2.5-vl"))
+    assert (params.images, len(made)) == ("0:1x4x6@2", 1)
 
 
 # ---------------------------------------------------------------------------------------------- the picture
@@ -278,7 +295,7 @@ def test_only_the_pictures_without_a_place_are_left_out() -> None:
 
 @pytest.mark.parametrize("pad_again", [True, False])
 def test_the_scene_shows_a_stage_a_step(pad_again: bool) -> None:
-    params = UnpadParams(lengths="5,0,2;3,1", images="1:1x4x6@2", model="qwen3-vl", pad_again=pad_again)
+    params = UnpadParams(lengths="5,0,2;3,1", images="0:1x4x6@2", model="qwen3-vl", pad_again=pad_again)
     result = unpad(params)
     scene = unpad_scene(result)
     assert scene.steps == len(result.stages) == 11 + pad_again
@@ -299,7 +316,7 @@ def test_the_scene_shows_a_stage_a_step(pad_again: bool) -> None:
 
 
 def test_every_mark_fits_a_narrow_cell_and_the_legend_tells_it() -> None:
-    result = unpad(UnpadParams(images="1:2x4x6@2", model="qwen3-vl"))
+    result = unpad(UnpadParams(images="0:2x4x6@2", model="qwen3-vl"))
     flat = next(panel for panel in unpad_scene(result).panels() if panel.name == "flat")
     assert isinstance(flat, Strip)
     marks = {text for text in flat.texts if not text.lstrip("-").isdigit()}
@@ -312,7 +329,7 @@ def test_every_mark_fits_a_narrow_cell_and_the_legend_tells_it() -> None:
 
 @pytest.mark.parametrize("model", ["text", *MODELS])
 def test_the_strips_end_above_the_players_bar(model: Model) -> None:
-    panels = list(unpad_scene(unpad(UnpadParams(images="1:1x4x6@2", model=model))).panels())
+    panels = list(unpad_scene(unpad(UnpadParams(images="0:1x4x6@2", model=model))).panels())
     strips = [panel for panel in panels if isinstance(panel, Strip)]
     rows = [(strip.height - (RULER_HEIGHT if strip.ruler else 0) - 4) / strip.rows for strip in strips]
     assert len(set(rows)) == 1
@@ -335,9 +352,9 @@ def test_the_worst_corner_stays_quick_and_whole() -> None:
 
 def test_a_picture_without_a_place_stays_typed_and_is_named_as_its_control_is(unpad_page: AppTest) -> None:
     images, documents = (unpad_page.text_input(key=f"unpad.{name}") for name in ("images", "lengths"))
-    told = told_after(images.set_value("1:1x4x6@2,9:1x2x2"))
-    assert told == ["Images = 9:1x2x2 names document 9; allowed: documents 1 to 4. The page uses 1:1x4x6@2."]
-    assert images.value == "1:1x4x6@2,9:1x2x2"
+    told = told_after(images.set_value("0:1x4x6@2,8:1x2x2"))
+    assert told == ["Images = 8:1x2x2 names document 8; allowed: documents 0 to 3. The page uses 0:1x4x6@2."]
+    assert images.value == "0:1x4x6@2,8:1x2x2"
     (mended,) = told_after(documents.set_value("5,2;3,x"))[:1]
     assert mended.startswith("Documents = '5,2;3,x' is not accepted; allowed: whole numbers")
     assert (
@@ -349,7 +366,7 @@ def test_the_examples_that_the_page_gives_are_accepted() -> None:
     lengths, images = re.findall(r"`([^`]+)`", prose("packing")["unpad"])
     params, made = fit(UnpadParams(lengths=lengths, images=images))
     assert (params.packs, made) == (((5, 2), (3, 1)), [])
-    assert params.pictures == (mrope.Picture(1, (1, 4, 6), 2),)
+    assert params.pictures == (mrope.Picture(0, (1, 4, 6), 2),)
 
 
 @pytest.fixture

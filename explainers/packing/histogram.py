@@ -166,7 +166,10 @@ def _notes(params: HistogramParams, lengths: Histogram, plan: Plan | None, packs
     if plan is None:
         return
     if params.strategy == "lp":
-        yield "The linear program over histogram strategies is ours; no published packer does this."
+        yield (
+            "A linear program over patterns is Gilmore and Gomory's for cutting stock (1961); we know of no published "
+            "packer of sequences that uses one."
+        )
     if params.depth == 0 or params.depth > PLANNED_DEPTH:
         others = ", and those that longest-pack-first uses" if params.strategy == "lp" else ""
         yield (

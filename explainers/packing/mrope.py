@@ -36,7 +36,7 @@ Grid = tuple[int, int, int]
 class Picture:
     """An image (one frame) or a video in a document.
 
-    document: its number, from 1. grid: frames, rows and columns of patches, before 2 x 2 of them are merged into a
+    document: its number, from 0. grid: frames, rows and columns of patches, before 2 x 2 of them are merged into a
     token. at: how many text tokens of the document come before it.
     """
 
@@ -62,7 +62,7 @@ class Picture:
 
 
 def parse_pictures(text: str) -> tuple[Picture, ...]:
-    """The pictures that `text` names, such as "1:1x4x6@2". Raises ValueError, which says what is allowed."""
+    """The pictures that `text` names, such as "0:1x4x6@2". Raises ValueError, which says what is allowed."""
     return tuple(_picture(part.strip()) for part in text.split(",") if part.strip())
 
 
@@ -70,7 +70,7 @@ def _picture(part: str) -> Picture:
     found = re.fullmatch(r"([0-9]{1,4}):([0-9]{1,4})x([0-9]{1,4})x([0-9]{1,4})(?:@([0-9]{1,4}))?", part)
     if found is None:
         raise ValueError(
-            "document:TxHxW@place by commas, such as 1:1x4x6@2 (frames, rows and columns of patches; place: text "
+            "document:TxHxW@place by commas, such as 0:1x4x6@2 (frames, rows and columns of patches; place: text "
             f"tokens before it), and {part[:20]!r} is not one"
         )
     document, frames, rows, columns, at = (int(number or 0) for number in found.groups())

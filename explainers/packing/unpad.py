@@ -21,6 +21,7 @@ from explainers.packing import mrope
 from explainers.packing.unpad_params import UnpadParams
 
 IGNORED = -100  # the label of a position that has no loss
+BASE = 10_000.0  # of the rotary frequencies
 TOLERANCE = 1e-12  # float64: sums of at most 512 terms of size 1
 
 # For each break, the settings under which it bites: two documents with tokens at least.
@@ -38,8 +39,8 @@ LOST: dict[str, str] = {
     "pad_is_eos": "A mask rebuilt from ids cannot tell padding from an end-of-text token of the same id. Every "
     "document loses its end, and the model never learns to stop.",
     "positions_not_reset": "A document's positions depend on its neighbours. Rotary attention sees differences only "
-    "and forgives it until the trained length is passed, learned positions do not; and code that finds the documents "
-    "where the position is 0 sees a single one.",
+    "and forgives it, as the green checks show, until the trained length is passed; learned positions do not (Run it); "
+    "and code that finds the documents where the position is 0 sees a single one.",
 }
 
 
@@ -68,7 +69,7 @@ class Batch:
 def batch_of(params: UnpadParams) -> Batch:
     """The documents' tokens in rows as long as the longest, padded on the right, and random weights."""
     documents, next_id = [], mrope.FIRST_TEXT
-    for d, text_tokens in enumerate(params.texts, 1):
+    for d, text_tokens in enumerate(params.texts):
         own = [picture for picture in params.pictures if picture.document == d]
         documents.append(mrope.document_tokens(text_tokens, own, params.model, next_id))
         next_id += max(text_tokens - 1, 0)
@@ -129,6 +130,8 @@ def remove_padding(batch: Batch, params: UnpadParams) -> Generator[str, None, di
     yield "positions"
     for name in ("q", "k", "v"):
         made[name] = np.tensordot(made["hidden"], batch.weights[name], 1)  # (T, Hq or Hkv, D)
+    for name in ("q", "k"):
+        made[name] = rotated(made[name], made["position_ids"])
     yield "projections"
     made["attention"] = varlen_attention(made["q"], made["k"], made["v"], made["cu_seqlens"])  # (T, Hq, D)
     made["output"] = made["attention"].reshape(made["hidden"].shape)  # (T, H)
@@ -155,6 +158,22 @@ def positions_of(batch: Batch, made: dict[str, np.ndarray], params: UnpadParams)
         return mrope.position_ids(flat, np.ones_like(flat, bool), batch.pictures, params.model)[:, 0]
     rows = mrope.position_ids(modalities, mask, batch.pictures, params.model)
     return rows.reshape(len(rows), -1)[:, indices]
+
+
+def rotated(x: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """RoPE: the pairs (k, k + D / 2) of every head turned by position times frequency; an odd last number stays.
+
+    x: (tokens, heads, D). positions: (axes, tokens); of three axes the first quarter of the pairs turns with time, the
+    next three eighths with height, the rest with width (sections 16, 24, 24 of 64, as in Qwen2.5-VL).
+    """
+    pairs = x.shape[-1] // 2
+    k = np.arange(pairs)
+    axis = np.searchsorted([pairs / 4, 5 * pairs / 8], k, side="right") if len(positions) == 3 else 0 * k
+    # angle = p / 10000^(k / pairs)
+    angle = (positions[axis].T * BASE ** (-k / max(pairs, 1)))[:, None]
+    first, second, rest = np.split(x, [pairs, 2 * pairs], axis=-1)
+    turned = first * np.cos(angle) - second * np.sin(angle), second * np.cos(angle) + first * np.sin(angle)
+    return np.concatenate([*turned, rest], axis=-1)
 
 
 def varlen_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, cu_seqlens: np.ndarray) -> np.ndarray:
@@ -329,7 +348,7 @@ def checks_of(batch: Batch, made: dict[str, np.ndarray], params: UnpadParams) ->
         0,
         "the starts ignored, then one global shift",
     )
-    rows = padded_attention(batch)
+    rows = padded_attention(batch, params)
     error = np.abs(padded(made["output"], indices, shape) - rows)[batch.mask].max()
     yield Check(
         "unpadded attention equals padded attention", float(error), TOLERANCE, "padded rows with their mask"
@@ -343,7 +362,7 @@ def _wrong_positions(batch: Batch, made: dict[str, np.ndarray], params: UnpadPar
     """How many positions, of all axes, are not those of the document computed alone."""
     wanted = np.full((len(made["position_ids"]), *batch.mask.shape), -1)
     for d, length in enumerate(batch.lengths):
-        own = [picture for picture in batch.pictures if picture.document == d + 1]
+        own = [picture for picture in batch.pictures if picture.document == d]
         alone = batch.modalities[d : d + 1, :length]
         wanted[:, d, :length] = mrope.position_ids(alone, np.ones_like(alone, bool), own, params.model)[:, 0]
     placed = np.full((len(wanted), batch.mask.size), -1)
@@ -364,9 +383,12 @@ def _pairs_of_rows(mask: np.ndarray) -> np.ndarray:
     return (row * mask.shape[1] + query) * mask.size + row * mask.shape[1] + key
 
 
-def padded_attention(batch: Batch) -> np.ndarray:
+def padded_attention(batch: Batch, params: UnpadParams) -> np.ndarray:
     """(B, L, H) attention of the padded rows: causal, and no key at padding, whose own output is 0."""
     q, k, v = (np.tensordot(batch.hidden, batch.weights[name], 1) for name in ("q", "k", "v"))
+    positions = mrope.position_ids(batch.modalities, batch.mask, batch.pictures, params.model)
+    for d in range(len(q)):
+        q[d], k[d] = rotated(q[d], positions[:, d]), rotated(k[d], positions[:, d])
     causal = np.tri(batch.mask.shape[1], dtype=bool)
     output = np.zeros_like(q)
     for d, mask in enumerate(batch.mask):

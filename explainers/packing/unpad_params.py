@@ -29,7 +29,7 @@ class UnpadParams(Params):
     images: str = text(
         "",
         "Images",
-        "document:TxHxW@place by commas, such as 1:1x4x6@2: frames, rows and columns of patches (two frames or more "
+        "document:TxHxW@place by commas, such as 0:1x4x6@2: frames, rows and columns of patches (two frames or more "
         "are a video), and how many text tokens come before it; empty for none",
         longest=LONGEST_TEXT,
     )
@@ -119,9 +119,9 @@ class UnpadParams(Params):
 
 def _misplaced(picture: mrope.Picture, texts: tuple[int, ...]) -> str:
     """Why the picture has no place in documents of these text tokens, and what is allowed; empty where it has one."""
-    if not 1 <= picture.document <= len(texts):
-        return f"names document {picture.document}; allowed: documents 1 to {len(texts)}"
-    text_tokens = texts[picture.document - 1]
+    if picture.document >= len(texts):
+        return f"names document {picture.document}; allowed: documents 0 to {len(texts) - 1}"
+    text_tokens = texts[picture.document]
     if text_tokens == 0:
         return "names a document without tokens; allowed: documents with text tokens"
     if picture.at >= text_tokens:
@@ -134,7 +134,7 @@ def parse_packs(typed: str) -> tuple[tuple[int, ...], ...]:
     packs = tuple(parse_lengths(pack, 0, MOST_TOKENS) for pack in typed.split(";"))
     count, tokens = sum(map(len, packs)), sum(map(sum, packs))
     if () in packs:
-        raise ValueError(f"at least one document in each pack, and pack {1 + packs.index(())} has none")
+        raise ValueError(f"at least one document in each pack, and pack {packs.index(())} has none")
     if count > MOST_DOCUMENTS:
         raise ValueError(f"at most {MOST_DOCUMENTS} documents, and these are {count}")
     if not 1 <= tokens <= MOST_TOKENS:

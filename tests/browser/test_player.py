@@ -192,7 +192,7 @@ def test_tokens_that_come_together_have_one_outline(reader: Reader) -> None:
     player.take()
     assert settled(reader, rows) == 0
     edges = {settled(reader, rows) for _ in range(player.last) if press(player, "ArrowRight")}
-    assert edges == {0, 2}  # the five tokens of document 1: a left and a right edge
+    assert edges == {0, 2}  # the five tokens of document 0: a left and a right edge
 
 
 def settled(reader: Reader, rows: Locator) -> int:

@@ -220,10 +220,12 @@ def _bars(
     layers = [Layer("rect", x, zero, x2, tops, hue, style, numbers=shown, format="d", names=names)]
     if behind is not None:
         layers.insert(0, Layer("rect", x, zero, x2, np.minimum(behind, cut), hue, "faint"))
+    pooled = f"{width} lengths a bar" if width > 1 else ""
+    too_high = f"cut at {cut:,.0f} of {highest:,.0f}" if cut < highest else ""
     return Marks(
         name=name,
         title=title,
-        subtitle=subtitle + (f"; cut at {cut:,.0f} of {highest:,.0f}" if cut < highest else ""),
+        subtitle=" · ".join(part for part in (pooled, subtitle, too_high) if part),
         height=200,
         x=Axis(0.5, capacity + 0.5, ticks=_quarters(capacity), format="d"),
         y=Axis(0, 1.05 * cut, ticks=(0.0, cut / 2, cut), format=".2g"),

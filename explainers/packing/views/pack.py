@@ -274,7 +274,7 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
         for bound in sorted({outcome.proven_bound for outcome in outcomes if outcome}):
             # 1 - tokens / (fewest packs × capacity)
             least = 100 * (1 - total / (bound * result.capacity))
-            label = f"proven bound: {_count(bound, 'pack')}"
+            label = f"least in the end: {_count(bound, 'pack')}"
             lines.append(Line(np.array([0.0, total]), np.full(2, least), "muted", label, dashed=True))
     highest = max(5.0, *(float(np.nanmax(play.padding_percent)) for play in plays))
     lowest = min(0.0, *(float(np.nanmin(play.padding_percent)) for play in plays))
@@ -283,7 +283,9 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
         title="Padding so far, in %",
         subtitle="of the places in the packs opened",
         height=230,
-        x=Axis(0, total, label="tokens placed"),
+        x=Axis(
+            0, total, label="tokens placed", ticks=(0.0, float(total)), format=".3g" if total >= 1e6 else "d"
+        ),
         y=Axis(1.05 * lowest, 1.05 * highest, ticks=_percents(highest), format="d"),
         lines=tuple(lines),
         shown=Track(np.arange(len(plays[0].tokens))[:, None] + 1.0),
@@ -419,6 +421,8 @@ def _end(outcome: Outcome, play: Playing) -> str:
     words = f"**{packs}** (proven bound {bound}), **{outcome.padding_percent:.1f}%** padding"
     if outcome.tokens_lost:
         words += f", **{_count(outcome.tokens_lost, 'token')} lost**"
+    if not outcome.tokens_lost and outcome.n_packs < outcome.proven_bound:
+        words += ", **fewer packs than can hold the documents**: some run over the end"
     never = ", ".join(f"{pack:,}" for pack in np.flatnonzero(play.closes < 0))
     return f"{words}: pack {never} was never handed on." if never else f"{words}."
 

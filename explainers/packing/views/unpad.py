@@ -130,15 +130,15 @@ def packs_panel(result: UnpadResult) -> Strip:
         ends = np.cumsum([0, *lengths[list(pack)]])
         for d, start in zip(pack, ends[:-1].tolist(), strict=True):
             tokens = int(lengths[d])
-            note = f"document {d + 1}: {_count(tokens, 'token')}"
-            cells.append(Cell(row, start, tokens, d, str(d + 1), note, 0, len(result.stages)))
+            note = f"document {d}: {_count(tokens, 'token')}"
+            cells.append(Cell(row, start, tokens, d, str(d), note, 0, len(result.stages)))
     return Strip(
         "packs",
         "Packs: every run is a document",
         height=_height(result, len(packs)),
         rows=len(packs),
         capacity=max(int(lengths[list(pack)].sum()) for pack in packs) or 1,
-        row_names=tuple(f"pack {row + 1}" for row in range(len(packs))),
+        row_names=tuple(f"pack {row}" for row in range(len(packs))),
         **_runs(cells),  # type: ignore[arg-type]
     )
 
@@ -162,24 +162,23 @@ def rows_panel(result: UnpadResult) -> Strip:
     for (text_of, what), appears, leaves in zip(says, turns[:-1], turns[1:], strict=True):
         for d, j in np.argwhere(batch.mask).tolist() if appears < leaves else ():
             lost = appears >= turns[1] and not mask[d, j]
-            text, kind = text_of(d, j), "a real token, dropped" if lost else f"document {d + 1}"
-            note = f"row {d + 1}, place {j}: {kind}" + (f", {what.format(text)}" if text else "")
+            text, kind = text_of(d, j), "a real token, dropped" if lost else f"document {d}"
+            note = f"row {d}, place {j}: {kind}" + (f", {what.format(text)}" if text else "")
             cells.append(Cell(d, j, 1, LOST_TOKEN if lost else d, text, note, appears, leaves))
     for d, length in enumerate(
         result.lengths.tolist()
     ):  # of a long batch most places are padding: one run a row
         if length < L:
-            note = (
-                f"row {d + 1}, places {length} to {L - 1}: padding, token {_mark(batch.ids[d, -1])}, mask 0"
-            )
+            note = f"row {d}, places {length} to {L - 1}: padding, token {_mark(batch.ids[d, -1])}, mask 0"
             cells.append(Cell(d, length, L - length, PADDING, "", note, turns[0], steps))
     return Strip(
         "rows",
         f"Padded rows (B, L) = ({B}, {L}): {result.padding_percent:.0f}% padding",
+        "shown first: tokens, then the mask, then indices (places counted row after row), at last outputs",
         height=_height(result, B),
         rows=B,
         capacity=L,
-        row_names=tuple(f"document {d + 1}" for d in range(B)),
+        row_names=tuple(f"document {d}" for d in range(B)),
         **_runs(cells),  # type: ignore[arg-type]
     )
 
@@ -194,14 +193,14 @@ def flat_panel(result: UnpadResult) -> Strip:
         label = int(result.labels[i])
         texts = (_mark(made["flat_ids"][i]), *map(str, made["position_ids"][:, i]))
         for row, text in enumerate(texts):
-            note = f"flat place {i}, document {d + 1}: {names[row]} {text}"
+            note = f"flat place {i}, document {d}: {names[row]} {text}"
             cells.append(Cell(row, i, 1, d, text, note, _step(result, "positions" if row else "flat"), steps))
         turns = [_step(result, "labels"), _step(result, "loss"), steps]
         if label == IGNORED:
-            note = f"flat place {i}, document {d + 1}: label {IGNORED}, no loss"
+            note = f"flat place {i}, document {d}: label {IGNORED}, no loss"
             cells.append(Cell(len(texts), i, 1, LOST_TOKEN, str(IGNORED), note, turns[0], steps))
             continue
-        note = f"flat place {i}, document {d + 1}: predicts {_mark(label)}"
+        note = f"flat place {i}, document {d}: predicts {_mark(label)}"
         for appears, leaves in itertools.pairwise(turns):
             cells.append(Cell(len(texts), i, 1, d, _mark(label), note, appears, leaves))
     return Strip(
@@ -322,7 +321,7 @@ def _sentences(result: UnpadResult) -> dict[str, str]:
     """What happens in each stage, with its numbers."""
     (B, L), params, T = result.batch.mask.shape, result.params, result.tokens
     real, R, losses = int(result.lengths.sum()), result.documents_with_tokens, len(result.loss_positions)
-    packs, seen = _count(len(result.batch.packs), "pack"), len(np.flatnonzero(np.diff(result.cu_seqlens)))
+    packs = _count(len(result.batch.packs), "pack")
     mask = f"The attention mask is 1 at the **{T}** real tokens and 0 at padding."
     rebuilt = f"Rebuilt from ids, the mask takes end-of-text tokens for padding: **{T}** ones for {real} real tokens."
     return {
@@ -335,9 +334,8 @@ def _sentences(result: UnpadResult) -> dict[str, str]:
         "flat": f"Gathered by indices, ids and hidden states are one row of **{T}** tokens, and no padding is left.",
         "positions": _positions(result),
         "projections": f"q has **{params.heads}** heads for each token, k and v **{params.kv_heads}**, each of length "
-        f"{params.head_size}; {B * L - T} places of padding are not computed.",
-        "attention": f"Varlen attention takes cu_seqlens in place of a mask: {_count(seen, 'document')}, each alone, "
-        f"**{_count(result.tiles_visited, 'tile')}** a head instead of {result.tiles_padded:,} for padded rows.",
+        f"{params.head_size}; q and k are rotated by the positions. {B * L - T} places of padding are not computed.",
+        "attention": _attention(result),
         "labels": _labels(result),
         "loss": f"**{_count(losses, 'position')}** with a loss, where T - R = {real} - {R} = {real - R}"
         + (f"; the mean loss is {result.loss:.4f}." if losses else "."),
@@ -353,6 +351,20 @@ def _boundaries(result: UnpadResult) -> str:
     repeats = {0: "", 1: " An empty document only repeats an entry."}
     more = repeats.get(empty, f" {empty} empty documents only repeat entries.")
     return f"{entries}; max_seqlen = **{result.max_seqlen}**.{more}"
+
+
+def _attention(result: UnpadResult) -> str:
+    lengths = np.diff(result.cu_seqlens)
+    tiles = f"**{_count(result.tiles_visited, 'tile')}** a head"
+    if result.params.break_it == "cu_seqlens_off_by_one":
+        return (
+            f"With seams one token late, attention takes the tokens for documents of {_listed(lengths[lengths > 0])} "
+            f"tokens: a document's first token reads the document before it. {tiles}."
+        )
+    return (
+        f"Varlen attention takes cu_seqlens in place of a mask: {_count(int((lengths > 0).sum()), 'document')}, each "
+        f"alone, {tiles} instead of {result.tiles_padded:,} for padded rows."
+    )
 
 
 def _positions(result: UnpadResult) -> str:
