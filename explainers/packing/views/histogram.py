@@ -226,7 +226,7 @@ def _bars(
         name=name,
         title=title,
         subtitle=" · ".join(part for part in (pooled, subtitle, too_high) if part),
-        height=200,
+        height=130,
         x=Axis(0.5, capacity + 0.5, ticks=_quarters(capacity), format="d"),
         y=Axis(0, 1.05 * cut, ticks=(0.0, cut / 2, cut), format=".2g"),
         layers=tuple(layers),

@@ -283,9 +283,7 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
         title="Padding so far, in %",
         subtitle="of the places in the packs opened",
         height=230,
-        x=Axis(
-            0, total, label="tokens placed", ticks=(0.0, float(total)), format=".3g" if total >= 1e6 else "d"
-        ),
+        x=Axis(0, total, label=f"0 to {total:,} tokens placed"),
         y=Axis(1.05 * lowest, 1.05 * highest, ticks=_percents(highest), format="d"),
         lines=tuple(lines),
         shown=Track(np.arange(len(plays[0].tokens))[:, None] + 1.0),

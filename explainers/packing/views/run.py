@@ -274,7 +274,7 @@ def _costs(result: RunResult, steps: int) -> Marks:
     return Marks(
         name="costs",
         title="What it costs",
-        subtitle="shares of the padded run; time: both passes",
+        subtitle="shares of the padded run; so small, its time is overhead",
         height=132,
         x=Axis(-0.5 * most, 1.5 * most),
         y=Axis(-0.1, tops[-1] + len(WAYS) + 0.1, flip=True),
@@ -312,7 +312,7 @@ SENTENCES = (
     "Document {10:d} changes its first token: naively packed, logits of others move by up to **{11:.3g}**; "
     "unpadded by **{12:.3g}**.",
     "Whichever document changes, logits of others move by up to **{11:.3g}** where it is packed naively, and by "
-    "**{12:.3g}** where it is unpadded. Unpadded takes {8:.2f} of the FLOPs; on so few tokens its time is overhead.",
+    "**{12:.3g}** where it is unpadded.",
 )
 
 # For each break, what is said at the step at which it is seen.

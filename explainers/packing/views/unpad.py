@@ -174,7 +174,7 @@ def rows_panel(result: UnpadResult) -> Strip:
     return Strip(
         "rows",
         f"Padded rows (B, L) = ({B}, {L}): {result.padding_percent:.0f}% padding",
-        "shown first: tokens, then the mask, then indices (places counted row after row), at last outputs",
+        "tokens, then the mask, then indices (places), at last outputs",
         height=_height(result, B),
         rows=B,
         capacity=L,
