@@ -274,7 +274,7 @@ def _costs(result: RunResult, steps: int) -> Marks:
     return Marks(
         name="costs",
         title="What it costs",
-        subtitle="shares of the padded run; so small, its time is overhead",
+        subtitle="of the padded run; so small, time is overhead",
         height=132,
         x=Axis(-0.5 * most, 1.5 * most),
         y=Axis(-0.1, tops[-1] + len(WAYS) + 0.1, flip=True),
