@@ -152,7 +152,10 @@ registerPanel("cells", (spec) => {
       context.stroke();
       if (size < 7.5) continue;
       const [right, down] = sector.middle, strong = value === best;
-      write(context, theme, numberOf(value), x + right * half * 0.97, y + down * half, { align: "center", size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
+      const sideways = Math.abs(down) < 0.01; // such numbers keep to the edge of their cell
+      const align = sideways ? (right > 0 ? "right" : "left") : "center";
+      const at = sideways ? Math.sign(right) * (half - 4) : right * half;
+      write(context, theme, numberOf(value), x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
     }
     const stay = sectors.indexOf(null);
     if (stay < 0 || box.side < 12) return;
@@ -168,7 +171,7 @@ registerPanel("cells", (spec) => {
     const colour = colourAt(value, scale), half = box.side / 2;
     context.fillStyle = css(colour);
     context.fillRect(x - half, y - half, box.side, box.side);
-    const text = numberOf(value), size = Math.min(14, box.side / 3.4, (1.6 * box.side) / text.length);
+    const text = numberOf(value), size = Math.min(14, box.side / 3.4, (1.4 * box.side) / text.length);
     const arrows = policy || epsilon;
     if (size >= 7) write(context, theme, text, x, y + (arrows ? 0.32 * box.side : 0), { align: "center", size, weight: 600, colour: inkOn(colour, true) });
   }
@@ -176,7 +179,7 @@ registerPanel("cells", (spec) => {
   /** Arrows from the middle, as long as their action is probable; a ring for staying. */
   function drawPolicy(context, theme, step, cell, x, y, onTriangles) {
     const likely = chances(step, cell);
-    if (!likely || Number.isNaN(likely[0]) || !likely.some((one) => one > 0) || box.side < 9) return;
+    if (!likely || Number.isNaN(likely[0]) || (q && Number.isNaN(q(step)[cell * actions])) || !likely.some((one) => one > 0) || box.side < 9) return;
     const reach = (onTriangles ? 0.19 : 0.3) * box.side;
     const lift = onTriangles || !values ? 0 : 0.1 * box.side;
     if (onTriangles && box.side >= 30) {
@@ -186,7 +189,7 @@ registerPanel("cells", (spec) => {
       context.fill();
     }
     likely.forEach((chance, action) => {
-      if (chance < 0.02) return;
+      if (chance < 0.03) return; // what exploring alone leaves: a heap of dots
       const sector = sectors[action];
       context.strokeStyle = context.fillStyle = theme.text;
       context.globalAlpha = 0.35 + 0.65 * chance;
