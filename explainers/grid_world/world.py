@@ -133,10 +133,11 @@ class Moves:
     directions: tuple[int, ...]
     gamma: float
 
-    def backup(self, values: np.ndarray) -> np.ndarray:
-        """q(s, a) of one look ahead from v: (states,) -> (states, actions)."""
+    def backup(self, values: np.ndarray, states: slice = slice(None)) -> np.ndarray:
+        """q(s, a) of one look ahead from v (states,), for all states or those of the slice: (states, actions)."""
+        to, reward, goes_on = self.to[states], self.reward[states], ~self.ends[states]
         # q(s, a) = sum_m mix[a, m] (r(s, m) + gamma (1 - ends(s, m)) v(s'))
-        return (self.reward + self.gamma * ~self.ends * values[self.to]) @ self.mix.T
+        return (reward + self.gamma * goes_on * values[to]) @ self.mix.T
 
 
 def table_of_moves(world: World) -> Moves:

@@ -1,0 +1,104 @@
+"""Exact answers: the value of a policy by a linear solve, and v*, q* and every optimal action by policy iteration.
+
+A policy is an array pi (states, actions) of probabilities. Cells in which nobody acts have value 0.
+
+Sources: Zhao 2025, sections 2.7 (the Bellman equation in matrix form), 3.4 (policy iteration), 5.4 (epsilon-soft);
+Puterman, Markov Decision Processes, 1994, section 6.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array, eye_array
+from scipy.sparse.linalg import spsolve
+
+from explainers.grid_world.world import Moves, World
+
+TIE = 1e-9  # action values this close are equal
+SWEEP_UNTIL = 1e-13
+MOST_SWEEPS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Optimal:
+    """The optimal values (states,), action values (states, actions), and which actions are optimal: bool like q."""
+
+    values: np.ndarray
+    q: np.ndarray
+    best: np.ndarray
+
+
+def value_of(moves: Moves, policy: np.ndarray) -> np.ndarray:
+    """v_pi, (states,): the solution of v = r_pi + gamma P_pi v. Raises ValueError where there is none.
+
+    policy: (states, actions).
+    """
+    states = len(moves.to)
+    likely = policy @ moves.mix  # (states, moves)
+    stepping = likely * ~moves.ends
+    row = np.repeat(np.arange(states), moves.to.shape[1])
+    P = csr_array((stepping.ravel(), (row, moves.to.ravel())), shape=(states, states))
+    r = (likely * moves.reward).sum(axis=1)
+    # (I - gamma P_pi) v = r_pi
+    v = spsolve((eye_array(states) - moves.gamma * P).tocsc(), r)
+    if not np.isfinite(v).all():
+        raise ValueError("the policy never ends somewhere, and without a discount its values are not finite")
+    return np.atleast_1d(v)
+
+
+def optimal(world: World) -> Optimal:
+    """v*, q* and the optimal actions; ties within TIE are all optimal."""
+    moves = world.moves
+    values = _by_sweeps(moves) if moves.gamma == 1 else _by_policy_iteration(moves)
+    q = moves.backup(values)
+    best = (q >= q.max(axis=1, keepdims=True) - TIE) & world.lived_in[:, None]
+    return Optimal(values, q, best)
+
+
+def _by_policy_iteration(moves: Moves) -> np.ndarray:
+    """Policy iteration with exact evaluation: ends when no action is better by more than TIE / 10."""
+    chosen = moves.backup(np.zeros(len(moves.to))).argmax(axis=1)
+    while True:
+        v = value_of(moves, np.eye(len(moves.mix))[chosen])
+        q = moves.backup(v)
+        better = q.max(axis=1) > q[np.arange(len(q)), chosen] + TIE / 10
+        if not better.any():
+            return v
+        # pi(s) = argmax_a q_pi(s, a); of equal ones the present one stays
+        chosen = np.where(better, q.argmax(axis=1), chosen)
+
+
+def _by_sweeps(moves: Moves) -> np.ndarray:
+    """Value iteration from 0 till nothing moves: without a discount a policy may never end, and has no linear solve."""
+    v = np.zeros(len(moves.to))
+    for _ in range(MOST_SWEEPS):
+        # v_(k+1)(s) = max_a q_k(s, a)
+        after = moves.backup(v).max(axis=1)
+        if np.abs(after - v).max() <= SWEEP_UNTIL * max(1.0, np.abs(after).max()):
+            return after
+        v = after
+    raise ValueError(f"no value iteration within {MOST_SWEEPS:,} sweeps")
+
+
+def epsilon_greedy(best: np.ndarray, epsilon: float) -> np.ndarray:
+    """The policy that takes any action with probability epsilon, else the first best one: (states, actions)."""
+    actions = best.shape[1]
+    # pi(a|s) = epsilon / |A| + (1 - epsilon) [a = a*]
+    return epsilon / actions + (1 - epsilon) * np.eye(actions)[best.argmax(axis=1)]
+
+
+def optimal_soft(world: World, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """The best policy among the epsilon-greedy ones, and its values: policy iteration among them (Zhao, section 5.4)."""
+    moves = world.moves
+    chosen = np.zeros(world.states, int)
+    while True:
+        one_hot = np.eye(len(moves.mix), dtype=bool)[chosen]
+        policy = epsilon_greedy(one_hot, epsilon)
+        v = value_of(moves, policy)
+        q = moves.backup(v)
+        better = q.max(axis=1) > q[np.arange(len(q)), chosen] + TIE / 10
+        if not better.any():
+            return policy, v
+        chosen = np.where(better, q.argmax(axis=1), chosen)

@@ -1,0 +1,225 @@
+"""`grid_world.plan`: planning sweep by sweep, held against the exact answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, switch, watch
+from explainers.grid_world import exact, planners
+from explainers.grid_world.rollouts import returns_of
+from explainers.grid_world.world_params import WorldParams
+
+Algorithm = Literal["value_iteration", "policy_iteration", "truncated_policy_iteration", "mc_basic"]
+ROUNDING = 1e-9
+
+LABELS: dict[str, str] = {
+    "value_iteration": "value iteration",
+    "policy_iteration": "policy iteration",
+    "truncated_policy_iteration": "truncated policy iteration",
+    "mc_basic": "MC Basic",
+}
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "forget_discount": {"algorithm": "value_iteration"},
+    "stop_when_policy_unchanged": {"algorithm": "value_iteration"},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "forget_discount": "Without gamma the sweeps contract nothing: in a world that goes on, values grow by the reward "
+    "of the target at every sweep, and there is no v* to come to.",
+    "stop_when_policy_unchanged": "The greedy policy often stays the same long before the values are right, and may "
+    "change again later. Only a change of the values below a tolerance bounds the error.",
+}
+
+
+class PlanParams(WorldParams):
+    algorithm: Algorithm = choice("value_iteration", "Algorithm", "How the values are found", LABELS)
+    sweeps: int = number(
+        200, "Sweeps", "Most sweeps over all cells", least=1, most=5000, comfort=(1, 400), step=1
+    )
+    j: int = number(
+        5,
+        "Evaluation sweeps j",
+        "Sweeps of evaluation between two improvements (truncated policy iteration)",
+        least=1,
+        most=1000,
+        comfort=(1, 100),
+        step=1,
+    )
+    tolerance: float = number(
+        1e-6, "Tolerance", "Planning ends when no value changes by more", least=0, most=1, comfort=(0, 1)
+    )
+    in_place: bool = switch(
+        False, "In place", "Whether a sweep at once uses the values that it has just found"
+    )
+    episode_length: int = number(
+        30, "Episode length", "Steps of an episode (MC Basic)", least=1, most=1000, comfort=(1, 100), step=1
+    )
+    episodes: int = number(
+        1,
+        "Episodes",
+        "Episodes from each cell and action (MC Basic)",
+        least=1,
+        most=100,
+        comfort=(1, 20),
+        step=1,
+    )
+    seed: int = number(0, "Seed", "Of the dice (MC Basic in a slippery world)", least=0, most=10**6, step=1)
+    break_it: Literal["none", "forget_discount", "stop_when_policy_unchanged"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {
+            "none": "nothing",
+            "forget_discount": "forget the discount",
+            "stop_when_policy_unchanged": "stop when the policy stays",
+        },
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        if self.gamma == 1 and self.algorithm == "policy_iteration":
+            why = "may meet a policy that never ends, whose values are not finite without a discount"
+            yield Adjustment(
+                "algorithm",
+                "value_iteration",
+                f"algorithm = policy_iteration {why}; allowed: the others, or gamma below 1.",
+            )
+        if self.break_it != "none" and (self.algorithm != "value_iteration" or self.gamma == 1):
+            sentence = (
+                f"break_it = {self.break_it} is about value iteration with a discount; allowed: none here."
+            )
+            yield Adjustment("break_it", "none", sentence)
+
+
+@dataclass(frozen=True, eq=False)
+class PlanResult(Checked):
+    """A plan, moment by moment.
+
+    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, and for
+    policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes optimal
+    actions only, None for never. outer_loops: improvements of the policy. total_sweeps: sweeps of evaluation.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    policy_optimal_at: int | None
+    outer_loops: int
+    total_sweeps: int
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: PlanParams = field(metadata={"shell": False})
+    stages: tuple[planners.Stage, ...] = field(metadata={"shell": False})
+    lines: tuple[int, ...] = field(metadata={"shell": False})
+    best: exact.Optimal = field(metadata={"shell": False})
+
+
+@experiment("grid_world.plan", view="explainers.grid_world.views.plan:plan_scene")
+def plan(params: PlanParams) -> PlanResult:
+    """Planning sweep by sweep, each value held against v* and the contraction that theory promises."""
+    world = params.grid
+    best = exact.optimal(world)
+    watched, _ = watch(_planner(params))
+    stages = tuple(stage for _, stage in watched)
+    if params.break_it == "stop_when_policy_unchanged":
+        stages = _until_policy_stays(stages)
+    valued = [stage for stage in stages if stage.what in ("start", "sweep", "evaluated")]
+    if params.algorithm == "mc_basic":
+        valued = list(stages)
+    acting = world.lived_in
+    errors = np.array([np.abs(stage.values - best.values)[acting].max(initial=0.0) for stage in valued])
+    optimal_at = next(
+        (k for k, one in enumerate(valued, 1) if best.best[acting, one.chosen[acting]].all()), None
+    )
+    sweeps = sum(stage.what == "sweep" for stage in stages)
+    improvements = sum(stage.what == "improved" for stage in stages)
+    return PlanResult(
+        values=np.where(world.cells == 1, np.nan, stages[-1].values.reshape(world.cells.shape)),
+        errors=errors,
+        policy_optimal_at=optimal_at,
+        outer_loops=improvements or sweeps,
+        total_sweeps=sweeps,
+        notes=tuple(_notes(params)),
+        checks=tuple(_checks(params, valued, errors, best)),
+        params=params,
+        stages=stages,
+        lines=tuple(line for line, _ in watched)[: len(stages)],
+        best=best,
+    )
+
+
+def _planner(params: PlanParams) -> planners.Plan:
+    world = params.grid
+    moves = replace(world.moves, gamma=1.0) if params.break_it == "forget_discount" else world.moves
+    v0 = np.zeros(world.states)
+    if params.algorithm == "value_iteration":
+        return planners.value_iteration(moves.backup, v0, params.sweeps, params.tolerance, params.in_place)
+    if params.algorithm == "truncated_policy_iteration":
+        return planners.truncated_policy_iteration(
+            moves.backup, v0, params.sweeps, params.tolerance, params.j, params.in_place
+        )
+    if params.algorithm == "mc_basic":
+        rollout = returns_of(moves, params.episode_length, params.episodes, params.seed)
+        return planners.mc_basic(rollout, world.states, len(moves.mix), params.sweeps)
+    one_hot = np.eye(len(moves.mix))
+    return planners.policy_iteration(
+        moves.backup, v0, params.sweeps, lambda chosen, _: exact.value_of(moves, one_hot[chosen])
+    )
+
+
+def _until_policy_stays(stages: tuple[planners.Stage, ...]) -> tuple[planners.Stage, ...]:
+    """The stages up to the first sweep that leaves the greedy policy as it was."""
+    for k in range(1, len(stages)):
+        if stages[k].what == "sweep" and (stages[k].chosen == stages[k - 1].chosen).all():
+            return stages[: k + 1]
+    return stages
+
+
+def _checks(
+    params: PlanParams, valued: list[planners.Stage], errors: np.ndarray, best: exact.Optimal
+) -> Iterator[Check]:
+    gamma = params.gamma
+    if params.algorithm == "value_iteration" and gamma < 1:
+        # |v_k - v*| <= gamma^k |v_0 - v*|
+        over = errors - gamma ** np.arange(len(errors)) * errors[0]
+        yield Check(
+            "no error above gamma^k times the first", max(float(over.max()), 0.0), ROUNDING, "the contraction"
+        )
+    stopped = len(valued) > 1 and (params.algorithm == "policy_iteration" or len(valued) <= params.sweeps)
+    if stopped and params.algorithm != "mc_basic" and gamma < 1:
+        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|
+        promised = gamma / (1 - gamma) * params.tolerance + ROUNDING
+        yield Check(
+            "the values are v*, as near as the tolerance promises",
+            float(errors[-1]),
+            promised,
+            "policy iteration with exact solves",
+        )
+    if params.algorithm == "mc_basic" and not params.slip:
+        moves, last = params.grid.moves, valued[-2] if len(valued) > 1 else valued[-1]
+        v = np.zeros(len(moves.to))
+        for _ in range(params.episode_length - 1):
+            v = moves.backup(v)[np.arange(len(v)), last.chosen]
+        error = np.abs(moves.backup(v).max(axis=1) - valued[-1].values).max()
+        yield Check(
+            "the returns are those of the policy over so many steps",
+            float(error),
+            ROUNDING,
+            "its finite-horizon Bellman equation",
+        )
+    q = params.grid.moves.backup(best.values)
+    residual = np.abs(q.max(axis=1) - best.values)[params.grid.lived_in].max(initial=0.0)
+    yield Check("v* solves the Bellman optimality equation", float(residual), ROUNDING, "one look ahead")
+
+
+def _notes(params: PlanParams) -> Iterator[str]:
+    if params.gamma == 1 and params.algorithm != "mc_basic":
+        yield "Without a discount nothing contracts sweep by sweep: the curve falls once episodes reach an end."
+    if params.algorithm == "mc_basic":
+        yield "An episode of L steps sees no reward beyond: cells farther than L from the target stay at 0."
