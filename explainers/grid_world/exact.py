@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array, eye_array
+from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.linalg import spsolve
 
 from explainers.grid_world.world import Moves, World
@@ -42,10 +42,10 @@ def value_of(moves: Moves, policy: np.ndarray) -> np.ndarray:
     P = csr_array((stepping.ravel(), (row, moves.to.ravel())), shape=(states, states))
     r = (likely * moves.reward).sum(axis=1)
     # (I - gamma P_pi) v = r_pi
-    v = spsolve((eye_array(states) - moves.gamma * P).tocsc(), r)
+    v = np.atleast_1d(np.asarray(spsolve(csc_array(eye_array(states) - moves.gamma * P), r)))
     if not np.isfinite(v).all():
         raise ValueError("the policy never ends somewhere, and without a discount its values are not finite")
-    return np.atleast_1d(v)
+    return v
 
 
 def optimal(world: World) -> Optimal:

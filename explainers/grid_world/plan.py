@@ -102,9 +102,9 @@ class PlanParams(WorldParams):
 class PlanResult(Checked):
     """A plan, moment by moment.
 
-    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, and for
-    policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes optimal
-    actions only, None for never. outer_loops: improvements of the policy. total_sweeps: sweeps of evaluation.
+    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, and
+    for policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes
+    optimal actions only, None for never. outer_loops: improvements of the policy. total_sweeps: of evaluation.
     """
 
     values: np.ndarray

@@ -6,18 +6,39 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
-from explainers.grid_world.world import World
+from explainers.grid_world.world import TARGET, World
 
 
 def cells_that_reach_an_end(world: World) -> np.ndarray:
     """(states,) bool: from where some choice of actions can end the episode."""
-    moves = world.moves
-    cells, which = np.nonzero(moves.mix.sum(axis=0)[None, :] * np.ones((world.states, 1)))
-    end = world.states  # one more node: the end
-    target = np.where(moves.ends[cells, which], end, moves.to[cells, which])
-    acting = world.lived_in[cells]
-    edges = (np.ones(int(acting.sum()), np.int8), (target[acting], cells[acting]))  # backwards
-    graph = csr_array(edges, shape=(end + 1, end + 1))
+    return _reaching_an_end(world, np.ones(world.moves.to.shape, bool))
+
+
+def ends_under(world: World, policy: np.ndarray) -> np.ndarray:
+    """(states,) bool: from where episodes under the policy (states, actions) can end."""
+    return _reaching_an_end(world, policy @ world.moves.mix > 0)
+
+
+def start_reaches_an_aim(world: World) -> bool:
+    """Whether the agent can get from the start to a target, or to a jump with a reward."""
+    moves, aims = (
+        world.moves,
+        {*np.flatnonzero(world.cells.ravel() == TARGET), *(one.cell for one in world.jumps)},
+    )
+    cells, which = np.nonzero(np.repeat(world.lived_in[:, None], moves.to.shape[1], axis=1))
+    graph = csr_array(
+        (np.ones(len(cells), np.int8), (cells, moves.to[cells, which])), shape=2 * (world.states,)
+    )
+    reached = breadth_first_order(graph, world.start, return_predecessors=False)
+    return not aims.isdisjoint(reached.tolist())
+
+
+def _reaching_an_end(world: World, possible: np.ndarray) -> np.ndarray:
+    """(states,) bool: from where moves that are possible (states, moves) lead to an end."""
+    moves, end = world.moves, world.states  # one more node: the end
+    cells, which = np.nonzero(possible & world.lived_in[:, None])
+    after = np.where(moves.ends[cells, which], end, moves.to[cells, which])
+    backwards = csr_array((np.ones(len(cells), np.int8), (after, cells)), shape=(end + 1, end + 1))
     reached = np.zeros(end + 1, bool)
-    reached[breadth_first_order(graph, end, return_predecessors=False)] = True
+    reached[breadth_first_order(backwards, end, return_predecessors=False)] = True
     return reached[:end]

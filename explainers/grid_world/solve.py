@@ -1,0 +1,160 @@
+"""`grid_world.solve`: the exact values of a world, of the best policy or of a simple one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment
+from explainers.grid_world import exact
+from explainers.grid_world.reach import ends_under
+from explainers.grid_world.world import ACTIONS, WALL, Moves, World
+from explainers.grid_world.world_params import WorldParams
+
+Policy = Literal["optimal", "uniform", "up", "right", "down", "left", "stay"]
+ROUNDING = 1e-9
+AGREES = 1e-8  # what sweeps that have settled may still lack
+SETTLED = 1e-12
+MOST_ITERATIONS = 20_000
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {"forget_discount": {}}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "forget_discount": "Action values that add the next value undiscounted are too large by what gamma takes off: they "
+    "no longer agree with the values that they were made from, and the best action may be another one.",
+}
+
+
+class SolveParams(WorldParams):
+    policy: Policy = choice(
+        "optimal", "Policy", "Whose values are computed", {"optimal": "the best", "uniform": "at random"}
+    )
+    break_it: Literal["none", "forget_discount"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {"none": "nothing", "forget_discount": "forget the discount"},
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        world = self.grid
+        if self.policy not in ("optimal", "uniform", *world.action_names):
+            allowed = ", ".join(("optimal", "uniform", *world.action_names))
+            yield Adjustment(
+                "policy", "optimal", f"policy = {self.policy} is no action here; allowed: {allowed}."
+            )
+        elif self.policy != "optimal" and self.gamma == 1:
+            stuck = int((world.lived_in & ~ends_under(world, policy_of(world, self.policy))).sum())
+            if stuck:
+                sentence = (
+                    f"policy = {self.policy} never ends from {stuck} cells, and with gamma = 1 has no values there; "
+                    "allowed: optimal, or gamma below 1."
+                )
+                yield Adjustment("policy", "optimal", sentence)
+
+
+@dataclass(frozen=True, eq=False)
+class SolveResult(Checked):
+    """Exact values.
+
+    values: (rows, columns), NaN in walls. q: (states, actions), NaN where nobody acts. optimal_actions: for each state,
+    row by row, the numbers of its best actions (1 up, 2 right, 3 down, 4 left, 5 stay, then the diagonals), none where
+    nobody acts. residual: the largest error of the Bellman equation.
+    """
+
+    values: np.ndarray
+    q: np.ndarray
+    optimal_actions: tuple[tuple[int, ...], ...]
+    residual: float
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: SolveParams = field(metadata={"shell": False})
+    policy: np.ndarray = field(metadata={"shell": False})
+
+
+def policy_of(world: World, name: str) -> np.ndarray:
+    """(states, actions) of the policy "uniform", or of one action everywhere."""
+    actions = len(ACTIONS[world.actions])
+    if name == "uniform":
+        return np.full((world.states, actions), 1 / actions)
+    return np.eye(actions)[np.full(world.states, world.action_names.index(name))]
+
+
+@experiment("grid_world.solve", view="explainers.grid_world.views.solve:solve_scene")
+def solve(params: SolveParams) -> SolveResult:
+    """The exact values of a policy and every optimal action, from linear equations."""
+    world = params.grid
+    moves, best = world.moves, exact.optimal(world)
+    if params.policy == "optimal":
+        policy = best.best / np.maximum(best.best.sum(axis=1, keepdims=True), 1)
+        values = best.values
+    else:
+        policy = policy_of(world, params.policy)
+        values = exact.value_of(moves, policy)
+    looking = replace(moves, gamma=1.0) if params.break_it == "forget_discount" else moves
+    # q(s, a) = sum_m mix[a, m] (r + gamma v(s'))
+    q = looking.backup(values)
+    # v(s) = sum_a pi(a|s) q(s, a); for the optimal policy max_a q(s, a)
+    again = q.max(axis=1) if params.policy == "optimal" else (policy * q).sum(axis=1)
+    residual = float(np.abs(again - values)[world.lived_in].max(initial=0.0))
+    walls = world.cells.ravel() == WALL
+    numbers = np.array(ACTIONS[world.actions]) + 1
+    return SolveResult(
+        values=np.where(walls, np.nan, values).reshape(world.cells.shape),
+        q=np.where(world.lived_in[:, None], q, np.nan),
+        optimal_actions=tuple(tuple(int(number) for number in numbers[row]) for row in best.best),
+        residual=residual,
+        notes=tuple(_notes(params)),
+        checks=tuple(_checks(params, values, policy, residual)),
+        params=params,
+        policy=np.where(world.lived_in[:, None], policy, np.nan),
+    )
+
+
+def _checks(params: SolveParams, values: np.ndarray, policy: np.ndarray, residual: float) -> Iterator[Check]:
+    yield Check("the values solve the Bellman equation", residual, ROUNDING, "one look ahead from every cell")
+    moves = params.grid.moves
+    if params.policy == "optimal":
+        again, reference = _iterated(moves), "value iteration from 0"
+    else:
+        again, reference = _dense(moves, policy), "a dense solve, by elimination"
+    error = float(np.abs(again - values).max()) / max(1.0, float(np.abs(values).max()))
+    yield Check("another way gives the same values, relative", error, AGREES, reference)
+
+
+def _iterated(moves: Moves) -> np.ndarray:
+    """v* by sweeps until they settle."""
+    v = np.zeros(len(moves.to))
+    for _ in range(MOST_ITERATIONS):
+        after = moves.backup(v).max(axis=1)
+        change = np.abs(after - v).max()
+        v = after
+        if change <= SETTLED * max(1.0, np.abs(v).max()):
+            break
+    return v
+
+
+def _dense(moves: Moves, policy: np.ndarray) -> np.ndarray:
+    """v_pi by elimination on the whole matrix, built one state, action and move after another."""
+    matrix, right = np.eye(len(moves.to)), np.zeros(len(moves.to))
+    for s, a, m in np.ndindex(len(moves.to), *moves.mix.shape):
+        likely = policy[s, a] * moves.mix[a, m]
+        right[s] += likely * moves.reward[s, m]
+        matrix[s, moves.to[s, m]] -= moves.gamma * likely * (not moves.ends[s, m])
+    return np.linalg.solve(matrix, right)
+
+
+def _notes(params: SolveParams) -> Iterator[str]:
+    if params.target == "end" and params.gamma < 1:
+        yield "Twice the rewards are twice the values; but one more for every step moves the policy, as episodes end."
+    elif params.gamma < 1:
+        yield (
+            "Rewards alpha r + beta give values alpha v + beta / (1 - gamma) and the same best actions, as no episode "
+            "ends here (Zhao, theorem 3.6)."
+        )
