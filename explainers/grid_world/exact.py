@@ -90,7 +90,7 @@ def epsilon_greedy(best: np.ndarray, epsilon: float) -> np.ndarray:
 
 
 def optimal_soft(world: World, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """The best policy among the epsilon-greedy ones, and its values: policy iteration among them (Zhao, section 5.4)."""
+    """The best of the epsilon-greedy policies, and its values: policy iteration among them (Zhao, section 5.4)."""
     moves = world.moves
     chosen = np.zeros(world.states, int)
     while True:

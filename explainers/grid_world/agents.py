@@ -1,0 +1,318 @@
+"""Agents that learn by trial, each as the book writes it: one transition after another, watched.
+
+Q is an estimate of action values; for the prediction of a given policy it has one column, V. Names after Sutton and
+Barto, Reinforcement Learning, 2nd edition, 2018: sections 5.3 and 5.4 (Monte Carlo control), 6.1 (TD(0)), 6.4 (Sarsa),
+6.5 (Q-learning), 6.6 (expected Sarsa), 6.7 (double Q-learning), 7.2 (n-step Sarsa), 8.2 (Dyna-Q), 12.7 (Sarsa(lambda)).
+`compiled.py` does the same for many agents; a test holds the two equal, transition by transition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from explainers.grid_world.dice import Use, uniform
+from explainers.grid_world.memory import MOST_TRACES, TRACE_UNTIL, Kind, Memory, Rules, Schedule, Slot, Table
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One step in the world and what was learned from it.
+
+    state, action, move, reward, after: what happened. end: 0 the episode goes on, 1 it ended, 2 it was cut. td_error:
+    of the update, NaN where nothing was learned yet. changes: (place in Q, new value) of all that changed.
+    """
+
+    state: int
+    action: int
+    move: int
+    reward: float
+    after: int
+    end: int
+    td_error: float
+    changes: tuple[tuple[int, float], ...]
+
+
+class Agent:
+    """What all algorithms share: to act, to choose, and to move an estimate towards a target."""
+
+    def __init__(self, table: Table, rules: Rules, memory: Memory) -> None:
+        self.table, self.rules, self.memory = table, rules, memory
+        self.Q = memory.q
+        self.columns = memory.q.shape[1]
+        self.predicts = table.policy.size > 0
+        self.changed: list[tuple[int, float]] = []
+
+    @property
+    def time(self) -> int:
+        return int(self.memory.where[Slot.TIME])
+
+    def dice(self, time: int, use: int) -> float:
+        return uniform(self.rules.seed, time, use)
+
+    def column(self, action: int) -> int:
+        return 0 if self.predicts else action
+
+    def believed(self, s: int) -> np.ndarray:
+        """(actions,) what the policy follows: Q(s, .), of double Q-learning the sum of both."""
+        return self.Q[s] + self.memory.q2[s] if self.rules.kind == Kind.DOUBLE_Q_LEARNING else self.Q[s]
+
+    def best(self, estimates: np.ndarray, time: int, use: int) -> int:
+        """argmax_a: of equal ones one at random, or the first."""
+        equal = np.flatnonzero(estimates == estimates.max())
+        return int(equal[0] if self.rules.first_of_ties else equal[int(self.dice(time, use) * len(equal))])
+
+    def epsilon(self) -> float:
+        falls = math.sqrt(1 + self.memory.where[Slot.EPISODE]) if self.rules.epsilon_falls else 1.0
+        return self.rules.epsilon / falls
+
+    def choose(self, s: int, time: int) -> int:
+        """The action in s: of the given policy, or epsilon-greedy."""
+        actions = len(self.table.reaching)
+        if self.predicts:
+            return first_above(self.table.policy[s], self.dice(time, Use.WHICH))
+        if self.rules.uniform_behaviour or self.dice(time, Use.EXPLORE) < self.epsilon():
+            return int(self.dice(time, Use.WHICH) * actions)
+        return self.best(self.believed(s), time, Use.WHICH)
+
+    def step_size(self, s: int, c: int) -> float:
+        """alpha_n of the n-th update of a pair, which is counted here."""
+        self.memory.count[s, c] += 1
+        n = int(self.memory.count[s, c])
+        match self.rules.schedule:
+            case Schedule.ONE_OVER_N:
+                return 1 / n
+            case Schedule.POLYNOMIAL:
+                return self.rules.alpha / n**0.7
+            case Schedule.ONE_OVER_N_PLUS_ONE:
+                return 1 / (n + 1)
+        return self.rules.alpha
+
+    def learn(self, s: int, c: int, target: float) -> float:
+        """Q(s, a) <- Q(s, a) + alpha (target - Q(s, a)); returns the error."""
+        error = target - float(self.Q[s, c])
+        self.put(s, c, float(self.Q[s, c]) + self.step_size(s, c) * error)
+        return error
+
+    def put(self, s: int, c: int, value: float) -> None:
+        self.Q[s, c] = value
+        self.changed.append((s * self.columns + c, value))
+
+    def worth(self, value: float, ended: bool) -> float:
+        """gamma times what comes next: nothing after an end."""
+        goes_on = not ended or self.rules.beyond_the_end
+        return self.rules.gamma * value if goes_on else 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A transition as the learning rules see it. a2: the action chosen in s2 already (Sarsa's way), else -1."""
+
+    s: int
+    a: int
+    r: float
+    s2: int
+    a2: int
+    ended: bool
+    last: bool  # of the episode: it ended, or was cut
+    time: int
+
+
+def sarsa(agent: Agent, step: Step) -> float:
+    """Q(s, a) <- Q(s, a) + alpha (r + gamma Q(s', a') - Q(s, a)); of one column this is TD(0)."""
+    ahead = float(agent.Q[step.s2, agent.column(step.a2)])
+    return agent.learn(step.s, agent.column(step.a), step.r + agent.worth(ahead, step.ended))
+
+
+def expected_sarsa(agent: Agent, step: Step) -> float:
+    """Q(s, a) <- Q(s, a) + alpha (r + gamma sum_a' pi(a'|s') Q(s', a') - Q(s, a))."""
+    q = agent.Q[step.s2]
+    greedy = q == q.max()
+    if agent.rules.first_of_ties:
+        greedy = np.arange(len(q)) == greedy.argmax()
+    # pi(a|s) = epsilon / |A| + (1 - epsilon) / (number of best ones) where a is one
+    epsilon = agent.epsilon()
+    total = best = 0.0
+    for value, is_best in zip(q, greedy, strict=True):
+        total += float(value)
+        best += float(value) * is_best
+    ahead = epsilon * (total / len(q)) + (1 - epsilon) * (best / int(greedy.sum()))
+    return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+
+
+def q_learning(agent: Agent, step: Step) -> float:
+    """Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a))."""
+    ahead = float(agent.Q[step.s2].max())
+    return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+
+
+def double_q_learning(agent: Agent, step: Step) -> float:
+    """Q1(s, a) <- Q1(s, a) + alpha (r + gamma Q2(s', argmax_a' Q1(s', a')) - Q1(s, a)), or with Q1 and Q2 exchanged."""
+    first, second = agent.memory.q, agent.memory.q2
+    if agent.dice(step.time, Use.COIN) < 0.5:
+        first, second = second, first
+    ahead = float(second[step.s2, agent.best(first[step.s2], step.time, Use.BEST)])
+    error = step.r + agent.worth(ahead, step.ended) - float(first[step.s, step.a])
+    first[step.s, step.a] += agent.step_size(step.s, step.a) * error
+    # what is shown is what the policy follows, the mean of both
+    mean = (float(agent.memory.q[step.s, step.a]) + float(agent.memory.q2[step.s, step.a])) / 2
+    agent.changed.append((step.s * agent.columns + step.a, mean))
+    return error
+
+
+def n_step(agent: Agent, step: Step) -> float:
+    """Q(s_tau, a_tau) <- Q + alpha (G - Q), where G = r_1 + .. + gamma^(n-1) r_n + gamma^n Q(s', a')."""
+    memory, rules = agent.memory, agent.rules
+    n, k = rules.n, int(memory.where[Slot.STEP])  # this is the k-th step of the episode, counted from 1
+    memory.past_pair[(k - 1) % n] = step.s * agent.columns + agent.column(step.a)
+    memory.past_reward[(k - 1) % n] = step.r
+    ahead = float(agent.Q[step.s2, agent.column(step.a2)])
+    goes_on = not step.ended or rules.beyond_the_end
+    error = math.nan
+    # the pair n steps ago; at the end of the episode all that wait
+    for oldest in range(max(k - n, 0), k if step.last else k - n + 1):
+        if k - oldest < n and not step.last:
+            continue
+        G = ahead if goes_on else 0.0
+        for at in range(k - 1, oldest - 1, -1):
+            G = float(memory.past_reward[at % n]) + rules.gamma * G
+        s, c = divmod(int(memory.past_pair[oldest % n]), agent.columns)
+        found = agent.learn(s, c, G)
+        error = found if math.isnan(error) else error
+    return error
+
+
+def sarsa_lambda(agent: Agent, step: Step) -> float:
+    """delta = r + gamma Q(s', a') - Q(s, a); every Q moves by alpha delta e, and every trace e decays by gamma lambda.
+
+    Traces below TRACE_UNTIL are cut, and at most MOST_TRACES pairs have one: the oldest gives way.
+    """
+    memory, rules = agent.memory, agent.rules
+    c = agent.column(step.a)
+    delta = step.r + agent.worth(float(agent.Q[step.s2, agent.column(step.a2)]), step.ended) - float(agent.Q[step.s, c])
+    alpha = agent.step_size(step.s, c)
+    active = [int(pair) for pair in memory.active[: memory.where[Slot.TRACES]]]
+    pair = step.s * agent.columns + c
+    if memory.trace[step.s, c] == 0:
+        if len(active) == MOST_TRACES:
+            memory.trace.flat[active.pop(0)] = 0
+        active.append(pair)
+    # e(s, a) <- e(s, a) + 1, or 1 for replacing traces
+    memory.trace[step.s, c] = 1 if rules.replacing else memory.trace[step.s, c] + 1
+    kept = []
+    for one in active:
+        s, column = divmod(one, agent.columns)
+        e = float(memory.trace[s, column])
+        # Q(s, a) <- Q(s, a) + alpha delta e(s, a);  e(s, a) <- gamma lambda e(s, a)
+        agent.put(s, column, float(agent.Q[s, column]) + alpha * delta * e)
+        e *= rules.gamma * rules.trace_decay
+        memory.trace[s, column] = e if e >= TRACE_UNTIL and not step.last else 0
+        if memory.trace[s, column]:
+            kept.append(one)
+    memory.active[: len(kept)] = kept
+    memory.where[Slot.TRACES] = len(kept)
+    return delta
+
+
+def dyna_q(agent: Agent, step: Step) -> float:
+    """Q-learning, then as many updates more from a model of what has been seen."""
+    memory, actions = agent.memory, len(agent.table.reaching)
+    error = q_learning(agent, step)
+    pair = step.s * actions + step.a
+    if memory.model_to[step.s, step.a] == 0:
+        memory.seen[memory.where[Slot.SEEN]] = pair
+        memory.where[Slot.SEEN] += 1
+    # Model(s, a) <- r, s';  kept as s' + 1, where 0 is "never seen"
+    memory.model_to[step.s, step.a] = step.s2 + 1
+    memory.model_reward[step.s, step.a], memory.model_ends[step.s, step.a] = step.r, step.ended
+    for k in range(agent.rules.planning_steps):
+        pair = int(memory.seen[int(agent.dice(step.time, Use.PLAN + k) * memory.where[Slot.SEEN])])
+        s, a = divmod(pair, actions)
+        ahead = float(agent.Q[memory.model_to[s, a] - 1].max())
+        # Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a)) for a pair seen before
+        target = float(memory.model_reward[s, a]) + agent.worth(ahead, bool(memory.model_ends[s, a]))
+        agent.learn(s, a, target)
+    return error
+
+
+def monte_carlo(agent: Agent, step: Step) -> float:
+    """At the end of an episode, backwards: G <- gamma G + r and Q(s, a) <- Q(s, a) + alpha (G - Q(s, a))."""
+    memory, rules = agent.memory, agent.rules
+    k = int(memory.where[Slot.STEP])
+    pair = step.s * agent.columns + agent.column(step.a)
+    memory.past_pair[k - 1], memory.past_reward[k - 1] = pair, step.r
+    if memory.first.flat[pair] == 0:
+        memory.first.flat[pair] = k
+    if not step.last:
+        return math.nan
+    G, error = 0.0, math.nan
+    for at in range(k - 1, -1, -1):
+        pair = int(memory.past_pair[at])
+        G = rules.gamma * G + float(memory.past_reward[at])
+        if not rules.first_visit or memory.first.flat[pair] == at + 1:
+            error = agent.learn(*divmod(pair, agent.columns), G)
+    for at in range(k):
+        memory.first.flat[memory.past_pair[at]] = 0
+    return error
+
+
+LEARN: dict[Kind, Callable[[Agent, Step], float]] = {
+    Kind.SARSA: sarsa,
+    Kind.EXPECTED_SARSA: expected_sarsa,
+    Kind.Q_LEARNING: q_learning,
+    Kind.DOUBLE_Q_LEARNING: double_q_learning,
+    Kind.N_STEP: n_step,
+    Kind.LAMBDA: sarsa_lambda,
+    Kind.DYNA: dyna_q,
+    Kind.MONTE_CARLO: monte_carlo,
+}
+CHOOSES_FIRST = (Kind.SARSA, Kind.N_STEP, Kind.LAMBDA)  # a' before the update, which needs it
+
+
+def begin(table: Table, rules: Rules, memory: Memory) -> None:
+    """Puts the agent where an episode begins, with its first action chosen."""
+    _enter(Agent(table, rules, memory), 0)
+
+
+def _enter(agent: Agent, time: int) -> None:
+    """A new episode: the start, or with exploring starts any cell and action."""
+    starts, where = agent.table.starts, agent.memory.where
+    s = int(starts[int(agent.dice(time, Use.START) * len(starts))])
+    where[Slot.STATE], where[Slot.STEP] = s, 0
+    if agent.rules.exploring_starts:
+        where[Slot.ACTION] = int(agent.dice(time, Use.WHICH) * len(agent.table.reaching))
+    else:
+        where[Slot.ACTION] = agent.choose(s, time)
+
+
+def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, None, None]:
+    """Transition after transition, without end; memory is changed in place. It must have begun (`begin`)."""
+    agent, where = Agent(table, rules, memory), memory.where
+    rule = LEARN[Kind(rules.kind)]
+    while True:
+        time, s, a = agent.time, int(where[Slot.STATE]), int(where[Slot.ACTION])
+        m = first_above(table.reaching[a], agent.dice(time, Use.MOVE))
+        r, s2, ended = float(table.reward[s, m]), int(table.to[s, m]), bool(table.ends[s, m])
+        where[Slot.STEP] += 1
+        memory.sums[0] += r
+        last = ended or where[Slot.STEP] >= rules.episode_length
+        a2 = agent.choose(s2, time + 1) if rules.kind in CHOOSES_FIRST else -1
+        agent.changed = []
+        error = rule(agent, Step(s, a, r, s2, a2, ended, last, time))
+        where[Slot.TIME] = time + 1
+        if last:
+            where[Slot.EPISODE] += 1
+            memory.sums[0] = 0
+            _enter(agent, time + 1)
+        else:
+            where[Slot.STATE] = s2
+            where[Slot.ACTION] = agent.choose(s2, time + 1) if a2 < 0 else a2
+        yield Transition(s, a, m, r, s2, 1 if ended else 2 * last, error, tuple(agent.changed))
+
+
+def first_above(cumulative: np.ndarray, number: float) -> int:
+    """The first place whose cumulative odds exceed the number."""
+    return int(np.argmax(cumulative > number))

@@ -1,0 +1,138 @@
+"""What an agent knows and remembers, as arrays: shared by the readable agents and their compiled twin.
+
+An estimate has a row for each state and a column for each action; of a prediction (the values of a given policy) one
+column only.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+MOST_TRACES = 128  # pairs that keep an eligibility trace at once
+TRACE_UNTIL = 1e-3  # below this a trace is cut
+
+
+class Kind(IntEnum):
+    """The rule by which an agent learns."""
+
+    SARSA = 0
+    EXPECTED_SARSA = 1
+    Q_LEARNING = 2
+    DOUBLE_Q_LEARNING = 3
+    N_STEP = 4
+    LAMBDA = 5
+    DYNA = 6
+    MONTE_CARLO = 7
+
+
+class Schedule(IntEnum):
+    """How the step size of a pair falls with the number n of its updates."""
+
+    CONSTANT = 0
+    ONE_OVER_N = 1
+    POLYNOMIAL = 2  # alpha / n^0.7
+    ONE_OVER_N_PLUS_ONE = 3  # with which the initial value counts like one more sample
+
+
+class Table(NamedTuple):
+    """The world as an agent meets it: World.moves with the actions' odds summed up.
+
+    to, reward, ends: (states, moves). reaching: (actions, moves) cumulative odds. starts: (starts,) where episodes
+    begin. policy: (states, actions) cumulative odds of the given policy of a prediction, else (0, 0).
+    """
+
+    to: np.ndarray
+    reward: np.ndarray
+    ends: np.ndarray
+    reaching: np.ndarray
+    starts: np.ndarray
+    policy: np.ndarray
+
+
+class Rules(NamedTuple):
+    """The numbers of an algorithm. gamma is 1 where the discount is forgotten."""
+
+    kind: int
+    gamma: float
+    alpha: float
+    schedule: int
+    epsilon: float
+    epsilon_falls: bool  # epsilon / sqrt(1 + episode)
+    trace_decay: float  # lambda
+    replacing: bool  # traces, instead of accumulating ones
+    n: int
+    planning_steps: int
+    first_visit: bool
+    exploring_starts: bool
+    uniform_behaviour: bool
+    first_of_ties: bool
+    beyond_the_end: bool  # bootstraps through terminal cells
+    episode_length: int
+    seed: int
+
+
+class Memory(NamedTuple):
+    """All that changes.
+
+    q, q2: (states, columns) estimates, q2 of double Q-learning. count: (states, columns) updates. trace: (states,
+    columns), active: (MOST_TRACES,) the pairs that have one. model_to, model_reward, model_ends: (states, actions) what
+    Dyna has seen; seen: the pairs in the order in which they were first seen. past_pair, past_reward: of the episode
+    so far (Monte Carlo) or its last n steps. first: (states, columns) the step of an episode at which a pair was first
+    met, counted from 1. where: whole numbers, by Slot. sums: (1,) the return so far.
+    """
+
+    q: np.ndarray
+    q2: np.ndarray
+    count: np.ndarray
+    trace: np.ndarray
+    active: np.ndarray
+    model_to: np.ndarray
+    model_reward: np.ndarray
+    model_ends: np.ndarray
+    seen: np.ndarray
+    past_pair: np.ndarray
+    past_reward: np.ndarray
+    first: np.ndarray
+    where: np.ndarray
+    sums: np.ndarray
+
+    def copy(self) -> Memory:
+        return Memory(*(array.copy() for array in self))
+
+
+class Slot(IntEnum):
+    """The places of Memory.where."""
+
+    STATE = 0
+    ACTION = 1
+    TIME = 2
+    EPISODE = 3
+    STEP = 4  # of the episode
+    TRACES = 5
+    SEEN = 6
+
+
+def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float) -> Memory:
+    """An agent that knows nothing: every estimate is q0. Its first state and action are chosen by `begin`."""
+    pairs = (states, columns)
+    model = (states, actions) if rules.kind == Kind.DYNA else (0, 0)
+    past = {Kind.MONTE_CARLO: rules.episode_length, Kind.N_STEP: rules.n}.get(Kind(rules.kind), 0)
+    return Memory(
+        q=np.full(pairs, q0, float),
+        q2=np.full(pairs if rules.kind == Kind.DOUBLE_Q_LEARNING else (0, 0), q0, float),
+        count=np.zeros(pairs, np.int64),
+        trace=np.zeros(pairs if rules.kind == Kind.LAMBDA else (0, 0)),
+        active=np.zeros(MOST_TRACES if rules.kind == Kind.LAMBDA else 0, np.int64),
+        model_to=np.zeros(model, np.int32),
+        model_reward=np.zeros(model),
+        model_ends=np.zeros(model, np.bool_),
+        seen=np.zeros(states * actions if rules.kind == Kind.DYNA else 0, np.int64),
+        past_pair=np.zeros(past, np.int64),
+        past_reward=np.zeros(past),
+        first=np.zeros(pairs if rules.kind == Kind.MONTE_CARLO else (0, 0), np.int64),
+        where=np.zeros(len(Slot), np.int64),
+        sums=np.zeros(1),
+    )
