@@ -33,56 +33,86 @@ def _mixed(x):
 
 
 @numba.njit(cache=True, inline="always")
-def _uniform(seed, time, use):
-    """As dice.uniform."""
-    x = _mixed(_mixed(_mixed(np.uint64(seed)) + np.uint64(time)) + np.uint64(use))
-    return (x >> SHIFTS[3]) * UNIT
+def _luck(seed, time):
+    """What all numbers of a time have in common."""
+    return _mixed(_mixed(np.uint64(seed)) + np.uint64(time))
 
 
-@numba.njit(cache=True)
-def _first_above(cumulative, number):
-    for place in range(len(cumulative)):
-        if cumulative[place] > number:
+@numba.njit(cache=True, inline="always")
+def _uniform(luck, use):
+    """As dice.uniform, of the luck of its seed and time."""
+    return (_mixed(luck + np.uint64(use)) >> SHIFTS[3]) * UNIT
+
+
+# A row is named by its table and number: a slice of its own would cost more than what is done with it.
+
+
+@numba.njit(cache=True, inline="always")
+def _first_above(cumulative, row, number):
+    for place in range(cumulative.shape[1]):
+        if cumulative[row, place] > number:
             return place
     return 0
 
 
-@numba.njit(cache=True)
-def _best(rules, estimates, time, use):
-    highest = estimates[0]
-    equal = 0
-    for value in estimates:
-        if value > highest:
-            highest, equal = value, 1
-        elif value == highest:
+@numba.njit(cache=True, inline="always")
+def _highest(q, s):
+    highest = q[s, 0]
+    for a in range(1, q.shape[1]):
+        highest = max(highest, q[s, a])
+    return highest
+
+
+@numba.njit(cache=True, inline="always")
+def _best(rules, q, s, luck, use):
+    highest, equal, first = q[s, 0], 1, 0
+    for a in range(1, q.shape[1]):
+        if q[s, a] > highest:
+            highest, equal, first = q[s, a], 1, a
+        elif q[s, a] == highest:
             equal += 1
-    wanted = 0 if rules.first_of_ties or equal == 1 else int(_uniform(rules.seed, time, use) * equal)
-    for action in range(len(estimates)):
-        if estimates[action] == highest:
+    if rules.first_of_ties or equal == 1:
+        return first
+    return _wanted(q, s, highest, int(_uniform(luck, use) * equal))
+
+
+@numba.njit(cache=True, inline="always")
+def _wanted(q, s, highest, wanted):
+    for a in range(q.shape[1]):
+        if q[s, a] == highest:
             if wanted == 0:
-                return action
+                return a
             wanted -= 1
     return 0
 
 
 @numba.njit(cache=True)
+def _best_of_both(rules, q, q2, s, luck):
+    """As _best, of the sum of two tables."""
+    both = np.empty((1, q.shape[1]))
+    for a in range(q.shape[1]):
+        both[0, a] = q[s, a] + q2[s, a]
+    return _best(rules, both, 0, luck, WHICH)
+
+
+@numba.njit(cache=True, inline="always")
 def _epsilon(rules, where):
     return rules.epsilon / np.sqrt(1.0 + where[EPISODE]) if rules.epsilon_falls else rules.epsilon
 
 
-@numba.njit(cache=True)
-def _choose(table, rules, memory, s, time):
+@numba.njit(cache=True, inline="always")
+def _choose(table, rules, memory, s, luck):
     actions = len(table.reaching)
     if table.policy.size > 0:
-        return _first_above(table.policy[s], _uniform(rules.seed, time, WHICH))
-    if rules.uniform_behaviour or _uniform(rules.seed, time, EXPLORE) < _epsilon(rules, memory.where):
-        return int(_uniform(rules.seed, time, WHICH) * actions)
+        return _first_above(table.policy, s, _uniform(luck, WHICH))
+    if rules.uniform_behaviour or _uniform(luck, EXPLORE) < _epsilon(rules, memory.where):
+        return int(_uniform(luck, WHICH) * actions)
     if rules.kind == DOUBLE_Q_LEARNING:
-        return _best(rules, memory.q[s] + memory.q2[s], time, WHICH)
-    return _best(rules, memory.q[s], time, WHICH)
+        return _best_of_both(rules, memory.q, memory.q2, s, luck)
+    return _best(rules, memory.q, s, luck, WHICH)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _step_size(rules, memory, s, c):
     memory.count[s, c] += 1
     n = memory.count[s, c]
@@ -95,20 +125,20 @@ def _step_size(rules, memory, s, c):
     return rules.alpha
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _learn(rules, memory, s, c, target, log):
     error = target - memory.q[s, c]
     _put(memory, s, c, memory.q[s, c] + _step_size(rules, memory, s, c) * error, log)
     return error
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _put(memory, s, c, value, log):
     memory.q[s, c] = value
     _note(log, s * memory.q.shape[1] + c, value)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _note(log, pair, value):
     """Records a change, where changes are recorded: log is (count, positions, values), of length 0 where not."""
     if len(log[1]):
@@ -116,16 +146,17 @@ def _note(log, pair, value):
         log[0][0] += 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _worth(rules, value, ended):
     return 0.0 if ended and not rules.beyond_the_end else rules.gamma * value
 
 
 @numba.njit(cache=True)
 def _expected(rules, memory, s):
-    q, actions = memory.q[s], memory.q.shape[1]
-    highest, total, equal, best = q.max(), 0.0, 0, 0.0
-    for value in q:
+    q, actions = memory.q, memory.q.shape[1]
+    highest, total, equal, best = _highest(q, s), 0.0, 0, 0.0
+    for a in range(actions):
+        value = q[s, a]
         total += value
         if value == highest and not (rules.first_of_ties and equal):
             equal += 1
@@ -135,11 +166,11 @@ def _expected(rules, memory, s):
 
 
 @numba.njit(cache=True)
-def _double(rules, memory, s, a, r, s2, ended, time, log):
+def _double(rules, memory, s, a, r, s2, ended, luck, log):
     first, second = memory.q, memory.q2
-    if _uniform(rules.seed, time, COIN) < 0.5:
+    if _uniform(luck, COIN) < 0.5:
         first, second = second, first
-    ahead = second[s2, _best(rules, first[s2], time, BEST)]
+    ahead = second[s2, _best(rules, first, s2, luck, BEST)]
     error = r + _worth(rules, ahead, ended) - first[s, a]
     first[s, a] += _step_size(rules, memory, s, a) * error
     _note(log, s * memory.q.shape[1] + a, (memory.q[s, a] + memory.q2[s, a]) / 2)
@@ -188,16 +219,16 @@ def _lambda(rules, memory, s, c, delta, last, log):
 
 
 @numba.njit(cache=True)
-def _dyna(rules, memory, s, a, r, s2, ended, time, log):
+def _dyna(rules, memory, s, a, r, s2, ended, luck, log):
     where, actions = memory.where, memory.q.shape[1]
     if memory.model_to[s, a] == 0:
         memory.seen[where[SEEN]] = s * actions + a
         where[SEEN] += 1
     memory.model_to[s, a], memory.model_reward[s, a], memory.model_ends[s, a] = s2 + 1, r, ended
     for k in range(rules.planning_steps):
-        pair = memory.seen[int(_uniform(rules.seed, time, PLAN + k) * where[SEEN])]
+        pair = memory.seen[int(_uniform(luck, PLAN + k) * where[SEEN])]
         one, action = pair // actions, pair % actions
-        ahead = memory.q[memory.model_to[one, action] - 1].max()
+        ahead = _highest(memory.q, memory.model_to[one, action] - 1)
         target = memory.model_reward[one, action] + _worth(rules, ahead, memory.model_ends[one, action])
         _learn(rules, memory, one, action, target, log)
 
@@ -221,23 +252,24 @@ def _monte_carlo(rules, memory, s, c, r, last, log):
     return error
 
 
-@numba.njit(cache=True)
-def _enter(table, rules, memory, time):
+@numba.njit(cache=True, inline="always")
+def _enter(table, rules, memory, luck):
     where = memory.where
-    s = table.starts[int(_uniform(rules.seed, time, START) * len(table.starts))]
+    s = table.starts[int(_uniform(luck, START) * len(table.starts))]
     where[STATE], where[STEP] = s, 0
     if rules.exploring_starts:
-        where[ACTION] = int(_uniform(rules.seed, time, WHICH) * len(table.reaching))
+        where[ACTION] = int(_uniform(luck, WHICH) * len(table.reaching))
     else:
-        where[ACTION] = _choose(table, rules, memory, s, time)
+        where[ACTION] = _choose(table, rules, memory, s, luck)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _act(table, rules, memory, log):
     """One transition: (state, action, move, reward, after, end, error)."""
     where = memory.where
     time, s, a = where[TIME], where[STATE], where[ACTION]
-    m = _first_above(table.reaching[a], _uniform(rules.seed, time, MOVE))
+    luck, next_luck = _luck(rules.seed, time), _luck(rules.seed, time + 1)
+    m = _first_above(table.reaching, a, _uniform(luck, MOVE))
     r, s2, ended = table.reward[s, m], table.to[s, m], table.ends[s, m]
     where[STEP] += 1
     memory.sums[0] += r
@@ -245,7 +277,7 @@ def _act(table, rules, memory, log):
     kind, predicts = rules.kind, table.policy.size > 0
     c, a2, ahead = 0 if predicts else a, -1, 0.0
     if kind == SARSA or kind == N_STEP or kind == LAMBDA:
-        a2 = _choose(table, rules, memory, s2, time + 1)
+        a2 = _choose(table, rules, memory, s2, next_luck)
         ahead = memory.q[s2, 0 if predicts else a2]
     error = 0.0
     if kind == SARSA:
@@ -253,11 +285,11 @@ def _act(table, rules, memory, log):
     elif kind == EXPECTED_SARSA:
         error = _learn(rules, memory, s, c, r + _worth(rules, _expected(rules, memory, s2), ended), log)
     elif kind == Q_LEARNING or kind == DYNA:
-        error = _learn(rules, memory, s, c, r + _worth(rules, memory.q[s2].max(), ended), log)
+        error = _learn(rules, memory, s, c, r + _worth(rules, _highest(memory.q, s2), ended), log)
         if kind == DYNA:
-            _dyna(rules, memory, s, a, r, s2, ended, time, log)
+            _dyna(rules, memory, s, a, r, s2, ended, luck, log)
     elif kind == DOUBLE_Q_LEARNING:
-        error = _double(rules, memory, s, a, r, s2, ended, time, log)
+        error = _double(rules, memory, s, a, r, s2, ended, luck, log)
     elif kind == N_STEP:
         error = _n_step(rules, memory, s, c, r, ahead, ended, last, log)
     elif kind == LAMBDA:
@@ -269,10 +301,10 @@ def _act(table, rules, memory, log):
     if last:
         where[EPISODE] += 1
         memory.sums[0] = 0
-        _enter(table, rules, memory, time + 1)
+        _enter(table, rules, memory, next_luck)
     else:
         where[STATE] = s2
-        where[ACTION] = _choose(table, rules, memory, s2, time + 1) if a2 < 0 else a2
+        where[ACTION] = _choose(table, rules, memory, s2, next_luck) if a2 < 0 else a2
     return s, a, m, r, s2, 1 if ended else (2 if last else 0), error
 
 
@@ -312,7 +344,7 @@ def run(table, rules, memory, n):
         _act(table, rules, memory, log)
 
 
-begin = numba.njit(cache=True)(lambda table, rules, memory: _enter(table, rules, memory, 0))
+begin = numba.njit(cache=True)(lambda table, rules, memory: _enter(table, rules, memory, _luck(rules.seed, 0)))
 
 _ready = threading.Event()
 _started = threading.Lock()
