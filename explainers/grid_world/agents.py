@@ -51,7 +51,7 @@ class Agent:
         return int(self.memory.where[Slot.TIME])
 
     def dice(self, time: int, use: int) -> float:
-        return uniform(self.rules.seed, time, use)
+        return uniform(int(self.memory.where[Slot.SEED]), time, use)
 
     def column(self, action: int) -> int:
         return 0 if self.predicts else action
@@ -192,7 +192,11 @@ def sarsa_lambda(agent: Agent, step: Step) -> float:
     """
     memory, rules = agent.memory, agent.rules
     c = agent.column(step.a)
-    delta = step.r + agent.worth(float(agent.Q[step.s2, agent.column(step.a2)]), step.ended) - float(agent.Q[step.s, c])
+    delta = (
+        step.r
+        + agent.worth(float(agent.Q[step.s2, agent.column(step.a2)]), step.ended)
+        - float(agent.Q[step.s, c])
+    )
     alpha = agent.step_size(step.s, c)
     active = [int(pair) for pair in memory.active[: memory.where[Slot.TRACES]]]
     pair = step.s * agent.columns + c

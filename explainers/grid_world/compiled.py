@@ -1,7 +1,8 @@
 """The agents of `agents.py`, compiled: the same trajectories for the same seeds, some hundred times as fast.
 
-The equations stand there. Here is one loop over time with a branch for each rule; numbers for each transition are
-recorded where asked, and many agents run side by side on several cores.
+The equations stand there. Here is one loop over time with a branch for each rule; what happened is recorded where
+asked, and many agents run side by side on several cores. The loop takes the arrays out of their tuples before it
+starts, and a row is named by its table and number: both make it several times as fast.
 """
 
 from __future__ import annotations
@@ -13,13 +14,24 @@ import numpy as np
 
 from explainers.grid_world import dice
 from explainers.grid_world.dice import Use
-from explainers.grid_world.memory import MOST_TRACES, TRACE_UNTIL, Kind, Memory, Rules, Schedule, Slot, Table
+from explainers.grid_world.memory import (
+    MOST_TRACES,
+    TRACE_UNTIL,
+    Kind,
+    Rules,
+    Schedule,
+    Slot,
+    Table,
+    new_memory,
+)
 
 ODD, FIRST, SECOND = (np.uint64(number) for number in (dice.ODD, dice.FIRST, dice.SECOND))
 MOVE, EXPLORE, WHICH, START, COIN, BEST, PLAN = (int(use) for use in Use)
-SARSA, EXPECTED_SARSA, Q_LEARNING, DOUBLE_Q_LEARNING, N_STEP, LAMBDA, DYNA, MONTE_CARLO = (int(kind) for kind in Kind)
+SARSA, EXPECTED_SARSA, Q_LEARNING, DOUBLE_Q_LEARNING, N_STEP, LAMBDA, DYNA, MONTE_CARLO = (
+    int(kind) for kind in Kind
+)
 CONSTANT, ONE_OVER_N, POLYNOMIAL, ONE_OVER_N_PLUS_ONE = (int(schedule) for schedule in Schedule)
-STATE, ACTION, TIME, EPISODE, STEP, TRACES, SEEN = (int(slot) for slot in Slot)
+STATE, ACTION, TIME, EPISODE, STEP, TRACES, SEEN, SEED = (int(slot) for slot in Slot)
 SHIFTS = tuple(np.uint64(number) for number in (30, 27, 31, 11))
 UNIT = 1.0 / (1 << 53)
 
@@ -44,9 +56,6 @@ def _uniform(luck, use):
     return (_mixed(luck + np.uint64(use)) >> SHIFTS[3]) * UNIT
 
 
-# A row is named by its table and number: a slice of its own would cost more than what is done with it.
-
-
 @numba.njit(cache=True, inline="always")
 def _first_above(cumulative, row, number):
     for place in range(cumulative.shape[1]):
@@ -64,19 +73,19 @@ def _highest(q, s):
 
 
 @numba.njit(cache=True, inline="always")
-def _best(rules, q, s, luck, use):
+def _best(q, s, first_of_ties, luck, use):
     highest, equal, first = q[s, 0], 1, 0
     for a in range(1, q.shape[1]):
         if q[s, a] > highest:
             highest, equal, first = q[s, a], 1, a
         elif q[s, a] == highest:
             equal += 1
-    if rules.first_of_ties or equal == 1:
+    if first_of_ties or equal == 1:
         return first
     return _wanted(q, s, highest, int(_uniform(luck, use) * equal))
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _wanted(q, s, highest, wanted):
     for a in range(q.shape[1]):
         if q[s, a] == highest:
@@ -87,55 +96,25 @@ def _wanted(q, s, highest, wanted):
 
 
 @numba.njit(cache=True)
-def _best_of_both(rules, q, q2, s, luck):
+def _best_of_both(q, q2, s, first_of_ties, luck):
     """As _best, of the sum of two tables."""
     both = np.empty((1, q.shape[1]))
     for a in range(q.shape[1]):
         both[0, a] = q[s, a] + q2[s, a]
-    return _best(rules, both, 0, luck, WHICH)
+    return _best(both, 0, first_of_ties, luck, WHICH)
 
 
 @numba.njit(cache=True, inline="always")
-def _epsilon(rules, where):
-    return rules.epsilon / np.sqrt(1.0 + where[EPISODE]) if rules.epsilon_falls else rules.epsilon
-
-
-@numba.njit(cache=True, inline="always")
-def _choose(table, rules, memory, s, luck):
-    actions = len(table.reaching)
-    if table.policy.size > 0:
-        return _first_above(table.policy, s, _uniform(luck, WHICH))
-    if rules.uniform_behaviour or _uniform(luck, EXPLORE) < _epsilon(rules, memory.where):
-        return int(_uniform(luck, WHICH) * actions)
-    if rules.kind == DOUBLE_Q_LEARNING:
-        return _best_of_both(rules, memory.q, memory.q2, s, luck)
-    return _best(rules, memory.q, s, luck, WHICH)
-
-
-@numba.njit(cache=True, inline="always")
-def _step_size(rules, memory, s, c):
-    memory.count[s, c] += 1
-    n = memory.count[s, c]
-    if rules.schedule == ONE_OVER_N:
+def _step_size(count, s, c, schedule, alpha):
+    count[s, c] += 1
+    n = count[s, c]
+    if schedule == CONSTANT:
+        return alpha
+    if schedule == ONE_OVER_N:
         return 1.0 / n
-    if rules.schedule == POLYNOMIAL:
-        return rules.alpha / n**0.7
-    if rules.schedule == ONE_OVER_N_PLUS_ONE:
-        return 1.0 / (n + 1)
-    return rules.alpha
-
-
-@numba.njit(cache=True, inline="always")
-def _learn(rules, memory, s, c, target, log):
-    error = target - memory.q[s, c]
-    _put(memory, s, c, memory.q[s, c] + _step_size(rules, memory, s, c) * error, log)
-    return error
-
-
-@numba.njit(cache=True, inline="always")
-def _put(memory, s, c, value, log):
-    memory.q[s, c] = value
-    _note(log, s * memory.q.shape[1] + c, value)
+    if schedule == POLYNOMIAL:
+        return alpha / n**0.7
+    return 1.0 / (n + 1)
 
 
 @numba.njit(cache=True, inline="always")
@@ -146,44 +125,46 @@ def _note(log, pair, value):
         log[0][0] += 1
 
 
-@numba.njit(cache=True, inline="always")
-def _worth(rules, value, ended):
-    return 0.0 if ended and not rules.beyond_the_end else rules.gamma * value
+@numba.njit(cache=True)
+def _learn(rules, memory, s, c, target, log):
+    error = target - memory.q[s, c]
+    memory.q[s, c] += _step_size(memory.count, s, c, rules.schedule, rules.alpha) * error
+    _note(log, s * memory.q.shape[1] + c, memory.q[s, c])
+    return error
 
 
 @numba.njit(cache=True)
-def _expected(rules, memory, s):
-    q, actions = memory.q, memory.q.shape[1]
+def _expected(q, s, epsilon, first_of_ties):
+    actions = q.shape[1]
     highest, total, equal, best = _highest(q, s), 0.0, 0, 0.0
     for a in range(actions):
         value = q[s, a]
         total += value
-        if value == highest and not (rules.first_of_ties and equal):
+        if value == highest and not (first_of_ties and equal):
             equal += 1
             best += value
-    epsilon = _epsilon(rules, memory.where)
     return epsilon * (total / actions) + (1 - epsilon) * (best / equal)
 
 
 @numba.njit(cache=True)
-def _double(rules, memory, s, a, r, s2, ended, luck, log):
+def _double(rules, memory, s, a, r, s2, goes_on, luck, log):
     first, second = memory.q, memory.q2
     if _uniform(luck, COIN) < 0.5:
         first, second = second, first
-    ahead = second[s2, _best(rules, first, s2, luck, BEST)]
-    error = r + _worth(rules, ahead, ended) - first[s, a]
-    first[s, a] += _step_size(rules, memory, s, a) * error
+    ahead = second[s2, _best(first, s2, rules.first_of_ties, luck, BEST)]
+    error = r + (rules.gamma * ahead if goes_on else 0.0) - first[s, a]
+    first[s, a] += _step_size(memory.count, s, a, rules.schedule, rules.alpha) * error
     _note(log, s * memory.q.shape[1] + a, (memory.q[s, a] + memory.q2[s, a]) / 2)
     return error
 
 
 @numba.njit(cache=True)
-def _n_step(rules, memory, s, c, r, ahead, ended, last, log):
-    n, k, columns = rules.n, memory.where[STEP], memory.q.shape[1]
+def _n_step(rules, memory, s, c, r, ahead, k, last, log):
+    n, columns = rules.n, memory.q.shape[1]
     memory.past_pair[(k - 1) % n], memory.past_reward[(k - 1) % n] = s * columns + c, r
     error = np.nan
     for oldest in range(max(k - n, 0), k if last else k - n + 1):
-        total = 0.0 if ended and not rules.beyond_the_end else ahead
+        total = ahead
         for at in range(k - 1, oldest - 1, -1):
             total = memory.past_reward[at % n] + rules.gamma * total
         pair = memory.past_pair[oldest % n]
@@ -195,24 +176,26 @@ def _n_step(rules, memory, s, c, r, ahead, ended, last, log):
 
 @numba.njit(cache=True)
 def _lambda(rules, memory, s, c, delta, last, log):
-    columns, active, where = memory.q.shape[1], memory.active, memory.where
-    alpha, held = _step_size(rules, memory, s, c), where[TRACES]
-    if memory.trace[s, c] == 0:
+    q, trace, active, where = memory.q, memory.trace, memory.active, memory.where
+    columns, held = q.shape[1], where[TRACES]
+    alpha = _step_size(memory.count, s, c, rules.schedule, rules.alpha)
+    if trace[s, c] == 0:
         if held == MOST_TRACES:
-            memory.trace[active[0] // columns, active[0] % columns] = 0
+            trace[active[0] // columns, active[0] % columns] = 0
             active[: held - 1] = active[1:held].copy()
             held -= 1
         active[held] = s * columns + c
         held += 1
-    memory.trace[s, c] = 1 if rules.replacing else memory.trace[s, c] + 1
+    trace[s, c] = 1 if rules.replacing else trace[s, c] + 1
     kept = 0
     for k in range(held):
         one, column = active[k] // columns, active[k] % columns
-        e = memory.trace[one, column]
-        _put(memory, one, column, memory.q[one, column] + alpha * delta * e, log)
+        e = trace[one, column]
+        q[one, column] += alpha * delta * e
+        _note(log, active[k], q[one, column])
         e *= rules.gamma * rules.trace_decay
-        memory.trace[one, column] = e if e >= TRACE_UNTIL and not last else 0
-        if memory.trace[one, column] != 0:
+        trace[one, column] = e if e >= TRACE_UNTIL and not last else 0
+        if trace[one, column] != 0:
             active[kept] = active[k]
             kept += 1
     where[TRACES] = kept
@@ -228,123 +211,137 @@ def _dyna(rules, memory, s, a, r, s2, ended, luck, log):
     for k in range(rules.planning_steps):
         pair = memory.seen[int(_uniform(luck, PLAN + k) * where[SEEN])]
         one, action = pair // actions, pair % actions
-        ahead = _highest(memory.q, memory.model_to[one, action] - 1)
-        target = memory.model_reward[one, action] + _worth(rules, ahead, memory.model_ends[one, action])
-        _learn(rules, memory, one, action, target, log)
+        goes_on = rules.beyond_the_end or not memory.model_ends[one, action]
+        ahead = rules.gamma * _highest(memory.q, memory.model_to[one, action] - 1) if goes_on else 0.0
+        _learn(rules, memory, one, action, memory.model_reward[one, action] + ahead, log)
 
 
 @numba.njit(cache=True)
-def _monte_carlo(rules, memory, s, c, r, last, log):
-    k, columns = memory.where[STEP], memory.q.shape[1]
+def _monte_carlo(rules, memory, s, c, r, k, last, log):
+    first, columns = memory.first, memory.q.shape[1]
     memory.past_pair[k - 1], memory.past_reward[k - 1] = s * columns + c, r
-    if memory.first[s, c] == 0:
-        memory.first[s, c] = k
+    if first[s, c] == 0:
+        first[s, c] = k
     if not last:
         return np.nan
     total, error = 0.0, np.nan
     for at in range(k - 1, -1, -1):
         one, column = memory.past_pair[at] // columns, memory.past_pair[at] % columns
         total = rules.gamma * total + memory.past_reward[at]
-        if not rules.first_visit or memory.first[one, column] == at + 1:
+        if not rules.first_visit or first[one, column] == at + 1:
             error = _learn(rules, memory, one, column, total, log)
     for at in range(k):
-        memory.first[memory.past_pair[at] // columns, memory.past_pair[at] % columns] = 0
+        first[memory.past_pair[at] // columns, memory.past_pair[at] % columns] = 0
     return error
 
 
 @numba.njit(cache=True, inline="always")
-def _enter(table, rules, memory, luck):
-    where = memory.where
-    s = table.starts[int(_uniform(luck, START) * len(table.starts))]
-    where[STATE], where[STEP] = s, 0
-    if rules.exploring_starts:
-        where[ACTION] = int(_uniform(luck, WHICH) * len(table.reaching))
-    else:
-        where[ACTION] = _choose(table, rules, memory, s, luck)
+def _choose(rules, policy, q, q2, s, epsilon, actions, luck):
+    if policy.size > 0:
+        return _first_above(policy, s, _uniform(luck, WHICH))
+    if rules.uniform_behaviour or _uniform(luck, EXPLORE) < epsilon:
+        return int(_uniform(luck, WHICH) * actions)
+    if rules.kind == DOUBLE_Q_LEARNING:
+        return _best_of_both(q, q2, s, rules.first_of_ties, luck)
+    return _best(q, s, rules.first_of_ties, luck, WHICH)
 
 
 @numba.njit(cache=True, inline="always")
-def _act(table, rules, memory, log):
-    """One transition: (state, action, move, reward, after, end, error)."""
-    where = memory.where
-    time, s, a = where[TIME], where[STATE], where[ACTION]
-    luck, next_luck = _luck(rules.seed, time), _luck(rules.seed, time + 1)
-    m = _first_above(table.reaching, a, _uniform(luck, MOVE))
-    r, s2, ended = table.reward[s, m], table.to[s, m], table.ends[s, m]
-    where[STEP] += 1
-    memory.sums[0] += r
-    last = ended or where[STEP] >= rules.episode_length
-    kind, predicts = rules.kind, table.policy.size > 0
-    c, a2, ahead = 0 if predicts else a, -1, 0.0
-    if kind == SARSA or kind == N_STEP or kind == LAMBDA:
-        a2 = _choose(table, rules, memory, s2, next_luck)
-        ahead = memory.q[s2, 0 if predicts else a2]
-    error = 0.0
-    if kind == SARSA:
-        error = _learn(rules, memory, s, c, r + _worth(rules, ahead, ended), log)
-    elif kind == EXPECTED_SARSA:
-        error = _learn(rules, memory, s, c, r + _worth(rules, _expected(rules, memory, s2), ended), log)
-    elif kind == Q_LEARNING or kind == DYNA:
-        error = _learn(rules, memory, s, c, r + _worth(rules, _highest(memory.q, s2), ended), log)
-        if kind == DYNA:
-            _dyna(rules, memory, s, a, r, s2, ended, luck, log)
-    elif kind == DOUBLE_Q_LEARNING:
-        error = _double(rules, memory, s, a, r, s2, ended, luck, log)
-    elif kind == N_STEP:
-        error = _n_step(rules, memory, s, c, r, ahead, ended, last, log)
-    elif kind == LAMBDA:
-        error = r + _worth(rules, ahead, ended) - memory.q[s, c]
-        _lambda(rules, memory, s, c, error, last, log)
+def _epsilon(rules, episode):
+    return rules.epsilon / np.sqrt(1.0 + episode) if rules.epsilon_falls else rules.epsilon
+
+
+@numba.njit(cache=True, nogil=True)
+def live(table, rules, memory, steps, returns, lengths, record):
+    """Transitions, `steps` of them, or fewer where all episodes of `returns` are over; returns how many.
+
+    returns, lengths: filled episode by episode; of length 0 where not asked. record: (whole, real, starts, log), filled
+    transition by transition, of length 0 where not asked: whole (n, 5) state, action, move, after, end; real (n, 2)
+    reward, error; starts (n + 1,) where the changes of each begin in the log.
+    """
+    to, reward, ends, reaching, first_states, policy = table
+    q, q2, count, where = memory.q, memory.q2, memory.count, memory.where
+    whole, real, starts, log = record
+    seed = where[SEED]
+    kind, gamma, columns, actions = rules.kind, rules.gamma, memory.q.shape[1], len(reaching)
+    time, s, a, step, episode = where[TIME], where[STATE], where[ACTION], where[STEP], where[EPISODE]
+    epsilon, so_far, done, t = _epsilon(rules, episode), memory.sums[0], 0, 0
+    chooses_first = kind in (SARSA, N_STEP, LAMBDA)
+    next_luck = _luck(seed, time)
+    while t < steps and (done < len(returns) or len(returns) == 0):
+        luck, next_luck = next_luck, _luck(seed, time + 1)
+        m = _first_above(reaching, a, _uniform(luck, MOVE))
+        r, s2, ended = reward[s, m], to[s, m], ends[s, m]
+        step += 1
+        so_far += r
+        last = ended or step >= rules.episode_length
+        goes_on = not ended or rules.beyond_the_end
+        c, a2, ahead = (0 if columns == 1 else a), -1, 0.0
+        if chooses_first:
+            a2 = _choose(rules, policy, q, q2, s2, epsilon, actions, next_luck)
+            ahead = q[s2, 0 if columns == 1 else a2] if goes_on else 0.0
+        elif not goes_on:
+            ahead = 0.0
+        elif kind == EXPECTED_SARSA:
+            ahead = _expected(q, s2, epsilon, rules.first_of_ties)
+        else:
+            ahead = _highest(q, s2)
+        if kind in (SARSA, EXPECTED_SARSA, Q_LEARNING, DYNA):
+            error = r + gamma * ahead - q[s, c]
+            q[s, c] += _step_size(count, s, c, rules.schedule, rules.alpha) * error
+            _note(log, s * columns + c, q[s, c])
+            if kind == DYNA:
+                _dyna(rules, memory, s, a, r, s2, ended, luck, log)
+        elif kind == DOUBLE_Q_LEARNING:
+            error = _double(rules, memory, s, a, r, s2, goes_on, luck, log)
+        elif kind == N_STEP:
+            error = _n_step(rules, memory, s, c, r, ahead, step, last, log)
+        elif kind == LAMBDA:
+            error = r + gamma * ahead - q[s, c]
+            _lambda(rules, memory, s, c, error, last, log)
+        else:
+            error = _monte_carlo(rules, memory, s, c, r, step, last, log)
+        if len(whole):
+            whole[t, 0], whole[t, 1], whole[t, 2], whole[t, 3] = s, a, m, s2
+            whole[t, 4] = 1 if ended else (2 if last else 0)
+            real[t, 0], real[t, 1], starts[t + 1] = r, error, log[0][0]
+        t, time = t + 1, time + 1
+        if not last:
+            s = s2
+            a = a2 if a2 >= 0 else _choose(rules, policy, q, q2, s2, epsilon, actions, next_luck)
+            continue
+        if len(returns):
+            returns[done], lengths[done] = so_far, step
+        done, episode, step, so_far = done + 1, episode + 1, 0, 0.0
+        epsilon = _epsilon(rules, episode)
+        s = first_states[int(_uniform(next_luck, START) * len(first_states))]
+        if rules.exploring_starts:
+            a = int(_uniform(next_luck, WHICH) * actions)
+        else:
+            a = _choose(rules, policy, q, q2, s, epsilon, actions, next_luck)
+    where[TIME], where[STATE], where[ACTION], where[STEP], where[EPISODE] = time, s, a, step, episode
+    memory.sums[0] = so_far
+    return t
+
+
+@numba.njit(cache=True)
+def begin(table, rules, memory):
+    """Puts the agent where an episode begins, with its first action chosen."""
+    where, q = memory.where, memory.q
+    luck, actions = _luck(where[SEED], where[TIME]), len(table.reaching)
+    s = table.starts[int(_uniform(luck, START) * len(table.starts))]
+    if rules.exploring_starts:
+        a = int(_uniform(luck, WHICH) * actions)
     else:
-        error = _monte_carlo(rules, memory, s, c, r, last, log)
-    where[TIME] = time + 1
-    if last:
-        where[EPISODE] += 1
-        memory.sums[0] = 0
-        _enter(table, rules, memory, next_luck)
-    else:
-        where[STATE] = s2
-        where[ACTION] = _choose(table, rules, memory, s2, next_luck) if a2 < 0 else a2
-    return s, a, m, r, s2, 1 if ended else (2 if last else 0), error
+        a = _choose(rules, table.policy, q, memory.q2, s, _epsilon(rules, where[EPISODE]), actions, luck)
+    where[STATE], where[ACTION], where[STEP] = s, a, 0
 
 
-@numba.njit(cache=True)
-def record(table, rules, memory, n, whole, real, starts, log):
-    """n transitions, each recorded: whole (n, 5) state, action, move, after, end; real (n, 2) reward, error; starts
-    (n + 1,) where the changes of each transition begin in the log."""
-    for t in range(n):
-        starts[t] = log[0][0]
-        s, a, m, r, s2, end, error = _act(table, rules, memory, log)
-        whole[t, 0], whole[t, 1], whole[t, 2], whole[t, 3], whole[t, 4] = s, a, m, s2, end
-        real[t, 0], real[t, 1] = r, error
-    starts[n] = log[0][0]
-
-
-@numba.njit(cache=True)
-def episodes(table, rules, memory, returns, lengths, most):
-    """Whole episodes, len(returns) of them or until `most` transitions; how many transitions there were."""
+def no_record() -> tuple:
+    """A record of nothing, for `live`."""
     log = (np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    done, total, length, steps = 0, 0.0, 0, 0
-    while done < len(returns) and steps < most:
-        _, _, _, r, _, end, _ = _act(table, rules, memory, log)
-        total += r
-        length += 1
-        steps += 1
-        if end:
-            returns[done], lengths[done] = total, length
-            done, total, length = done + 1, 0.0, 0
-    return steps
+    return np.zeros((0, 5), np.int32), np.zeros((0, 2)), np.zeros(0, np.int64), log
 
-
-@numba.njit(cache=True)
-def run(table, rules, memory, n):
-    """n transitions, without a record."""
-    log = (np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    for _ in range(n):
-        _act(table, rules, memory, log)
-
-
-begin = numba.njit(cache=True)(lambda table, rules, memory: _enter(table, rules, memory, _luck(rules.seed, 0)))
 
 _ready = threading.Event()
 _started = threading.Lock()
@@ -364,7 +361,18 @@ def wait() -> None:
 
 
 def _compile() -> None:
-    raise NotImplementedError
+    """One transition of the smallest world: compiles the loop, or reads it from numba's cache on disk."""
+    pair, none = np.zeros((2, 1)), np.zeros((0, 0))
+    table = Table(
+        np.zeros((2, 1), np.int32), pair, np.ones((2, 1), bool), np.ones((1, 1)), np.zeros(1, np.int64), none
+    )
+    rules = Rules(
+        SARSA, 1.0, 0.5, CONSTANT, 0.0, False, 0.0, False, 1, 0, False, False, False, False, False, 1
+    )
+    memory = new_memory(rules, 2, 1, 1, 0.0, 0)
+    begin(table, rules, memory)
+    live(table, rules, memory, 1, np.zeros(0), np.zeros(0, np.int64), no_record())
+    _ready.set()
 
 
-__all__ = ["Memory", "Rules", "Table", "begin", "episodes", "ready", "record", "run", "wait"]
+__all__ = ["begin", "live", "no_record", "ready", "wait"]

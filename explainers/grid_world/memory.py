@@ -71,7 +71,6 @@ class Rules(NamedTuple):
     first_of_ties: bool
     beyond_the_end: bool  # bootstraps through terminal cells
     episode_length: int
-    seed: int
 
 
 class Memory(NamedTuple):
@@ -113,13 +112,16 @@ class Slot(IntEnum):
     STEP = 4  # of the episode
     TRACES = 5
     SEEN = 6
+    SEED = 7  # of the dice
 
 
-def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float) -> Memory:
+def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float, seed: int) -> Memory:
     """An agent that knows nothing: every estimate is q0. Its first state and action are chosen by `begin`."""
     pairs = (states, columns)
     model = (states, actions) if rules.kind == Kind.DYNA else (0, 0)
     past = {Kind.MONTE_CARLO: rules.episode_length, Kind.N_STEP: rules.n}.get(Kind(rules.kind), 0)
+    where = np.zeros(len(Slot), np.int64)
+    where[Slot.SEED] = seed
     return Memory(
         q=np.full(pairs, q0, float),
         q2=np.full(pairs if rules.kind == Kind.DOUBLE_Q_LEARNING else (0, 0), q0, float),
@@ -133,6 +135,6 @@ def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float)
         past_pair=np.zeros(past, np.int64),
         past_reward=np.zeros(past),
         first=np.zeros(pairs if rules.kind == Kind.MONTE_CARLO else (0, 0), np.int64),
-        where=np.zeros(len(Slot), np.int64),
+        where=where,
         sums=np.zeros(1),
     )
