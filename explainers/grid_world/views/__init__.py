@@ -1,1 +1,1 @@
-"""Pictures of packing: results to scenes."""
+"""Pictures of the results of this topic: one module an experiment."""

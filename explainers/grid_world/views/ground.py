@@ -1,0 +1,82 @@
+"""What all pictures of a grid world share: its ground, the limit of its colours, and a Bellman backup in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.grid_world.world import ACTIONS, DIRECTIONS, World
+from explainers.scene import Action, Arrow, Cells
+
+SYMBOLS: Mapping[str, str] = {
+    "s": "s: the state, the cell in which the agent is",
+    "a": "a: the action that it chooses",
+    "r": "r: the reward of the move",
+    "v": "v: the value of a cell, the discounted rewards to come",
+    "q": "q: the value of an action in a cell",
+    "γ": "gamma: the discount, what a reward one step later is worth",
+    "π": "pi: the policy, the action of each cell",
+    "k": "k: the number of the sweep",
+}
+BY_HAND = Action("cell", "click a cell for its arithmetic")
+
+
+def ground(world: World) -> dict[str, Any]:
+    """The fields of Cells that a world gives."""
+    return {
+        "shape": world.cells.shape,
+        "kinds": world.cells.ravel(),
+        "start": world.start,
+        "directions": directions(world),
+        "wind": world.wind,
+        "arrows": tuple(Arrow(one.cell, one.to, f"{one.reward:+g}") for one in world.jumps),
+    }
+
+
+def directions(world: World) -> tuple[tuple[int, int], ...]:
+    """(rows down, columns right) of each action."""
+    return tuple(DIRECTIONS[one] for one in ACTIONS[world.actions])
+
+
+def limit(values: np.ndarray) -> float:
+    """Where the colours saturate: the largest size of the values, 1 where all are 0."""
+    return float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+
+
+def card_cells(world: World, values: np.ndarray, policy: np.ndarray) -> Cells:
+    """A world small, for the home page: values as colour, the policy as arrows."""
+    return Cells("world", height=170, values=values, limit=limit(values), policy=policy, **ground(world))
+
+
+# ---------------------------------------------------------------------------------- a backup with the numbers put in
+
+
+def backup_formula(terms: int, first: int = 0) -> str:
+    """MathML of q = p (r + gamma g v') + .. with `terms` moves. Columns: gamma, q, then p, r, g, v' of each move.
+
+    first: the column of gamma. g is 0 where the move ends the episode.
+    """
+    sums = []
+    for term in range(terms):
+        p, r, g, v = (first + 2 + 4 * term + k for k in range(4))
+        inside = rf"\slot{{{r}:(.3g}} + \slot{{{first}:.3g}} \cdot \slot{{{g}:d}} \cdot \slot{{{v}:(.3g}}"
+        sums.append(inside if terms == 1 else rf"\slot{{{p}:.2f}} ({inside})")
+    return formula(rf"q(s, a) = {' + '.join(sums)} = \slot{{{first + 1}:.4g}}")
+
+
+def backup_numbers(world: World, values: np.ndarray, s: int, a: int) -> list[float]:
+    """The columns of `backup_formula`, for one state and action and the values (states,) that it looks at."""
+    moves = world.moves
+    numbers = [moves.gamma, float(moves.backup(values, slice(s, s + 1))[0, a])]
+    for m in np.flatnonzero(moves.mix[a]):
+        ahead = float(values[moves.to[s, m]])
+        numbers += [float(moves.mix[a, m]), float(moves.reward[s, m]), float(not moves.ends[s, m]), ahead]
+    return numbers
+
+
+def terms_of(world: World, a: int) -> int:
+    """How many moves an action may become."""
+    return int(np.count_nonzero(world.moves.mix[a]))

@@ -1,0 +1,197 @@
+"""The picture of planning: a step a sweep or an improvement, with the error to v* and what theory promises."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.grid_world import planners
+from explainers.grid_world.plan import LABELS, PlanResult
+from explainers.grid_world.views.ground import SYMBOLS, ground, limit
+from explainers.scene import Axis, Cells, Code, Column, Line, Lines, Scene, Track, Words, patches
+
+SMALLEST = 1e-12  # of the error axis: below it lies rounding
+RUNS: dict[str, Callable[..., Any]] = {
+    "value_iteration": planners.value_iteration,
+    "policy_iteration": planners.policy_iteration,
+    "truncated_policy_iteration": planners.truncated_policy_iteration,
+    "mc_basic": planners.mc_basic,
+}
+
+
+def plan_scene(result: PlanResult) -> Scene:
+    """The values and the greedy policy of every stage, beside the curve of their error."""
+    world, stages = result.params.grid, result.stages
+    walls = world.cells.ravel() == 1
+    values = patches([np.where(walls, np.nan, stage.values) for stage in stages])
+    shown = patches(_policies(result))
+    distance = _distances(result)
+    label = LABELS[result.params.algorithm]
+    return Scene(
+        name="grid_world.plan",
+        title=f"Planning by {label}",
+        steps=len(stages),
+        columns=(
+            Column(
+                1.15,
+                (
+                    Cells(
+                        "values",
+                        "The values so far, and the policy",
+                        "colour and number: v(s) · arrow: the action that the policy takes",
+                        height=470,
+                        values=values,
+                        limit=max(limit(result.best.values), limit(stages[-1].values)),
+                        policy=shown,
+                        decimals=2,
+                        **ground(world),
+                    ),
+                ),
+            ),
+            Column(1, (_error_lines(result, distance), _wrong_lines(result))),
+        ),
+        words=_words(result, distance),
+        start=min(len(stages) - 1, 6),
+        reopens=True,
+        rate=max(2.0, len(stages) / 20),
+        symbols=SYMBOLS,
+        below=(Column(1, (_code(result),)),),
+    )
+
+
+def _policies(result: PlanResult) -> list[np.ndarray]:
+    """(cells * actions,) of each stage: the action chosen; none where nobody acts."""
+    world = result.params.grid
+    one_hot = np.eye(len(world.moves.mix))
+    idle = ~world.lived_in[:, None]
+    return [np.where(idle, np.nan, one_hot[stage.chosen]).ravel() for stage in result.stages]
+
+
+def _distances(result: PlanResult) -> np.ndarray:
+    """(stages,) the largest distance of each stage's values to v*."""
+    acting, best = result.params.grid.lived_in, result.best.values
+    return np.array([np.abs(stage.values - best)[acting].max(initial=0.0) for stage in result.stages])
+
+
+def _sweeps_before(result: PlanResult) -> np.ndarray:
+    """(stages,) how many sweeps (of policy iteration and MC Basic: rounds) each stage has behind it."""
+    counted = "improved" if result.params.algorithm in ("policy_iteration", "mc_basic") else "sweep"
+    return np.cumsum([stage.what == counted for stage in result.stages])
+
+
+def _error_lines(result: PlanResult, distance: np.ndarray) -> Lines:
+    steps = np.arange(len(distance), dtype=float)
+    drawn = np.maximum(distance, SMALLEST)
+    gamma, sweeping = result.params.gamma, result.params.algorithm == "value_iteration"
+    lines = [Line(steps, drawn, "current", "error")]
+    if sweeping and gamma < 1:
+        # |v_k - v*| <= gamma^k |v_0 - v*|
+        promised = np.maximum(gamma**steps * distance[0], SMALLEST)
+        lines.append(Line(steps, promised, "muted", "γᵏ", dashed=True))
+    lowest = int(np.floor(np.log10(max(drawn.min(), SMALLEST))))
+    highest = int(np.ceil(np.log10(max(drawn.max(), 10.0 ** (lowest + 1))) + 0.02))
+    ticks = tuple(10.0**power for power in range(lowest, highest + 1, max(1, (highest - lowest) // 4)))
+    subtitle = "dashed: γᵏ times the first error, which theory promises" if len(lines) > 1 else ""
+    return Lines(
+        name="error",
+        title="The largest error, |v − v*|",
+        subtitle=subtitle,
+        height=210,
+        x=_step_axis(result),
+        y=Axis(10.0**lowest, 10.0**highest, log=True, ticks=ticks, format=".0e"),
+        lines=tuple(lines),
+        shown=Track(steps[:, None] + 1),
+    )
+
+
+def _wrong_lines(result: PlanResult) -> Lines:
+    """In how many cells the policy is not optimal yet."""
+    acting = result.params.grid.lived_in
+    states = np.flatnonzero(acting)
+    wrong = np.array([(~result.best.best[states, one.chosen[states]]).sum() for one in result.stages], float)
+    steps, highest = np.arange(len(wrong), dtype=float), max(float(wrong.max()), 1.0)
+    return Lines(
+        name="wrong",
+        title="Cells in which the policy is not yet optimal",
+        subtitle="often none are left long before the values are right",
+        height=150,
+        x=_step_axis(result),
+        y=Axis(0, 1.05 * highest, ticks=(0, highest), format="d"),
+        lines=(Line(steps, wrong, "bad"),),
+        shown=Track(steps[:, None] + 1),
+    )
+
+
+def _step_axis(result: PlanResult) -> Axis:
+    last = max(len(result.stages) - 1, 1)
+    word = "sweep" if result.params.algorithm == "value_iteration" else "step"
+    return Axis(0, last, label=word, ticks=tuple(range(0, last + 1, max(1, last // 5))), format="d")
+
+
+def _code(result: PlanResult) -> Code:
+    source, first_line = inspect.getsourcelines(RUNS[result.params.algorithm])
+    return Code(
+        "code",
+        "The code that just ran",
+        "explainers/grid_world/planners.py; marked: the line on which it paused",
+        320,
+        source="".join(source),
+        first_line=first_line,
+        line=Track(np.array(result.lines)[:, None]),
+    )
+
+
+SENTENCES = {
+    "start": "Before the first sweep every value is 0, up to **{1:.3g}** from v*. Greedy is: the best first reward.",
+    "sweep": "After sweep {0:d} all values are within **{1:.3g}** of v*; in {2:d} cells the policy is not optimal.",
+    "evaluated": "Round {0:d}: the policy is evaluated exactly. Its values are up to **{1:.3g}** from v*.",
+    "improved": "After {0:d} sweeps the policy improves: {3:d} cells change their action, {2:d} are not yet optimal.",
+}  # fmt: skip
+ROUND_IMPROVED = (
+    "Round {0:d}: the policy improves: {3:d} cells change their action, {2:d} are not yet optimal."
+)
+TRIED = (
+    "Round {0:d}: an episode from every cell and action; {3:d} cells change their action. The returns are up to "
+    "**{1:.3g}** from v*."
+)
+FORMULAS = {
+    "start": "",
+    "sweep": r"v_{k+1}(s) = \max_a \sum_{s', r} p(s', r | s, a) (r + \slot{4:.3g} \, v_k(s'))",
+    "evaluated": r"v_\pi = r_\pi + \slot{4:.3g} \, P_\pi v_\pi",
+    "improved": r"\pi'(s) = \arg\max_a q_\pi(s, a)",
+}
+TRUNCATED_SWEEP = r"v_{j+1}(s) = \sum_{s', r} p(s', r | s, \pi(s)) (r + \slot{4:.3g} \, v_j(s'))"
+
+
+def _words(result: PlanResult, distance: np.ndarray) -> Words:
+    """The columns: 0 sweeps or rounds, 1 error, 2 cells not optimal, 3 actions changed, 4 gamma."""
+    algorithm, stages = result.params.algorithm, result.stages
+    sentences, formulas = dict(SENTENCES), dict(FORMULAS)
+    if algorithm == "truncated_policy_iteration":
+        formulas["sweep"] = TRUNCATED_SWEEP
+    if algorithm == "policy_iteration":
+        sentences["improved"] = ROUND_IMPROVED
+    if algorithm == "mc_basic":
+        sentences["improved"] = TRIED
+    kinds = tuple(sentences)
+    acting = np.flatnonzero(result.params.grid.lived_in)
+    wrong = [(~result.best.best[acting, stage.chosen[acting]]).sum() for stage in stages]
+    before = [stages[max(k - 1, 0)].chosen for k in range(len(stages))]
+    changed = [(stage.chosen != old)[acting].sum() for stage, old in zip(stages, before, strict=True)]
+    behind = _sweeps_before(result)
+    if algorithm == "policy_iteration":
+        behind = behind + np.array([stage.what == "evaluated" for stage in stages])
+    values = np.stack(
+        [behind, distance, np.array(wrong), np.array(changed), np.full(len(stages), result.params.gamma)],
+        axis=1,
+    ).astype(float)
+    return Words(
+        tuple(sentences.values()),
+        np.array([kinds.index(stage.what) for stage in stages]),
+        values,
+        tuple(formula(one) if one else "" for one in formulas.values()),
+    )

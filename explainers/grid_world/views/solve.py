@@ -1,0 +1,139 @@
+"""The picture of the exact answer: a step a cell, each with its Bellman equation in numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explainers.grid_world.solve import SolveResult
+from explainers.grid_world.views.ground import (
+    BY_HAND,
+    SYMBOLS,
+    backup_formula,
+    backup_numbers,
+    card_cells,
+    ground,
+    limit,
+    terms_of,
+)
+from explainers.grid_world.world import World
+from explainers.scene import Cells, Column, Scene, Track, Words
+
+
+def solve_scene(result: SolveResult) -> Scene:
+    """Values and action values of all cells; a step for each cell in which the agent acts."""
+    world = result.params.grid
+    lived = np.flatnonzero(world.lived_in)
+    agent = Track(np.stack([lived, np.full(len(lived), -1), np.full(len(lived), -1)], axis=1))
+    q, values = result.q.ravel(), result.values.ravel()
+    name = "the best policy" if result.params.policy == "optimal" else f"the policy “{result.params.policy}”"
+    return Scene(
+        name="grid_world.solve",
+        title=f"The exact values of {name}",
+        steps=len(lived),
+        columns=(
+            Column(
+                1.25,
+                (
+                    Cells(
+                        "q",
+                        "What each action is worth: q(s, a)",
+                        "the triangle towards where it leads, the disc to stay; bold: the best",
+                        height=470,
+                        action=BY_HAND,
+                        q=q,
+                        limit=limit(q),
+                        agent=agent,
+                        trail=0,
+                        decimals=2,
+                        **ground(world),
+                    ),
+                ),
+            ),
+            Column(
+                1,
+                (
+                    Cells(
+                        "v",
+                        "What each cell is worth: v(s)",
+                        "arrows: the policy, as long as the action is probable",
+                        height=400,
+                        action=BY_HAND,
+                        values=values,
+                        limit=limit(values),
+                        policy=result.policy.ravel(),
+                        agent=agent,
+                        trail=0,
+                        decimals=2,
+                        **ground(world),
+                    ),
+                ),
+            ),
+        ),
+        words=_words(result, world, lived),
+        start=int(np.flatnonzero(lived == world.start)[0]),
+        reopens=True,
+        symbols=SYMBOLS,
+        step_name="cell",
+    )
+
+
+def solve_card(result: SolveResult) -> Scene:
+    """The solved world alone, small: the picture of this topic on the home page, its agent walking to the target."""
+    world = result.params.grid
+    path = _walk(world, np.nan_to_num(result.q, nan=-np.inf).argmax(axis=1))
+    cells = card_cells(world, result.values.ravel(), result.policy.ravel())
+    agent = Track(np.stack([path, np.full(len(path), -1), np.full(len(path), -1)], axis=1))
+    return Scene(
+        name="grid_world.card",
+        title="An agent in a world whose every value is known",
+        steps=len(path),
+        columns=(Column(1, (Cells(**(vars(cells) | {"agent": agent, "trail": 12})),)),),
+        words=Words(("cell {0:d}",), np.zeros(len(path), int), path[:, None].astype(float)),
+        start=len(path) // 2,
+        rate=3.0,
+    )
+
+
+def _walk(world: World, chosen: np.ndarray) -> np.ndarray:
+    """The cells from the start on, by the likeliest move of each action, till the agent has been there."""
+    path = [world.start]
+    while True:
+        s = path[-1]
+        after = int(world.moves.to[s, world.moves.mix[chosen[s]].argmax()])
+        if after in path:
+            return np.array(path)
+        path.append(after)
+
+
+def _words(result: SolveResult, world: World, lived: np.ndarray) -> Words:
+    """The columns: 0 row and 1 column from 1, 2 the value, then those of the first best action's backup."""
+    optimal = result.params.policy == "optimal"
+    values = np.nan_to_num(result.values.ravel())
+    names = world.action_names
+    which, rows, sentences, formulas = [], [], [], []
+    place: dict[tuple[int, int], int] = {}
+    for s in lived:
+        weights = result.q[s] if optimal else result.policy[s]
+        a, best = int(np.nanargmax(weights)), len(result.optimal_actions[s])
+        kind = (a, best if optimal else 0)
+        if kind not in place:
+            place[kind] = len(sentences)
+            sentences.append(_sentence(names[a], best if optimal else 0))
+            formulas.append(backup_formula(terms_of(world, a), first=3))
+        which.append(place[kind])
+        rows.append(
+            [s // world.columns + 1, s % world.columns + 1, values[s], *backup_numbers(world, values, s, a)]
+        )
+    width = max(map(len, rows))
+    padded = np.array([row + [0.0] * (width - len(row)) for row in rows], float)
+    return Words(tuple(sentences), np.array(which), padded, tuple(formulas))
+
+
+def _sentence(action: str, best: int) -> str:
+    """best: how many actions are optimal; 0 for a given policy."""
+    here = "Row {0:d}, column {1:d} is worth **{2:.3f}**."
+    if best == 0:
+        return f"{here} That is the mean over the policy's actions; one of them, {action}, in numbers:"
+    if best == 1:
+        return f"{here} The best action is **{action}**; in numbers:"
+    return f"{here} {best} actions are equally good, one of them **{action}**; in numbers:"
