@@ -286,6 +286,7 @@ def _enter(agent: Agent, time: int) -> None:
     starts, where = agent.table.starts, agent.memory.where
     s = int(starts[int(agent.dice(time, Use.START) * len(starts))])
     where[Slot.STATE], where[Slot.STEP] = s, 0
+    agent.memory.sums[0] = 0
     if agent.rules.exploring_starts:
         where[Slot.ACTION] = int(agent.dice(time, Use.WHICH) * len(agent.table.reaching))
     else:
@@ -301,6 +302,7 @@ def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, No
         m = first_above(table.reaching[a], agent.dice(time, Use.MOVE))
         r, s2, ended = float(table.reward[s, m]), int(table.to[s, m]), bool(table.ends[s, m])
         where[Slot.STEP] += 1
+        memory.visits[s, a] += 1
         memory.sums[0] += r
         last = ended or where[Slot.STEP] >= rules.episode_length
         a2 = agent.choose(s2, time + 1) if rules.kind in CHOOSES_FIRST else -1
@@ -309,7 +311,6 @@ def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, No
         where[Slot.TIME] = time + 1
         if last:
             where[Slot.EPISODE] += 1
-            memory.sums[0] = 0
             _enter(agent, time + 1)
         else:
             where[Slot.STATE] = s2

@@ -260,7 +260,7 @@ def live(table, rules, memory, steps, returns, lengths, record):
     reward, error; starts (n + 1,) where the changes of each begin in the log.
     """
     to, reward, ends, reaching, first_states, policy = table
-    q, q2, count, where = memory.q, memory.q2, memory.count, memory.where
+    q, q2, count, visits, where = memory.q, memory.q2, memory.count, memory.visits, memory.where
     whole, real, starts, log = record
     seed = where[SEED]
     kind, gamma, columns, actions = rules.kind, rules.gamma, memory.q.shape[1], len(reaching)
@@ -273,6 +273,7 @@ def live(table, rules, memory, steps, returns, lengths, record):
         m = _first_above(reaching, a, _uniform(luck, MOVE))
         r, s2, ended = reward[s, m], to[s, m], ends[s, m]
         step += 1
+        visits[s, a] += 1
         so_far += r
         last = ended or step >= rules.episode_length
         goes_on = not ended or rules.beyond_the_end
@@ -335,6 +336,7 @@ def begin(table, rules, memory):
     else:
         a = _choose(rules, table.policy, q, memory.q2, s, _epsilon(rules, where[EPISODE]), actions, luck)
     where[STATE], where[ACTION], where[STEP] = s, a, 0
+    memory.sums[0] = 0
 
 
 def no_record() -> tuple:

@@ -76,7 +76,8 @@ class Rules(NamedTuple):
 class Memory(NamedTuple):
     """All that changes.
 
-    q, q2: (states, columns) estimates, q2 of double Q-learning. count: (states, columns) updates. trace: (states,
+    q, q2: (states, columns) estimates, q2 of double Q-learning. count: (states, columns) updates. visits: (states,
+    actions). trace: (states,
     columns), active: (MOST_TRACES,) the pairs that have one. model_to, model_reward, model_ends: (states, actions) what
     Dyna has seen; seen: the pairs in the order in which they were first seen. past_pair, past_reward: of the episode
     so far (Monte Carlo) or its last n steps. first: (states, columns) the step of an episode at which a pair was first
@@ -86,6 +87,7 @@ class Memory(NamedTuple):
     q: np.ndarray
     q2: np.ndarray
     count: np.ndarray
+    visits: np.ndarray
     trace: np.ndarray
     active: np.ndarray
     model_to: np.ndarray
@@ -126,6 +128,7 @@ def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float,
         q=np.full(pairs, q0, float),
         q2=np.full(pairs if rules.kind == Kind.DOUBLE_Q_LEARNING else (0, 0), q0, float),
         count=np.zeros(pairs, np.int64),
+        visits=np.zeros((states, actions), np.int64),
         trace=np.zeros(pairs if rules.kind == Kind.LAMBDA else (0, 0)),
         active=np.zeros(MOST_TRACES if rules.kind == Kind.LAMBDA else 0, np.int64),
         model_to=np.zeros(model, np.int32),

@@ -1,0 +1,62 @@
+"""Changes of a running agent's settings as a short string, so that a link carries them.
+
+    1200:epsilon=0.3|2400:r_forbidden=-10|3000:world=S..../5./5./5./4.T
+
+From transition 1,200 on epsilon is 0.3, and so on. What has been learned stays.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MOST_CHANGES = 50
+LATEST = 10**8
+CHANGEABLE = (
+    "alpha", "alpha_schedule", "epsilon", "epsilon_schedule", "lambda", "planning_steps", "behaviour", "gamma", "slip",
+    "r_target", "r_forbidden", "r_boundary", "r_step", "forbidden", "target", "bump", "world",
+)  # fmt: skip
+
+_CHANGE = re.compile(r"(\d{1,9}):([a-z_]+)=([^|]+)")
+
+
+@dataclass(frozen=True)
+class Change:
+    """From transition `time` on, `field` has `value` (as the address writes it)."""
+
+    time: int
+    field: str
+    value: str
+
+
+def parse(text: str) -> tuple[Change, ...]:
+    """The changes that `text` lists, in their order.
+
+    Raises ValueError with words that finish the sentence "allowed: ...".
+    """
+    if not text.strip():
+        return ()
+    parts = text.strip().split("|")
+    if len(parts) > MOST_CHANGES:
+        raise ValueError(f"at most {MOST_CHANGES} changes; here {len(parts)}")
+    changes = tuple(_change(part) for part in parts)
+    times = [change.time for change in changes]
+    if times != sorted(times):
+        raise ValueError("changes in the order of their times")
+    return changes
+
+
+def write(changes: tuple[Change, ...]) -> str:
+    """The text that `parse` reads."""
+    return "|".join(f"{change.time}:{change.field}={change.value}" for change in changes)
+
+
+def _change(part: str) -> Change:
+    found = _CHANGE.fullmatch(part)
+    if not found or int(found[1]) > LATEST:
+        raise ValueError(
+            f"time:setting=value with | between them, as in 1200:epsilon=0.3; here {part[:30]!r}"
+        )
+    if found[2] not in CHANGEABLE:
+        raise ValueError(f"changes of {', '.join(CHANGEABLE)}; here {found[2][:30]!r}")
+    return Change(int(found[1]), found[2], found[3])

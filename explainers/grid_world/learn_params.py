@@ -1,0 +1,303 @@
+"""The settings of an agent that learns, and what they mean for the loop: its table of moves, its rules, its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import create_model
+
+from explainers.experiment import Adjustment, choice, number, switch
+from explainers.grid_world import exact
+from explainers.grid_world.memory import Kind, Rules, Schedule, Table
+from explainers.grid_world.reach import ends_under, start_reaches_an_aim
+from explainers.grid_world.solve import policy_of
+from explainers.grid_world.world_params import PRESETS, WorldParams
+
+Algorithm = Literal[
+    "q_learning", "sarsa", "expected_sarsa", "double_q_learning", "n_step_sarsa", "sarsa_lambda", "dyna_q",
+    "mc_epsilon_greedy", "mc_exploring_starts", "td0",
+]  # fmt: skip
+AlphaSchedule = Literal["constant", "one_over_n", "polynomial"]
+EpsilonSchedule = Literal["constant", "falls"]
+Behaviour = Literal["follow", "uniform"]
+Break = Literal[
+    "none", "bootstrap_through_terminal", "first_index_ties", "bad_initial_value", "forget_discount"
+]
+
+LABELS: dict[str, str] = {
+    "q_learning": "Q-learning",
+    "sarsa": "Sarsa",
+    "expected_sarsa": "expected Sarsa",
+    "double_q_learning": "double Q-learning",
+    "n_step_sarsa": "n-step Sarsa",
+    "sarsa_lambda": "Sarsa(λ)",
+    "dyna_q": "Dyna-Q",
+    "mc_epsilon_greedy": "Monte Carlo, ε-greedy",
+    "mc_exploring_starts": "Monte Carlo, exploring starts",
+    "td0": "TD prediction",
+}
+KINDS: dict[str, Kind] = {
+    "q_learning": Kind.Q_LEARNING,
+    "sarsa": Kind.SARSA,
+    "expected_sarsa": Kind.EXPECTED_SARSA,
+    "double_q_learning": Kind.DOUBLE_Q_LEARNING,
+    "n_step_sarsa": Kind.N_STEP,
+    "sarsa_lambda": Kind.LAMBDA,
+    "dyna_q": Kind.DYNA,
+    "mc_epsilon_greedy": Kind.MONTE_CARLO,
+    "mc_exploring_starts": Kind.MONTE_CARLO,
+    "td0": Kind.N_STEP,
+}
+SCHEDULES = {
+    "constant": Schedule.CONSTANT,
+    "one_over_n": Schedule.ONE_OVER_N,
+    "polynomial": Schedule.POLYNOMIAL,
+}
+OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q", "mc_exploring_starts")  # what they look for is v*
+SPOILT = 100.0  # what a bad initial value adds
+
+# What an agent needs to learn each world: filled in like the world's own settings.
+LEARNING: dict[str, dict[str, Any]] = {
+    "zhao_5x5": {"episode_length": 100},
+    "zhao_2x2": {"episode_length": 20},
+    "zhao_3x3": {"episode_length": 50},
+    "zhao_two_cells": {"episode_length": 20},
+    "sutton_5x5": {"episode_length": 100},
+    "sutton_4x4": {"epsilon": 0.1},
+    "windy": {"alpha": 0.5},
+    "cliff": {"alpha": 0.5, "epsilon": 0.1, "gamma": 1.0, "q0": 0.0},
+    "random_walk": {},
+    "frozen_lake_4x4": {"episode_length": 100},
+    "frozen_lake_8x8": {"episode_length": 200},
+}
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "bootstrap_through_terminal": {"preset": "frozen_lake_4x4", "q0": 1.0, "algorithm": "q_learning"},
+    "first_index_ties": {
+        "preset": "frozen_lake_4x4", "q0": 0.0, "algorithm": "q_learning", "epsilon": 0.0,
+    },
+    "bad_initial_value": {"preset": "zhao_5x5", "alpha_schedule": "one_over_n", "algorithm": "q_learning"},
+    "forget_discount": {"preset": "zhao_5x5", "algorithm": "q_learning"},
+}  # fmt: skip
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "bootstrap_through_terminal": "Nothing follows an end, so its value is 0. Read from the table instead, a terminal "
+    "cell keeps its initial value for ever: with a hopeful one, holes in the ice look as good as the goal.",
+    "first_index_ties": "In a table of equal numbers the first best action is always the same. Without chance among "
+    "equals the agent leans against one wall, meets no reward, and its table stays equal.",
+    "bad_initial_value": "With steps of 1/(n + 1) the initial value weighs as much as a sample, and what is "
+    "bootstrapped from it spreads. An initial value far too high is still there after a hundred thousand steps.",
+    "forget_discount": "In a world that goes on, an undiscounted agent adds up rewards without end: its values grow "
+    "and grow, and there is nothing for them to converge to.",
+}
+
+# `lambda` is a word of Python: a field of this name cannot be written in a class.
+_LAMBDA: Any = {
+    "lambda": (
+        float,
+        number(
+            0.8,
+            "Trace decay λ",
+            "How far back a TD error reaches (Sarsa(λ))",
+            least=0,
+            most=1,
+            comfort=(0, 1),
+            step=0.05,
+        ),
+    )
+}
+_WithLambda: Any = create_model("_WithLambda", __base__=WorldParams, **_LAMBDA)
+
+
+class AgentParams(_WithLambda):
+    """How an agent learns, whatever its algorithm."""
+
+    fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+        "preset": {name: PRESETS[name] | LEARNING[name] for name in PRESETS}
+    }
+
+    alpha: float = number(
+        0.1,
+        "Step size α",
+        "How far an estimate moves towards its target",
+        least=1e-6,
+        most=1,
+        comfort=(0.01, 1),
+        step=0.01,
+    )
+    alpha_schedule: AlphaSchedule = choice(
+        "constant",
+        "Step sizes",
+        "How the step size of a pair falls with the number n of its updates",
+        {"constant": "constant", "one_over_n": "1/n", "polynomial": "α/n^0.7"},
+    )
+    epsilon: float = number(
+        0.1, "Exploration ε", "Probability of an action at random", least=0, most=1, comfort=(0, 1), step=0.01
+    )
+    epsilon_schedule: EpsilonSchedule = choice(
+        "constant",
+        "Exploration",
+        "Whether ε falls with the number of episodes",
+        {"constant": "constant", "falls": "ε/√episode"},
+    )
+    n: int = number(
+        4, "Steps n", "Rewards in a target (n-step Sarsa)", least=1, most=1000, comfort=(1, 32), step=1
+    )
+    q0: float = number(
+        0, "Initial value", "Of all estimates", least=-1e6, most=1e6, comfort=(-20, 20), step=1
+    )
+    episode_length: int = number(
+        1000,
+        "Longest episode",
+        "Steps after which an episode is cut",
+        least=1,
+        most=1_000_000,
+        comfort=(1, 2000),
+        step=1,
+    )
+    planning_steps: int = number(
+        10,
+        "Planning steps",
+        "Updates from the model for each real step (Dyna-Q)",
+        least=0,
+        most=50,
+        comfort=(0, 50),
+        step=1,
+    )
+    first_visit: bool = switch(
+        True, "First visits only", "Whether later visits of a pair in an episode count (Monte Carlo)"
+    )
+    behaviour: Behaviour = choice(
+        "follow",
+        "Behaviour",
+        "What the agent does while it learns",
+        {"follow": "ε-greedy", "uniform": "at random (off policy)"},
+    )
+    policy: Literal["uniform", "optimal"] = choice(
+        "uniform",
+        "Policy",
+        "Whose values are predicted (TD prediction)",
+        {"uniform": "at random", "optimal": "the best"},
+    )
+    seed: int = number(0, "Seed", "Of the dice", least=0, most=10**6, step=1)
+    break_it: Break = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {
+            "none": "nothing",
+            "bootstrap_through_terminal": "bootstrap through the end",
+            "first_index_ties": "always the first of equals",
+            "bad_initial_value": "a bad initial value",
+            "forget_discount": "forget the discount",
+        },
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        if not start_reaches_an_aim(self.grid):
+            sentence = "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."
+            yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
+        if not self.grid.lived_in[self.grid.start]:
+            sentence = (
+                "world = a start in which nobody can act; allowed: S in a cell that does not end the episode."
+            )
+            yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
+        if self.gamma == 1 and self.break_it == "forget_discount":
+            sentence = (
+                "break_it = forget_discount removes a discount that is not there; allowed: gamma below 1."
+            )
+            yield Adjustment("break_it", "none", sentence)
+
+
+class OneAgentParams(AgentParams):
+    """An agent with its algorithm."""
+
+    algorithm: Algorithm = choice("q_learning", "Algorithm", "How the agent learns", LABELS)
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        if self.algorithm == "td0" and self.gamma == 1 and self.policy == "uniform":
+            stuck = (self.grid.lived_in & ~ends_under(self.grid, policy_of(self.grid, "uniform"))).sum()
+            if stuck:
+                sentence = (
+                    f"gamma = 1 has no values for a policy that never ends from {stuck} cells; allowed: less."
+                )
+                yield Adjustment("gamma", 0.99, sentence)
+
+
+def table_of(params: AgentParams, algorithm: str) -> Table:
+    """The world as the agent's loop takes it."""
+    world = params.grid
+    starts = np.flatnonzero(world.lived_in) if algorithm == "mc_exploring_starts" else np.array([world.start])
+    policy = predicted_policy(params) if algorithm == "td0" else np.zeros((0, 0))
+    moves = world.moves
+    return Table(moves.to, moves.reward, moves.ends, _summed(moves.mix), starts, _summed(policy))
+
+
+def _summed(odds: np.ndarray) -> np.ndarray:
+    """Cumulative odds that end at exactly 1, from the last possible choice on."""
+    summed = odds.cumsum(axis=-1)
+    later = odds[:, ::-1].cumsum(axis=-1)[:, ::-1]
+    summed[(later - odds) <= 0] = 1.0
+    return summed
+
+
+def predicted_policy(params: AgentParams) -> np.ndarray:
+    """(states, actions) the policy whose values TD prediction learns."""
+    world = params.grid
+    if params.policy == "uniform":
+        return policy_of(world, "uniform")
+    best = exact.optimal(world).best
+    none = ~best.any(axis=1, keepdims=True)  # nobody acts there; the rows must still sum to 1
+    return (best | none) / (best | none).sum(axis=1, keepdims=True)
+
+
+def rules_of(params: AgentParams, algorithm: str) -> Rules:
+    """The numbers of the algorithm, with what a break removes."""
+    broken = params.break_it
+    schedule = SCHEDULES[params.alpha_schedule]
+    if broken == "bad_initial_value" and schedule == Schedule.ONE_OVER_N:
+        schedule = Schedule.ONE_OVER_N_PLUS_ONE
+    return Rules(
+        kind=int(KINDS[algorithm]),
+        gamma=1.0 if broken == "forget_discount" else params.gamma,
+        alpha=params.alpha,
+        schedule=int(schedule),
+        epsilon=params.epsilon,
+        epsilon_falls=params.epsilon_schedule == "falls",
+        trace_decay=getattr(params, "lambda"),
+        replacing=False,
+        n=params.n if algorithm in ("n_step_sarsa", "td0") else 1,
+        planning_steps=params.planning_steps,
+        first_visit=params.first_visit,
+        exploring_starts=algorithm == "mc_exploring_starts",
+        uniform_behaviour=params.behaviour == "uniform",
+        first_of_ties=broken == "first_index_ties",
+        beyond_the_end=broken == "bootstrap_through_terminal",
+        episode_length=params.episode_length,
+    )
+
+
+def first_value(params: AgentParams) -> float:
+    """What every estimate is at first."""
+    return params.q0 + (SPOILT if params.break_it == "bad_initial_value" else 0.0)
+
+
+def truth(params: AgentParams, algorithm: str) -> np.ndarray:
+    """(states, actions) what the agent's estimates come to; of a prediction (states, 1).
+
+    v_pi for a prediction, q* for agents that look for the best policy while they follow another (OFF_POLICY, and
+    exploring starts); for the others the action values of the best policy that explores as they do.
+    """
+    world = params.grid
+    if algorithm == "td0":
+        return exact.value_of(world.moves, predicted_policy(params))[:, None]
+    if algorithm in OFF_POLICY or params.epsilon == 0 or params.epsilon_schedule == "falls":
+        return exact.optimal(world).q
+    epsilon = 1.0 if params.behaviour == "uniform" else params.epsilon
+    return world.moves.backup(exact.optimal_soft(world, epsilon)[1])

@@ -1,0 +1,76 @@
+"""The settings of a run that goes on: an agent, the changes made to it while it ran, and the chunk to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from pydantic import ValidationError, field_validator
+
+from explainers.experiment import Adjustment, number, text
+from explainers.grid_world import changes
+from explainers.grid_world.learn_params import OneAgentParams
+
+TRANSITIONS = 5_120  # of a chunk: 80 keyframes of 64
+MOST_CHUNKS = 1_000
+
+
+class LiveParams(OneAgentParams):
+    """An agent that goes on learning while its settings change."""
+
+    changes: str = text(
+        "",
+        "Changes",
+        "what changed at which transition, as 1200:epsilon=0.3|2400:r_forbidden=-10",
+        longest=20_000,
+    )
+    chunk: int = number(
+        0, "Chunk", f"Which {TRANSITIONS:,} transitions of the run", least=0, most=MOST_CHUNKS - 1, step=1
+    )
+
+    @field_validator("changes")
+    @classmethod
+    def _can_be_read(cls, given: str) -> str:
+        changes.parse(given)
+        return given
+
+    @property
+    def phases(self) -> tuple[tuple[int, LiveParams], ...]:
+        """The times from which settings hold, with those settings."""
+        return self._walked[0]
+
+    @cached_property
+    def _walked(self) -> tuple[tuple[tuple[int, LiveParams], ...], str]:
+        """The phases as far as the changes fit, and the sentence about the first one that does not."""
+        held: list[tuple[int, LiveParams]] = [(0, self)]
+        for change in changes.parse(self.changes):
+            try:
+                held.append((change.time, _changed(held[-1][1], change)))
+            except ValueError as error:
+                return tuple(held), str(error)
+        return tuple(held), ""
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        held, problem = self._walked
+        if problem:
+            fitting = changes.parse(self.changes)[: len(held) - 1]
+            yield Adjustment("changes", changes.write(fitting), problem)
+
+
+def _changed(params: LiveParams, change: changes.Change) -> LiveParams:
+    """The settings after a change. Raises ValueError with a sentence that names the field."""
+    name = f"changes = {change.time}:{change.field}={change.value[:30]}"
+    try:
+        after = type(params)(**{**params.model_dump(), "changes": "", change.field: change.value})
+    except ValidationError as error:
+        raise ValueError(
+            f"{name} is not accepted; allowed: what the field {change.field} accepts."
+        ) from error
+    if after.grid.cells.shape != params.grid.cells.shape:
+        raise ValueError(
+            f"{name} is a world of another size; allowed: {params.grid.rows} by {params.grid.columns}."
+        )
+    if (broken := next(OneAgentParams.adjustments(after), None)) is not None:
+        raise ValueError(f"{name} does not go with the other settings: {broken.sentence}")
+    return after
