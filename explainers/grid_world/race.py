@@ -1,0 +1,185 @@
+"""`grid_world.race`: several agents learn the same world, each with many seeds, all on the same dice."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from explainers.experiment import Adjustment, Check, Checked, experiment, number, several
+from explainers.grid_world import compiled, exact
+from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
+from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
+from explainers.grid_world.memory import Kind, Memory, Schedule
+from explainers.grid_world.sound import COMPARED, ROUNDING, checks_of
+
+LAST = 100  # episodes whose returns count as "online"
+GREEDY_EPISODES = 20
+MOST_STEPS = 1_000_000  # of one agent
+LONG = 2_000_000  # episodes in all, from which on a page starts by a button
+
+
+class RaceParams(AgentParams):
+    """Who races, how long, and how often."""
+
+    algorithms: tuple[Algorithm, ...] = several(
+        ("sarsa", "q_learning"), "Agents", "Two to four that race", most=4, labels=LABELS
+    )
+    seeds: int = number(
+        100,
+        "Seeds",
+        "Agents of each kind, each with its own dice",
+        least=1,
+        most=1000,
+        comfort=(1, 1000),
+        step=1,
+    )
+    episodes: int = number(500, "Episodes", "Of each agent", least=1, most=5000, comfort=(10, 2000), step=10)
+
+    @property
+    def needs_button(self) -> bool:
+        return self.seeds * self.episodes * len(self.algorithms) > LONG
+
+    @property
+    def why_button(self) -> str:
+        episodes = self.seeds * self.episodes * len(self.algorithms)
+        return f"{episodes:,} episodes take seconds, so they start by a button."
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        if not self.algorithms:
+            yield Adjustment(
+                "algorithms", ("sarsa", "q_learning"), "algorithms = nobody races; allowed: one to four."
+            )
+        if "td0" in self.algorithms:
+            others = tuple(one for one in self.algorithms if one != "td0") or ("sarsa", "q_learning")
+            sentence = (
+                "algorithms = td0 predicts and has no returns of its own to race for; allowed: the others."
+            )
+            yield Adjustment("algorithms", others, sentence)
+        if len(set(self.algorithms)) < len(self.algorithms):
+            once = tuple(dict.fromkeys(self.algorithms))
+            yield Adjustment("algorithms", once, "algorithms = one of them twice; allowed: each once.")
+
+
+@dataclass(frozen=True, eq=False)
+class RaceResult(Checked):
+    """How the agents did. Returns are sums of rewards without discount.
+
+    median: (algorithms, episodes) over the seeds. quartiles: (algorithms, 2, episodes). online_return: (algorithms,)
+    mean return of the last 100 episodes, exploring. greedy_return: (algorithms,) mean return of the greedy policy after
+    learning. steps_per_second: learning steps of all agents over wall time, without compilation and greedy episodes.
+    """
+
+    median: np.ndarray
+    quartiles: np.ndarray
+    online_return: np.ndarray
+    greedy_return: np.ndarray
+    online_sd: np.ndarray
+    best_return: float
+    steps: int
+    seconds: float
+    steps_per_second: float
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: RaceParams = field(metadata={"shell": False})
+
+
+@experiment("grid_world.race", view="explainers.grid_world.views.race:race_scene")
+def race(params: RaceParams) -> RaceResult:
+    """Agents race on common random numbers, over many seeds."""
+    compiled.wait()
+    returns = np.full((len(params.algorithms), params.seeds, params.episodes), np.nan)
+    greedy = np.zeros((len(params.algorithms), params.seeds))
+    steps, seconds = 0, 0.0
+    for row, algorithm in enumerate(params.algorithms):
+        one = agent_params(params, algorithm)
+        phase = phase_of(one)
+        memories = [newborn(phase, one, params.seed + k) for k in range(params.seeds)]
+        began = time.perf_counter()
+        steps += _together(phase, memories, returns[row])
+        seconds += time.perf_counter() - began
+        greedy[row] = [_greedy_return(params, phase, memory) for memory in memories]
+    best = _best_return(params)
+    online = returns[:, :, -LAST:].mean(axis=2)
+    return RaceResult(
+        median=np.median(returns, axis=1),
+        quartiles=np.moveaxis(np.quantile(returns, (0.25, 0.75), axis=1), 0, 1),
+        online_return=online.mean(axis=1),
+        greedy_return=greedy.mean(axis=1),
+        online_sd=online.std(axis=1),
+        best_return=best,
+        steps=steps,
+        seconds=seconds,
+        steps_per_second=steps / seconds,
+        notes=tuple(_notes(params)),
+        checks=tuple(_checks(params, greedy, best)),
+        params=params,
+    )
+
+
+def agent_params(params: RaceParams, algorithm: str) -> OneAgentParams:
+    """The settings of one of the racing agents."""
+    shared = {name: getattr(params, name) for name in AgentParams.model_fields}
+    return OneAgentParams(**shared, algorithm=algorithm)
+
+
+def _together(phase: Phase, memories: list[Memory], returns: np.ndarray) -> int:
+    """All seeds of one agent, side by side: the compiled loop lets go of Python's lock. returns: (seeds, episodes)."""
+
+    def one(seed: int) -> int:
+        lengths = np.zeros(returns.shape[1], np.int64)
+        record = compiled.no_record()
+        return compiled.live(
+            phase.table, phase.rules, memories[seed], MOST_STEPS, returns[seed], lengths, record
+        )
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sum(pool.map(one, range(len(memories)), chunksize=8))
+
+
+def _greedy_return(params: RaceParams, phase: Phase, memory: Memory) -> float:
+    """The mean return of episodes from the start, in which the agent neither explores nor learns."""
+    kind = Kind.DOUBLE_Q_LEARNING if memory.q2.size else Kind.Q_LEARNING
+    still = {"alpha": 0.0, "schedule": int(Schedule.CONSTANT), "epsilon": 0.0, "uniform_behaviour": False}
+    rules = phase.rules._replace(kind=int(kind), exploring_starts=False, **still)
+    table = phase.table._replace(starts=np.array([params.grid.start]))
+    returns, lengths, again = np.zeros(GREEDY_EPISODES), np.zeros(GREEDY_EPISODES, np.int64), memory.copy()
+    compiled.begin(table, rules, again)
+    compiled.live(table, rules, again, MOST_STEPS, returns, lengths, compiled.no_record())
+    return float(returns.mean())
+
+
+def _best_return(params: RaceParams) -> float:
+    """The expected return, without discount, of the best policy in an episode from the start."""
+    world = params.grid
+    chosen = exact.optimal(world).best.argmax(axis=1)
+    moves, v = replace(world.moves, gamma=1.0), np.zeros(world.states)
+    for _ in range(params.episode_length):
+        after = moves.backup(v)[np.arange(len(v)), chosen]
+        if (after == v).all():
+            break
+        v = after
+    return float(v[world.start])
+
+
+def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Check]:
+    for algorithm in params.algorithms:
+        one = agent_params(params, algorithm)
+        phase = phase_of(one)
+        chunk, _ = advance((phase,), Checkpoint(newborn(phase, one, params.seed)), COMPARED)
+        for check in checks_of(one, phase, chunk):
+            yield replace(check, what=f"{LABELS[algorithm]}: {check.what}")
+    if not params.slip and params.gamma == 1:
+        over = max(float(greedy.max()) - best, 0.0)
+        yield Check("no greedy policy earns more than the best one", over, ROUNDING, "exact planning")
+
+
+def _notes(params: RaceParams) -> Iterator[str]:
+    yield "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
+    if params.target == "continue":
+        yield f"The target does not end an episode here: each is cut after {params.episode_length:,} steps."
