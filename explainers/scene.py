@@ -395,20 +395,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Live:
-    """Makes a scene one chunk of a run that goes on: the player appends it to the chunks before it.
+    """Makes a scene one chunk of a run that goes on: the player joins it to the chunks that it holds.
 
-    run: names the run with every change made to it so far. lineage: names the run without its changes; a chunk of
-    the same lineage takes the place of what the player holds from `first` on, a chunk of another one of everything.
-    first: the step of the whole run with which this chunk begins, a multiple of 64, as its length is. ahead: with
-    fewer steps than that before it, the player asks for more (event: panel "player", action "more", index [the first
-    step it lacks]). kept: how many steps the player keeps to go back to.
+    lineage: names the run without its changes. changes: (step, what changed) in their order. first: the step of the
+    whole run with which this chunk begins, a multiple of 64, as its length is. A chunk takes the place of those from
+    `first` on, and of all that do not belong to its lineage or saw other changes. ahead: with fewer steps than that
+    before it, the player asks for more (event: panel "player", action "more", index [the step it lacks]). kept: how
+    many steps the player keeps to go back to. last: this chunk is the last one.
     """
 
-    run: str
     lineage: str
+    changes: tuple[tuple[int, str], ...]
     first: int
     ahead: int = 2048
     kept: int = 102_400
+    last: bool = False
 
 
 @dataclass(frozen=True)

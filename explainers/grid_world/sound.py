@@ -13,7 +13,7 @@ from explainers.grid_world.learn_params import OFF_POLICY, OneAgentParams, truth
 from explainers.grid_world.learning import Chunk, Phase
 from explainers.grid_world.memory import Slot, new_memory
 
-COMPARED = 512  # transitions that are taken again, by the readable agents
+COMPARED = 256  # transitions that are taken again, by the readable agents
 THROWS = 1000
 ROUNDING = 1e-9
 

@@ -1,0 +1,316 @@
+"""The picture of a run that goes on: the agent, what it believes, and how far that is from the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.grid_world import agents
+from explainers.grid_world.changes import parse
+from explainers.grid_world.learn_params import KINDS, LABELS, SCHEDULES, predicted_policy, truth
+from explainers.grid_world.learning import Chunk, believed
+from explainers.grid_world.live import LiveResult
+from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
+from explainers.grid_world.memory import Kind, Schedule
+from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit
+from explainers.scene import (
+    KEYFRAME_EVERY,
+    Action,
+    Axis,
+    Cells,
+    Code,
+    Column,
+    Line,
+    Lines,
+    Live,
+    Patches,
+    Scene,
+    Track,
+    Words,
+)
+
+BIN = 512  # transitions whose episodes share a point of the curve of returns
+PAINT = Action("paint", "click or drag to change cells")
+MORE_SYMBOLS: Mapping[str, str] = {
+    "Q": "Q: what the agent believes an action to be worth",
+    "α": "alpha: the step size, how far Q moves towards its target",
+    "δ": "delta: the TD error, target minus Q",
+    "G": "G: the return, the discounted rewards to the end of the episode",
+    "λ": "lambda: how far back an error reaches",
+}
+# What a transition may be, besides what was intended.
+PLAIN, SLIPPED, ENDED, CUT, UNLEARNED = range(5)
+OUTCOMES = (
+    "Reward {2:.3g}, TD error **{3:.3g}**.",
+    "It slips, and goes another way. Reward {2:.3g}, TD error **{3:.3g}**.",
+    "Reward {2:.3g}, TD error **{3:.3g}**; the episode ends here with return {4:.4g}.",
+    "Reward {2:.3g}, TD error **{3:.3g}**; the episode is cut here, with return {4:.4g}.",
+    "Reward {2:.3g}. Monte Carlo learns when the episode is over.",
+)
+TARGET = r"\slot{2:(.3g} + \slot{7:.3g} \cdot \slot{8:(.4g}"
+ONE_STEP = (
+    rf"Q(s, a) \leftarrow \slot{{5:.4g}} + \slot{{6:.3g}} ({TARGET} - \slot{{5:(.4g}}) = \slot{{9:.4g}}"
+)
+SHORT = {
+    Kind.DOUBLE_Q_LEARNING: r"\delta = r + \gamma Q_2(s', \arg\max_a Q_1(s', a)) - Q_1(s, a) = \slot{3:.4g}",
+    Kind.N_STEP: r"\delta = r_1 + \gamma r_2 + \dots + \gamma^{n-1} r_n + \gamma^n Q(s', a') - Q = \slot{3:.4g}",
+    Kind.LAMBDA: r"\delta = r + \gamma Q(s', a') - Q(s, a) = \slot{3:.4g}, \quad Q \leftarrow Q + \alpha \delta e",
+    Kind.MONTE_CARLO: r"Q(s, a) \leftarrow Q(s, a) + \alpha (G - Q(s, a)), \quad \delta = \slot{3:.4g}",
+}
+
+
+def live_scene(result: LiveResult) -> Scene:
+    """5,120 transitions, which the player joins to those before."""
+    params = result.params
+    label = LABELS[params.algorithm]
+    return Scene(
+        name="grid_world.live",
+        title=f"An agent that learns: {label}",
+        steps=TRANSITIONS,
+        columns=(
+            Column(1.35, (_world(result),)),
+            Column(1, (_distance(result), _returns(result), _visits(result))),
+        ),
+        words=_words(result),
+        stops=tuple(np.flatnonzero(result.chunk.end).tolist()),
+        rate=5.0,
+        symbols={**SYMBOLS, **MORE_SYMBOLS},
+        step_name="transition",
+        below=(Column(1, (_code(params),)),),
+        live=Live(
+            lineage=_lineage(params),
+            changes=tuple((one.time, f"{one.field}={one.value}") for one in parse(params.changes)),
+            first=result.first,
+            last=params.chunk == MOST_CHUNKS - 1,
+        ),
+    )
+
+
+def _lineage(params: LiveParams) -> str:
+    same = params.model_copy(update={"changes": "", "chunk": 0})
+    return hashlib.sha256(same.model_dump_json().encode()).hexdigest()[:16]
+
+
+def _phase_of_step(params: LiveParams) -> np.ndarray:
+    """(steps,) the number of the phase in which each transition of the chunk lies."""
+    firsts = np.array([first for first, _ in params.phases])
+    return np.searchsorted(firsts, params.chunk * TRANSITIONS + np.arange(TRANSITIONS), side="right") - 1
+
+
+def _world(result: LiveResult) -> Cells:
+    """The world as the agent believes it: action values, or of a prediction values, and the agent."""
+    params, chunk = result.params, result.chunk
+    at = _phase_of_step(params)
+    settings = [held for _, held in params.phases]
+    kinds = Track(np.stack([held.grid.cells.ravel() for held in settings]), at)
+    known = truth(settings[-1], params.algorithm)
+    changing = Patches(result.keyframes, chunk.starts, chunk.positions, chunk.values)
+    shared: dict[str, Any] = ground(settings[-1].grid) | {
+        "kinds": kinds,
+        "height": 500,
+        "action": PAINT,
+        "paint": True,
+        "limit": limit(known),
+        "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk)], axis=1)),
+        "flash": Track(np.stack([chunk.reward, chunk.error], axis=1)),
+        "flash_names": ("reward", "δ"),
+        "format": ".3g",
+        "decimals": 2 if limit(known) < 10 else 1,
+    }
+    if params.algorithm == "td0":
+        policy = np.where(params.grid.lived_in[:, None], predicted_policy(params), np.nan)
+        title = "The values that it predicts"
+        return Cells(
+            "world",
+            title,
+            "arrows: the policy that it follows",
+            values=changing,
+            policy=policy.ravel(),
+            **shared,
+        )
+    epsilon = np.array([1.0 if held.behaviour == "uniform" else held.epsilon for held in settings])
+    return Cells(
+        "world",
+        "What the agent believes: Q(s, a)",
+        "triangles and disc: the actions; arrows: its policy, as long as probable",
+        q=changing,
+        epsilon=Track(epsilon[:, None], at),
+        first_best=params.break_it == "first_index_ties",
+        **shared,
+    )
+
+
+def _executed(params: LiveParams, chunk: Chunk) -> np.ndarray:
+    """(steps,) the action whose direction the agent took; -1 for a direction that no action has."""
+    moves, ways = params.phases[-1][1].grid.moves, directions(params.grid)
+    # the moves of the actions come first; slipping may add others behind them
+    known = np.array([move if move < len(ways) else -1 for move in range(len(moves.directions) + 8)])
+    return known[chunk.move]
+
+
+def _distance(result: LiveResult) -> Lines:
+    """The distance to the truth, every 64 transitions."""
+    x = result.first + KEYFRAME_EVERY * np.arange(len(result.rmse), dtype=float)
+    highest = float(result.rmse.max()) or 1.0
+    return Lines(
+        name="distance",
+        title="How far its values are from the truth",
+        subtitle="root mean square over the cells; the truth by linear equations",
+        height=150,
+        x=_time_axis(result),
+        y=Axis(0, 1.08 * highest, ticks=(0.0, highest), format=".3g"),
+        lines=(Line(x, result.rmse, "current"),),
+        shown=Track(np.arange(TRANSITIONS)[:, None] // KEYFRAME_EVERY + 1),
+    )
+
+
+def _returns(result: LiveResult) -> Lines:
+    """The mean return of the episodes that ended in each 512 transitions."""
+    ends = np.flatnonzero(result.chunk.end)
+    bins = TRANSITIONS // BIN
+    count = np.bincount(ends // BIN, minlength=bins)
+    total = np.bincount(ends // BIN, result.returns, minlength=bins)
+    mean = np.divide(total, count, out=np.full(bins, np.nan), where=count > 0)
+    x = result.first + BIN * (np.arange(bins) + 1.0)
+    low, high = (float(np.nanmin(mean)), float(np.nanmax(mean))) if count.any() else (0.0, 1.0)
+    low, high = min(low, 0.0), max(high, 0.0)
+    room = 0.08 * (high - low or 1.0)
+    return Lines(
+        name="returns",
+        title="What it earns: return of an episode",
+        subtitle=f"mean of the episodes that end in each {BIN} transitions, without discount",
+        height=120,
+        x=_time_axis(result),
+        y=Axis(low - room, high + room, ticks=(low, high) if high > low else (low,), format=".3g"),
+        lines=(Line(x, mean, "good"),),
+        shown=Track(np.arange(TRANSITIONS)[:, None] // BIN),
+    )
+
+
+def _time_axis(result: LiveResult) -> Axis:
+    begin, end = max(0, result.first + TRANSITIONS - 20 * TRANSITIONS), result.first + TRANSITIONS
+    ticks = tuple(float(one) for one in np.linspace(begin, end, 5))
+    return Axis(begin, end, label="transition", ticks=ticks, format="d")
+
+
+def _visits(result: LiveResult) -> Cells:
+    """How often the agent was in each cell."""
+    chunk, grid = result.chunk, result.params.phases[-1][1].grid
+    seen = chunk.before.memory.visits.sum(axis=1)
+    frames, values, highest = [], np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
+    most = int(seen.max(initial=0))
+    for t, s in enumerate(chunk.state.tolist()):
+        seen[s] += 1
+        most = max(most, int(seen[s]))
+        values[t], highest[t] = seen[s], most
+        if t % KEYFRAME_EVERY == 0:
+            frames.append(seen.copy())
+    changing = Patches(np.stack(frames), np.arange(TRANSITIONS + 1), chunk.state, values)
+    return Cells(
+        "visits",
+        "How often it was in each cell",
+        "of all transitions so far",
+        height=190,
+        values=changing,
+        limit=Track(highest[:, None]),
+        decimals=0,
+        **ground(grid),
+    )
+
+
+def _code(params: LiveParams) -> Code:
+    rule = agents.LEARN[KINDS[params.algorithm]]
+    source, first_line = inspect.getsourcelines(rule)
+    return Code(
+        "code",
+        "The rule by which it learns",
+        "explainers/grid_world/agents.py; its compiled twin takes the same steps, and a check compares them",
+        260,
+        source="".join(source),
+        first_line=first_line,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the words
+
+
+def _words(result: LiveResult) -> Words:
+    """The columns: 0 row, 1 column, 2 reward, 3 error, 4 return, 5 Q before, 6 alpha, 7 gamma, 8 V ahead, 9 Q after."""
+    params, chunk = result.params, result.chunk
+    world, kind = params.grid, KINDS[params.algorithm]
+    settings = [held for _, held in params.phases]
+    at = _phase_of_step(params)
+    gamma = np.array([1.0 if held.break_it == "forget_discount" else held.gamma for held in settings])[at]
+    before, after = _before_and_after(result)
+    looked = np.divide(chunk.error + before - chunk.reward, gamma, out=np.zeros(TRANSITIONS), where=gamma > 0)
+    size = np.divide(after - before, chunk.error, out=_alpha(settings)[at], where=np.abs(chunk.error) > 1e-12)
+    values = np.stack(
+        [
+            chunk.state // world.columns + 1,
+            chunk.state % world.columns + 1,
+            chunk.reward,
+            chunk.error,
+            _return_so_far(chunk),
+            before,
+            size,
+            gamma,
+            looked,
+            after,
+        ],
+        axis=1,
+    )
+    names = world.action_names
+    outcome = np.where(_executed(params, chunk) != chunk.action, SLIPPED, PLAIN)
+    outcome = np.where(chunk.end > 0, ENDED + (chunk.end - 1), outcome)
+    outcome = np.where(np.isnan(chunk.error), UNLEARNED, outcome)
+    start = "Row {0:d}, column {1:d}: the agent goes **"
+    sentences = [
+        f"{start if name != 'stay' else start.replace('goes', 'chooses to')}{name}**. {what}"
+        for name in names
+        for what in OUTCOMES
+    ]
+    short = SHORT.get(kind, ONE_STEP)
+    if kind == Kind.N_STEP and params.algorithm == "td0" and params.n == 1:
+        short = ONE_STEP
+    learned = formula(
+        short.replace("Q", "V").replace("(s, a)", "(s)") if params.algorithm == "td0" else short
+    )
+    formulas = ["" if what == OUTCOMES[UNLEARNED] else learned for _ in names for what in OUTCOMES]
+    which = chunk.action * len(OUTCOMES) + outcome
+    return Words(tuple(sentences), which, np.nan_to_num(values), tuple(formulas))
+
+
+def _alpha(settings: list[LiveParams]) -> np.ndarray:
+    """(phases,) the step size of each where it is constant, else 0: it cannot be seen from an update of size 0."""
+    return np.array(
+        [one.alpha if SCHEDULES[one.alpha_schedule] == Schedule.CONSTANT else 0.0 for one in settings]
+    )
+
+
+def _before_and_after(result: LiveResult) -> tuple[np.ndarray, np.ndarray]:
+    """(steps,) the estimate of the pair that was tried, before and after its transition."""
+    chunk = result.chunk
+    q = believed(chunk.before.memory)
+    pairs = chunk.state if q.shape[1] == 1 else chunk.state * q.shape[1] + chunk.action
+    flat, starts = q.ravel(), chunk.starts.tolist()
+    before, after = np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
+    for t, pair in enumerate(pairs.tolist()):
+        before[t] = flat[pair]
+        changed = slice(starts[t], starts[t + 1])
+        flat[chunk.positions[changed]] = chunk.values[changed]
+        after[t] = flat[pair]
+    return before, after
+
+
+def _return_so_far(chunk: Chunk) -> np.ndarray:
+    """(steps,) the sum of the rewards of the episode, this one among them."""
+    total = float(chunk.before.memory.sums[0]) + np.cumsum(chunk.reward)
+    ends = np.flatnonzero(chunk.end)
+    # what was earned before the episode in which each transition lies
+    earlier = np.concatenate([[0.0], total[ends]])
+    return total - earlier[np.searchsorted(ends, np.arange(len(total)), side="left")]
