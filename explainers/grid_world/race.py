@@ -19,6 +19,7 @@ from explainers.grid_world.sound import COMPARED, ROUNDING, checks_of
 
 LAST = 100  # episodes whose returns count as "online"
 GREEDY_EPISODES = 20
+POINTS = 50  # of a smooth curve, at most twice as many
 MOST_STEPS = 1_000_000  # of one agent
 LONG = 2_000_000  # episodes in all, from which on a page starts by a button
 
@@ -70,15 +71,21 @@ class RaceParams(AgentParams):
 class RaceResult(Checked):
     """How the agents did. Returns are sums of rewards without discount.
 
-    median: (algorithms, episodes) over the seeds. quartiles: (algorithms, 2, episodes). online_return: (algorithms,)
-    mean return of the last 100 episodes, exploring. greedy_return: (algorithms,) mean return of the greedy policy after
-    learning. steps_per_second: learning steps of all agents over wall time, without compilation and greedy episodes.
+    median: (algorithms, episodes) over the seeds. quartiles: (algorithms, 2, episodes). smooth: (algorithms, 3,
+    points), lower quartile, median and upper quartile over the seeds of the mean of `window` episodes. online_return:
+    (algorithms,) mean return of the last 100 episodes, exploring; online_sd over the seeds. greedy_return:
+    (algorithms,) mean return of the greedy policy after learning. greedy_stuck: (algorithms,) seeds whose greedy policy
+    never ends an episode. steps_per_second: learning steps of all agents over wall time, without compilation and
+    greedy episodes.
     """
 
     median: np.ndarray
     quartiles: np.ndarray
+    smooth: np.ndarray
+    window: int
     online_return: np.ndarray
     greedy_return: np.ndarray
+    greedy_stuck: np.ndarray
     online_sd: np.ndarray
     best_return: float
     steps: int
@@ -94,7 +101,7 @@ def race(params: RaceParams) -> RaceResult:
     """Agents race on common random numbers, over many seeds."""
     compiled.wait()
     returns = np.full((len(params.algorithms), params.seeds, params.episodes), np.nan)
-    greedy = np.zeros((len(params.algorithms), params.seeds))
+    greedy = np.zeros((len(params.algorithms), params.seeds, 2))
     steps, seconds = 0, 0.0
     for row, algorithm in enumerate(params.algorithms):
         one = agent_params(params, algorithm)
@@ -103,23 +110,37 @@ def race(params: RaceParams) -> RaceResult:
         began = time.perf_counter()
         steps += _together(phase, memories, returns[row])
         seconds += time.perf_counter() - began
-        greedy[row] = [_greedy_return(params, phase, memory) for memory in memories]
-    best = _best_return(params)
+        greedy[row] = [_greedy(params, phase, memory) for memory in memories]
+    best, window = _best_return(params), max(1, params.episodes // POINTS)
     online = returns[:, :, -LAST:].mean(axis=2)
     return RaceResult(
         median=np.median(returns, axis=1),
-        quartiles=np.moveaxis(np.quantile(returns, (0.25, 0.75), axis=1), 0, 1),
+        quartiles=_quantiles(returns, (0.25, 0.75)),
+        smooth=_quantiles(_means(returns, window), (0.25, 0.5, 0.75)),
+        window=window,
         online_return=online.mean(axis=1),
-        greedy_return=greedy.mean(axis=1),
+        greedy_return=greedy[:, :, 0].mean(axis=1),
+        greedy_stuck=greedy[:, :, 1].sum(axis=1).astype(int),
         online_sd=online.std(axis=1),
         best_return=best,
         steps=steps,
         seconds=seconds,
         steps_per_second=steps / seconds,
-        notes=tuple(_notes(params)),
-        checks=tuple(_checks(params, greedy, best)),
+        notes=tuple(_notes(params, greedy[:, :, 1].sum(axis=1))),
+        checks=tuple(_checks(params, greedy[:, :, 0], best)),
         params=params,
     )
+
+
+def _means(returns: np.ndarray, window: int) -> np.ndarray:
+    """(algorithms, seeds, points) the mean of each `window` episodes; those left over at the end are left out."""
+    points = returns.shape[2] // window
+    return returns[:, :, : points * window].reshape(*returns.shape[:2], points, window).mean(axis=3)
+
+
+def _quantiles(returns: np.ndarray, parts: tuple[float, ...]) -> np.ndarray:
+    """(algorithms, parts, episodes) over the seeds."""
+    return np.moveaxis(np.quantile(returns, parts, axis=1), 0, 1)
 
 
 def agent_params(params: RaceParams, algorithm: str) -> OneAgentParams:
@@ -142,8 +163,8 @@ def _together(phase: Phase, memories: list[Memory], returns: np.ndarray) -> int:
         return sum(pool.map(one, range(len(memories)), chunksize=8))
 
 
-def _greedy_return(params: RaceParams, phase: Phase, memory: Memory) -> float:
-    """The mean return of episodes from the start, in which the agent neither explores nor learns."""
+def _greedy(params: RaceParams, phase: Phase, memory: Memory) -> tuple[float, bool]:
+    """The mean return of episodes in which the agent neither explores nor learns, and whether all of them are cut."""
     kind = Kind.DOUBLE_Q_LEARNING if memory.q2.size else Kind.Q_LEARNING
     still = {"alpha": 0.0, "schedule": int(Schedule.CONSTANT), "epsilon": 0.0, "uniform_behaviour": False}
     rules = phase.rules._replace(kind=int(kind), exploring_starts=False, **still)
@@ -151,7 +172,7 @@ def _greedy_return(params: RaceParams, phase: Phase, memory: Memory) -> float:
     returns, lengths, again = np.zeros(GREEDY_EPISODES), np.zeros(GREEDY_EPISODES, np.int64), memory.copy()
     compiled.begin(table, rules, again)
     compiled.live(table, rules, again, MOST_STEPS, returns, lengths, compiled.no_record())
-    return float(returns.mean())
+    return float(returns.mean()), bool((lengths == params.episode_length).all())
 
 
 def _best_return(params: RaceParams) -> float:
@@ -179,7 +200,14 @@ def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Che
         yield Check("no greedy policy earns more than the best one", over, ROUNDING, "exact planning")
 
 
-def _notes(params: RaceParams) -> Iterator[str]:
+def _notes(params: RaceParams, stuck: np.ndarray) -> Iterator[str]:
+    if params.target == "end":
+        for algorithm, seeds in zip(params.algorithms, stuck.astype(int), strict=True):
+            if seeds:
+                yield (
+                    f"{LABELS[algorithm]}: with {seeds} of {params.seeds} seeds the greedy policy walks in circles until "
+                    f"it is cut after {params.episode_length:,} steps."
+                )
     yield "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
     if params.target == "continue":
         yield f"The target does not end an episode here: each is cut after {params.episode_length:,} steps."

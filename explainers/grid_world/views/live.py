@@ -194,7 +194,7 @@ def _returns(result: LiveResult) -> Lines:
 
 def _time_axis(result: LiveResult) -> Axis:
     begin, end = max(0, result.first + TRANSITIONS - 20 * TRANSITIONS), result.first + TRANSITIONS
-    ticks = tuple(float(one) for one in np.linspace(begin, end, 5))
+    ticks = tuple(float(one) for one in np.linspace(begin, end, 5)[:-1])  # the last place is the label's
     return Axis(begin, end, label="transition", ticks=ticks, format="d")
 
 

@@ -15,13 +15,13 @@ _component = component("lantern_player", js=javascript("streamlit.js"), css=styl
 
 
 class Click(BaseModel):
-    """A click on the picture: the panel's name, the action that it offers (scene.Action), and where."""
+    """A click or drag on the picture: the panel's name, the action that it offers (scene.Action), and where."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     panel: str
     action: str
-    index: list[int] = Field(min_length=1, max_length=4)
+    index: list[int] = Field(min_length=1, max_length=256)
 
 
 def play(
@@ -31,14 +31,16 @@ def play(
     address: str = "",
     mode: Literal["full", "card"] = "full",
     opening: int = 0,
+    serves: bool = False,
     on_click: Callable[[Click], None] | None = None,
 ) -> None:
     """Shows a packed scene.
 
     scene: Scene.to_bytes(). address: the parameter of the page's address that holds the step ("" for none).
     mode: "full", or "card" for a small picture that moves under the pointer or focus. opening: another number than
-    before takes the reader to the scene's own start; with the same one the step stays. on_click: called before the
-    page runs again, for a click on a panel with an action.
+    before takes the reader to the scene's own start; with the same one the step stays. serves: `on_click`
+    answers when a live scene asks for more. on_click: called before the page runs again, for a click on a panel with an
+    action.
     """
 
     def forward() -> None:
@@ -50,5 +52,14 @@ def play(
             st.toast("The picture sent something that is not a click on it; it was ignored.")
 
     _component(
-        data=blob(scene, address=address, mode=mode, opening=opening), key=key, on_click_change=forward
+        data=blob(scene, address=address, mode=mode, opening=opening, serves=serves),
+        key=key,
+        on_click_change=forward,
+        on_step_change=lambda: None,  # makes it a value that the session keeps
     )
+
+
+def step_on_screen(key: str) -> int:
+    """The step that a player of a live run showed when a control of the page was last touched."""
+    step = (st.session_state.get(key) or {}).get("step")
+    return step if isinstance(step, int) and step >= 0 else 0

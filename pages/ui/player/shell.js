@@ -1,6 +1,8 @@
 // The shell of the player: clock, keys, scrub bar, words, address, picture of the step. Panels draw themselves.
 
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16];
+const LIVE_SPEEDS = [0.5, 1, 2, 4, 16, 64, 256];
+const MOST_PAINTED = 256; // cells that one drag changes
 const GLIDE = 160; // milliseconds that marks take from one step to the next
 const NARROW = 700; // below this width in px the columns stand one under the other
 
@@ -12,6 +14,7 @@ const ICONS = {
   forward: "M7 5l10 7-10 7z",
   last: "M5 5l10 7-10 7zM19 5v14",
   screen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+  episode: "M5 4v16M5 5h13l-4 4 4 4H5",
   picture: "M12 4v10M7.5 10l4.5 4.5L16.5 10M5 19h14",
 };
 
@@ -73,8 +76,9 @@ function wordsElement(words, tools) {
   };
 }
 
-/** A player in `host`. onEvent({panel, index, action}) receives clicks on the picture. */
-function mountPlayer(host, onEvent) {
+/** A player in `host`. onEvent({panel, index, action}) receives clicks on the picture; onStep, of a run that goes on,
+    the step on the screen whenever the reader touches a control of the page. */
+function mountPlayer(host, onEvent, onStep = () => {}) {
   const root = make("div", { class: "player", tabindex: "-1", role: "group" });
   const tip = make("div", { class: "tip", role: "tooltip" });
   host.append(root);
@@ -90,6 +94,10 @@ function mountPlayer(host, onEvent) {
   let zoom = 1; // how much larger everything is on a full screen
   let addressTimer = 0;
   let parts = {};
+  let run; // of a live scene: the chunks of it
+  let asked = null; // the step that the page was asked for
+  let waitingSince = 0;
+  let toldStep = -1;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
   const drawTimes = [];
   const tools = { explainSymbols };
@@ -97,24 +105,31 @@ function mountPlayer(host, onEvent) {
   // ------------------------------------------------------------------------------------------------ building
 
   function load(bytes) {
-    const wasLast = scene && step === scene.steps - 1;
-    const start = scene?.start;
-    const first = !scene;
+    const before = scene;
     const opening = options?.opening;
+    const wasLast = before && step === before.steps - 1;
+    const at = before && origin() + step;
     ({ options, scene } = decodeBlob(bytes));
-    build();
+    const goesOn = Boolean(scene.live && before?.live?.lineage === scene.live.lineage);
+    if (scene.live) scene = (run ??= liveRun()).add(scene);
+    asked = null;
+    build(goesOn);
     const wanted = stepInAddress();
-    if (wanted !== null) step = wanted;
-    else if (first || options.opening !== opening || (scene.reopens && scene.start !== start)) step = scene.start;
+    if (goesOn && options.opening === opening) step = at - origin();
+    else if (wanted !== null) step = wanted - origin();
+    else if (!before || scene.live || options.opening !== opening || (scene.reopens && scene.start !== before.start)) step = scene.start;
     else if (wasLast) step = scene.steps - 1;
     step = Math.max(0, Math.min(step, scene.steps - 1));
     previous = step;
     takeTheme();
     measure();
     render();
-    if (!first) rememberStep();
-    if (!first && options.opening !== opening) comeIntoView();
+    if (before) rememberStep();
+    if (before && options.opening !== opening) comeIntoView();
   }
+
+  /** The step of the whole run with which what the player holds begins. */
+  const origin = () => scene.live?.first ?? 0;
 
   /** After a button far from the picture: the picture, unless most of it is in sight already. */
   function comeIntoView() {
@@ -122,15 +137,26 @@ function mountPlayer(host, onEvent) {
     if (top < 0 || top > window.innerHeight / 2) root.scrollIntoView({ block: "start", behavior: still.matches ? "auto" : "smooth" });
   }
 
-  function build() {
+  /** goesOn: only the picture is new; the controls and the code below stay as they are. */
+  function build(goesOn) {
+    const kept = goesOn ? panels.filter((panel) => root.querySelector(".below").contains(panel.element ?? panel.canvas)) : [];
     panels = [];
     root.setAttribute("aria-label", `${scene.title}, ${scene.steps} steps`);
     root.classList.toggle("card", options.mode === "card");
     const stage = buildColumns(scene.columns, "stage");
-    const below = buildColumns(scene.below, "stage below");
+    const old = words;
     words = wordsElement(scene.words, tools);
-    words.live.setAttribute("aria-live", "polite");
-    root.replaceChildren(stage, make("div", { class: "dock" }, words.element, buildControls()), below, tip);
+    words.live.setAttribute("aria-live", playing ? "off" : "polite");
+    if (goesOn) {
+      root.querySelector(".stage").replaceWith(stage);
+      old.element.replaceWith(words.element);
+      parts.scrub.max = scene.steps - 1;
+      panels.push(...kept);
+    } else {
+      const below = buildColumns(scene.below, "stage below");
+      root.replaceChildren(stage, make("div", { class: "dock" }, words.element, buildControls()), below, tip);
+      showPlaying();
+    }
   }
 
   function buildColumns(columns, name) {
@@ -171,12 +197,39 @@ function mountPlayer(host, onEvent) {
     panel.canvas.addEventListener("pointerleave", hideTip);
     if (panel.spec.action) {
       panel.canvas.classList.add("clickable");
-      panel.canvas.addEventListener("click", (event) => {
-        const hit = hitAt(panel, event);
-        if (hit) onEvent({ panel: panel.spec.name, index: hit.index, action: panel.spec.action.name });
-      });
+      if (panel.spec.paint) paintOn(panel);
+      else panel.canvas.addEventListener("click", (event) => send(panel, hitAt(panel, event)?.index));
     }
     return panel.canvas;
+  }
+
+  function send(panel, index) {
+    if (!index?.length) return;
+    tellStep();
+    onEvent({ panel: panel.spec.name, index, action: panel.spec.action.name });
+  }
+
+  /** A drag over cells is one event when it ends, with all the cells that it crossed; a click is a drag of one cell. */
+  function paintOn(panel) {
+    const cross = (event) => {
+      const box = panel.canvas.getBoundingClientRect();
+      const cell = panel.cellAt((event.clientX - box.left) / zoom, (event.clientY - box.top) / zoom);
+      if (cell >= 0 && panel.painting.size < MOST_PAINTED) panel.painting.add(cell);
+      wake();
+    };
+    panel.canvas.addEventListener("pointerdown", (event) => {
+      if (event.button > 0) return;
+      panel.painting = new Set();
+      panel.canvas.setPointerCapture(event.pointerId);
+      cross(event);
+    });
+    panel.canvas.addEventListener("pointermove", (event) => { if (panel.painting) cross(event); });
+    panel.canvas.addEventListener("pointercancel", () => { panel.painting = null; wake(); });
+    panel.canvas.addEventListener("pointerup", () => {
+      const cells = [...(panel.painting ?? [])];
+      panel.painting = null;
+      send(panel, cells);
+    });
   }
 
   function buildControls() {
@@ -195,7 +248,9 @@ function mountPlayer(host, onEvent) {
       for (const stop of scene.stops) ticks.append(make("i", { style: `left:${(100 * stop) / Math.max(1, scene.steps - 1)}%` }));
     }
     const choose = make("select", { "aria-label": "Speed", title: "Speed" });
-    for (const value of SPEEDS) choose.append(make("option", { value, ...(value === speed ? { selected: "" } : {}) }, `${value}×`));
+    const speeds = scene.live ? LIVE_SPEEDS : SPEEDS;
+    if (!speeds.includes(speed)) speed = 1;
+    for (const value of speeds) choose.append(make("option", { value, ...(value === speed ? { selected: "" } : {}) }, `${value}×`));
     choose.addEventListener("change", () => { speed = Number(choose.value); });
     parts = { scrub, count: make("span", { class: "count" }), play: button("play", "Play", "Space", togglePlay) };
     return make("div", { class: "controls" },
@@ -204,6 +259,7 @@ function mountPlayer(host, onEvent) {
       parts.play,
       button("forward", "One step forward", "Right", () => { pause(); go(step + 1); }),
       button("last", "Last step", "End", () => { pause(); go(scene.steps - 1); }),
+      ...(scene.live ? [button("episode", "To the end of the episode", "Down", () => { pause(); KEYS.ArrowDown(); })] : []),
       make("div", { class: "scrub" }, ticks, scrub),
       parts.count,
       choose,
@@ -251,10 +307,29 @@ function mountPlayer(host, onEvent) {
     words.update(step);
     parts.scrub.value = step;
     parts.scrub.style.setProperty("--done", `${(100 * step) / Math.max(1, scene.steps - 1)}%`);
-    const narrow = root.classList.contains("narrow");
-    parts.count.textContent = narrow ? `${step + 1} / ${scene.steps}` : `${scene.step_name} ${step + 1} of ${scene.steps}`;
+    parts.count.textContent = countText(now);
+    if (scene.live) askForMore();
     if (drawTimes.push(performance.now() - started) > 600) drawTimes.shift();
     if (state.mix < 1) wake();
+  }
+
+  function countText(now) {
+    const narrow = root.classList.contains("narrow");
+    const number = origin() + step + 1;
+    if (!scene.live) return narrow ? `${number} / ${scene.steps}` : `${scene.step_name} ${number} of ${scene.steps}`;
+    const late = waitingSince && now - waitingSince > 1000;
+    if (narrow) return number.toLocaleString("en-US");
+    return `${scene.step_name} ${number.toLocaleString("en-US")}, ${late ? "computing" : scene.live.last && step === scene.steps - 1 ? "the last" : "still learning"}`;
+  }
+
+  /** Asks the page for the chunk after or before those held, once, when the step comes near to its place. */
+  function askForMore() {
+    if (!options.serves || asked !== null) return;
+    const after = scene.steps - 1 - step < scene.live.ahead && !scene.live.last;
+    const lacking = after ? origin() + scene.steps : step < 64 && origin() > 0 ? origin() - 1 : null;
+    if (lacking === null) return;
+    asked = lacking;
+    onEvent({ panel: "player", index: [lacking], action: "more" });
   }
 
   function wake() {
@@ -275,7 +350,9 @@ function mountPlayer(host, onEvent) {
     const last = scene.steps - 1;
     if (step >= last && options.mode === "card") setStep(0);
     else setStep(Math.min(last, step + due));
-    if (step >= last && options.mode !== "card") pause();
+    const waits = scene.live && options.serves && !scene.live.last;
+    waitingSince = step >= last && waits ? waitingSince || now : 0;
+    if (step >= last && options.mode !== "card" && !waits) pause();
   }
 
   function setStep(to) {
@@ -293,7 +370,7 @@ function mountPlayer(host, onEvent) {
   }
 
   function play() {
-    if (step >= scene.steps - 1) setStep(0);
+    if (step >= scene.steps - 1 && !(scene.live && options.serves)) setStep(0);
     playing = true;
     clock = performance.now();
     words.live.setAttribute("aria-live", "off");
@@ -330,15 +407,38 @@ function mountPlayer(host, onEvent) {
     clearTimeout(addressTimer);
     addressTimer = setTimeout(() => {
       const url = new URL(window.location.href);
-      if (playing || url.searchParams.get(options.address) === String(step)) return;
-      url.searchParams.set(options.address, step);
+      const shown = String(origin() + step);
+      if (playing || url.searchParams.get(options.address) === shown) return;
+      url.searchParams.set(options.address, shown);
       window.history.replaceState(window.history.state, "", url);
     }, 250);
   }
 
   function followAddress() {
     const wanted = stepInAddress();
-    if (wanted !== null && !playing) go(wanted);
+    if (wanted !== null && !playing) go(wanted - origin());
+  }
+
+  /** Tells the page which step is on the screen: a change of a control holds from there on. */
+  function tellStep() {
+    if (!scene?.live || toldStep === origin() + step) return;
+    toldStep = origin() + step;
+    onStep(toldStep);
+  }
+
+  const CONTROL = "input, button, label, [role], [data-baseweb]";
+  let pressed = false; // a control of the page, outside the player
+
+  function onPointer(event) {
+    const target = event.composedPath()[0];
+    if (event.type === "pointerdown") pressed = !root.contains(target) && Boolean(target.closest?.(CONTROL));
+    else if (pressed) tellStep();
+  }
+
+  function onControlKey(event) {
+    const target = event.composedPath()[0];
+    const changes = /^(Arrow.*|Home|End|Page.*|Enter| )$/.test(event.key);
+    if (changes && !root.contains(target) && target.closest?.(CONTROL)) tellStep();
   }
 
   // ---------------------------------------------------------------------------------------- pointer and keys
@@ -535,6 +635,8 @@ function mountPlayer(host, onEvent) {
   root.addEventListener("focusout", () => { if (options.mode === "card") rest(); });
   root.addEventListener("fullscreenchange", fitScreen);
   document.addEventListener("keydown", onKey, true);
+  document.addEventListener("keydown", onControlKey, true);
+  for (const type of ["pointerdown", "pointerup"]) document.addEventListener(type, onPointer, true);
   window.addEventListener("popstate", followAddress);
   if (!activePlayer?.isConnected) makeActive();
 
@@ -548,12 +650,14 @@ function mountPlayer(host, onEvent) {
     clearTimeout(addressTimer);
     sizes.disconnect();
     document.removeEventListener("keydown", onKey, true);
+    document.removeEventListener("keydown", onControlKey, true);
+    for (const type of ["pointerdown", "pointerup"]) document.removeEventListener(type, onPointer, true);
     window.removeEventListener("popstate", followAddress);
     root.remove();
   }
 
   // What tests and the benchmark read.
-  root.lantern = { get step() { return step; }, get steps() { return scene.steps; }, get playing() { return playing; }, drawTimes };
+  root.lantern = { get step() { return origin() + step; }, get first() { return origin(); }, get steps() { return scene.steps; }, get playing() { return playing; }, drawTimes };
   return { load, destroy };
 }
 

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 def javascript(entry: str) -> str:
     """All of the player as one module; `entry` is the file that starts it (streamlit.js or offline.js)."""
     panels = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("panels/*.js"))
-    parts = ["data.js", "drawing.js", "panels.js", *panels, "shell.js", entry]
+    parts = ["data.js", "drawing.js", "panels.js", *panels, "live.js", "shell.js", entry]
     return "\n".join((FOLDER / part).read_text(encoding="utf-8") for part in parts)
 
 
@@ -23,11 +23,14 @@ def stylesheet() -> str:
     return (FOLDER / "player.css").read_text(encoding="utf-8")
 
 
-def blob(scene: bytes, *, address: str = "", mode: str = "full", opening: int = 0) -> bytes:
+def blob(
+    scene: bytes, *, address: str = "", mode: str = "full", opening: int = 0, serves: bool = False
+) -> bytes:
     """What the player is sent: how to show the scene, then the scene.
 
     address: the parameter that holds its step. opening: another number than before opens the scene anew.
+    serves: the page answers when a live scene asks for more.
     """
-    options = json.dumps({"address": address, "mode": mode, "opening": opening}).encode()
+    options = json.dumps({"address": address, "mode": mode, "opening": opening, "serves": serves}).encode()
     head = struct.pack("<I", len(options)) + options
     return head.ljust(-(-len(head) // 8) * 8, b"\0") + scene

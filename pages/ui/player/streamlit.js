@@ -2,10 +2,11 @@
 
 const playersByPlace = new WeakMap();
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   let entry = playersByPlace.get(parentElement);
   if (!entry) {
-    entry = { player: mountPlayer(parentElement, (event) => setTriggerValue("click", event)), data: null };
+    const player = mountPlayer(parentElement, (event) => setTriggerValue("click", event), (step) => setStateValue("step", step));
+    entry = { player, data: null };
     playersByPlace.set(parentElement, entry);
   }
   if (data && data !== entry.data) {

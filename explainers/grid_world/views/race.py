@@ -1,0 +1,112 @@
+"""The picture of a race: learning curves over the seeds, and what exploring costs while and after learning."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explainers.grid_world.learn_params import LABELS
+from explainers.grid_world.race import LAST, RaceResult
+from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+
+HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
+
+
+def race_scene(result: RaceResult) -> Scene:
+    """The curves grow point by point; beside them the returns while learning and after it."""
+    points = result.smooth.shape[2]
+    return Scene(
+        name="grid_world.race",
+        title="Agents that race on the same dice",
+        steps=points,
+        columns=(
+            Column(1.5, (_curves(result),)),
+            Column(1, (_ends(result),)),
+        ),
+        words=_words(result),
+        start=points - 1,
+        reopens=True,
+        rate=max(4.0, points / 10),
+        step_name="point",
+    )
+
+
+def _curves(result: RaceResult) -> Lines:
+    points = result.smooth.shape[2]
+    x = result.window * (np.arange(points) + 1.0)
+    settled = result.smooth[:, :, points // 20 :]
+    high = max(float(result.smooth.max()), result.best_return)
+    low = float(settled.min())
+    low -= 0.08 * (high - low or 1.0)
+    lines = [Line(x, np.full(points, result.best_return), "muted", "the best policy", dashed=True)]
+    for row, algorithm in enumerate(result.params.algorithms):
+        lower, median, upper = np.maximum(result.smooth[row], low)
+        lines.append(Line(x, lower, HUES[row], dashed=True))
+        lines.append(Line(x, upper, HUES[row], dashed=True))
+        lines.append(Line(x, median, HUES[row], LABELS[algorithm]))
+    each = f"mean of {result.window} episodes; " if result.window > 1 else ""
+    return Lines(
+        name="curves",
+        title=f"Return of an episode, over {result.params.seeds} seeds",
+        subtitle=f"{each}solid: the median, dashed: the quartiles over the seeds",
+        height=330,
+        x=Axis(float(x[0]), float(max(x[-1], x[0] + 1)), label="episode", ticks=tuple(_ticks(x)), format="d"),
+        y=Axis(low, high + 0.06 * (high - low or 1.0), ticks=(low, (low + high) / 2, high), format=".3g"),
+        lines=tuple(lines),
+        shown=Track(np.arange(1.0, points + 1)[:, None]),
+    )
+
+
+def _ticks(x: np.ndarray) -> list[float]:
+    """Four round places; the last one is left to the label."""
+    return [float(round(one)) for one in np.linspace(x[0], x[-1], 5)[:-1]]
+
+
+def _ends(result: RaceResult) -> Marks:
+    """For each agent the return of the last episodes, exploring, and of its greedy policy afterwards."""
+    agents = len(result.params.algorithms)
+    y = np.arange(agents, dtype=float)
+    both = np.concatenate([result.online_return, result.greedy_return, [result.best_return]])
+    low, high = float(both.min()), float(both.max())
+    room = 0.18 * (high - low or 1.0)
+    names = [LABELS[one] for one in result.params.algorithms]
+    layers = [
+        Layer("segment", result.online_return, y, result.greedy_return, y, "muted", size=2),
+        Layer(
+            "point", result.online_return, y, hue="bad", size=6, numbers=result.online_return, format=".1f",
+            names=tuple(f"{name}: the last episodes, exploring" for name in names),
+        ),
+        Layer(
+            "point", result.greedy_return, y, hue="good", size=6, numbers=result.greedy_return, format=".1f",
+            names=tuple(f"{name}: its greedy policy afterwards" for name in names),
+        ),
+        Layer("label", np.full(agents, low - room), y - 0.3, hue="muted", names=tuple(names)),
+        Layer(
+            "label", result.online_return, y + 0.24, hue="bad", anchor="middle", names=("",) * agents,
+            numbers=result.online_return, format=".1f",
+        ),
+        Layer(
+            "label", result.greedy_return, y + 0.42, hue="good", anchor="middle", names=("",) * agents,
+            numbers=result.greedy_return, format=".1f",
+        ),
+    ]  # fmt: skip
+    return Marks(
+        name="ends",
+        title="While learning, and afterwards",
+        subtitle=f"red: mean return of the last {LAST} episodes · green: of the greedy policy",
+        height=90 + 64 * agents,
+        x=Axis(low - room, high + room, ticks=(low, high), format=".1f", label="return"),
+        y=Axis(agents - 0.5, -0.6),
+        layers=tuple(layers),
+    )
+
+
+def _words(result: RaceResult) -> Words:
+    """The columns: 0 the last episode of the point, then the median of each agent."""
+    points, window = result.smooth.shape[2], result.window
+    parts = [f"{LABELS[one]} **{{{column}:.4g}}**" for column, one in enumerate(result.params.algorithms, 1)]
+    which = f"The {window} episodes up to {{0:d}}" if window > 1 else "Episode {0:d}"
+    best = f"{result.best_return:.4g}".replace("-", "−")
+    sentence = f"{which}: median return of {', '.join(parts)}; the best policy earns {best}."
+    last = window * (np.arange(points) + 1.0)
+    values = np.concatenate([last[:, None], result.smooth[:, 1].T], axis=1)
+    return Words((sentence,), np.zeros(points, int), values)
