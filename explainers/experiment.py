@@ -83,6 +83,15 @@ class Params(BaseModel):
         return type(self)(**{chooser: getattr(self, chooser) for chooser in self.fills})
 
     @property
+    def now(self) -> Params:
+        """What controls show: these settings, or the last ones of a run whose settings change on the way."""
+        return self
+
+    def moved(self, differences: Mapping[str, Any], step: int) -> Mapping[str, Any]:
+        """The fields to set when controls differ from `now` while the player shows this step."""
+        return differences
+
+    @property
     def needs_button(self) -> bool:
         """Whether a run with these values is too long for a page to start by itself."""
         return False

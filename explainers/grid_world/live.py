@@ -34,14 +34,15 @@ class LiveResult(Checked):
     """One chunk of a run.
 
     first: its first transition. q: (states, actions) the estimates at its end. values: (rows, columns). rmse: every 64
-    transitions, the root mean square distance of the estimates of the cells to the truth. episodes: ended so far.
-    returns, lengths: of the episodes that end in the chunk.
+    transitions, the root mean square distance of the estimates of the cells to the truth; distance: the last of it.
+    episodes: ended so far. returns, lengths: of the episodes that end in the chunk. visits: (rows, columns) so far.
     """
 
     first: int
     q: np.ndarray
     values: np.ndarray
     rmse: np.ndarray
+    distance: float
     episodes: int
     returns: np.ndarray
     lengths: np.ndarray
@@ -61,13 +62,15 @@ def live(params: LiveParams) -> LiveResult:
     _remember(params, params.chunk + 1, after)
     keyframes = _keyframes(chunk)
     returns, lengths = _episodes(chunk)
+    rmse = _distances(params, keyframes, chunk)
     q = believed(after.memory)
     world = params.phases[-1][1].grid
     return LiveResult(
         first=params.chunk * TRANSITIONS,
         q=q,
         values=q.max(axis=1).reshape(world.cells.shape),
-        rmse=_distances(params, keyframes, chunk),
+        rmse=rmse,
+        distance=float(rmse[-1]),
         episodes=int(after.memory.where[Slot.EPISODE]),
         returns=returns,
         lengths=lengths,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 from pydantic import ValidationError, field_validator
 
-from explainers.experiment import Adjustment, number, text
+from explainers.experiment import Adjustment, as_text, number, text
 from explainers.grid_world import changes
 from explainers.grid_world.learn_params import OneAgentParams
 
@@ -38,6 +39,24 @@ class LiveParams(OneAgentParams):
     def phases(self) -> tuple[tuple[int, LiveParams], ...]:
         """The times from which settings hold, with those settings."""
         return self._walked[0]
+
+    @property
+    def now(self) -> LiveParams:
+        """The settings after the last change."""
+        return self.phases[-1][1]
+
+    def moved(self, differences: Mapping[str, Any], step: int) -> Mapping[str, Any]:
+        """A change of what may change in a run holds from the next transition on; any other begins a new run.
+
+        What was changed after the step is forgotten: the reader went back to before it.
+        """
+        if step == 0 or not differences.keys() <= set(changes.CHANGEABLE):
+            return {"changes": "", **differences}
+        time = step + 1
+        earlier = [one for one in changes.parse(self.changes) if one.time <= time]
+        kept = [one for one in earlier if one.time < time or one.field not in differences]
+        new = [changes.Change(time, name, as_text(value)) for name, value in differences.items()]
+        return {"changes": changes.write((*kept, *new))}
 
     @cached_property
     def _walked(self) -> tuple[tuple[tuple[int, LiveParams], ...], str]:

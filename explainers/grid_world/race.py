@@ -205,8 +205,8 @@ def _notes(params: RaceParams, stuck: np.ndarray) -> Iterator[str]:
         for algorithm, seeds in zip(params.algorithms, stuck.astype(int), strict=True):
             if seeds:
                 yield (
-                    f"{LABELS[algorithm]}: with {seeds} of {params.seeds} seeds the greedy policy walks in circles until "
-                    f"it is cut after {params.episode_length:,} steps."
+                    f"{LABELS[algorithm]}: with {seeds} of {params.seeds} seeds the greedy policy walks in circles "
+                    f"until it is cut after {params.episode_length:,} steps."
                 )
     yield "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
     if params.target == "continue":

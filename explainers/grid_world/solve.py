@@ -86,7 +86,11 @@ def policy_of(world: World, name: str) -> np.ndarray:
     return np.eye(actions)[np.full(world.states, world.action_names.index(name))]
 
 
-@experiment("grid_world.solve", view="explainers.grid_world.views.solve:solve_scene")
+@experiment(
+    "grid_world.solve",
+    view="explainers.grid_world.views.solve:solve_scene",
+    card="explainers.grid_world.views.solve:solve_card",
+)
 def solve(params: SolveParams) -> SolveResult:
     """The exact values of a policy and every optimal action, from linear equations."""
     world = params.grid

@@ -52,7 +52,7 @@ class Jump:
     reward: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """A grid of cells and its conventions.
 
@@ -118,7 +118,7 @@ class World:
         return table_of_moves(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moves:
     """Where each move leads, and which moves an action may become.
 

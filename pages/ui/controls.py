@@ -32,9 +32,9 @@ from explainers.experiment import (
 from pages.ui import address
 from pages.ui.checks import scientific
 from pages.ui.link import STEP, key_of, query_of, short, take, take_step, titled, unknown
+from pages.ui.player.mount import player_key, step_on_screen
+from pages.ui.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
-SEGMENTS_UP_TO = 100  # characters of choices that stand side by side; more become a list
-SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed
 SENTENCES_UP_TO = 6
 UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
 
@@ -43,15 +43,17 @@ UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the 
 class _Shown:
     """What a page shows, kept for the session.
 
-    params: by prefix. asked: changes that a button asked for, not yet applied. problems: what the address said and
-    was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or left out,
-    by prefix. steps: at which a link wants the players, openings: how often a button opened something there, numbers:
-    of the result, with the params they belong to, changes: the line about the last change; all by prefix.
+    params: by prefix. asked: changes that a button asked for, applied: that a click on the player did, neither made
+    yet. problems: what the address said and was ignored, refused: what a control says and is not accepted, both by key.
+    notes: what was adjusted or left out, by prefix. steps: at which a link wants the players, openings: how often a
+    button opened something there, numbers: of the result, with the params they belong to, changes: the line about the
+    last change; all by prefix.
     """
 
     visit: int = -1
     params: dict[str, Params] = field(default_factory=dict)
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    applied: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
@@ -128,11 +130,15 @@ class Settings:
 
     def apply(self, changes: Mapping[str, Any], prefix: str = "") -> None:
         """Sets several fields at once: the callback of an event in the player, which stays at its step."""
+        self.shown.applied.setdefault(prefix, {}).update(changes)
+
+    def put(self, changes: Mapping[str, Any], prefix: str = "") -> None:
+        """As `apply`, of a run whose settings change on the way: the settings themselves, not a change on the way."""
         self.shown.asked.setdefault(prefix, {}).update(changes)
 
     def open(self, changes: Mapping[str, Any], prefix: str = "") -> None:
         """As `apply`, for a button that shows something else: the player goes to where that is best seen."""
-        self.apply(changes, prefix)
+        self.put(changes, prefix)
         self.shown.openings[prefix] = self.opening(prefix) + 1
 
     def opening(self, prefix: str = "") -> int:
@@ -251,11 +257,17 @@ class Settings:
 
     def _wanted(self, prefix: str) -> dict[str, Any]:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
-        held = self.shown.params[prefix].model_dump()
+        params = self.shown.params[prefix]
+        held, now = params.model_dump(), params.now.model_dump()
         keys = {name: key_of(prefix, name) for name in held}
-        drawn = {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
+        drawn = {name: _clean(st.session_state[key]) for name, key in keys.items() if key in st.session_state}
+        differs = {
+            name: one for name, one in drawn.items() if one is not None and as_text(one) != as_text(now[name])
+        }
+        differs |= self.shown.applied.pop(prefix, {})
         asked = self.shown.asked.pop(prefix, {})
-        wanted = held | {name: _clean(value) for name, value in drawn.items() if value is not None} | asked
+        moved = params.moved(differs, step_on_screen(player_key(prefix))) if differs else {}
+        wanted = held | dict(moved) | asked
         for chooser, presets in self.types[prefix].fills.items():
             if wanted[chooser] != held[chooser]:  # another preset: what any of them sets is given no more
                 settable = set().union(*presets.values()) - asked.keys()
@@ -267,7 +279,7 @@ class Settings:
         params = self.shown.params[prefix]
         for name in type(params).model_fields:
             key = key_of(prefix, name)
-            value = _control_value(type(params), name, getattr(params, name))
+            value = _control_value(type(params), name, getattr(params.now, name))
             if key in st.session_state and key not in self.shown.refused and st.session_state[key] != value:
                 st.session_state[key] = value
                 self.set_now.add(key)
@@ -291,7 +303,7 @@ class Settings:
 
     def _shown_value(self, prefix: str, name: str) -> str:
         """The number beside a slider's label, with its unit where that is short; empty for other controls."""
-        value = getattr(self.shown.params[prefix], name)
+        value = getattr(self.shown.params[prefix].now, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return ""
         shown = f"{value:,}" if isinstance(value, int) else as_text(value)
@@ -305,7 +317,7 @@ class Settings:
         """
         params_type = self.types[prefix]
         key = key_of(prefix, name)
-        value = _control_value(params_type, name, getattr(self.shown.params[prefix], name))
+        value = _control_value(params_type, name, getattr(self.shown.params[prefix].now, name))
         start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         if key in self.set_now:
             # Once more: what was set while the control was away, Streamlit keeps to itself.
@@ -316,16 +328,16 @@ class Settings:
         common = {"label": described.title or described.description, "key": key}
         common |= {"help": described.description} if described.title else {"label_visibility": "collapsed"}
         if described.annotation is bool:
-            _draw_choice(common, [True, False], {True: "on", False: "off"} | _switch_labels(control), start)
+            draw_choice(common, [True, False], {True: "on", False: "off"} | switch_labels(control), start)
         elif choices := choices_of(params_type, name):
-            _draw_choice(common, list(choices), _labels(choices, control), start)
+            draw_choice(common, list(choices), labels_of(choices, control), start)
         elif choices := several_of(params_type, name):
-            _draw_several(
-                common, list(choices), _labels(choices, control), longest_of(params_type, name), start
+            draw_several(
+                common, list(choices), labels_of(choices, control), longest_of(params_type, name), start
             )
         elif described.annotation in (int, float):
             bounds = bounds_of(params_type, name)
-            _draw_number(common | start, control, described.annotation, bounds, value)
+            draw_number(common | start, control, described.annotation, bounds, value)
         elif control.long_text:
             st.text_area(**common, **start, height=110)
         else:
@@ -339,53 +351,6 @@ def _value_style(prefix: str, values: Mapping[str, str]) -> str:
         f'.st-key-{key} .stSlider > label::after {{ content: "{value}"; }}' for key, value in keys.items()
     ]
     return f"<style>{' '.join(rules)}</style>"
-
-
-def _switch_labels(control: Control) -> dict[bool, str]:
-    labels = control.labels or {}
-    return {value: labels[as_text(value)] for value in (True, False) if as_text(value) in labels}
-
-
-def _draw_choice(
-    common: dict[str, Any], choices: list[Any], labels: Mapping[Any, str], start: Mapping[str, Any]
-) -> None:
-    """A few choices side by side, more as a list."""
-    if sum(len(label) for label in labels.values()) <= SEGMENTS_UP_TO:
-        chosen = {"default": start["value"]} if start else {}
-        st.segmented_control(
-            options=choices, required=True, format_func=labels.__getitem__, **chosen, **common
-        )
-    else:
-        chosen = {"index": choices.index(start["value"])} if start else {}
-        st.selectbox(options=choices, format_func=labels.__getitem__, width=170, **chosen, **common)
-
-
-def _draw_several(
-    common: dict[str, Any], choices: list[str], labels: Mapping[str, str], most: int, start: Mapping[str, Any]
-) -> None:
-    """A list to choose several from, which can be searched by typing."""
-    chosen = {"default": start["value"]} if start else {}
-    st.multiselect(options=choices, format_func=labels.__getitem__, max_selections=most, **chosen, **common)
-
-
-def _labels(choices: Iterable[str], control: Control) -> dict[str, str]:
-    return {one: one.replace("_", " ") for one in choices} | dict(control.labels or {})
-
-
-def _draw_number(
-    common: dict[str, Any], control: Control, kind: type, bounds: tuple[float, float], value: float
-) -> None:
-    """A slider over what is comfortable, stretched to a value beyond it; a number to type where that is too fine."""
-    least, most = (kind(bound) for bound in control.comfort or bounds)
-    step = kind(control.step) if control.step else (1 if kind is int else (most - least) / 100)
-    if control.options:
-        options = sorted({*control.options, value})
-        st.select_slider(options=options, format_func=as_text, **common)
-    elif (most - least) / step > SLIDER_POSITIONS_UP_TO:
-        low, high = (kind(bound) for bound in bounds)
-        st.number_input(min_value=low, max_value=high, step=step, width=130, **common)
-    else:
-        st.slider(min_value=min(least, value), max_value=max(most, value), step=step, **common)
 
 
 # ----------------------------------------------------------------------------------------------- pure helpers

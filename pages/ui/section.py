@@ -13,7 +13,7 @@ from pages.ui import breaking, checks, page, predict, run, share, tables
 from pages.ui.controls import Settings
 from pages.ui.drawn import Drawn
 from pages.ui.link import STEP, key_of
-from pages.ui.player.mount import Click, play
+from pages.ui.player.mount import Click, play, player_key
 
 # Seconds that the browser has for the picture alone, before some sixty other elements come that it lays out anew.
 HEAD_START = 0.06
@@ -83,15 +83,18 @@ def steered(
     prefix: str = "",
     *,
     on_click: Callable[[Click], None] | None = None,
+    chunk: Callable[[Params], Params] | None = None,
 ) -> Drawn | None:
     """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
 
-    controls: draws the controls. Returns the run; None without one.
+    controls: draws the controls. on_click: answers the picture. chunk: of a live run, the settings with the chunk to
+    draw. Returns the run; None without one.
     """
     settings.settle()
     above = st.container()
-    if shown := run.drawn(experiment, settings.params(prefix)):
-        picture(settings, shown, prefix, on_click)
+    params = settings.params(prefix)
+    if shown := run.drawn(experiment, chunk(params) if chunk else params):
+        picture(settings, shown, prefix, on_click, serves=chunk is not None)
         time.sleep(HEAD_START)
     with above:
         controls()
@@ -99,15 +102,20 @@ def steered(
 
 
 def picture(
-    settings: Settings, shown: Drawn, prefix: str = "", on_click: Callable[[Click], None] | None = None
+    settings: Settings,
+    shown: Drawn,
+    prefix: str = "",
+    on_click: Callable[[Click], None] | None = None,
+    serves: bool = False,
 ) -> None:
-    """The player, at the step that the link asks for."""
-    settings.step(shown.steps, prefix)
+    """The player, at the step that the link asks for. serves: of a live run, whose steps `on_click` adds to."""
+    settings.step(None if serves else shown.steps, prefix)
     play(
         shown.scene,
-        key=f"player-{prefix}",
+        key=player_key(prefix),
         address=key_of(prefix, STEP),
         opening=settings.opening(prefix),
+        serves=serves,
         on_click=on_click,
     )
 

@@ -52,4 +52,11 @@ TOPICS = (
         "packing.pack",
         {"count": 12},
     ),
+    Topic(
+        "Reinforcement learning",
+        "grid_world",
+        "The grid world",
+        "grid_world.solve",
+        {},
+    ),
 )

@@ -78,7 +78,7 @@ def live_scene(result: LiveResult) -> Scene:
         ),
         words=_words(result),
         stops=tuple(np.flatnonzero(result.chunk.end).tolist()),
-        rate=5.0,
+        rate=10.0,
         symbols={**SYMBOLS, **MORE_SYMBOLS},
         step_name="transition",
         below=(Column(1, (_code(params),)),),
@@ -230,7 +230,7 @@ def _code(params: LiveParams) -> Code:
         "code",
         "The rule by which it learns",
         "explainers/grid_world/agents.py; its compiled twin takes the same steps, and a check compares them",
-        260,
+        150,
         source="".join(source),
         first_line=first_line,
     )

@@ -59,6 +59,11 @@ def play(
     )
 
 
+def player_key(prefix: str) -> str:
+    """The key of the player of the experiment under this prefix."""
+    return f"player-{prefix}"
+
+
 def step_on_screen(key: str) -> int:
     """The step that a player of a live run showed when a control of the page was last touched."""
     step = (st.session_state.get(key) or {}).get("step")

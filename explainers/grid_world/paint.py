@@ -1,0 +1,38 @@
+"""Cells of a world changed by hand: what a brush makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from explainers.grid_world import world_text
+from explainers.grid_world.world import FLOOR, FORBIDDEN, TARGET, WALL
+
+BRUSHES: dict[str, int] = {
+    "wall": WALL,
+    "floor": FLOOR,
+    "forbidden": FORBIDDEN,
+    "target": TARGET,
+    "start": FLOOR,
+}
+
+
+def painted(text: str, cells: Sequence[int], brush: str) -> str:
+    """The world string `text` with these cells as the brush says; the start goes to the last of them.
+
+    Raises ValueError, in words, where that is no world: a brush or a cell that does not exist, no target left.
+    """
+    world = world_text.parse(text)
+    if brush not in BRUSHES or not all(0 <= cell < world.states for cell in cells) or not cells:
+        raise ValueError(f"a brush paints cells from 0 to {world.states - 1}")
+    if brush != "start" and world.start in cells:
+        raise ValueError("the start stays free: first paint another start")
+    kinds = world.cells.copy()
+    kinds.flat[[cells[-1]] if brush == "start" else list(cells)] = BRUSHES[brush]
+    start = cells[-1] if brush == "start" else world.start
+    after = world_text.write(replace(world, cells=kinds, start=start))
+    try:
+        world_text.parse(after)
+    except ValueError as error:
+        raise ValueError(f"a world needs {error}") from error
+    return after

@@ -1,0 +1,84 @@
+"""What a reader of the grid world is offered: the settings that tell, what changed, a question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from explainers.grid_world import agents
+from explainers.grid_world.learn_params import LABELS, OneAgentParams
+from explainers.grid_world.learning import newborn, phase_of
+from explainers.grid_world.memory import Slot
+from explainers.grid_world.plan import PlanParams
+
+OWN_FIELD: dict[str, tuple[str, ...]] = {
+    "n_step_sarsa": ("n",),
+    "sarsa_lambda": ("lambda",),
+    "dyna_q": ("planning_steps",),
+    "td0": ("n", "policy"),
+}
+FURTHER: dict[str, tuple[str, ...]] = {
+    "q_learning": ("behaviour",),
+    "mc_epsilon_greedy": ("first_visit",),
+    "mc_exploring_starts": ("first_visit",),
+}
+OF_PLAN: dict[str, tuple[str, ...]] = {
+    "value_iteration": ("sweeps",),
+    "policy_iteration": (),
+    "truncated_policy_iteration": ("j", "sweeps"),
+    "mc_basic": ("episode_length", "episodes"),
+}
+SCHEDULES = ("alpha_schedule", "epsilon_schedule")
+PATIENCE = 3000  # transitions in which a first reward must come, for the question to be asked
+ANSWERS = ("none", "one", "two to five", "more")
+
+
+def telling_fields(params: OneAgentParams) -> tuple[str, ...]:
+    """The fields of the algorithm alone."""
+    return OWN_FIELD.get(params.algorithm, ())
+
+
+def further_fields(params: OneAgentParams) -> tuple[str, ...]:
+    """Those that are set less often."""
+    return (*SCHEDULES, *FURTHER.get(params.algorithm, ()))
+
+
+def planning_fields(params: PlanParams) -> tuple[str, ...]:
+    """The fields of a plan that tell."""
+    return ("preset", "algorithm", *OF_PLAN[params.algorithm], "gamma", "r_forbidden")
+
+
+def told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared when a setting of a run changes."""
+    return {
+        "distance to the truth, at the end of what is computed": f"{facts['distance']:.3g}",
+        "episodes": facts["episodes"],
+    }
+
+
+def asked(params: OneAgentParams) -> dict[str, Any] | None:
+    """How many estimates become positive by the first positive reward; None where none comes soon, or from hope."""
+    if params.q0 > 0 or params.break_it != "none":
+        return None
+    phase = phase_of(params)
+    memory = newborn(phase, params, params.seed)
+    for one in islice(agents.live(phase.table, phase.rules, memory), PATIENCE):
+        if one.reward > 0:
+            positive = len({place for place, value in one.changes if value > 0})
+            right = ANSWERS[0 if positive == 0 else 1 if positive == 1 else 2 if positive <= 5 else 3]
+            where = (
+                f"row {one.state // params.grid.columns + 1}, column {one.state % params.grid.columns + 1}"
+            )
+            return {
+                "label": LABELS[params.algorithm],
+                "estimates": int(np.prod(memory.q.shape)),
+                "transition": int(memory.where[Slot.TIME]),
+                "where": where,
+                "positive": positive,
+                "answers": ANSWERS,
+                "right": right,
+            }
+    return None

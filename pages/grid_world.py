@@ -1,0 +1,148 @@
+"""The grid world: agents that learn, worlds that are solved, plans that are made sweep by sweep, races."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from explainers.grid_world import learn_params, live_params, plan, question, race, solve
+from pages.ui import breaking, chapters, controls, page, painting, predict, running, section, tables
+from pages.ui.player.mount import Click
+from pages.ui.prose import prose
+
+words = prose("grid_world")
+page.frame("Reinforcement learning", "The grid world: agents that learn while you watch", words["claim"])
+CHAPTERS = {
+    "learn": "Watch it learn",
+    "solve": "The exact answer",
+    "plan": "Plan",
+    "race": "Race",
+}
+settings = controls.settings(
+    live_params.LiveParams,
+    _page=chapters.params_of(CHAPTERS),
+    solve=solve.SolveParams,
+    plan=plan.PlanParams,
+    race=race.RaceParams,
+)
+WORLD = ("world", "actions", "forbidden", "target", "bump", "r_target", "r_step", "slip")
+TRY = (
+    ("try_cliff", "The cliff", {"preset": "cliff", "algorithm": "sarsa"}),
+    ("try_ice", "Slippery ice", {"preset": "frozen_lake_4x4"}),
+    ("try_traces", "Traces", {"preset": "zhao_3x3", "algorithm": "sarsa_lambda", "lambda": 0.9}),
+    ("try_dyna", "A model in its head", {"preset": "windy", "algorithm": "dyna_q", "planning_steps": 30}),
+    (
+        "try_change", "The world turns",
+        {"preset": "zhao_5x5", "changes": "3000:r_forbidden=-10|8000:world=S..../.xx../..x../.x.x./.xT.."},
+    ),
+)  # fmt: skip
+TRY_PLAN = (
+    ("try_plan_policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
+    ("try_plan_short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
+    ("try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 400}),
+)
+TRY_RACE = (
+    ("try_race_cliff", "On the cliff", {"preset": "cliff"}),
+    (
+        "try_race_ice", "On the ice",
+        {"preset": "frozen_lake_4x4", "algorithms": ("q_learning", "double_q_learning", "dyna_q"), "episodes": 2000},
+    ),
+    (
+        "try_race_wind", "In the wind",
+        {"preset": "windy", "algorithms": ("sarsa", "n_step_sarsa", "sarsa_lambda", "dyna_q"), "episodes": 100},
+    ),
+)  # fmt: skip
+
+
+@st.fragment
+def learn_section() -> None:
+    """An agent that goes on learning while the reader changes its settings and its world."""
+    st.markdown(words["learn"])
+    run = running.Running(settings, "", live_params.TRANSITIONS, live_params.MOST_CHUNKS)
+
+    def answer(click: Click) -> None:
+        if click.action == "more":
+            run.more(click)
+        elif click.action == "paint":
+            painting.painted(settings, click)
+
+    shown = section.steered(settings, "grid_world.live", learn_controls, on_click=answer, chunk=run.chunk)
+    if shown is None:
+        return
+    params = settings.params()
+    settings.changed(question.told(shown.facts))
+    section.notes(shown.facts)
+    section.cards(
+        "grid_world.live",
+        run.chunk(params),
+        shown.checks,
+        shown.scene,
+        question=after_one_reward(params),
+        tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
+    )
+
+
+def learn_controls() -> None:
+    """The world and the agent, what may change while it runs, the brush, the switches, and what is set less often."""
+    params = settings.params()
+    settings.panel(
+        "preset", "algorithm", "alpha", "epsilon", *question.telling_fields(params), "gamma", "r_forbidden"
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        painting.brushes(settings)
+        with st.popover("More settings", type="tertiary"):
+            settings.panel("seed", "q0", "episode_length", *question.further_fields(params), reset=False)
+        with st.popover("The world", type="tertiary"):
+            settings.panel(*WORLD, reset=False)
+    breaking.switches(settings, learn_params.BITES)
+    breaking.loss(settings, learn_params.BITES, learn_params.LOST)
+
+
+def after_one_reward(params: live_params.LiveParams) -> predict.Question | None:
+    """How many estimates change when the agent first meets a reward; None where none comes soon."""
+    if (asked := question.asked(params)) is None:
+        return None
+    asking, because = words["predict"].format(**asked), words["predict_reveal"].format(**asked)
+    return predict.Question(asking, asked["answers"], asked["right"], because)
+
+
+def after_plan(facts: Mapping[str, Any]) -> None:
+    """What a change did to the plan, its notes, and settings to try."""
+    numbers = {"sweeps": facts["total_sweeps"], "policy optimal at": facts["policy_optimal_at"] or "never"}
+    settings.changed(numbers | {"improvements": facts["outer_loops"]}, "plan")
+    section.notes(facts)
+    settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_PLAN], "plan")
+
+
+def after_race(facts: Mapping[str, Any]) -> None:
+    """How fast the race was run, its notes, and settings to try."""
+    tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning."])
+    section.notes(facts)
+    settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_RACE], "race")
+
+
+match chapters.choose(settings):
+    case "learn":
+        learn_section()
+    case "solve":
+        section.played(
+            settings, "grid_world.solve", "solve", title="Every value, exactly", words=words["solve"],
+            fields=("preset", "policy", "gamma", "slip", "r_forbidden"),
+            more=("actions", "forbidden", "target", "bump"), paragraph="world", breaks=(solve.BITES, solve.LOST),
+        )  # fmt: skip
+    case "plan":
+        section.played(
+            settings, "grid_world.plan", "plan", title="Planning, sweep by sweep", words=words["plan"],
+            fields=question.planning_fields, more=("tolerance", "in_place", "slip", "forbidden", "target", "bump"),
+            paragraph="world", breaks=(plan.BITES, plan.LOST), told=after_plan,
+        )  # fmt: skip
+    case "race":
+        section.played(
+            settings, "grid_world.race", "race", title="Many agents, the same dice", words=words["race"],
+            fields=("preset", "algorithms", "alpha", "epsilon", "seeds", "episodes"),
+            more=("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *question.SCHEDULES),
+            breaks=(learn_params.BITES, learn_params.LOST), told=after_race,
+        )  # fmt: skip
+page.sources(words["sources"])
