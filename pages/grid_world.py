@@ -44,7 +44,7 @@ TRY_PLAN = (
     ("try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 400}),
 )
 TRY_RACE = (
-    ("try_race_cliff", "On the cliff", {"preset": "cliff"}),
+    ("try_race_cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
     (
         "try_race_ice", "On the ice",
         {"preset": "frozen_lake_4x4", "algorithms": ("q_learning", "double_q_learning", "dyna_q"), "episodes": 2000},

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from explainers.experiment import Adjustment, Check, Checked, experiment, number, several
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, several
 from explainers.grid_world import compiled, exact
 from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
 from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
 from explainers.grid_world.memory import Kind, Memory, Schedule
 from explainers.grid_world.sound import COMPARED, ROUNDING, checks_of
+from explainers.grid_world.world_params import PRESET_LABELS, Preset
 
 LAST = 100  # episodes whose returns count as "online"
 GREEDY_EPISODES = 20
@@ -27,6 +28,9 @@ LONG = 2_000_000  # episodes in all, from which on a page starts by a button
 class RaceParams(AgentParams):
     """Who races, how long, and how often."""
 
+    preset: Preset = choice(
+        "cliff", "World", "A world of a textbook; it fills the settings that are not given", PRESET_LABELS
+    )
     algorithms: tuple[Algorithm, ...] = several(
         ("sarsa", "q_learning"), "Agents", "Two to four that race", most=4, labels=LABELS
     )

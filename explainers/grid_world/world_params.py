@@ -49,6 +49,21 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+PRESET_LABELS: dict[str, str] = {
+    "zhao_5x5": "Zhao 5×5",
+    "zhao_2x2": "Zhao 2×2",
+    "zhao_3x3": "Zhao 3×3",
+    "zhao_two_cells": "two cells",
+    "sutton_5x5": "Sutton 5×5",
+    "sutton_4x4": "Sutton 4×4",
+    "windy": "windy",
+    "cliff": "cliff",
+    "random_walk": "random walk",
+    "frozen_lake_4x4": "frozen lake 4×4",
+    "frozen_lake_8x8": "frozen lake 8×8",
+}
+
+
 class WorldParams(Params):
     """A world. The preset fills every field that is not given."""
 
@@ -58,19 +73,7 @@ class WorldParams(Params):
         "zhao_5x5",
         "World",
         "A world of a textbook; it fills the settings that are not given",
-        {
-            "zhao_5x5": "Zhao 5×5",
-            "zhao_2x2": "Zhao 2×2",
-            "zhao_3x3": "Zhao 3×3",
-            "zhao_two_cells": "two cells",
-            "sutton_5x5": "Sutton 5×5",
-            "sutton_4x4": "Sutton 4×4",
-            "windy": "windy",
-            "cliff": "cliff",
-            "random_walk": "random walk",
-            "frozen_lake_4x4": "frozen lake 4×4",
-            "frozen_lake_8x8": "frozen lake 8×8",
-        },
+        PRESET_LABELS,
     )
     world: str = text(
         "S..../.xx../..x../.xTx./.x...",

@@ -44,7 +44,7 @@ def solve_scene(result: SolveResult) -> Scene:
                         limit=limit(q),
                         agent=agent,
                         trail=0,
-                        decimals=2,
+                        decimals=1 if "stay" in world.action_names and limit(q) > 2 else 2,
                         **ground(world),
                     ),
                 ),

@@ -101,7 +101,8 @@ function formatBytes(value, step, units) {
   return `${power === 0 ? Math.round(value) : Number(value.toPrecision(value >= 1000 ? 4 : 3))} ${units[power]}`;
 }
 
-const withMinus = (text) => text.replace(/-/g, "−");
+/** A real minus sign; none before a number that rounds to zero. */
+const withMinus = (text) => text.replace(/^-(0(\.0+)?)$/, "$1").replace(/-/g, "−");
 
 /** Text nodes under `root` with {column:format} in them -> a function that writes a step's numbers there. */
 function liveNumbers(root) {

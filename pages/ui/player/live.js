@@ -54,8 +54,17 @@ function joinValues(values, newest) {
   const joined = Array.isArray(value)
     ? value.map((_, k) => joinValues(values.map((one) => one[k]), newest))
     : Object.fromEntries(Object.keys(value).map((key) => [key, joinValues(values.map((one) => one[key]), newest)]));
-  if (value.lines && value.shown) joined.shown = joinShown(values);
+  if (value.lines && value.shown) {
+    joined.shown = joinShown(values);
+    for (const axis of ["x", "y"]) joined[axis] = joinAxes(values.map((panel) => panel[axis]));
+  }
   return joined;
+}
+
+/** The range of all chunks, with the ticks of the widest. */
+function joinAxes(axes) {
+  const widest = axes.reduce((best, axis) => (axis.high - axis.low >= best.high - best.low ? axis : best));
+  return { ...widest, low: Math.min(...axes.map((axis) => axis.low)), high: Math.max(...axes.map((axis) => axis.high)) };
 }
 
 /** Arrays one after the other along their first axis; offsets: what is added to the numbers of each. */

@@ -139,7 +139,9 @@ registerPanel("cells", (spec) => {
 
   function drawTriangles(context, theme, cell, numbers, scale, x, y) {
     const half = box.side / 2, best = bestOf(numbers, cell);
-    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2));
+    const stays = sectors.includes(null); // its disc takes the middle, so that less is left for the numbers
+    const longest = Math.max(...sectors.map((_, action) => numberOf(numbers[cell * actions + action]).length));
+    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), ((stays ? 0.28 : 0.36) * box.side) / (0.58 * longest));
     for (const sector of sectors.filter(Boolean)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
@@ -180,8 +182,8 @@ registerPanel("cells", (spec) => {
   function drawPolicy(context, theme, step, cell, x, y, onTriangles) {
     const likely = chances(step, cell);
     if (!likely || Number.isNaN(likely[0]) || (q && Number.isNaN(q(step)[cell * actions])) || !likely.some((one) => one > 0) || box.side < 9) return;
-    const reach = (onTriangles ? 0.19 : 0.3) * box.side;
-    const lift = onTriangles || !values ? 0 : 0.1 * box.side;
+    const reach = (onTriangles ? 0.19 : 0.24) * box.side;
+    const lift = onTriangles || !values ? 0 : 0.13 * box.side; // the number stands below
     if (onTriangles && box.side >= 30) {
       context.beginPath();
       context.arc(x, y, 0.155 * box.side, 0, 2 * Math.PI);
