@@ -31,7 +31,7 @@ class LiveParams(OneAgentParams):
 
     @field_validator("changes")
     @classmethod
-    def _can_be_read(cls, given: str) -> str:
+    def _changes_can_be_read(cls, given: str) -> str:
         changes.parse(given)
         return given
 
