@@ -433,7 +433,8 @@ def find(name: str) -> Experiment:
     names = [known.name for known in experiments()]
     nearest = max(names, key=lambda known: _likeness(name, known))
     close = _likeness(name, nearest) >= 0.6
-    hint = f"; did you mean {nearest}?" if close else f"; there are {', '.join(names)}"
+    topics = ", ".join(f"{topic}.*" for topic in dict.fromkeys(name.partition(".")[0] for name in names))
+    hint = f"; did you mean {nearest}?" if close else f"; there are {topics} (without a name all are listed)"
     raise UnknownExperiment(f"there is no experiment {name[:60]!r}{hint}")
 
 

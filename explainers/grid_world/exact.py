@@ -14,11 +14,16 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.linalg import spsolve
 
+from explainers.grid_world.compiled_plan import solve_large
 from explainers.grid_world.world import Moves, World
 
 TIE = 1e-9  # action values this close are equal
 SWEEP_UNTIL = 1e-13
 MOST_SWEEPS = 100_000
+MOST_STATES = (
+    10_000  # of worlds that are solved by linear equations; larger ones by sweeps, to an error of PROVEN
+)
+PROVEN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +54,17 @@ def value_of(moves: Moves, policy: np.ndarray) -> np.ndarray:
 
 
 def optimal(world: World) -> Optimal:
-    """v*, q* and the optimal actions; ties within TIE are all optimal."""
-    moves = world.moves
-    values = _by_sweeps(moves) if moves.gamma == 1 else _by_policy_iteration(moves)
+    """v*, q* and the optimal actions; ties within TIE, of large worlds within twice the error, are all optimal."""
+    moves, tie = world.moves, TIE
+    if moves.gamma == 1:
+        values = _by_sweeps(moves)
+    elif world.states <= MOST_STATES:
+        values = _by_policy_iteration(moves)
+    else:
+        values, error = solve_large(world, PROVEN)
+        tie = 2 * error
     q = moves.backup(values)
-    best = (q >= q.max(axis=1, keepdims=True) - TIE) & world.lived_in[:, None]
+    best = (q >= q.max(axis=1, keepdims=True) - tie) & world.lived_in[:, None]
     return Optimal(values, q, best)
 
 

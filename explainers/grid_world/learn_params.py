@@ -200,7 +200,9 @@ class AgentParams(_WithLambda):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if not start_reaches_an_aim(self.grid) and self.actions in ("two", "three"):
-            sentence = f"actions = {self.actions} never lead from the start to a target; allowed: four or more."
+            sentence = (
+                f"actions = {self.actions} never lead from the start to a target; allowed: four or more."
+            )
             yield Adjustment("actions", "five", sentence)
         if not start_reaches_an_aim(self.grid):
             sentence = "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."

@@ -21,7 +21,8 @@ def start() -> None:
 
 
 def _load() -> None:
-    """The worker of the Triton interpreter, a process of its own, and meanwhile torch and the first experiment."""
+    """The worker of the Triton interpreter, a process of its own, and meanwhile torch, the first experiment, and the
+    compiled agents of the grid world."""
     try:
         from kernels.interpreter import interpreter, triton_available
 
@@ -32,6 +33,7 @@ def _load() -> None:
         importlib.import_module("torch").set_num_threads(1)
         run.draw(FIRST, code_version(), find(FIRST).params())
         importlib.import_module("pages.ui.charts")
+        importlib.import_module("explainers.grid_world.compiled").ready()  # begins to compile
         importlib.import_module("scipy.optimize")  # of the packers that plan, about a second
     except Exception:  # the page that needs it will say what is wrong
         logging.getLogger(__name__).exception("warming up failed")
