@@ -1,0 +1,124 @@
+"""A live run under a reader's hands: it goes on, it changes on the way, and its link brings everything back."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NewReader
+from tests.browser.reader import Player, Reader
+
+LEARNING = "An agent that learns"
+WIDE = "/".join(["S24."] + 23 * ["25."] + ["24.T"])
+
+
+@pytest.fixture
+def player(reader: Reader) -> Player:
+    reader.open("/grid_world")
+    player = reader.player(LEARNING)
+    player.root.get_by_label("Speed").select_option("256")
+    player.take()
+    return player
+
+
+def changes(reader: Reader) -> str:
+    return parse_qs(urlsplit(reader.page.url).query).get("changes", [""])[0]
+
+
+def nudge(reader: Reader, name: str) -> None:
+    """One step of a slider, by its key."""
+    reader.page.locator(f".st-key-{name} input").focus()
+    reader.page.keyboard.press("ArrowRight")
+
+
+def play_beyond(player: Player, step: int) -> None:
+    player.root.get_by_label("Play").click()
+    player.wait_for(f"lantern.step > {step}")
+
+
+def pause(player: Player) -> None:
+    player.root.get_by_label("Pause").click()
+    player.root.page.wait_for_timeout(600)
+
+
+def test_a_run_goes_on_beyond_what_was_sent_first(player: Player, reader: Reader) -> None:
+    first = player.read("steps")
+    play_beyond(player, first + 500)
+    assert player.playing
+    assert player.read("first") == 0
+    pause(player)
+    assert parse_qs(urlsplit(reader.page.url).query)["step"] == [str(player.step)]
+    reader.page.keyboard.press("Home")
+    assert player.step == 0
+
+
+def test_a_change_holds_from_the_step_on_the_screen(
+    player: Player, reader: Reader, new_reader: NewReader
+) -> None:
+    play_beyond(player, 700)
+    before = player.step
+    nudge(reader, "epsilon")
+    reader.page.wait_for_url(re.compile("changes="))
+    time, setting = changes(reader).split(":")
+    assert before < int(time) <= player.step + 1
+    assert setting == "epsilon=0.11"
+    player.wait_for("lantern.playing && lantern.step > 6000")
+    pause(player)
+    other = new_reader()
+    other.open(urlsplit(reader.page.url).path + "?" + urlsplit(reader.page.url).query)
+    again = other.player(LEARNING)
+    assert again.step == player.step
+    assert again.sentence == player.sentence
+
+
+def test_going_back_and_changing_forgets_what_came_after(player: Player, reader: Reader) -> None:
+    reader.open("/grid_world?changes=100%3Aepsilon%3D0.5%7C900%3Aalpha%3D0.2&step=400")
+    player = reader.player(LEARNING)
+    assert player.step == 400
+    nudge(reader, "epsilon")
+    expect(reader.page).to_have_url(re.compile("401"))
+    assert changes(reader) == "100:epsilon=0.5|401:epsilon=0.51"
+    assert player.step == 400
+
+
+def test_a_drag_paints_walls_and_undo_takes_them_back(player: Player, reader: Reader) -> None:
+    reader.open("/grid_world?step=50")
+    player = reader.player(LEARNING)
+    canvas = player.root.locator("[data-panel=world] canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    side = (box["height"] - 30) / 5
+    reader.page.mouse.move(box["x"] + 3.5 * side, box["y"] + 0.5 * side)
+    reader.page.mouse.down()
+    reader.page.mouse.move(box["x"] + 3.5 * side, box["y"] + 1.5 * side, steps=4)
+    reader.page.mouse.up()
+    reader.page.wait_for_url(re.compile("changes="))
+    assert changes(reader) == "51:world=S..#./.xx#./..x../.xTx./.x..."
+    reader.settle()
+    assert player.step == 50
+    reader.page.get_by_role("button", name="Undo").click()
+    reader.settle()
+    assert changes(reader) == ""
+
+
+def test_a_world_of_25_by_25_is_drawn_in_time(reader: Reader) -> None:
+    """Sixty frames a second need 16 ms each; the benchmark of the browser says what it takes, this only guards it."""
+    reader.open(f"/grid_world?world={WIDE}")
+    player = reader.player(LEARNING)
+    player.root.get_by_label("Play").click()
+    player.wait_for("lantern.step > 40")
+    times = sorted(player.read("drawTimes"))
+    assert times[len(times) // 2] < 40
+
+
+def test_a_click_from_elsewhere_is_no_step(reader: Reader) -> None:
+    """The page changes nothing at the start: there a moved control begins a run of its own."""
+    reader.open("/grid_world")
+    nudge(reader, "alpha")
+    reader.settle()
+    assert "alpha=0.11" in reader.query()
+    assert changes(reader) == ""
