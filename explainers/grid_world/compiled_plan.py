@@ -56,8 +56,12 @@ def _swept(v: np.ndarray, table: tuple, world: World, pool: ThreadPoolExecutor) 
     Large worlds in blocks of rows, side by side; a block takes the others as they were before the sweep, so that the
     result does not depend on who was faster.
     """
-    swept, before = v.copy(), np.empty_like(v)
-    edges = np.linspace(0, world.rows, (BLOCKS if world.states >= LARGE else 1) + 1).astype(int)
+    swept = v.copy()
+    if world.states < LARGE:
+        for corner in range(4):
+            _sweep(swept, swept, table, world.columns, (0, world.rows, corner))
+        return swept
+    before, edges = np.empty_like(v), np.linspace(0, world.rows, BLOCKS + 1).astype(int)
     for corner in range(4):
         np.copyto(before, swept)
         blocks = [(int(first), int(last), corner) for first, last in pairwise(edges)]
