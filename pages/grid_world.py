@@ -8,7 +8,18 @@ from typing import Any
 import streamlit as st
 
 from explainers.grid_world import learn_params, live_params, plan, question, race, solve
-from pages.ui import breaking, chapters, controls, page, painting, predict, running, section, tables
+from pages.ui import (
+    breaking,
+    chapters,
+    controls,
+    page,
+    painting,
+    predict,
+    running,
+    section,
+    tables,
+    world_file,
+)
 from pages.ui.player.mount import Click
 from pages.ui.prose import prose
 
@@ -41,7 +52,7 @@ TRY = (
 TRY_PLAN = (
     ("try_plan_policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
     ("try_plan_short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
-    ("try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 400}),
+    ("try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 2000}),
 )
 TRY_RACE = (
     ("try_race_cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
@@ -96,6 +107,7 @@ def learn_controls() -> None:
             settings.panel("seed", "q0", "episode_length", *question.further_fields(params), reset=False)
         with st.popover("The world", type="tertiary"):
             settings.panel(*WORLD, reset=False)
+            world_file.import_and_export(settings)
     breaking.switches(settings, learn_params.BITES)
     breaking.loss(settings, learn_params.BITES, learn_params.LOST)
 
@@ -118,8 +130,7 @@ def after_plan(facts: Mapping[str, Any]) -> None:
 
 def after_race(facts: Mapping[str, Any]) -> None:
     """How fast the race was run, its notes, and settings to try."""
-    tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning."])
-    section.notes(facts)
+    tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning.", *facts["notes"]])
     settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_RACE], "race")
 
 

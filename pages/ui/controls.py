@@ -11,6 +11,7 @@ say, what a button asks for, the rules across fields, and the address.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -261,9 +262,7 @@ class Settings:
         held, now = params.model_dump(), params.now.model_dump()
         keys = {name: key_of(prefix, name) for name in held}
         drawn = {name: _clean(st.session_state[key]) for name, key in keys.items() if key in st.session_state}
-        differs = {
-            name: one for name, one in drawn.items() if one is not None and as_text(one) != as_text(now[name])
-        }
+        differs = {name: one for name, one in drawn.items() if one is not None and not _same(one, now[name])}
         differs |= self.shown.applied.pop(prefix, {})
         asked = self.shown.asked.pop(prefix, {})
         moved = params.moved(differs, step_on_screen(player_key(prefix))) if differs else {}
@@ -354,6 +353,13 @@ def _value_style(prefix: str, values: Mapping[str, str]) -> str:
 
 
 # ----------------------------------------------------------------------------------------------- pure helpers
+
+
+def _same(drawn: Any, held: Any) -> bool:
+    """Whether a control shows what is held; a slider rounds a third to ten digits."""
+    if isinstance(drawn, float) and isinstance(held, float):
+        return math.isclose(drawn, held, rel_tol=1e-9, abs_tol=1e-12)
+    return as_text(drawn) == as_text(held)
 
 
 def change_sentence(before: Params, after: Params, then: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -122,3 +122,10 @@ def test_a_click_from_elsewhere_is_no_step(reader: Reader) -> None:
     reader.settle()
     assert "alpha=0.11" in reader.query()
     assert changes(reader) == ""
+
+
+def test_a_link_into_a_run_with_a_slip_of_two_thirds(reader: Reader) -> None:
+    """A slider rounds two thirds to ten digits; that is no other slip, and no new run."""
+    reader.open("/grid_world?preset=frozen_lake_4x4&step=9000")
+    assert reader.player(LEARNING).step == 9000
+    assert "slip" not in reader.query()

@@ -109,7 +109,7 @@ def _world(result: LiveResult) -> Cells:
     settings = [held for _, held in params.phases]
     kinds = Track(np.stack([held.grid.cells.ravel() for held in settings]), at)
     known = truth(settings[-1], params.algorithm)
-    changing = Patches(result.keyframes, chunk.starts, chunk.positions, chunk.values)
+    changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
         "kinds": kinds,
         "height": 500,
@@ -143,6 +143,13 @@ def _world(result: LiveResult) -> Cells:
         first_best=params.break_it == "first_index_ties",
         **shared,
     )
+
+
+def _where_lived(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> np.ndarray:
+    """The keyframes, NaN in cells in which nobody acts."""
+    acting = np.stack([held.grid.lived_in for held in settings])[at[::KEYFRAME_EVERY]]
+    columns = result.keyframes.shape[1] // acting.shape[1]
+    return np.where(np.repeat(acting, columns, axis=1), result.keyframes, np.nan)
 
 
 def _executed(params: LiveParams, chunk: Chunk) -> np.ndarray:

@@ -123,7 +123,7 @@ registerPanel("cells", (spec) => {
     context.strokeRect(x - side / 2, y - side / 2, side, side);
     if (kind === FORBIDDEN || kind === TARGET) outline(context, theme, kind, x, y);
     if (kind !== WALL) drawPolicy(context, theme, step, cell, x, y, Boolean(now.q));
-    if (cell === spec.start && side >= 14) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
+    if (cell === spec.start && side >= (now.values ? 40 : 14)) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
   }
 
   function outline(context, theme, kind, x, y) {
@@ -139,9 +139,9 @@ registerPanel("cells", (spec) => {
 
   function drawTriangles(context, theme, cell, numbers, scale, x, y) {
     const half = box.side / 2, best = bestOf(numbers, cell);
-    const stays = sectors.includes(null); // its disc takes the middle, so that less is left for the numbers
+    const full = sectors.includes(null) || epsilon || policy; // a disc takes the middle: less is left for the numbers
     const longest = Math.max(...sectors.map((_, action) => numberOf(numbers[cell * actions + action]).length));
-    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), ((stays ? 0.28 : 0.36) * box.side) / (0.58 * longest));
+    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), ((full ? 0.28 : 0.36) * box.side) / (0.58 * longest));
     for (const sector of sectors.filter(Boolean)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
