@@ -329,7 +329,9 @@ class Cells(Panel):
     intended, action executed; -1 for none). flash: a Track of numbers written beside the agent, by flash_names and
     format (its reward, its TD error). trail: how many past cells of the agent are drawn. wind: (columns,) strength,
     written under the columns. arrows: jumps. decimals: of the numbers in the cells, which are drawn where they fit.
-    paint: a drag sends the cells it crossed with the click's event, as row * columns + column.
+    paint: a drag sends the cells it crossed with the click's event, as row * columns + column, while the page says
+    that it paints. told: a Track of the cell that a step's words speak of: a click goes to the last such step, or else
+    to the next.
     """
 
     kind: ClassVar[str] = "cells"
@@ -352,6 +354,7 @@ class Cells(Panel):
     arrows: tuple[Arrow, ...] = ()
     decimals: int = 1
     paint: bool = False
+    told: Track | None = None
 
 
 @dataclass(frozen=True)

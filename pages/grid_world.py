@@ -25,12 +25,7 @@ from pages.ui.prose import prose
 
 words = prose("grid_world")
 page.frame("Reinforcement learning", "The grid world: agents that learn while you watch", words["claim"])
-CHAPTERS = {
-    "learn": "Watch it learn",
-    "solve": "The exact answer",
-    "plan": "Plan",
-    "race": "Race",
-}
+CHAPTERS = {"learn": "Watch it learn", "solve": "The exact answer", "plan": "Plan", "race": "Race"}
 settings = controls.settings(
     live_params.LiveParams,
     _page=chapters.params_of(CHAPTERS),
@@ -79,7 +74,9 @@ def learn_section() -> None:
         elif click.action == "paint":
             painting.painted(settings, click)
 
-    shown = section.steered(settings, "grid_world.live", learn_controls, on_click=answer, chunk=run.chunk)
+    shown = section.steered(
+        settings, "grid_world.live", learn_controls, on_click=answer, chunk=run.chunk, paints=painting.brush_taken()
+    )  # fmt: skip
     if shown is None:
         return
     params = settings.params()

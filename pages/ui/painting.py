@@ -11,14 +11,20 @@ from pages.ui.controls import Settings
 from pages.ui.player.mount import Click
 
 BRUSH = "_brush"
+LOOK = "look"  # no brush: a click on a cell shows its arithmetic
 BEFORE = "_before_painting"  # what the settings were before each painting
 
 
 def brushes(settings: Settings) -> None:
     """The brushes side by side, and a button to take the last painting back."""
-    names = list(paint.BRUSHES)
+    names = [LOOK, *paint.BRUSHES]
     st.segmented_control(
-        "Paint cells as", names, default=names[0], required=True, key=BRUSH, label_visibility="collapsed"
+        "Paint cells as",
+        names,
+        default=LOOK,
+        required=True,
+        key=BRUSH,
+        label_visibility="collapsed",
     )
     held = st.session_state.setdefault(BEFORE, [])
     hint = "Take the last painting back"
@@ -27,13 +33,16 @@ def brushes(settings: Settings) -> None:
     )
 
 
+def brush_taken() -> bool:
+    """Whether a drag over the cells paints them."""
+    return st.session_state.get(BRUSH, LOOK) != LOOK
+
+
 def painted(settings: Settings, click: Click) -> None:
     """The cells of a drag become what the brush says; in a run, from the step on the screen on."""
     params = settings.params()
     try:
-        world = paint.painted(
-            params.now.world, click.index, st.session_state.get(BRUSH, next(iter(paint.BRUSHES)))
-        )
+        world = paint.painted(params.now.world, click.index, st.session_state.get(BRUSH, LOOK))
     except ValueError as error:
         st.toast(f"{error}.")
         return

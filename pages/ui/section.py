@@ -84,17 +84,18 @@ def steered(
     *,
     on_click: Callable[[Click], None] | None = None,
     chunk: Callable[[Params], Params] | None = None,
+    paints: bool = False,
 ) -> Drawn | None:
     """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
 
     controls: draws the controls. on_click: answers the picture. chunk: of a live run, the settings with the chunk to
-    draw. Returns the run; None without one.
+    draw. paints: a drag over its cells is for `on_click`. Returns the run; None without one.
     """
     settings.settle()
     above = st.container()
     params = settings.params(prefix)
     if shown := run.drawn(experiment, chunk(params) if chunk else params):
-        picture(settings, shown, prefix, on_click, serves=chunk is not None)
+        picture(settings, shown, prefix, on_click, serves=chunk is not None, paints=paints)
         time.sleep(HEAD_START)
     with above:
         controls()
@@ -107,8 +108,12 @@ def picture(
     prefix: str = "",
     on_click: Callable[[Click], None] | None = None,
     serves: bool = False,
+    paints: bool = False,
 ) -> None:
-    """The player, at the step that the link asks for. serves: of a live run, whose steps `on_click` adds to."""
+    """The player, at the step that the link asks for.
+
+    serves: of a live run, whose steps `on_click` adds to. paints: a drag over its cells is for `on_click`.
+    """
     settings.step(None if serves else shown.steps, prefix)
     play(
         shown.scene,
@@ -116,6 +121,7 @@ def picture(
         address=key_of(prefix, STEP),
         opening=settings.opening(prefix),
         serves=serves,
+        paints=paints,
         on_click=on_click,
     )
 

@@ -84,17 +84,29 @@ def test_going_back_and_changing_forgets_what_came_after(player: Player, reader:
     assert player.step == 400
 
 
-def test_a_drag_paints_walls_and_undo_takes_them_back(player: Player, reader: Reader) -> None:
-    reader.open("/grid_world?step=50")
-    player = reader.player(LEARNING)
-    canvas = player.root.locator("[data-panel=world] canvas")
+def corner(player: Player, panel: str, row: int, column: int) -> tuple[float, float]:
+    """The middle of a cell of the 5 x 5 world on the page."""
+    canvas = player.root.locator(f"[data-panel={panel}] canvas")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
-    side = (box["height"] - 30) / 5
-    reader.page.mouse.move(box["x"] + 3.5 * side, box["y"] + 0.5 * side)
+    side = box["height"] / 5.3
+    return box["x"] + (column + 0.5) * side, box["y"] + (row + 0.5) * side
+
+
+def take_brush(reader: Reader, name: str) -> None:
+    reader.page.get_by_role("radio", name=name, exact=True).click()
+    reader.settle()
+
+
+def test_a_drag_paints_walls_and_undo_takes_them_back(reader: Reader) -> None:
+    reader.open("/grid_world?step=50")
+    player = reader.player(LEARNING)
+    take_brush(reader, "wall")
+    assert player.step == 50
+    reader.page.mouse.move(*corner(player, "world", 0, 3))
     reader.page.mouse.down()
-    reader.page.mouse.move(box["x"] + 3.5 * side, box["y"] + 1.5 * side, steps=4)
+    reader.page.mouse.move(*corner(player, "world", 1, 3), steps=4)
     reader.page.mouse.up()
     reader.page.wait_for_url(re.compile("changes="))
     assert changes(reader) == "51:world=S..#./.xx#./..x../.xTx./.x..."
@@ -103,6 +115,30 @@ def test_a_drag_paints_walls_and_undo_takes_them_back(player: Player, reader: Re
     reader.page.get_by_role("button", name="Undo").click()
     reader.settle()
     assert changes(reader) == ""
+
+
+def test_a_click_without_a_brush_shows_the_last_update_of_a_cell(reader: Reader) -> None:
+    reader.open("/grid_world?step=300")
+    player = reader.player(LEARNING)
+    reader.page.mouse.click(*corner(player, "world", 0, 1))
+    player.wait_for("lantern.step < 300")
+    assert player.sentence.startswith("Row 1, column 2: ")
+    assert changes(reader) == ""
+
+
+def test_taking_a_brush_does_not_stop_a_run(player: Player, reader: Reader) -> None:
+    play_beyond(player, 300)
+    take_brush(reader, "wall")
+    assert player.playing
+    assert player.step > 300
+
+
+def test_a_click_on_a_cell_opens_its_equation(reader: Reader) -> None:
+    reader.open("/grid_world?chapter=solve")
+    player = reader.player("The exact values")
+    reader.page.mouse.click(*corner(player, "q", 2, 4))
+    player.wait_for("lantern.step > 0")
+    assert player.sentence.startswith("Row 3, column 5 is worth ")
 
 
 def test_a_world_of_25_by_25_is_drawn_in_time(reader: Reader) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from explainers.formula import formula
 from explainers.grid_world.world import ACTIONS, DIRECTIONS, World
-from explainers.scene import Action, Arrow, Cells
+from explainers.scene import Arrow, Cells
 
 SYMBOLS: Mapping[str, str] = {
     "s": "s: the state, the cell in which the agent is",
@@ -21,7 +21,6 @@ SYMBOLS: Mapping[str, str] = {
     "π": "pi: the policy, the action of each cell",
     "k": "k: the number of the sweep",
 }
-BY_HAND = Action("cell", "click a cell for its arithmetic")
 
 
 def ground(world: World) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def _world(result: LiveResult) -> Cells:
         "action": PAINT,
         "paint": True,
         "limit": limit(known),
+        "told": Track(chunk.state[:, None]),
         "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk)], axis=1)),
         "flash": Track(np.stack([chunk.reward, chunk.error], axis=1)),
         "flash_names": ("reward", "δ"),

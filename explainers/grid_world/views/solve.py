@@ -6,7 +6,6 @@ import numpy as np
 
 from explainers.grid_world.solve import SolveResult
 from explainers.grid_world.views.ground import (
-    BY_HAND,
     SYMBOLS,
     backup_formula,
     backup_numbers,
@@ -39,7 +38,7 @@ def solve_scene(result: SolveResult) -> Scene:
                         "What each action is worth: q(s, a)",
                         "the triangle towards where it leads, the disc to stay; bold: the best",
                         height=470,
-                        action=BY_HAND,
+                        told=Track(lived[:, None]),
                         q=q,
                         limit=limit(q),
                         agent=agent,
@@ -57,7 +56,7 @@ def solve_scene(result: SolveResult) -> Scene:
                         "What each cell is worth: v(s)",
                         "arrows: the policy, as long as the action is probable",
                         height=400,
-                        action=BY_HAND,
+                        told=Track(lived[:, None]),
                         values=values,
                         limit=limit(values),
                         policy=result.policy.ravel(),

@@ -32,6 +32,7 @@ def play(
     mode: Literal["full", "card"] = "full",
     opening: int = 0,
     serves: bool = False,
+    paints: bool = False,
     on_click: Callable[[Click], None] | None = None,
 ) -> None:
     """Shows a packed scene.
@@ -39,8 +40,8 @@ def play(
     scene: Scene.to_bytes(). address: the parameter of the page's address that holds the step ("" for none).
     mode: "full", or "card" for a small picture that moves under the pointer or focus. opening: another number than
     before takes the reader to the scene's own start; with the same one the step stays. serves: `on_click`
-    answers when a live scene asks for more. on_click: called before the page runs again, for a click on a panel with an
-    action.
+    answers when a live scene asks for more. paints: a drag over the cells goes to `on_click`. on_click: called before
+    the page runs again, for a click on a panel with an action.
     """
 
     def forward() -> None:
@@ -52,7 +53,7 @@ def play(
             st.toast("The picture sent something that is not a click on it; it was ignored.")
 
     _component(
-        data=blob(scene, address=address, mode=mode, opening=opening, serves=serves),
+        data=blob(scene, address=address, mode=mode, opening=opening, serves=serves, paints=paints),
         key=key,
         on_click_change=forward,
         on_step_change=lambda: None,  # makes it a value that the session keeps

@@ -200,7 +200,25 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
       if (panel.spec.paint) paintOn(panel);
       else panel.canvas.addEventListener("click", (event) => send(panel, hitAt(panel, event)?.index));
     }
+    if (panel.spec.told) {
+      panel.canvas.classList.add("clickable");
+      panel.canvas.addEventListener("click", (event) => openTold(panel, event));
+    }
     return panel.canvas;
+  }
+
+  const cellUnder = (panel, event) => {
+    const box = panel.canvas.getBoundingClientRect();
+    return panel.cellAt((event.clientX - box.left) / zoom, (event.clientY - box.top) / zoom);
+  };
+
+  /** A click that does not paint goes to the step whose words speak of its cell. */
+  function openTold(panel, event) {
+    if (options.paints) return;
+    const found = panel.stepOf(cellUnder(panel, event), step, scene.steps);
+    if (found < 0) return;
+    pause();
+    go(found);
   }
 
   function send(panel, index) {
@@ -212,13 +230,12 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   /** A drag over cells is one event when it ends, with all the cells that it crossed; a click is a drag of one cell. */
   function paintOn(panel) {
     const cross = (event) => {
-      const box = panel.canvas.getBoundingClientRect();
-      const cell = panel.cellAt((event.clientX - box.left) / zoom, (event.clientY - box.top) / zoom);
+      const cell = cellUnder(panel, event);
       if (cell >= 0 && panel.painting.size < MOST_PAINTED) panel.painting.add(cell);
       wake();
     };
     panel.canvas.addEventListener("pointerdown", (event) => {
-      if (event.button > 0) return;
+      if (event.button > 0 || !options.paints) return;
       panel.painting = new Set();
       panel.canvas.setPointerCapture(event.pointerId);
       cross(event);
@@ -451,7 +468,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   function showHit(panel, event) {
     const hit = hitAt(panel, event);
     if (!hit) return hideTip();
-    const hint = panel.spec.action ? `. ${panel.spec.action.hint}` : "";
+    const hint = panel.spec.told && !options.paints ? ". click for its arithmetic" : panel.spec.action ? `. ${panel.spec.action.hint}` : "";
     showTip(hit.text + hint, { left: event.clientX, right: event.clientX, top: event.clientY, bottom: event.clientY + 14 });
   }
 

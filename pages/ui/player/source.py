@@ -24,13 +24,20 @@ def stylesheet() -> str:
 
 
 def blob(
-    scene: bytes, *, address: str = "", mode: str = "full", opening: int = 0, serves: bool = False
+    scene: bytes,
+    *,
+    address: str = "",
+    mode: str = "full",
+    opening: int = 0,
+    serves: bool = False,
+    paints: bool = False,
 ) -> bytes:
     """What the player is sent: how to show the scene, then the scene.
 
     address: the parameter that holds its step. opening: another number than before opens the scene anew.
-    serves: the page answers when a live scene asks for more.
+    serves: the page answers when a live scene asks for more. paints: a drag over a panel that can be painted is sent.
     """
-    options = json.dumps({"address": address, "mode": mode, "opening": opening, "serves": serves}).encode()
+    asked = {"address": address, "mode": mode, "opening": opening, "serves": serves, "paints": paints}
+    options = json.dumps(asked).encode()
     head = struct.pack("<I", len(options)) + options
     return head.ljust(-(-len(head) // 8) * 8, b"\0") + scene

@@ -9,7 +9,7 @@ registerPanel("cells", (spec) => {
   const count = rows * columns;
   const actions = spec.directions.length;
   const kinds = reader(spec.kinds), values = reader(spec.values), q = reader(spec.q), policy = reader(spec.policy);
-  const epsilon = reader(spec.epsilon), agent = reader(spec.agent), flash = reader(spec.flash);
+  const epsilon = reader(spec.epsilon), agent = reader(spec.agent), flash = reader(spec.flash), told = reader(spec.told);
   const limit = typeof spec.limit === "number" ? () => [spec.limit] : reader(spec.limit);
   const sectors = spec.directions.map(([down, right], action) => sectorOf(down, right, action));
   const ground = document.createElement("canvas"); // all cells, drawn when they change
@@ -141,7 +141,8 @@ registerPanel("cells", (spec) => {
     const half = box.side / 2, best = bestOf(numbers, cell);
     const full = sectors.includes(null) || epsilon || policy; // a disc takes the middle: less is left for the numbers
     const longest = Math.max(...sectors.map((_, action) => numberOf(numbers[cell * actions + action]).length));
-    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), ((full ? 0.28 : 0.36) * box.side) / (0.58 * longest));
+    const room = full ? 0.3 * box.side - 6 : 0.36 * box.side;
+    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), room / (0.6 * longest));
     for (const sector of sectors.filter(Boolean)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
@@ -377,8 +378,16 @@ registerPanel("cells", (spec) => {
 
   const nameOf = ([down, right]) => [["up", "", "down"][down + 1], ["left", "", "right"][right + 1]].filter(Boolean).join(" ") || "stay";
 
+  /** The last step up to this one whose words speak of a cell, else the next; -1 for none. */
+  function stepOf(cell, step, steps) {
+    for (let at = step; at >= 0; at--) if (told(at)[0] === cell) return at;
+    for (let at = step + 1; at < steps; at++) if (told(at)[0] === cell) return at;
+    return -1;
+  }
+
   return {
     cellAt,
+    stepOf,
     layout(width) {
       place(width);
       return box.total;
