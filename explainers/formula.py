@@ -16,10 +16,13 @@ def formula(latex: str) -> str:
     r"""MathML of `latex`, in which `\slot{3:.2f}` becomes a place for column 3 of a step's numbers.
 
     `\slot` takes the formats of scene.Words. The player writes the numbers in; nothing else of a formula changes.
+    Raises ValueError for a command that the converter does not know, which it would print.
     """
     slots = _SLOT.findall(latex)
     stand_ins = iter(range(_STAND_IN, _STAND_IN + len(slots)))
     markup = convert(_SLOT.sub(lambda _: f" {next(stand_ins)} ", latex))
+    if unknown := re.search(r"\\\w+", markup):
+        raise ValueError(f"latex2mathml knows no {unknown.group()}")
     for number, slot in enumerate(slots, _STAND_IN):
         markup = markup.replace(f"<mn>{number}</mn>", f"<mn>{{{slot}}}</mn>")
     return markup

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.grid_world import learn_params, live_params, plan, question, race, solve
+from explainers.grid_world import costs, learn_params, live_params, plan, question, race, solve
 from pages.ui import (
     breaking,
     chapters,
@@ -25,12 +25,19 @@ from pages.ui.prose import prose
 
 words = prose("grid_world")
 page.frame("Reinforcement learning", "The grid world: agents that learn while you watch", words["claim"])
-CHAPTERS = {"learn": "Watch it learn", "solve": "The exact answer", "plan": "Plan", "race": "Race"}
+CHAPTERS = {
+    "learn": "Watch it learn",
+    "solve": "The exact answer",
+    "plan": "Plan",
+    "costs": "What it costs",
+    "race": "Race",
+}
 settings = controls.settings(
     live_params.LiveParams,
     _page=chapters.params_of(CHAPTERS),
     solve=solve.SolveParams,
     plan=plan.PlanParams,
+    costs=costs.CostsParams,
     race=race.RaceParams,
 )
 WORLD = ("world", "actions", "forbidden", "target", "bump", "r_target", "r_step", "slip")
@@ -48,6 +55,11 @@ TRY_PLAN = (
     ("try_plan_policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
     ("try_plan_short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
     ("try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 2000}),
+)
+TRY_COSTS = (
+    ("try_costs_epsilon", "A timid agent", {"study": "epsilon", "preset": "cliff"}),
+    ("try_costs_length", "How far an episode sees", {"study": "length", "r_forbidden": -10}),
+    ("try_costs_sweeps", "How often to improve", {"study": "sweeps", "r_forbidden": -10}),
 )
 TRY_RACE = (
     ("try_race_cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
@@ -125,6 +137,11 @@ def after_plan(facts: Mapping[str, Any]) -> None:
     settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_PLAN], "plan")
 
 
+def after_costs(_facts: Mapping[str, Any]) -> None:
+    """Settings to try."""
+    settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_COSTS], "costs")
+
+
 def after_race(facts: Mapping[str, Any]) -> None:
     """How fast the race was run, its notes, and settings to try."""
     tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning.", *facts["notes"]])
@@ -145,6 +162,12 @@ match chapters.choose(settings):
             settings, "grid_world.plan", "plan", title="Planning, sweep by sweep", words=words["plan"],
             fields=question.planning_fields, more=("tolerance", "in_place", "slip", "forbidden", "target", "bump"),
             paragraph="world", breaks=(plan.BITES, plan.LOST), told=after_plan,
+        )  # fmt: skip
+    case "costs":
+        section.played(
+            settings, "grid_world.costs", "costs", title="What it costs", words=words["costs"],
+            fields=question.costs_fields, more=("slip", "forbidden", "target", "bump"), paragraph="world",
+            breaks=(costs.BITES, costs.LOST), told=after_costs,
         )  # fmt: skip
     case "race":
         section.played(

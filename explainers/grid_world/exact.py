@@ -53,6 +53,15 @@ def value_of(moves: Moves, policy: np.ndarray) -> np.ndarray:
     return v
 
 
+def within(moves: Moves, policy: np.ndarray, steps: int) -> np.ndarray:
+    """(states, actions) what so many steps return: the action, then the policy (states, actions)."""
+    v = np.zeros(len(moves.to))
+    for _ in range(steps - 1):
+        # v_(t+1)(s) = sum_a pi(a|s) q_t(s, a)
+        v = (policy * moves.backup(v)).sum(axis=1)
+    return moves.backup(v)
+
+
 def optimal(world: World) -> Optimal:
     """v*, q* and the optimal actions; ties within TIE, of large worlds within twice the error, are all optimal."""
     moves, tie = world.moves, TIE

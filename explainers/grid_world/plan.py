@@ -105,6 +105,8 @@ class PlanResult(Checked):
     values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, and
     for policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes
     optimal actions only, None for never. outer_loops: improvements of the policy. total_sweeps: of evaluation.
+    gaps: (stages, 2) of policy iteration, truncated or not: how far v is from v_pi, which evaluation closes, and how
+    far pi is from greedy, which improvement closes; (0, 2) for the other algorithms and without a discount.
     """
 
     values: np.ndarray
@@ -112,6 +114,7 @@ class PlanResult(Checked):
     policy_optimal_at: int | None
     outer_loops: int
     total_sweeps: int
+    gaps: np.ndarray
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
     params: PlanParams = field(metadata={"shell": False})
@@ -145,6 +148,7 @@ def plan(params: PlanParams) -> PlanResult:
         policy_optimal_at=optimal_at,
         outer_loops=improvements or sweeps,
         total_sweeps=sweeps,
+        gaps=_gaps(params, stages),
         notes=tuple(_notes(params)),
         checks=tuple(_checks(params, valued, errors, best)),
         params=params,
@@ -181,6 +185,24 @@ def _until_policy_stays(stages: tuple[planners.Stage, ...]) -> tuple[planners.St
     return stages
 
 
+def _gaps(params: PlanParams, stages: tuple[planners.Stage, ...]) -> np.ndarray:
+    """(stages, 2) the zigzag of evaluation and improvement (Sutton and Barto, section 4.6)."""
+    world = params.grid
+    turns = params.algorithm in ("policy_iteration", "truncated_policy_iteration")
+    if not turns or params.gamma == 1 or world.states > exact.MOST_STATES:
+        return np.zeros((0, 2))
+    moves, acting, states = world.moves, world.lived_in, np.arange(world.states)
+    gaps, chosen, v_pi = [], None, np.zeros(0)
+    for stage in stages:
+        if chosen is None or (stage.chosen != chosen).any():
+            chosen, v_pi = stage.chosen, exact.value_of(moves, np.eye(len(moves.mix))[stage.chosen])
+        # |v - v_pi| and |max_a q(s, a) - q(s, pi(s))|, with q one look ahead from v
+        q = moves.backup(stage.values)
+        better = q.max(axis=1) - q[states, chosen]
+        gaps.append([np.abs(stage.values - v_pi)[acting].max(initial=0.0), better[acting].max(initial=0.0)])
+    return np.array(gaps)
+
+
 def _checks(
     params: PlanParams, valued: list[planners.Stage], errors: np.ndarray, best: exact.Optimal
 ) -> Iterator[Check]:
@@ -203,10 +225,8 @@ def _checks(
         )
     if params.algorithm == "mc_basic" and not params.slip:
         moves, last = params.grid.moves, valued[-2] if len(valued) > 1 else valued[-1]
-        v = np.zeros(len(moves.to))
-        for _ in range(params.episode_length - 1):
-            v = moves.backup(v)[np.arange(len(v)), last.chosen]
-        error = np.abs(moves.backup(v).max(axis=1) - valued[-1].values).max()
+        expected = exact.within(moves, np.eye(len(moves.mix))[last.chosen], params.episode_length)
+        error = np.abs(expected.max(axis=1) - valued[-1].values).max()
         yield Check(
             "the returns are those of the policy over so many steps",
             float(error),

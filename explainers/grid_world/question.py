@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from explainers.grid_world import agents
+from explainers.grid_world.costs import CostsParams
 from explainers.grid_world.learn_params import LABELS, OneAgentParams
 from explainers.grid_world.learning import newborn, phase_of
 from explainers.grid_world.memory import Slot
@@ -49,6 +50,11 @@ def further_fields(params: OneAgentParams) -> tuple[str, ...]:
 def planning_fields(params: PlanParams) -> tuple[str, ...]:
     """The fields of a plan that tell."""
     return ("preset", "algorithm", *OF_PLAN[params.algorithm], "gamma", "r_forbidden")
+
+
+def costs_fields(params: CostsParams) -> tuple[str, ...]:
+    """The fields of a study that tell."""
+    return ("study", "preset", *(("longest",) if params.study == "length" else ()), "gamma", "r_forbidden")
 
 
 def told(facts: Mapping[str, Any]) -> dict[str, Any]:

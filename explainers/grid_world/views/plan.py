@@ -52,7 +52,7 @@ def plan_scene(result: PlanResult) -> Scene:
                     ),
                 ),
             ),
-            Column(1, (_error_lines(result, distance), _wrong_lines(result))),
+            Column(1, (_error_lines(result, distance), *_zigzag(result), _wrong_lines(result))),
         ),
         words=_words(result, distance),
         start=min(len(stages) - 1, 6),
@@ -100,12 +100,31 @@ def _error_lines(result: PlanResult, distance: np.ndarray) -> Lines:
         name="error",
         title="The largest error, |v − v*|",
         subtitle=subtitle,
-        height=210,
+        height=160 if len(result.gaps) else 210,
         x=_step_axis(result),
         y=Axis(10.0**lowest, 10.0**highest, log=True, ticks=ticks, format=".0e"),
         lines=tuple(lines),
         shown=Track(steps[:, None] + 1),
     )
+
+
+def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
+    """Policy iteration in the plane of its two gaps: an evaluation closes the one and opens the other."""
+    if not len(result.gaps):
+        return ()
+    evaluation, improvement = result.gaps.T
+    across, up = max(float(evaluation.max()), SMALLEST), max(float(improvement.max()), SMALLEST)
+    lines = Lines(
+        name="zigzag",
+        title="Evaluation and improvement by turns",
+        subtitle="across: |v − v_π|, for evaluation to close · up: |max q − q_π|, for improvement",
+        height=180,
+        x=Axis(0, 1.05 * across, label="|v − v_π|", ticks=(0, across / 2), format=".2g"),
+        y=Axis(0, 1.05 * up, ticks=(0, up), format=".2g"),
+        lines=(Line(evaluation, improvement, "current"),),
+        shown=Track(np.arange(1, len(evaluation) + 1)[:, None]),
+    )
+    return (lines,)
 
 
 def _wrong_lines(result: PlanResult) -> Lines:
@@ -118,7 +137,7 @@ def _wrong_lines(result: PlanResult) -> Lines:
         name="wrong",
         title="Cells in which the policy is not yet optimal",
         subtitle="often none are left long before the values are right",
-        height=150,
+        height=110 if len(result.gaps) else 150,
         x=_step_axis(result),
         y=Axis(0, 1.05 * highest, ticks=(0, highest), format="d"),
         lines=(Line(steps, wrong, "bad"),),
@@ -162,7 +181,7 @@ FORMULAS = {
     "start": "",
     "sweep": r"v_{k+1}(s) = \max_a \sum_{s', r} p(s', r | s, a) (r + \slot{4:.3g} \, v_k(s'))",
     "evaluated": r"v_\pi = r_\pi + \slot{4:.3g} \, P_\pi v_\pi",
-    "improved": r"\pi'(s) = \arg\max_a q_\pi(s, a)",
+    "improved": r"\pi'(s) = \operatorname{argmax}_a q_\pi(s, a)",
 }
 TRUNCATED_SWEEP = r"v_{j+1}(s) = \sum_{s', r} p(s', r | s, \pi(s)) (r + \slot{4:.3g} \, v_j(s'))"
 

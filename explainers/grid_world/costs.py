@@ -1,0 +1,219 @@
+"""`grid_world.costs`: one setting varied, and what each of its values costs: j, the episode length, epsilon.
+
+Sources: Zhao 2025, sections 4.3 (j), 5.2 (episode length), 5.4 (epsilon); Sutton and Barto 2018, section 4.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
+from explainers.grid_world import exact, planners
+from explainers.grid_world.world import WALL, Moves, World
+from explainers.grid_world.world_params import WorldParams
+
+NEAR = 1e-3  # values this close to v* are called found
+LOOK_AT = 12  # sweeps after which the world is drawn, whatever j
+MOST_SWEEPS = 3000
+ROUNDS = 100
+ROUNDING = 1e-9
+SWEEPS = (1, 2, 3, 5, 8, 13, 20, 40, 80)
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {"forget_discount": {"study": "length"}}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "forget_discount": "Without gamma a longer episode only collects more: the returns grow with every "
+    "reward of the target, and come to nothing.",
+}
+
+
+class CostsParams(WorldParams):
+    """What is varied, and how far."""
+
+    study: Literal["epsilon", "length", "sweeps"] = choice(
+        "epsilon",
+        "What is varied",
+        "The setting whose cost is measured",
+        {
+            "epsilon": "exploration ε",
+            "length": "episode length L",
+            "sweeps": "evaluation sweeps j",
+        },
+    )
+    longest: int = number(
+        30, "Longest episode", "Up to which length, in steps", least=2, most=200, comfort=(5, 60), step=1
+    )
+    break_it: Literal["none", "forget_discount"] = choice(
+        "none",
+        "Break it",
+        "Removes one necessary part",
+        {"none": "nothing", "forget_discount": "forget the discount"},
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        if self.gamma == 1:
+            sentence = "gamma = 1 lets a policy that never ends have no values; allowed here: below 1."
+            yield Adjustment("gamma", 0.99, sentence)
+        if self.break_it != "none" and self.study != "length":
+            sentence = f"break_it = {self.break_it} is about the length of episodes; allowed: none here."
+            yield Adjustment("break_it", "none", sentence)
+
+
+class Point(NamedTuple):
+    """One value of the setting. values: (states,). policy: (states, actions). measured: by the names of the study."""
+
+    at: float
+    values: np.ndarray
+    policy: np.ndarray
+    measured: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CostsResult(Checked):
+    """What each value of the setting costs.
+
+    at: (points,) the setting. values: (points, rows, columns), NaN in walls. measured: name -> (points,): for epsilon
+    the mean over the cells of the best soft policy's values and of those of the best policy made soft; for the length
+    the largest error of the returns to v*; for j sweeps, improvements and backups a cell until all values are within
+    0.001 of v*, NaN where 3000 sweeps are not enough. wrong: (points,) cells whose likeliest action is not optimal.
+    """
+
+    at: np.ndarray
+    values: np.ndarray
+    measured: dict[str, np.ndarray]
+    wrong: np.ndarray
+    checks: tuple[Check, ...]
+    params: CostsParams = field(metadata={"shell": False})
+    policies: np.ndarray = field(metadata={"shell": False})
+    best: exact.Optimal = field(metadata={"shell": False})
+
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "epsilon": ("best_soft", "best_made_soft"),
+    "length": ("error",),
+    "sweeps": ("sweeps", "improvements", "backups"),
+}
+
+
+@experiment("grid_world.costs", view="explainers.grid_world.views.costs:costs_scene")
+def costs(params: CostsParams) -> CostsResult:
+    """What exploring, short episodes and many sweeps of evaluation cost, each measured against v*."""
+    world = params.grid
+    best = exact.optimal(world)
+    points = list(_points(params, best))
+    policies = np.stack([point.policy for point in points])
+    acting = np.flatnonzero(world.lived_in)
+    wrong = [(~best.best[acting, policy[acting].argmax(axis=1)]).sum() for policy in policies]
+    walls = world.cells == WALL
+    measured = np.array([point.measured for point in points]).T
+    return CostsResult(
+        at=np.array([point.at for point in points]),
+        values=np.stack([np.where(walls, np.nan, point.values.reshape(walls.shape)) for point in points]),
+        measured=dict(zip(NAMES[params.study], measured, strict=True)),
+        wrong=np.array(wrong),
+        checks=tuple(_checks(params, points, best)),
+        params=params,
+        policies=policies,
+        best=best,
+    )
+
+
+def _points(params: CostsParams, best: exact.Optimal) -> Iterator[Point]:
+    world = params.grid
+    if params.study == "epsilon":
+        for percent in range(0, 100, 5):  # at 1 nothing is left to choose
+            yield _exploring(world, best, percent / 100)
+    elif params.study == "length":
+        moves = replace(world.moves, gamma=1.0) if params.break_it == "forget_discount" else world.moves
+        for length in range(1, params.longest + 1):
+            yield _short_sighted(world, moves, best, length)
+    else:
+        for j in SWEEPS:
+            yield _evaluated(world, best, j)
+
+
+def _exploring(world: World, best: exact.Optimal, epsilon: float) -> Point:
+    """The best policy among those that explore, and beside it the best policy of all, made to explore."""
+    policy, values = exact.optimal_soft(world, epsilon)
+    made_soft = exact.value_of(world.moves, exact.epsilon_greedy(best.best, epsilon))
+    acting = world.lived_in
+    return Point(epsilon, values, policy, (values[acting].mean(), made_soft[acting].mean()))
+
+
+def _short_sighted(world: World, moves: Moves, best: exact.Optimal, length: int) -> Point:
+    """MC Basic with episodes of so many steps, infinitely many of each kind, until its policy stays."""
+    one_hot = np.eye(len(moves.mix))
+    *_, followed, last = planners.mc_basic(
+        lambda chosen: exact.within(moves, one_hot[chosen], length), world.states, len(one_hot), ROUNDS
+    )
+    error = np.abs(last.values - best.values)[world.lived_in].max(initial=0.0)
+    return Point(length, last.values, one_hot[followed.chosen], (error,))
+
+
+def _evaluated(world: World, best: exact.Optimal, j: int) -> Point:
+    """Truncated policy iteration until its values are found; drawn as it stands after LOOK_AT sweeps."""
+    backup, acting = world.moves.backup, world.lived_in
+    sweeps, improvements, seen = 0, 0, None
+    for stage in planners.truncated_policy_iteration(backup, np.zeros(world.states), MOST_SWEEPS, 0, j):
+        sweeps += stage.what == "sweep"
+        improvements += stage.what == "improved"
+        if sweeps <= LOOK_AT or seen is None:
+            seen = stage
+        if np.abs(stage.values - best.values)[acting].max(initial=0.0) <= NEAR:
+            break
+    else:
+        sweeps = improvements = np.nan
+    assert seen
+    actions = len(world.moves.mix)
+    # an evaluation backs up one action of each cell, an improvement all of them
+    measured = (sweeps, improvements, sweeps + actions * improvements)
+    return Point(j, seen.values, np.eye(actions)[seen.chosen], measured)
+
+
+def _checks(params: CostsParams, points: list[Point], best: exact.Optimal) -> Iterator[Check]:
+    moves, acting = params.grid.moves, params.grid.lived_in
+    if params.study == "epsilon":
+        residual, above = 0.0, 0.0
+        for epsilon, values, _, (soft, made_soft) in points:
+            q = moves.backup(values)
+            # v(s) = (1 - epsilon) max_a q(s, a) + epsilon / |A| sum_a q(s, a)
+            again = (1 - epsilon) * q.max(axis=1) + epsilon * q.mean(axis=1)
+            residual = max(residual, float(np.abs(again - values)[acting].max(initial=0.0)))
+            above = max(above, made_soft - soft)
+        yield Check(
+            "the best soft values solve their own Bellman optimality equation",
+            residual,
+            ROUNDING,
+            "one look ahead",
+        )
+        yield Check("the best policy made soft is never better", above, ROUNDING, "the theorem, section 5.4")
+    elif params.study == "length":
+        error = max(_reward_by_reward(moves, point) for point in points)
+        yield Check(
+            "the returns, added up reward by reward", error, ROUNDING, "powers of the policy's transitions"
+        )
+    else:
+        # j = 1 is value iteration, sweep by sweep
+        sweeps, v = 0, np.zeros(len(moves.to))
+        while sweeps < MOST_SWEEPS and np.abs(v - best.values)[acting].max(initial=0.0) > NEAR:
+            v, sweeps = moves.backup(v).max(axis=1), sweeps + 1
+        counted = np.nan_to_num(points[0].measured[0], nan=MOST_SWEEPS)
+        yield Check("j = 1 takes as many sweeps", abs(float(counted) - sweeps), 0, "value iteration")
+
+
+def _reward_by_reward(moves: Moves, point: Point) -> float:
+    """How far the values are from max_a of one look ahead to sum_t gamma^t P_pi^t r_pi, added up from the first on."""
+    likely = point.policy @ moves.mix  # (states, moves)
+    expected = (likely * moves.reward).sum(axis=1)
+    G = np.zeros(len(expected))
+    for t in range(int(point.at) - 1):
+        G += moves.gamma**t * expected
+        expected = (likely * ~moves.ends * expected[moves.to]).sum(axis=1)
+    return float(np.abs(moves.backup(G).max(axis=1) - point.values).max())
