@@ -230,13 +230,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines(Panel):
-    """Curves that grow with the steps. shown: a Track of one number, how many points of each curve are drawn so far."""
+    """Curves that grow with the steps. shown: a Track of one number, how many points of each curve are drawn so far.
+
+    ahead: what lies after the current step is drawn faint.
+    """
 
     kind: ClassVar[str] = "lines"
     x: Axis = Axis(0, 1)
     y: Axis = Axis(0, 1)
     lines: tuple[Line, ...] = ()
     shown: Track | None = None
+    ahead: bool = False
 
 
 @dataclass(frozen=True)

@@ -94,19 +94,11 @@ def _worth(result: CostsResult) -> Lines:
 
 def _error(result: CostsResult) -> Lines:
     (error,) = result.measured.values()
-    lines = [Line(result.at, error, "current", "|v − v*|")]
-    subtitle = ""
-    if result.params.target == "stay":
+    lines, subtitle = [Line(result.at, error, "current", "|v − v*|")], ""
+    if result.params.target != "end":
         # a reward for ever, of which the first L are seen: gamma^L of its worth is not
-        lines.append(
-            Line(
-                result.at,
-                result.params.gamma**result.at * np.abs(result.best.values).max(),
-                "muted",
-                "γᴸ max |v*|",
-                dashed=True,
-            )
-        )
+        beyond = result.params.gamma**result.at * np.abs(result.best.values).max()
+        lines.append(Line(result.at, beyond, "muted", "γᴸ max |v*|", dashed=True))
         subtitle = "dashed: the part of the largest value that comes after L steps"
     highest = float(max(line.y.max() for line in lines))
     return _curves(result, "The largest error of the returns", subtitle, tuple(lines), _axis(0, highest))
@@ -151,6 +143,7 @@ def _curves(
         y=y,
         lines=lines,
         shown=Track(np.arange(1, len(result.at) + 1)[:, None]),
+        ahead=True,
     )
 
 

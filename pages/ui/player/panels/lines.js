@@ -41,6 +41,12 @@ registerPanel("lines", (spec) => {
     if (!line.dashed) drawDots(context, theme, line, count);
   }
 
+  function drawAhead(context, theme) {
+    context.globalAlpha = 0.3;
+    for (const line of spec.lines) if (!line.dashed) drawLine(context, theme, line, line.x.data.length);
+    context.globalAlpha = 1;
+  }
+
   function drawDots(context, theme, line, count) {
     const [xs, ys] = [line.x.data, line.y.data];
     context.fillStyle = theme.hues[line.hue];
@@ -108,6 +114,7 @@ registerPanel("lines", (spec) => {
     draw(context, theme, state) {
       drawFrame(context, theme);
       drawLegend(context, theme);
+      if (spec.ahead) drawAhead(context, theme);
       for (const line of spec.lines) drawLine(context, theme, line, line.dashed ? line.x.data.length : countAt(line, state.step));
     },
     hit(x, y, state) {
