@@ -132,7 +132,7 @@ def test_truncated_evaluation_leaves_its_gap_open() -> None:
     ("algorithm", "panels"), [("policy_iteration", 3), ("value_iteration", 2), ("mc_basic", 2)]
 )
 def test_only_what_takes_turns_is_drawn_as_a_zigzag(algorithm: str, panels: int) -> None:
-    scene = plan_scene(plan(fit(PlanParams(algorithm=algorithm))[0]))
+    scene = plan_scene(plan(PlanParams.model_validate({"algorithm": algorithm})))
     assert len(scene.columns[1].panels) == panels
 
 
