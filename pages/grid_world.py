@@ -78,9 +78,7 @@ def learn_section() -> None:
 def learn_controls() -> None:
     """The world and the agent, what may change while it runs, the brush, the switches, and what is set less often."""
     params = settings.params()
-    settings.panel(
-        "preset", "algorithm", "alpha", "epsilon", *question.telling_fields(params), "gamma", "r_forbidden"
-    )
+    settings.panel("preset", "algorithm", "alpha", *question.telling_fields(params), "gamma", "r_forbidden")
     with st.container(horizontal=True, vertical_alignment="center"):
         painting.brushes(settings)
         with st.popover("More settings", type="tertiary"):

@@ -222,7 +222,7 @@ def test_a_small_model_that_is_no_grid() -> None:
     def backup(v: np.ndarray, states: slice = slice(None)) -> np.ndarray:
         return (R + 0.9 * np.einsum("ast,t->sa", P, v))[states]
 
-    def evaluate(chosen: np.ndarray, _: np.ndarray) -> np.ndarray:
+    def evaluate(chosen: np.ndarray) -> np.ndarray:
         rows = np.arange(2)
         return np.linalg.solve(np.eye(2) - 0.9 * P[chosen, rows], R[rows, chosen])
 
@@ -340,3 +340,19 @@ def test_a_broken_plan_turns_a_check_red(break_it: str) -> None:
 def test_a_broken_solution_turns_a_check_red() -> None:
     assert solved().passed
     assert not solved(break_it="forget_discount").passed
+
+
+def test_a_policy_that_never_ends_has_no_values_without_a_discount() -> None:
+    world = WorldParams(preset="sutton_4x4").grid
+    with pytest.raises(ValueError, match="never ends"):
+        exact.value_of(world.moves, policy_of(world, "up"))
+
+
+def test_few_rounds_of_policy_iteration_promise_nothing() -> None:
+    assert planned(algorithm="policy_iteration", sweeps=1).passed
+
+
+def test_a_linear_program_finds_the_same_values_without_a_discount() -> None:
+    found = solved(preset="windy")
+    assert {check.reference for check in found.checks} >= {"a linear program"}
+    assert found.passed

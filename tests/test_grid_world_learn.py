@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from explainers.experiment import as_json, fit, read
 from explainers.grid_world import agents, compiled, dice, exact, learning, question
 from explainers.grid_world.learn import LearnParams, LearnResult, learn
-from explainers.grid_world.learn_params import BITES, KINDS, Algorithm, OneAgentParams, truth
+from explainers.grid_world.learn_params import BITES, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
+from explainers.grid_world.learning import go_on, newborn, phase_of
 from explainers.grid_world.live import live
 from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.memory import Kind, Memory, Slot
@@ -202,15 +203,68 @@ def test_q_learning_at_random_finds_q_star_in_small_worlds(world: Any) -> None:
     assert (np.abs(run.q - best)[met] < 1e-3 * size).all()
 
 
+# Of those whose exploration falls, double Q-learning, Sarsa(lambda) and Monte Carlo need more than these steps.
+QUICK = ("q_learning", "sarsa", "expected_sarsa", "n_step_sarsa", "mc_exploring_starts")
+
+
 @pytest.mark.parametrize(
-    "algorithm", ["sarsa", "expected_sarsa", "q_learning", "double_q_learning", "sarsa_lambda"]
+    ("algorithm", "epsilon_schedule"),
+    [(name, "constant") for name in ALGORITHMS if name not in ("dyna_q", "td0")]
+    + [(name, "falls") for name in QUICK],
 )
-def test_on_the_ice_estimates_come_to_their_truth(algorithm: str) -> None:
-    chosen = {"alpha_schedule": "polynomial", "alpha": 1.0, "epsilon": 0.3, "steps": 4_000_000, "lambda": 0.3}
+def test_on_the_ice_estimates_come_to_their_truth(algorithm: str, epsilon_schedule: str) -> None:
+    """The truths differ: of the start 0.54 for q*, 0.13 for the best policy that explores with 0.3."""
+    schedule = "one_over_n" if algorithm.startswith("mc_") else "polynomial"
+    chosen: dict[str, Any] = {"alpha": 1.0, "alpha_schedule": schedule, "lambda": 0.3, "n": 2}
+    chosen |= {"epsilon": 0.3, "epsilon_schedule": epsilon_schedule, "steps": 4_000_000}
     params = LearnParams(preset="frozen_lake_4x4", algorithm=algorithm, **chosen)  # type: ignore[arg-type]
     run = learn(params)
     known = truth(params, algorithm).max(axis=1)[params.grid.start]
-    assert run.values.ravel()[params.grid.start] == pytest.approx(known, abs=0.08)
+    still_exploring = epsilon_schedule == "falls" and algorithm not in OFF_POLICY
+    assert run.values.ravel()[params.grid.start] == pytest.approx(
+        known, abs=0.15 if still_exploring else 0.05
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["sarsa", "expected_sarsa", "mc_exploring_starts"])
+def test_only_what_learns_off_its_policy_may_walk_at_random(algorithm: Algorithm) -> None:
+    params, adjusted = fit(LearnParams(algorithm=algorithm, behaviour="uniform"))
+    assert params.behaviour == "follow"
+    assert [one.field for one in adjusted] == ["behaviour"]
+
+
+@pytest.mark.parametrize("algorithm", ["mc_epsilon_greedy", "sarsa_lambda"])
+def test_an_episode_that_a_wall_ends_leaves_nothing_behind(algorithm: Algorithm) -> None:
+    params = LearnParams(algorithm=algorithm)
+    phase = phase_of(params)
+    memory = newborn(phase, params, 0)
+    go_on(phase, memory, 30, np.zeros(0), np.zeros(0, np.int64), compiled.no_record())
+    assert memory.first.any() or memory.trace.any()
+    other = memory.copy()
+    agents.begin(phase.table, phase.rules, memory)
+    compiled.begin(phase.table, phase.rules, other)
+    for one in (memory, other):
+        assert not one.first.any()
+        assert not one.trace.any()
+        assert one.where[Slot.TRACES] == 0
+    np.testing.assert_array_equal(memory.where, other.where)
+
+
+def test_a_wrong_rule_is_seen_by_the_agent_that_knows_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timid(agent: agents.Agent, step: agents.Step) -> float:
+        ahead = float(agent.Q[step.s2].min())
+        return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+
+    monkeypatch.setitem(agents.LEARN, Kind.Q_LEARNING, timid)
+    at_rest = [check for check in learned(steps=300).checks if "knew the truth" in check.what]
+    assert not at_rest[0].passed
+
+
+def test_a_race_that_is_stopped_shows_what_all_have_finished() -> None:
+    found = race(RaceParams(preset="zhao_5x5", episode_length=1000, episodes=2000, seeds=1))
+    assert found.median.shape[1] == 1000
+    assert np.isfinite(found.online_return).all()
+    assert any("Of 2,000 episodes 1,000" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("break_it", list(BITES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from explainers.experiment import fit, read
 from explainers.grid_world import paint, world_text
 from explainers.grid_world.solve import SolveParams, solve
-from explainers.grid_world.world import World
 from explainers.grid_world.world_params import PRESETS, WorldParams
 from tests.grid_worlds import worlds
 
@@ -27,6 +25,16 @@ def test_a_world_written_and_read_is_the_same(params: WorldParams) -> None:
     assert (again.cells == world.cells).all()
     assert (again.start, again.jumps, again.rewards) == (world.start, world.jumps, world.rewards)
     assert again.wind == (world.wind if any(world.wind) else ())
+
+
+@pytest.mark.parametrize("reward", [0.00001, -0.1, 1e6, -999_999.5, 1 / 3])
+def test_jumps_and_rewards_are_written_as_they_are_read(reward: float) -> None:
+    number = np.format_float_positional(reward, trim="-")
+    world = world_text.parse(f"S..T;jump=1>2:{number};reward=2:{number}")
+    again = world_text.parse(world_text.write(world))
+    assert (again.jumps, again.rewards) == (world.jumps, world.rewards) or reward == 1 / 3
+    assert again.jumps[0].reward == pytest.approx(reward, rel=1e-11)
+    assert again.rewards[0][1] == pytest.approx(reward, rel=1e-11)
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -85,12 +93,13 @@ def test_painting_changes_these_cells_and_no_others(
     params: WorldParams, cells: list[int], brush: str
 ) -> None:
     before = world_text.parse(params.world)
-    with contextlib.suppress(ValueError):  # what is no world is refused
-        before_and_after(before, cells, brush)
-
-
-def before_and_after(before: World, cells: list[int], brush: str) -> None:
-    after = world_text.parse(paint.painted(world_text.write(before), cells, brush))
+    try:
+        painted = paint.painted(world_text.write(before), cells, brush)
+    except ValueError:  # no start or target would be left, or a cell lies outside
+        covered = set(np.flatnonzero(before.cells == 3)) <= set(cells) and brush != "target"
+        assert max(cells) >= before.states or covered or before.start in cells
+        return
+    after = world_text.parse(painted)
     changed = set(np.flatnonzero(before.cells != after.cells))
     assert changed <= set(cells)
     assert after.start == (cells[-1] if brush == "start" else before.start)

@@ -122,7 +122,7 @@ class Step:
 
 
 def sarsa(agent: Agent, step: Step) -> float:
-    """Q(s, a) <- Q(s, a) + alpha (r + gamma Q(s', a') - Q(s, a)); of one column this is TD(0)."""
+    """Q(s, a) <- Q(s, a) + alpha (r + gamma Q(s', a') - Q(s, a))."""
     ahead = float(agent.Q[step.s2, agent.column(step.a2)])
     return agent.learn(step.s, agent.column(step.a), step.r + agent.worth(ahead, step.ended))
 
@@ -174,8 +174,6 @@ def n_step(agent: Agent, step: Step) -> float:
     error = math.nan
     # the pair n steps ago; at the end of the episode all that wait
     for oldest in range(max(k - n, 0), k if step.last else k - n + 1):
-        if k - oldest < n and not step.last:
-            continue
         G = ahead if goes_on else 0.0
         for at in range(k - 1, oldest - 1, -1):
             G = float(memory.past_reward[at % n]) + rules.gamma * G
@@ -204,8 +202,8 @@ def sarsa_lambda(agent: Agent, step: Step) -> float:
         if len(active) == MOST_TRACES:
             memory.trace.flat[active.pop(0)] = 0
         active.append(pair)
-    # e(s, a) <- e(s, a) + 1, or 1 for replacing traces
-    memory.trace[step.s, c] = 1 if rules.replacing else memory.trace[step.s, c] + 1
+    # e(s, a) <- e(s, a) + 1
+    memory.trace[step.s, c] += 1
     kept = []
     for one in active:
         s, column = divmod(one, agent.columns)
@@ -277,7 +275,10 @@ CHOOSES_FIRST = (Kind.SARSA, Kind.N_STEP, Kind.LAMBDA)  # a' before the update, 
 
 
 def begin(table: Table, rules: Rules, memory: Memory) -> None:
-    """Puts the agent where an episode begins, with its first action chosen."""
+    """Puts the agent where an episode begins, with its first action chosen; what it kept of the last one is dropped."""
+    memory.first[:] = 0
+    memory.trace[:] = 0
+    memory.where[Slot.TRACES] = 0
     _enter(Agent(table, rules, memory), 0)
 
 

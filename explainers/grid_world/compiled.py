@@ -186,7 +186,7 @@ def _lambda(rules, memory, s, c, delta, last, log):
             held -= 1
         active[held] = s * columns + c
         held += 1
-    trace[s, c] = 1 if rules.replacing else trace[s, c] + 1
+    trace[s, c] += 1
     kept = 0
     for k in range(held):
         one, column = active[k] // columns, active[k] % columns
@@ -327,7 +327,9 @@ def live(table, rules, memory, steps, returns, lengths, record):
 
 @numba.njit(cache=True)
 def begin(table, rules, memory):
-    """Puts the agent where an episode begins, with its first action chosen."""
+    """Puts the agent where an episode begins, with its first action chosen; what it kept of the last one is dropped."""
+    memory.first[:] = 0
+    memory.trace[:] = 0
     where, q = memory.where, memory.q
     luck, actions = _luck(where[SEED], where[TIME]), len(table.reaching)
     s = table.starts[int(_uniform(luck, START) * len(table.starts))]
@@ -335,7 +337,7 @@ def begin(table, rules, memory):
         a = int(_uniform(luck, WHICH) * actions)
     else:
         a = _choose(rules, table.policy, q, memory.q2, s, _epsilon(rules, where[EPISODE]), actions, luck)
-    where[STATE], where[ACTION], where[STEP] = s, a, 0
+    where[STATE], where[ACTION], where[STEP], where[TRACES] = s, a, 0, 0
     memory.sums[0] = 0
 
 
@@ -346,6 +348,7 @@ def no_record() -> tuple:
 
 
 _ready = threading.Event()
+_over = threading.Event()  # the attempt to compile, however it ended
 _started = threading.Lock()
 
 
@@ -357,9 +360,11 @@ def ready() -> bool:
 
 
 def wait() -> None:
-    """Returns once the loop is compiled."""
+    """Returns once the loop is compiled. Raises RuntimeError where it cannot be."""
     ready()
-    _ready.wait()
+    _over.wait()
+    if not _ready.is_set():
+        raise RuntimeError("numba could not compile the agents; the server's log says why")
 
 
 def _compile() -> None:
@@ -368,13 +373,14 @@ def _compile() -> None:
     table = Table(
         np.zeros((2, 1), np.int32), pair, np.ones((2, 1), bool), np.ones((1, 1)), np.zeros(1, np.int64), none
     )
-    rules = Rules(
-        SARSA, 1.0, 0.5, CONSTANT, 0.0, False, 0.0, False, 1, 0, False, False, False, False, False, 1
-    )
+    rules = Rules(SARSA, 1.0, 0.5, CONSTANT, 0.0, False, 0.0, 1, 0, False, False, False, False, False, 1)
     memory = new_memory(rules, 2, 1, 1, 0.0, 0)
-    begin(table, rules, memory)
-    live(table, rules, memory, 1, np.zeros(0), np.zeros(0, np.int64), no_record())
-    _ready.set()
+    try:
+        begin(table, rules, memory)
+        live(table, rules, memory, 1, np.zeros(0), np.zeros(0, np.int64), no_record())
+        _ready.set()
+    finally:
+        _over.set()
 
 
 __all__ = ["begin", "live", "no_record", "ready", "wait"]

@@ -55,6 +55,7 @@ SCHEDULES = {
     "one_over_n": Schedule.ONE_OVER_N,
     "polynomial": Schedule.POLYNOMIAL,
 }
+OWN_BEHAVIOUR = ("q_learning", "double_q_learning", "dyna_q")  # learn off whatever policy they follow
 OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q", "mc_exploring_starts")  # what they look for is v*
 SPOILT = 100.0  # what a bad initial value adds
 
@@ -174,7 +175,7 @@ class AgentParams(_WithLambda):
     behaviour: Behaviour = choice(
         "follow",
         "Behaviour",
-        "What the agent does while it learns",
+        "What the agent does while it learns (Q-learning, double Q-learning, Dyna-Q)",
         {"follow": "ε-greedy", "uniform": "at random (off policy)"},
     )
     policy: Literal["uniform", "optimal"] = choice(
@@ -226,6 +227,9 @@ class OneAgentParams(AgentParams):
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
+        if self.behaviour == "uniform" and self.algorithm not in OWN_BEHAVIOUR:
+            sentence = f"behaviour = uniform is not what {LABELS[self.algorithm]} can learn from; allowed here: follow."
+            yield Adjustment("behaviour", "follow", sentence)
         if self.algorithm == "td0" and self.gamma == 1 and self.policy == "uniform":
             stuck = (self.grid.lived_in & ~ends_under(self.grid, policy_of(self.grid, "uniform"))).sum()
             if stuck:
@@ -273,15 +277,15 @@ def rules_of(params: AgentParams, algorithm: str) -> Rules:
         gamma=1.0 if broken == "forget_discount" else params.gamma,
         alpha=params.alpha,
         schedule=int(schedule),
-        epsilon=params.epsilon,
+        # the starts explore: what follows is greedy
+        epsilon=0.0 if algorithm == "mc_exploring_starts" else params.epsilon,
         epsilon_falls=params.epsilon_schedule == "falls",
         trace_decay=getattr(params, "lambda"),
-        replacing=False,
         n=params.n if algorithm in ("n_step_sarsa", "td0") else 1,
         planning_steps=params.planning_steps,
         first_visit=params.first_visit,
         exploring_starts=algorithm == "mc_exploring_starts",
-        uniform_behaviour=params.behaviour == "uniform",
+        uniform_behaviour=params.behaviour == "uniform" and algorithm in OWN_BEHAVIOUR,
         first_of_ties=broken == "first_index_ties",
         beyond_the_end=broken == "bootstrap_through_terminal",
         episode_length=params.episode_length,
@@ -304,5 +308,4 @@ def truth(params: AgentParams, algorithm: str) -> np.ndarray:
         return exact.value_of(world.moves, predicted_policy(params))[:, None]
     if algorithm in OFF_POLICY or params.epsilon == 0 or params.epsilon_schedule == "falls":
         return exact.optimal(world).q
-    epsilon = 1.0 if params.behaviour == "uniform" else params.epsilon
-    return world.moves.backup(exact.optimal_soft(world, epsilon)[1])
+    return world.moves.backup(exact.optimal_soft(world, params.epsilon)[1])

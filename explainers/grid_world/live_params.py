@@ -14,6 +14,7 @@ from explainers.grid_world.learn_params import OneAgentParams
 
 TRANSITIONS = 5_120  # of a chunk: 80 keyframes of 64
 MOST_CHUNKS = 1_000
+MOST_STATES = 2_500  # of a run, whose keyframes hold every estimate 80 times a chunk
 
 
 class LiveParams(OneAgentParams):
@@ -71,6 +72,9 @@ class LiveParams(OneAgentParams):
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
+        if self.grid.states > MOST_STATES:
+            sentence = f"world = {self.grid.states:,} cells, too many to watch; allowed here: at most {MOST_STATES:,}."
+            yield Adjustment("world", LiveParams.model_fields["world"].default, sentence)
         held, problem = self._walked
         if problem:
             fitting = changes.parse(self.changes)[: len(held) - 1]

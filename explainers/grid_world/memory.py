@@ -62,7 +62,6 @@ class Rules(NamedTuple):
     epsilon: float
     epsilon_falls: bool  # epsilon / sqrt(1 + episode)
     trace_decay: float  # lambda
-    replacing: bool  # traces, instead of accumulating ones
     n: int
     planning_steps: int
     first_visit: bool
@@ -77,11 +76,11 @@ class Memory(NamedTuple):
     """All that changes.
 
     q, q2: (states, columns) estimates, q2 of double Q-learning. count: (states, columns) updates. visits: (states,
-    actions). trace: (states,
-    columns), active: (MOST_TRACES,) the pairs that have one. model_to, model_reward, model_ends: (states, actions) what
-    Dyna has seen; seen: the pairs in the order in which they were first seen. past_pair, past_reward: of the episode
-    so far (Monte Carlo) or its last n steps. first: (states, columns) the step of an episode at which a pair was first
-    met, counted from 1. where: whole numbers, by Slot. sums: (1,) the return so far.
+    actions). trace: (states, columns), active: (MOST_TRACES,) the pairs that have one. model_to, model_reward,
+    model_ends: (states, actions) what Dyna has seen; seen: the pairs in the order in which they were first seen.
+    past_pair, past_reward: of the episode so far (Monte Carlo) or its last n steps. first: (states, columns) the step
+    of an episode at which a pair was first met, counted from 1. where: whole numbers, by Slot. sums: (1,) the return so
+    far.
     """
 
     q: np.ndarray

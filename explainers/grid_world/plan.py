@@ -11,6 +11,7 @@ import numpy as np
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, switch, watch
 from explainers.grid_world import exact, planners
 from explainers.grid_world.rollouts import returns_of
+from explainers.grid_world.world import WALL
 from explainers.grid_world.world_params import WorldParams
 
 Algorithm = Literal["value_iteration", "policy_iteration", "truncated_policy_iteration", "mc_basic"]
@@ -143,14 +144,14 @@ def plan(params: PlanParams) -> PlanResult:
     sweeps = sum(stage.what == "sweep" for stage in stages)
     improvements = sum(stage.what == "improved" for stage in stages)
     return PlanResult(
-        values=np.where(world.cells == 1, np.nan, stages[-1].values.reshape(world.cells.shape)),
+        values=np.where(world.cells == WALL, np.nan, stages[-1].values.reshape(world.cells.shape)),
         errors=errors,
         policy_optimal_at=optimal_at,
         outer_loops=improvements or sweeps,
         total_sweeps=sweeps,
         gaps=_gaps(params, stages),
         notes=tuple(_notes(params)),
-        checks=tuple(_checks(params, valued, errors, best)),
+        checks=tuple(_checks(params, stages, valued, errors, best)),
         params=params,
         stages=stages,
         lines=tuple(line for line, _ in watched)[: len(stages)],
@@ -173,7 +174,7 @@ def _planner(params: PlanParams) -> planners.Plan:
         return planners.mc_basic(rollout, world.states, len(moves.mix), params.sweeps)
     one_hot = np.eye(len(moves.mix))
     return planners.policy_iteration(
-        moves.backup, v0, params.sweeps, lambda chosen, _: exact.value_of(moves, one_hot[chosen])
+        moves.backup, v0, params.sweeps, lambda chosen: exact.value_of(moves, one_hot[chosen])
     )
 
 
@@ -203,8 +204,19 @@ def _gaps(params: PlanParams, stages: tuple[planners.Stage, ...]) -> np.ndarray:
     return np.array(gaps)
 
 
+def _ended(params: PlanParams, stages: tuple[planners.Stage, ...]) -> bool:
+    """Whether planning ended by itself, not because its sweeps or rounds ran out."""
+    if params.algorithm == "policy_iteration":
+        return len(stages) > 1 and bool((stages[-1].chosen == stages[-2].chosen).all())
+    return sum(stage.what == "sweep" for stage in stages) < params.sweeps
+
+
 def _checks(
-    params: PlanParams, valued: list[planners.Stage], errors: np.ndarray, best: exact.Optimal
+    params: PlanParams,
+    stages: tuple[planners.Stage, ...],
+    valued: list[planners.Stage],
+    errors: np.ndarray,
+    best: exact.Optimal,
 ) -> Iterator[Check]:
     gamma = params.gamma
     if params.algorithm == "value_iteration" and gamma < 1:
@@ -213,16 +225,15 @@ def _checks(
         yield Check(
             "no error above gamma^k times the first", max(float(over.max()), 0.0), ROUNDING, "the contraction"
         )
-    stopped = len(valued) > 1 and (params.algorithm == "policy_iteration" or len(valued) <= params.sweeps)
-    if stopped and params.algorithm != "mc_basic" and gamma < 1:
-        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|
-        promised = gamma / (1 - gamma) * params.tolerance + ROUNDING
-        yield Check(
-            "the values are v*, as near as the tolerance promises",
-            float(errors[-1]),
-            promised,
-            "policy iteration with exact solves",
-        )
+    large = params.grid.states > exact.MOST_STATES
+    known, reference = (
+        (exact.PROVEN, "sweeps with a bound") if large else (ROUNDING, "policy iteration, exactly solved")
+    )
+    if params.algorithm != "mc_basic" and gamma < 1 and _ended(params, stages):
+        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; evaluated exactly, a policy that stays has v*
+        promised = 0.0 if params.algorithm == "policy_iteration" else gamma / (1 - gamma) * params.tolerance
+        what = "the values are v*, as near as the tolerance promises"
+        yield Check(what, float(errors[-1]), promised + known, reference)
     if params.algorithm == "mc_basic" and not params.slip:
         moves, last = params.grid.moves, valued[-2] if len(valued) > 1 else valued[-1]
         expected = exact.within(moves, np.eye(len(moves.mix))[last.chosen], params.episode_length)
@@ -235,7 +246,7 @@ def _checks(
         )
     q = params.grid.moves.backup(best.values)
     residual = np.abs(q.max(axis=1) - best.values)[params.grid.lived_in].max(initial=0.0)
-    yield Check("v* solves the Bellman optimality equation", float(residual), ROUNDING, "one look ahead")
+    yield Check("v* solves the Bellman optimality equation", float(residual), 2 * known, "one look ahead")
 
 
 def _notes(params: PlanParams) -> Iterator[str]:

@@ -59,17 +59,17 @@ def policy_iteration(
     backup: Backup,
     v0: np.ndarray,
     rounds: int,
-    evaluate: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    evaluate: Callable[[np.ndarray], np.ndarray],
 ) -> Plan:
     """Evaluate the policy, improve it, until it stays.
 
-    evaluate(chosen, v): the values of the policy that takes chosen[s], exactly.
+    evaluate(chosen): the values of the policy that takes chosen[s], exactly.
     """
     v, chosen = v0.copy(), backup(v0).argmax(axis=1)
     yield Stage("start", v, chosen)
     for _ in range(rounds):
         # v_pi = r_pi + gamma P_pi v_pi
-        v = evaluate(chosen, v)
+        v = evaluate(chosen)
         yield Stage("evaluated", v, chosen)
         # pi'(s) = argmax_a q_pi(s, a)
         better = greedy(backup(v), chosen)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from explainers.grid_world import agents
 from explainers.grid_world.costs import CostsParams
 from explainers.grid_world.learn_params import LABELS, OneAgentParams
-from explainers.grid_world.learning import newborn, phase_of
-from explainers.grid_world.memory import Slot
+from explainers.grid_world.learning import advance, at_the_start, phase_of
+from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.plan import PlanParams
 
 # Settings to try: the name of the words, the label, the changes.
@@ -71,8 +70,9 @@ ANSWERS = ("none", "one", "two to five", "more")
 
 
 def telling_fields(params: OneAgentParams) -> tuple[str, ...]:
-    """The fields of the algorithm alone."""
-    return OWN_FIELD.get(params.algorithm, ())
+    """How it explores, where it does, and the fields of the algorithm alone."""
+    explores = () if params.algorithm in ("td0", "mc_exploring_starts") else ("epsilon",)
+    return (*explores, *OWN_FIELD.get(params.algorithm, ()))
 
 
 def further_fields(params: OneAgentParams) -> tuple[str, ...]:
@@ -98,26 +98,27 @@ def told(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def asked(params: OneAgentParams) -> dict[str, Any] | None:
+@lru_cache(maxsize=256)
+def asked(params: LiveParams) -> dict[str, Any] | None:
     """How many estimates become positive by the first positive reward; None where none comes soon, or from hope."""
-    if params.q0 > 0 or params.break_it != "none":
+    changed = [first for first, _ in params.phases[1:]]
+    until = min([PATIENCE, *changed])
+    if params.q0 > 0 or params.break_it != "none" or until == 0:
         return None
-    phase = phase_of(params)
-    memory = newborn(phase, params, params.seed)
-    for one in islice(agents.live(phase.table, phase.rules, memory), PATIENCE):
-        if one.reward > 0:
-            positive = len({place for place, value in one.changes if value > 0})
-            right = ANSWERS[0 if positive == 0 else 1 if positive == 1 else 2 if positive <= 5 else 3]
-            where = (
-                f"row {one.state // params.grid.columns + 1}, column {one.state % params.grid.columns + 1}"
-            )
-            return {
-                "label": LABELS[params.algorithm],
-                "estimates": int(np.prod(memory.q.shape)),
-                "transition": int(memory.where[Slot.TIME]),
-                "where": where,
-                "positive": positive,
-                "answers": ANSWERS,
-                "right": right,
-            }
-    return None
+    chunk, _ = advance((phase_of(params),), at_the_start(params), until)
+    met = np.flatnonzero(chunk.reward > 0)
+    if not len(met):
+        return None
+    t = int(met[0])
+    new = slice(chunk.starts[t], chunk.starts[t + 1])
+    positive = len(set(chunk.positions[new][chunk.values[new] > 0].tolist()))
+    row, column = divmod(int(chunk.state[t]), params.grid.columns)
+    return {
+        "label": LABELS[params.algorithm],
+        "estimates": chunk.before.memory.q.size,
+        "transition": t + 1,
+        "where": f"row {row + 1}, column {column + 1}",
+        "positive": positive,
+        "answers": ANSWERS,
+        "right": ANSWERS[0 if positive == 0 else 1 if positive == 1 else 2 if positive <= 5 else 3],
+    }

@@ -115,7 +115,10 @@ def race(params: RaceParams) -> RaceResult:
         steps += _together(phase, memories, returns[row])
         seconds += time.perf_counter() - began
         greedy[row] = [_greedy(params, phase, memory) for memory in memories]
-    best, window = _best_return(params), max(1, params.episodes // POINTS)
+    # of every agent as many episodes as the slowest has finished
+    finished = int(np.isfinite(returns).all(axis=(0, 1)).sum())
+    returns = returns[:, :, :finished]
+    best, window = _best_return(params), max(1, finished // POINTS)
     online = returns[:, :, -LAST:].mean(axis=2)
     return RaceResult(
         median=np.median(returns, axis=1),
@@ -130,7 +133,7 @@ def race(params: RaceParams) -> RaceResult:
         steps=steps,
         seconds=seconds,
         steps_per_second=steps / seconds,
-        notes=tuple(_notes(params, greedy[:, :, 1].sum(axis=1))),
+        notes=tuple(_notes(params, greedy[:, :, 1].sum(axis=1), finished)),
         checks=tuple(_checks(params, greedy[:, :, 0], best)),
         params=params,
     )
@@ -204,7 +207,12 @@ def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Che
         yield Check("no greedy policy earns more than the best one", over, ROUNDING, "exact planning")
 
 
-def _notes(params: RaceParams, stuck: np.ndarray) -> Iterator[str]:
+def _notes(params: RaceParams, stuck: np.ndarray, finished: int) -> Iterator[str]:
+    if finished < params.episodes:
+        yield (
+            f"Of {params.episodes:,} episodes {finished:,} are shown: an agent is stopped after {MOST_STEPS:,} steps, "
+            "and not every one had finished more."
+        )
     if params.target == "end":
         for algorithm, seeds in zip(params.algorithms, stuck.astype(int), strict=True):
             if seeds:

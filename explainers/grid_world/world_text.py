@@ -55,10 +55,15 @@ def write(world: World) -> str:
     if any(world.wind):
         parts.append("wind=" + ",".join(map(str, world.wind)))
     if world.jumps:
-        parts.append("jump=" + ",".join(f"{one.cell}>{one.to}:{one.reward:.12g}" for one in world.jumps))
+        parts.append("jump=" + ",".join(f"{one.cell}>{one.to}:{_plain(one.reward)}" for one in world.jumps))
     if world.rewards:
-        parts.append("reward=" + ",".join(f"{cell}:{reward:.12g}" for cell, reward in world.rewards))
+        parts.append("reward=" + ",".join(f"{cell}:{_plain(reward)}" for cell, reward in world.rewards))
     return ";".join(parts)
+
+
+def _plain(number: float) -> str:
+    """Twelve digits without an exponent, which `parse` does not read."""
+    return np.format_float_positional(float(f"{number:.12g}"), trim="-")
 
 
 def _squeezed(row: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from explainers.formula import formula
 from explainers.grid_world import agents
 from explainers.grid_world.changes import parse
-from explainers.grid_world.learn_params import KINDS, LABELS, SCHEDULES, predicted_policy, truth
+from explainers.grid_world.learn_params import KINDS, LABELS, SCHEDULES, predicted_policy, rules_of, truth
 from explainers.grid_world.learning import Chunk, believed
 from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
@@ -50,14 +50,20 @@ OUTCOMES = (
     "It slips, and goes another way. Reward {2:.3g}, TD error **{3:.3g}**.",
     "Reward {2:.3g}, TD error **{3:.3g}**; the episode ends here with return {4:.4g}.",
     "Reward {2:.3g}, TD error **{3:.3g}**; the episode is cut here, with return {4:.4g}.",
-    "Reward {2:.3g}. Monte Carlo learns when the episode is over.",
+    "Reward {2:.3g}. {waits}",
 )
+# why an agent learns nothing from a transition
+WAITS = {
+    Kind.MONTE_CARLO: "Monte Carlo learns when the episode is over.",
+    Kind.N_STEP: "The first target of this episode is not complete yet: it needs n rewards.",
+}
 TARGET = r"\slot{2:(.3g} + \slot{7:.3g} \cdot \slot{8:(.4g}"
 ONE_STEP = (
     rf"Q(s, a) \leftarrow \slot{{5:.4g}} + \slot{{6:.3g}} ({TARGET} - \slot{{5:(.4g}}) = \slot{{9:.4g}}"
 )
 SHORT = {
-    Kind.DOUBLE_Q_LEARNING: r"\delta = r + \gamma Q_2(s', \arg\max_a Q_1(s', a)) - Q_1(s, a) = \slot{3:.4g}",
+    Kind.DOUBLE_Q_LEARNING: r"\delta = r + \gamma Q_2(s', \operatorname{argmax}_a Q_1(s', a)) - Q_1(s, a) "
+    r"= \slot{3:.4g}",
     Kind.N_STEP: r"\delta = r_1 + \gamma r_2 + \dots + \gamma^{n-1} r_n + \gamma^n Q(s', a') - Q = \slot{3:.4g}",
     Kind.LAMBDA: r"\delta = r + \gamma Q(s', a') - Q(s, a) = \slot{3:.4g}, \quad Q \leftarrow Q + \alpha \delta e",
     Kind.MONTE_CARLO: r"Q(s, a) \leftarrow Q(s, a) + \alpha (G - Q(s, a)), \quad \delta = \slot{3:.4g}",
@@ -124,17 +130,20 @@ def _world(result: LiveResult) -> Cells:
         "decimals": 2 if limit(known) < 10 else 1,
     }
     if params.algorithm == "td0":
-        policy = np.where(params.grid.lived_in[:, None], predicted_policy(params), np.nan)
+        policies = [
+            np.where(held.grid.lived_in[:, None], predicted_policy(held), np.nan).ravel() for held in settings
+        ]
         title = "The values that it predicts"
         return Cells(
             "world",
             title,
             "arrows: the policy that it follows",
             values=changing,
-            policy=policy.ravel(),
+            policy=Track(np.stack(policies), at),
             **shared,
         )
-    epsilon = np.array([1.0 if held.behaviour == "uniform" else held.epsilon for held in settings])
+    rules = [rules_of(held, held.algorithm) for held in settings]
+    epsilon = np.array([1.0 if one.uniform_behaviour else one.epsilon for one in rules])
     return Cells(
         "world",
         "What the agent believes: Q(s, a)",
@@ -155,10 +164,8 @@ def _where_lived(result: LiveResult, settings: list[LiveParams], at: np.ndarray)
 
 def _executed(params: LiveParams, chunk: Chunk) -> np.ndarray:
     """(steps,) the action whose direction the agent took; -1 for a direction that no action has."""
-    moves, ways = params.phases[-1][1].grid.moves, directions(params.grid)
     # the moves of the actions come first; slipping may add others behind them
-    known = np.array([move if move < len(ways) else -1 for move in range(len(moves.directions) + 8)])
-    return known[chunk.move]
+    return np.where(chunk.move < len(directions(params.grid)), chunk.move, -1)
 
 
 def _distance(result: LiveResult) -> Lines:
@@ -276,9 +283,12 @@ def _words(result: LiveResult) -> Words:
     outcome = np.where(_executed(params, chunk) != chunk.action, SLIPPED, PLAIN)
     outcome = np.where(chunk.end > 0, ENDED + (chunk.end - 1), outcome)
     outcome = np.where(np.isnan(chunk.error), UNLEARNED, outcome)
+    waits = WAITS.get(kind, "")
     start = "Row {0:d}, column {1:d}: the agent goes **"
     sentences = [
-        f"{start if name != 'stay' else start.replace('goes', 'chooses to')}{name}**. {what}"
+        f"{start if name != 'stay' else start.replace('goes', 'chooses to')}{name}**. {what}".replace(
+            "{waits}", waits
+        )
         for name in names
         for what in OUTCOMES
     ]
@@ -301,7 +311,7 @@ def _alpha(settings: list[LiveParams]) -> np.ndarray:
 
 
 def _before_and_after(result: LiveResult) -> tuple[np.ndarray, np.ndarray]:
-    """(steps,) the estimate of the pair that was tried, before and after its transition."""
+    """(steps,) the estimate of the pair that was tried, before the transition and after its first change."""
     chunk = result.chunk
     q = believed(chunk.before.memory)
     pairs = chunk.state if q.shape[1] == 1 else chunk.state * q.shape[1] + chunk.action
@@ -310,8 +320,10 @@ def _before_and_after(result: LiveResult) -> tuple[np.ndarray, np.ndarray]:
     for t, pair in enumerate(pairs.tolist()):
         before[t] = flat[pair]
         changed = slice(starts[t], starts[t + 1])
+        # of Dyna-Q the update from the world comes first, and then those from its model
+        own = np.flatnonzero(chunk.positions[changed] == pair)
+        after[t] = chunk.values[changed][own[0]] if len(own) else flat[pair]
         flat[chunk.positions[changed]] = chunk.values[changed]
-        after[t] = flat[pair]
     return before, after
 
 

@@ -12,6 +12,7 @@ from explainers.formula import formula
 from explainers.grid_world import planners
 from explainers.grid_world.plan import LABELS, PlanResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
+from explainers.grid_world.world import WALL
 from explainers.scene import Axis, Cells, Code, Column, Line, Lines, Scene, Track, Words, patches
 
 SMALLEST = 1e-12  # of the error axis: below it lies rounding
@@ -26,7 +27,7 @@ RUNS: dict[str, Callable[..., Any]] = {
 def plan_scene(result: PlanResult) -> Scene:
     """The values and the greedy policy of every stage, beside the curve of their error."""
     world, stages = result.params.grid, result.stages
-    walls = world.cells.ravel() == 1
+    walls = world.cells.ravel() == WALL
     values = patches([np.where(walls, np.nan, stage.values) for stage in stages])
     shown = patches(_policies(result))
     distance = _distances(result)
