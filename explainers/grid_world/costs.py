@@ -59,7 +59,7 @@ class CostsParams(WorldParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.gamma == 1:
-            sentence = "gamma = 1 lets a policy that never ends have no values; allowed here: below 1."
+            sentence = "gamma = 1 lets a policy that never ends have no values; allowed: below 1."
             yield Adjustment("gamma", 0.99, sentence)
         if self.break_it != "none" and self.study != "length":
             sentence = f"break_it = {self.break_it} is about the length of episodes; allowed: none here."

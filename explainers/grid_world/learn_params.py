@@ -228,7 +228,9 @@ class OneAgentParams(AgentParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.behaviour == "uniform" and self.algorithm not in OWN_BEHAVIOUR:
-            sentence = f"behaviour = uniform is not what {LABELS[self.algorithm]} can learn from; allowed here: follow."
+            sentence = (
+                f"behaviour = uniform is not what {LABELS[self.algorithm]} can learn from; allowed: follow."
+            )
             yield Adjustment("behaviour", "follow", sentence)
         if self.algorithm == "td0" and self.gamma == 1 and self.policy == "uniform":
             stuck = (self.grid.lived_in & ~ends_under(self.grid, policy_of(self.grid, "uniform"))).sum()

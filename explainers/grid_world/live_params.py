@@ -73,7 +73,9 @@ class LiveParams(OneAgentParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.grid.states > MOST_STATES:
-            sentence = f"world = {self.grid.states:,} cells, too many to watch; allowed here: at most {MOST_STATES:,}."
+            sentence = (
+                f"world = {self.grid.states:,} cells, too many to watch; allowed: at most {MOST_STATES:,}."
+            )
             yield Adjustment("world", LiveParams.model_fields["world"].default, sentence)
         held, problem = self._walked
         if problem:

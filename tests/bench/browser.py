@@ -31,6 +31,7 @@ SLIDERS = (
     ("/checkpointing", "Checkpointing a chain", "Layers", 150),
     ("/packing", "", "Capacity", 200),
 )
+WIDE = "/".join(["S24.", *["25."] * 23, "24.T"])  # a world of 25 x 25 cells
 VISITS = 5
 MOST_VALUES = 20  # that a slider is moved to, each twice
 FRAMES = 120
@@ -164,6 +165,21 @@ def playing(reader: Reader) -> Iterator[Figure]:
     yield Figure("play, longest gap between two frames", max(gaps), "ms")
 
 
+def learning(reader: Reader) -> Iterator[Figure]:
+    """Frames a second while an agent learns in a world of 25 x 25 cells, and what one drawing takes."""
+    reader.open(f"/grid_world?world={WIDE}")
+    player = reader.player("An agent that learns")
+    player.root.get_by_label("Speed").select_option("16")
+    player.take()
+    reader.page.keyboard.press("Space")
+    player.wait_for("lantern.playing && lantern.step > 100")
+    gaps, drawn = reader.page.evaluate(FRAME_TIMES, [player.root.element_handle(), FRAMES])
+    seconds, times = sum(gaps) / 1000, sorted(player.read("drawTimes"))
+    yield Figure("25 x 25 cells, frames a second", len(gaps) / seconds, "", 59, least=True)
+    yield Figure("25 x 25 cells, drawings a second", drawn / seconds, "")
+    yield Figure(f"25 x 25 cells, p95 of {len(times)} drawings", times[int(0.95 * len(times))], "ms", 16)
+
+
 def sliding(reader: Reader) -> Iterator[Figure]:
     """From the release of a page's first slider to the new picture, all other settings at their defaults."""
     for address, title, label, budget in SLIDERS:
@@ -218,7 +234,7 @@ def main() -> None:
         for figure in opening(playwright.chromium, site, Path(name)):
             print(figure.line(), flush=True)
         with visit(playwright.chromium, Path(name) / "profile-long", site) as reader:
-            for measure in (stepping, playing, sliding):
+            for measure in (stepping, playing, learning, sliding):
                 for figure in measure(reader):
                     print(figure.line(), flush=True)
             assert not reader.problems, reader.problems
