@@ -26,21 +26,39 @@ from pages.ui.prose import prose
 words = prose("grid_world")
 page.frame("Reinforcement learning", "The grid world: agents that learn while you watch", words["claim"])
 CHAPTERS = {
-    "learn": "Watch it learn",
-    "solve": "The exact answer",
-    "plan": "Plan",
-    "costs": "What it costs",
-    "race": "Race",
-}
+    "learn": "Watch it learn", "solve": "The exact answer", "plan": "Plan", "costs": "What it costs", "race": "Race",
+}  # fmt: skip
 settings = controls.settings(
-    live_params.LiveParams,
-    _page=chapters.params_of(CHAPTERS),
-    solve=solve.SolveParams,
-    plan=plan.PlanParams,
-    costs=costs.CostsParams,
-    race=race.RaceParams,
-)
+    live_params.LiveParams, _page=chapters.params_of(CHAPTERS),
+    solve=solve.SolveParams, plan=plan.PlanParams, costs=costs.CostsParams, race=race.RaceParams,
+)  # fmt: skip
 WORLD = ("world", "actions", "forbidden", "target", "bump", "r_target", "r_step", "slip")
+TRY = (
+    ("", "try_cliff", "The cliff", {"preset": "cliff", "algorithm": "sarsa"}),
+    ("", "try_ice", "Slippery ice", {"preset": "frozen_lake_4x4"}),
+    ("", "try_traces", "Traces", {"preset": "zhao_3x3", "algorithm": "sarsa_lambda", "lambda": 0.9}),
+    ("", "try_dyna", "A model in its head", {"preset": "windy", "algorithm": "dyna_q", "planning_steps": 30}),
+    ("", "try_change", "The world turns",
+     {"preset": "zhao_5x5", "changes": "3000:r_forbidden=-10|8000:world=S..../.xx../..x../.x.x./.xT.."}),
+    ("plan", "try_plan_policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
+    ("plan", "try_plan_short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
+    ("plan", "try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 2000}),
+    ("costs", "try_costs_epsilon", "A timid agent", {"study": "epsilon", "preset": "cliff"}),
+    ("costs", "try_costs_length", "How far an episode sees", {"study": "length", "r_forbidden": -10}),
+    ("costs", "try_costs_sweeps", "How often to improve", {"study": "sweeps", "r_forbidden": -10}),
+    ("race", "try_race_cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
+    ("race", "try_race_ice", "On the ice",
+     {"preset": "frozen_lake_4x4", "algorithms": ("q_learning", "double_q_learning", "dyna_q"), "episodes": 2000}),
+    ("race", "try_race_wind", "In the wind",
+     {"preset": "windy", "algorithms": ("sarsa", "n_step_sarsa", "sarsa_lambda", "dyna_q"), "episodes": 100}),
+)  # fmt: skip
+
+
+def offer(chapter: str) -> None:
+    """Settings to try, each with what to look for."""
+    settings.try_this(
+        [(label, changes, words[name]) for of, name, label, changes in TRY if of == chapter], chapter
+    )
 
 
 @st.fragment
@@ -69,9 +87,7 @@ def learn_section() -> None:
         shown.checks,
         shown.scene,
         question=after_one_reward(params),
-        tries=lambda: settings.try_this(
-            [(label, changes, words[name]) for name, label, changes in question.TRY]
-        ),
+        tries=lambda: offer(""),
     )
 
 
@@ -103,18 +119,13 @@ def after_plan(facts: Mapping[str, Any]) -> None:
     numbers = {"sweeps": facts["total_sweeps"], "policy optimal at": facts["policy_optimal_at"] or "never"}
     settings.changed(numbers | {"improvements": facts["outer_loops"]}, "plan")
     section.notes(facts)
-    settings.try_this([(label, changes, words[name]) for name, label, changes in question.TRY_PLAN], "plan")
-
-
-def after_costs(_facts: Mapping[str, Any]) -> None:
-    """Settings to try."""
-    settings.try_this([(label, changes, words[name]) for name, label, changes in question.TRY_COSTS], "costs")
+    offer("plan")
 
 
 def after_race(facts: Mapping[str, Any]) -> None:
     """How fast the race was run, its notes, and settings to try."""
     tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning.", *facts["notes"]])
-    settings.try_this([(label, changes, words[name]) for name, label, changes in question.TRY_RACE], "race")
+    offer("race")
 
 
 match chapters.choose(settings):
@@ -136,7 +147,7 @@ match chapters.choose(settings):
         section.played(
             settings, "grid_world.costs", "costs", title="What it costs", words=words["costs"],
             fields=question.costs_fields, more=("slip", "forbidden", "target", "bump"), paragraph="world",
-            breaks=(costs.BITES, costs.LOST), told=after_costs,
+            breaks=(costs.BITES, costs.LOST), told=lambda _: offer("costs"),
         )  # fmt: skip
     case "race":
         section.played(

@@ -14,39 +14,6 @@ from explainers.grid_world.learning import advance, at_the_start, phase_of
 from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.plan import PlanParams
 
-# Settings to try: the name of the words, the label, the changes.
-TRY = (
-    ("try_cliff", "The cliff", {"preset": "cliff", "algorithm": "sarsa"}),
-    ("try_ice", "Slippery ice", {"preset": "frozen_lake_4x4"}),
-    ("try_traces", "Traces", {"preset": "zhao_3x3", "algorithm": "sarsa_lambda", "lambda": 0.9}),
-    ("try_dyna", "A model in its head", {"preset": "windy", "algorithm": "dyna_q", "planning_steps": 30}),
-    (
-        "try_change", "The world turns",
-        {"preset": "zhao_5x5", "changes": "3000:r_forbidden=-10|8000:world=S..../.xx../..x../.x.x./.xT.."},
-    ),
-)  # fmt: skip
-TRY_PLAN = (
-    ("try_plan_policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
-    ("try_plan_short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
-    ("try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 2000}),
-)
-TRY_COSTS = (
-    ("try_costs_epsilon", "A timid agent", {"study": "epsilon", "preset": "cliff"}),
-    ("try_costs_length", "How far an episode sees", {"study": "length", "r_forbidden": -10}),
-    ("try_costs_sweeps", "How often to improve", {"study": "sweeps", "r_forbidden": -10}),
-)
-TRY_RACE = (
-    ("try_race_cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
-    (
-        "try_race_ice", "On the ice",
-        {"preset": "frozen_lake_4x4", "algorithms": ("q_learning", "double_q_learning", "dyna_q"), "episodes": 2000},
-    ),
-    (
-        "try_race_wind", "In the wind",
-        {"preset": "windy", "algorithms": ("sarsa", "n_step_sarsa", "sarsa_lambda", "dyna_q"), "episodes": 100},
-    ),
-)  # fmt: skip
-
 OWN_FIELD: dict[str, tuple[str, ...]] = {
     "n_step_sarsa": ("n",),
     "sarsa_lambda": ("lambda",),
