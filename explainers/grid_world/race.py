@@ -78,7 +78,8 @@ class RaceResult(Checked):
     median: (algorithms, episodes) over the seeds. quartiles: (algorithms, 2, episodes). smooth: (algorithms, 3,
     points), lower quartile, median and upper quartile over the seeds of the mean of `window` episodes. online_return:
     (algorithms,) mean return of the last 100 episodes, exploring; online_sd over the seeds. greedy_return:
-    (algorithms,) mean return of the greedy policy after learning. greedy_stuck: (algorithms,) seeds whose greedy policy
+    (algorithms,) mean return of the greedy policy after learning. online_median, greedy_median: of both over the
+    seeds, which a few agents that walk in circles do not move. greedy_stuck: (algorithms,) seeds whose greedy policy
     never ends an episode. steps_per_second: learning steps of all agents over wall time, without compilation and
     greedy episodes.
     """
@@ -89,6 +90,8 @@ class RaceResult(Checked):
     window: int
     online_return: np.ndarray
     greedy_return: np.ndarray
+    online_median: np.ndarray
+    greedy_median: np.ndarray
     greedy_stuck: np.ndarray
     online_sd: np.ndarray
     best_return: float
@@ -127,6 +130,8 @@ def race(params: RaceParams) -> RaceResult:
         window=window,
         online_return=online.mean(axis=1),
         greedy_return=greedy[:, :, 0].mean(axis=1),
+        online_median=np.median(online, axis=1),
+        greedy_median=np.median(greedy[:, :, 0], axis=1),
         greedy_stuck=greedy[:, :, 1].sum(axis=1).astype(int),
         online_sd=online.std(axis=1),
         best_return=best,

@@ -57,7 +57,7 @@ def costs_scene(result: CostsResult) -> Scene:
                         subtitle,
                         height=470,
                         values=patches(list(result.values.reshape(points, -1))),
-                        limit=limit(result.values),
+                        limit=Track(np.array([[limit(one)] for one in result.values])),
                         policy=patches([np.where(idle, np.nan, one).ravel() for one in result.policies]),
                         decimals=2 if limit(result.values) < 10 else 1,
                         **ground(world),

@@ -149,7 +149,8 @@ def _wrong_lines(result: PlanResult) -> Lines:
 def _step_axis(result: PlanResult) -> Axis:
     last = max(len(result.stages) - 1, 1)
     word = "sweep" if result.params.algorithm == "value_iteration" else "step"
-    return Axis(0, last, label=word, ticks=tuple(range(0, last, max(1, last // 5))), format="d")
+    ticks = range(0, int(0.9 * last) + 1, max(1, last // 5))  # the end is left to the label
+    return Axis(0, last, label=word, ticks=tuple(ticks), format="d")
 
 
 def _code(result: PlanResult) -> Code:

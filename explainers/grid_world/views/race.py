@@ -65,34 +65,34 @@ def _ends(result: RaceResult) -> Marks:
     """For each agent the return of the last episodes, exploring, and of its greedy policy afterwards."""
     agents = len(result.params.algorithms)
     y = np.arange(agents, dtype=float)
-    both = np.concatenate([result.online_return, result.greedy_return, [result.best_return]])
+    both = np.concatenate([result.online_median, result.greedy_median, [result.best_return]])
     low, high = float(both.min()), float(both.max())
     room = 0.18 * (high - low or 1.0)
     names = [LABELS[one] for one in result.params.algorithms]
     layers = [
-        Layer("segment", result.online_return, y, result.greedy_return, y, "muted", size=2),
+        Layer("segment", result.online_median, y, result.greedy_median, y, "muted", size=2),
         Layer(
-            "point", result.online_return, y, hue="bad", size=6, numbers=result.online_return, format=".1f",
+            "point", result.online_median, y, hue="bad", size=6, numbers=result.online_median, format=".1f",
             names=tuple(f"{name}: the last episodes, exploring" for name in names),
         ),
         Layer(
-            "point", result.greedy_return, y, hue="good", size=6, numbers=result.greedy_return, format=".1f",
+            "point", result.greedy_median, y, hue="good", size=6, numbers=result.greedy_median, format=".1f",
             names=tuple(f"{name}: its greedy policy afterwards" for name in names),
         ),
         Layer("label", np.full(agents, low - room), y - 0.3, hue="muted", names=tuple(names)),
         Layer(
-            "label", result.online_return, y + 0.24, hue="bad", anchor="middle", names=("",) * agents,
-            numbers=result.online_return, format=".1f",
+            "label", result.online_median, y + 0.24, hue="bad", anchor="middle", names=("",) * agents,
+            numbers=result.online_median, format=".1f",
         ),
         Layer(
-            "label", result.greedy_return, y + 0.42, hue="good", anchor="middle", names=("",) * agents,
-            numbers=result.greedy_return, format=".1f",
+            "label", result.greedy_median, y + 0.42, hue="good", anchor="middle", names=("",) * agents,
+            numbers=result.greedy_median, format=".1f",
         ),
     ]  # fmt: skip
     return Marks(
         name="ends",
         title="While learning, and afterwards",
-        subtitle=f"red: mean return of the last {LAST} episodes · green: of the greedy policy",
+        subtitle=f"red: return of the last {LAST} episodes · green: of the greedy policy; medians over the seeds",
         height=90 + 64 * agents,
         x=Axis(low - room, high + room, ticks=(low, high), format=".1f", label="return"),
         y=Axis(agents - 0.5, -0.6),
