@@ -70,7 +70,7 @@ def optimal(world: World) -> Optimal:
     if moves.gamma == 1:
         values = _by_sweeps(moves)
     elif world.states <= MOST_STATES:
-        values = _by_policy_iteration(moves)
+        _, values = _by_policy_iteration(moves, 0.0)
     else:
         values, error = solve_large(world, PROVEN)
         tie = 2 * error
@@ -79,15 +79,19 @@ def optimal(world: World) -> Optimal:
     return Optimal(values, q, best)
 
 
-def _by_policy_iteration(moves: Moves) -> np.ndarray:
-    """Policy iteration with exact evaluation: ends when no action is better by more than TIE / 10."""
+def _by_policy_iteration(moves: Moves, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Policy iteration with exact evaluation among the epsilon-greedy policies; of 0 all: the best one, and its values.
+
+    Ends when no action is better by more than TIE / 10.
+    """
     chosen = moves.backup(np.zeros(len(moves.to))).argmax(axis=1)
     while True:
-        v = value_of(moves, np.eye(len(moves.mix))[chosen])
+        policy = epsilon_greedy(np.eye(len(moves.mix), dtype=bool)[chosen], epsilon)
+        v = value_of(moves, policy)
         q = moves.backup(v)
         better = q.max(axis=1) > q[np.arange(len(q)), chosen] + TIE / 10
         if not better.any():
-            return v
+            return policy, v
         # pi(s) = argmax_a q_pi(s, a); of equal ones the present one stays
         chosen = np.where(better, q.argmax(axis=1), chosen)
 
@@ -112,15 +116,5 @@ def epsilon_greedy(best: np.ndarray, epsilon: float) -> np.ndarray:
 
 
 def optimal_soft(world: World, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    """The best of the epsilon-greedy policies, and its values: policy iteration among them (Zhao, section 5.4)."""
-    moves = world.moves
-    chosen = np.zeros(world.states, int)
-    while True:
-        one_hot = np.eye(len(moves.mix), dtype=bool)[chosen]
-        policy = epsilon_greedy(one_hot, epsilon)
-        v = value_of(moves, policy)
-        q = moves.backup(v)
-        better = q.max(axis=1) > q[np.arange(len(q)), chosen] + TIE / 10
-        if not better.any():
-            return policy, v
-        chosen = np.where(better, q.argmax(axis=1), chosen)
+    """The best of the epsilon-greedy policies, and its values (Zhao, section 5.4)."""
+    return _by_policy_iteration(world.moves, epsilon)
