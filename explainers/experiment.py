@@ -60,9 +60,11 @@ class Params(BaseModel):
     """The settings of one experiment: immutable, validated, every field with a default.
 
     fills: field -> its value -> what that value (a preset) sets of other fields where they are not given.
+    shared: fields that all experiments of a page which inherit them have in common there.
     """
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    shared: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

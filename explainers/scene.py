@@ -229,16 +229,27 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Area:
+    """What lies between two curves (quantiles): x, low, high (points,); from the first NaN on it is left out."""
+
+    x: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    hue: Hue = "output"
+
+
+@dataclass(frozen=True)
 class Lines(Panel):
     """Curves that grow with the steps. shown: a Track of one number, how many points of each curve are drawn so far.
 
-    ahead: what lies after the current step is drawn faint.
+    areas: drawn under the curves, and over one another. ahead: what lies after the current step is drawn faint.
     """
 
     kind: ClassVar[str] = "lines"
     x: Axis = Axis(0, 1)
     y: Axis = Axis(0, 1)
     lines: tuple[Line, ...] = ()
+    areas: tuple[Area, ...] = ()
     shown: Track | None = None
     ahead: bool = False
 

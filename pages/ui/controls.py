@@ -32,7 +32,7 @@ from explainers.experiment import (
 )
 from pages.ui import address
 from pages.ui.checks import scientific
-from pages.ui.link import STEP, key_of, query_of, short, take, take_step, titled, unknown
+from pages.ui.link import STEP, key_of, own_fields, query_of, short, take, take_step, titled, unknown
 from pages.ui.player.mount import player_key, step_on_screen
 from pages.ui.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
@@ -218,10 +218,11 @@ class Settings:
             step, ignored_step = take_step(raw, prefix)
             if step is not None:
                 fresh.steps[prefix] = step
-            params, ignored = take(raw, prefix, params_type)
+            params, ignored = take(raw, prefix, params_type, own_fields(self.types, prefix))
             fresh.problems |= ignored_step | ignored
             fresh.params[prefix], adjusted = fit(params)
             fresh.notes[prefix] = [one.sentence for one in adjusted]
+        _share(fresh.params, {prefix: params_type() for prefix, params_type in self.types.items()})
         fresh.problems |= unknown(raw, self.types)
         self.shown.__dict__.update(fresh.__dict__)
         address.arrive(query_of(fresh.params)[0])
@@ -250,6 +251,7 @@ class Settings:
                     self.shown.refused.setdefault(key, f"{told} The page uses {used}.")
                 else:
                     notes[prefix].append(told)
+        _share(self.shown.params, before)
         if self.shown.params != before:
             self.shown.problems, self.shown.notes, self.shown.steps = {}, notes, {}
             address.write(self.query())
@@ -353,6 +355,20 @@ def _value_style(prefix: str, values: Mapping[str, str]) -> str:
 
 
 # ----------------------------------------------------------------------------------------------- pure helpers
+
+
+def _share(params_of: dict[str, Params], before: Mapping[str, Params]) -> None:
+    """Gives a shared field that one experiment has changed to all that share it."""
+    changed = {
+        name: getattr(params, name)
+        for prefix, params in params_of.items()
+        for name in params.shared
+        if getattr(params, name) != getattr(before[prefix], name)
+    }
+    for prefix, params in params_of.items():
+        update = {name: changed[name] for name in params.shared if name in changed}
+        if any(getattr(params, name) != value for name, value in update.items()):
+            params_of[prefix] = fit(type(params)(**(params.model_dump() | update)))[0]
 
 
 def _same(drawn: Any, held: Any) -> bool:

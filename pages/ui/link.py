@@ -27,14 +27,26 @@ def key_of(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix and not prefix.startswith("_") else name
 
 
+def own_fields(types: Mapping[str, type[Params]], prefix: str) -> list[str]:
+    """The fields of one experiment, without those that it shares with an earlier one of the page."""
+    earlier: set[str] = set()
+    for before, params_type in types.items():
+        if before == prefix:
+            break
+        earlier.update(params_type.shared)
+    shared = earlier.intersection(types[prefix].shared)
+    return [name for name in types[prefix].model_fields if name not in shared]
+
+
 def query_of(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]]:
     """The address of these params, by prefix; and a sentence for each text that is too long for a link."""
     query: dict[str, str] = {}
     left_out = []
+    types = {prefix: type(params) for prefix, params in params_of.items()}
     for prefix, params in params_of.items():
         defaults = params.baseline()
-        for name, described in type(params).model_fields.items():
-            value = getattr(params, name)
+        for name in own_fields(types, prefix):
+            described, value = type(params).model_fields[name], getattr(params, name)
             if value == (described.default if name in params.fills else getattr(defaults, name)):
                 continue
             written = pack(as_text(value)) if _is_text(type(params), name) else as_text(value)
@@ -45,11 +57,16 @@ def query_of(params_of: Mapping[str, Params]) -> tuple[dict[str, str], list[str]
     return query, left_out
 
 
-def take(raw: dict[str, str], prefix: str, params_type: type[ParamsT]) -> tuple[ParamsT, dict[str, str]]:
-    """Takes one experiment's settings out of the raw address: Params, and by key what was ignored, in a sentence."""
+def take(
+    raw: dict[str, str], prefix: str, params_type: type[ParamsT], names: Iterable[str] | None = None
+) -> tuple[ParamsT, dict[str, str]]:
+    """Takes one experiment's settings out of the raw address: Params, and by key what was ignored, in a sentence.
+
+    names: its own fields; all, where left out.
+    """
     texts: dict[str, str] = {}
     problems = []
-    for name in params_type.model_fields:
+    for name in params_type.model_fields if names is None else names:
         key = key_of(prefix, name)
         if key not in raw:
             continue
@@ -81,9 +98,7 @@ def take_step(raw: dict[str, str], prefix: str) -> tuple[int | None, dict[str, s
 
 def unknown(raw: Iterable[str], types: Mapping[str, type[Params]]) -> dict[str, str]:
     """A sentence for each name that no experiment of the page has, with the nearest that one has."""
-    known = [
-        key_of(prefix, name) for prefix, params_type in types.items() for name in params_type.model_fields
-    ]
+    known = [key_of(prefix, name) for prefix in types for name in own_fields(types, prefix)]
     sentences = {}
     for key in raw:
         nearest = difflib.get_close_matches(key[:60], known, n=1, cutoff=0.6)

@@ -59,4 +59,11 @@ TOPICS = (
         "grid_world.solve",
         {},
     ),
+    Topic(
+        "Reinforcement learning",
+        "stochastic_approximation",
+        "Stochastic approximation",
+        "stochastic_approximation.robbins_monro",
+        {"sigma": 0.3, "steps": 20},
+    ),
 )

@@ -41,8 +41,21 @@ registerPanel("lines", (spec) => {
     if (!line.dashed) drawDots(context, theme, line, count);
   }
 
+  /** What lies between two curves, up to the first place where either has no number. */
+  function drawArea(context, theme, area, count) {
+    let end = 0;
+    while (end < count && !Number.isNaN(area.low.data[end])) end++;
+    if (end < 2) return;
+    context.fillStyle = tint(theme, area.hue, 0.22);
+    context.beginPath();
+    for (let k = 0; k < end; k++) context.lineTo(across(area.x.data[k]), height(area.low.data[k]));
+    for (let k = end - 1; k >= 0; k--) context.lineTo(across(area.x.data[k]), height(area.high.data[k]));
+    context.fill();
+  }
+
   function drawAhead(context, theme) {
     context.globalAlpha = 0.3;
+    for (const area of spec.areas) drawArea(context, theme, area, area.x.data.length);
     for (const line of spec.lines) if (!line.dashed) drawLine(context, theme, line, line.x.data.length);
     context.globalAlpha = 1;
   }
@@ -115,6 +128,7 @@ registerPanel("lines", (spec) => {
       drawFrame(context, theme);
       drawLegend(context, theme);
       if (spec.ahead) drawAhead(context, theme);
+      for (const area of spec.areas) drawArea(context, theme, area, shown ? Math.min(shown(state.step)[0], area.x.data.length) : area.x.data.length);
       for (const line of spec.lines) drawLine(context, theme, line, line.dashed ? line.x.data.length : countAt(line, state.step));
     },
     hit(x, y, state) {

@@ -1,0 +1,1 @@
+"""Stochastic approximation: from a running mean to temporal differences, by one update."""

@@ -1,0 +1,139 @@
+"""`stochastic_approximation.dvoretzky`: whether the start is forgotten, which one product decides.
+
+    E[w_{k+1}] - mu = prod_{i <= k} (1 - a_i) (w_1 - mu)
+
+Source: Zhao 2025, section 6.3: Dvoretzky's theorem, with alpha_k = beta_k = a_k.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
+from explainers.stochastic_approximation import laws
+from explainers.stochastic_approximation.mean import HUGE, AverageParams, work
+from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule
+from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {"too_small_steps": {"step_rule": "c/(k+b)", "c": 1, "b": 1}}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "too_small_steps": "The product of 1 - 1/(k + 1)² stops at one half. The estimate stops half way between start and "
+    "mean, with ever less noise: it looks as if it had converged.",
+}
+
+
+class DvoretzkyParams(AverageParams):
+    """A start far away, and how long."""
+
+    mu: float = number(0.0, "μ", "Mean of the samples", least=-1e6, most=1e6, comfort=(-5, 5), step=0.5)
+    w1: float = number(
+        20.0, "w₁", "Where the estimate starts", least=-1e6, most=1e6, comfort=(-20, 20), step=1
+    )
+    steps: int = number(60, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 200), step=5)
+    break_it: Literal["none", "too_small_steps"] = choice(
+        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from work(self.seeds, self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class DvoretzkyResult(Checked):
+    """What is left of the start.
+
+    factors: (steps,) 1 - a_k. product: (steps + 1,) of them so far, 1 first. limit: of the product, null where there is
+    none. mean, expected: (steps + 1,) of the iterates, over the seeds and exactly. final_mean: the last of mean.
+    iterates: (first seeds, steps + 1). fan_at, fan: steps and quantiles, as of `robbins_monro`.
+    """
+
+    factors: np.ndarray
+    product: np.ndarray
+    limit: float
+    mean: np.ndarray
+    expected: np.ndarray
+    final_mean: float
+    iterates: np.ndarray
+    fan_at: np.ndarray
+    fan: np.ndarray
+    verdict: str
+    checks: tuple[Check, ...]
+    params: DvoretzkyParams = field(metadata={"shell": False})
+
+
+@experiment(
+    "stochastic_approximation.dvoretzky",
+    view="explainers.stochastic_approximation.views.dvoretzky:dvoretzky_scene",
+)
+def dvoretzky(params: DvoretzkyParams) -> DvoretzkyResult:
+    """The product of 1 - a_k, which decides whether the start is forgotten, and runs from far away."""
+    rule = params.used
+    ran = run(params.problem(params.w1), rule, params.steps, params.seeds)
+    product = laws.product(rule, params.steps)
+    expected = params.mu + laws.product(params.rule, params.steps) * (params.w1 - params.mu)
+    return DvoretzkyResult(
+        factors=1 - rule.at(np.arange(1, params.steps + 1)),
+        product=product,
+        limit=rule.product_limit,
+        mean=ran.mean,
+        expected=expected,
+        final_mean=float(ran.mean[-1]),
+        iterates=ran.first.T,
+        fan_at=ran.fan_at,
+        fan=ran.quantiles,
+        verdict=_verdict(rule),
+        checks=tuple(_checks(params, rule, ran, product, expected)),
+        params=params,
+    )
+
+
+def _verdict(rule: Rule) -> str:
+    limit = rule.product_limit
+    if math.isnan(limit):
+        return "The product has no limit: the steps overshoot."
+    if limit:
+        return f"The product stops at {limit:.4g}: so much of the start is never forgotten."
+    return "The product goes to 0: every start is forgotten in the end, though it may take long."
+
+
+def closed_form(rule: Rule, steps: int) -> float:
+    """The last product without multiplying: by powers, by the gamma function, or by a sum of logarithms."""
+    c, k = rule.c, steps + 1
+    if rule.kind == "1/(k+1)^2":
+        return (k + 1) / (2 * k)
+    if rule.kind == "constant":
+        return math.copysign(1, 1 - c) ** steps * abs(1 - c) ** steps
+    factors = [1 - one for one in rule.at(np.arange(1, k)).tolist()]
+    if 0 in factors:
+        return 0.0
+    if rule.kind == "c/(k+b)" and c < 1 + rule.b:
+        b = rule.b
+        return math.exp(
+            math.lgamma(k + b - c) - math.lgamma(1 + b - c) + math.lgamma(1 + b) - math.lgamma(k + b)
+        )
+    sign = -1 if sum(one < 0 for one in factors) % 2 else 1
+    return sign * math.exp(math.fsum(math.log(abs(one)) for one in factors))
+
+
+def _checks(
+    params: DvoretzkyParams, rule: Rule, ran: Run, product: np.ndarray, expected: np.ndarray
+) -> Iterator[Check]:
+    if not max(abs(product[-1]), abs(expected[-1]), ran.square[-1]) < HUGE:
+        return
+    known = closed_form(rule, params.steps)
+    off = abs(product[-1] - known) / max(abs(known), 1)
+    yield Check("the product, multiplied out", off, ROUNDING, "its closed form")
+    if params.seeds >= ENOUGH:
+        variance = laws.variance(params.rule, params.sigma, params.steps)[-1]
+        standard_error = np.sqrt(variance / params.seeds) + ROUNDING * (1 + abs(params.w1) + abs(params.mu))
+        error = abs(ran.mean[-1] - expected[-1]) / standard_error
+        what = "the mean over the seeds is as expected, in standard errors"
+        yield Check(what, error, STANDARD_ERRORS, "the product, with the steps set")

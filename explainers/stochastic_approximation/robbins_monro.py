@@ -1,0 +1,319 @@
+"""`stochastic_approximation.robbins_monro`: the root of a function that is seen through noise, for one seed and many.
+
+    w_{k+1} = w_k - a_k (g(w_k) + eta_k),   k = 1, 2, ...
+
+Sources: Robbins and Monro 1951; Zhao 2025, section 6.2, whose example w^3 - 5 diverges with the steps that it prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import field_validator
+
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, text
+from explainers.stochastic_approximation import conditions, expression, roots
+from explainers.stochastic_approximation.conditions import Condition
+from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise
+from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule, StepParams
+from explainers.stochastic_approximation.walks import (
+    ENOUGH,
+    MOST_WORK,
+    ROUNDING,
+    STANDARD_ERRORS,
+    Moment,
+    Problem,
+    Run,
+    apart,
+    run,
+    walk,
+)
+
+NEAR = 0.5  # from the root: converged
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "as_printed": {"function": "cubic", "step_rule": "c/(k+b)", "b": 2},
+    "constant_step": {"function": "linear", "steps": 200, "step_rule": "c/k^p"},
+    "biased_noise": {"function": "linear", "steps": 200, "step_rule": "c/k^p"},
+    "too_small_steps": {"function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "as_printed": "The book prints the steps 1/k. The first is then 1, and where g is as steep as w³ one such step "
+    "throws the iterate so far that the next overshoots farther still. With 1/(k + 1) seven of ten seeds arrive, with "
+    "1/(k + 2) nearly all.",
+    "constant_step": "Steps that do not fall keep letting noise in: the iterates come near quickly, and then rattle "
+    "around the root for ever, with a variance of a/(2 - a) sigma² for a slope of 1.",
+    "biased_noise": "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
+    "surely as before, in the wrong place.",
+    "too_small_steps": "All steps 1/(k + 1)² together are 0.645. Half of the way to the root is never walked, however "
+    "long one waits.",
+}
+FILLS: dict[str, dict[str, Any]] = {
+    "tanh": {"g": "tanh(w - 1)", "w1": 3.0},
+    "cubic": {"g": "w^3 - 5", "w1": 0.0},
+    "linear": {"g": "w - 2", "w1": -3.0},
+    "sine": {"g": "sin(w)", "w1": 3.0},
+    "flat": {"g": "w + (abs(w - 1) - abs(w + 1))/2", "w1": 4.0},
+}
+
+
+class RobbinsMonroParams(StepParams):
+    """The function, the noise on it, the start, and how long and how often."""
+
+    fills: ClassVar = {"function": FILLS}
+
+    function: Literal["tanh", "cubic", "linear", "sine", "flat"] = choice(
+        "tanh",
+        "Function",
+        "Fills g and the start where they are not given",
+        {
+            "tanh": "tanh(w − 1)",
+            "cubic": "w³ − 5",
+            "linear": "w − 2",
+            "sine": "sin w",
+            "flat": "with a flat part",
+        },
+    )
+    g: str = text(
+        "tanh(w - 1)", "g(w)", f"Whose root is sought: {expression.ALLOWED}", longest=expression.LONGEST
+    )
+    noise: Noise = choice("normal", "Noise", "What is added to each observation of g(w)", LABELS)
+    sigma: float = number(
+        1.0, "σ", "Standard deviation of the noise", least=0, most=100, comfort=(0, 3), step=0.1
+    )
+    w1: float = number(3.0, "w₁", "Where the iterates start", least=-1e6, most=1e6, comfort=(-5, 5), step=0.1)
+    steps: int = number(50, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 500), step=5)
+    seeds: int = number(
+        200, "Seeds", "Runs with noise of their own", least=1, most=100_000, comfort=(1, 1000), step=1
+    )
+    seed: int = number(0, "Seed", "Of the noise", least=0, most=2**31 - 1)
+    low: float = number(
+        -5.0, "From w", "Where the interval begins on which the slope of g is looked at", least=-1e6, most=1e6,
+        comfort=(-20, 0), step=0.5,
+    )  # fmt: skip
+    high: float = number(
+        5.0, "To w", "Where the interval ends on which the slope of g is looked at", least=-1e6, most=1e6,
+        comfort=(0, 20), step=0.5,
+    )  # fmt: skip
+    break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = choice(
+        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+    )
+
+    @field_validator("g")
+    @classmethod
+    def _parsed(cls, given: str) -> str:
+        expression.parse(given)
+        return given
+
+    @cached_property
+    def function_of_w(self) -> expression.Expression:
+        return expression.parse(self.g)
+
+    @property
+    def used(self) -> Rule:
+        if self.break_it == "as_printed":
+            return Rule("c/k^p", self.c, 1.0)
+        return super().used
+
+    @property
+    def bias(self) -> float:
+        return BIAS if self.break_it == "biased_noise" else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The stated interval, which holds the start in any case."""
+        return min(self.low, self.w1), max(self.high, self.w1)
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if self.high <= self.low:
+            sentence = f"high = {self.high:g} is not above low; allowed: more than {self.low:g}."
+            yield Adjustment("high", self.low + 1, sentence)
+        if self.seeds * self.steps > MOST_WORK:
+            most = MOST_WORK // self.seeds
+            sentence = f"steps = {self.steps} are too many for {self.seeds} seeds; allowed: 1 to {most}."
+            yield Adjustment("steps", most, sentence)
+
+
+@dataclass(frozen=True, eq=False)
+class RobbinsMonroResult(Checked):
+    """Where the iterates went. What overflowed, or left where g is defined, is infinite or NaN (null in JSON).
+
+    iterates: (first seeds, steps + 1), w_1 first. fan_at: (points,) the k of the quantiles. fan: (5, points), of 5, 25,
+    50, 75 and 95 % of those of the first 1000 seeds that are finite. final_mean, final_std: of the finite last
+    iterates. root: the one that attracts, nearest to the start; NaN without. converged_fraction: of the seeds, whose
+    last iterate is within 0.5 of a root that attracts. diverged_fraction: whose last iterate is not finite.
+    rms, bound: (steps + 1,) root mean square distance to the root, and what the theorem's proof bounds it by; NaN
+    where there is no root or no variance. sum, sum_of_squares: (steps,) of the steps so far. conditions: of the theorem.
+    """
+
+    iterates: np.ndarray
+    fan_at: np.ndarray
+    fan: np.ndarray
+    final_mean: float
+    final_std: float
+    root: float
+    converged_fraction: float
+    diverged_fraction: float
+    diverged_at: np.ndarray
+    rms: np.ndarray
+    bound: np.ndarray
+    sum: np.ndarray
+    sum_of_squares: np.ndarray
+    conditions: tuple[Condition, ...]
+    verdict: str
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: RobbinsMonroParams = field(metadata={"shell": False})
+    moments: tuple[Moment, ...] = field(metadata={"shell": False})
+    roots: tuple[roots.Root, ...] = field(metadata={"shell": False})
+
+
+@experiment(
+    "stochastic_approximation.robbins_monro",
+    view="explainers.stochastic_approximation.views.robbins_monro:robbins_monro_scene",
+    card="explainers.stochastic_approximation.views.robbins_monro:robbins_monro_card",
+)
+def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
+    """The root of a function seen through noise: iterates of many seeds, and the theorem's conditions."""
+    found = roots.roots_of(params.function_of_w, *params.interval)
+    target = _target(found, params.w1)
+    broken = Problem(
+        params.function_of_w.value, params.w1, params.noise, params.sigma, params.bias, params.seed, target
+    )
+    ran = run(broken, params.used, params.steps, params.seeds)
+    sound = ran
+    if params.break_it != "none":
+        sound = run(broken._replace(bias=0.0), params.rule, params.steps, params.seeds)
+    bound = _bound(params, sound, target)
+    told = tuple(_conditions(params))
+    a = params.used.at(np.arange(1, params.steps + 1))
+    finite = ran.last[np.isfinite(ran.last)]
+    attracting = [root for root in found if root.attracts]
+    near = (
+        np.min([root.distance(finite) for root in attracting], axis=0) <= NEAR if attracting else np.zeros(0)
+    )
+    converged, diverged = float(near.sum()) / params.seeds, 1 - len(finite) / params.seeds
+    moments = tuple(walk(broken, params.used, params.steps))
+    return RobbinsMonroResult(
+        iterates=ran.first.T,
+        fan_at=ran.fan_at,
+        fan=ran.quantiles,
+        final_mean=float(finite.mean()) if len(finite) else np.nan,
+        final_std=float(finite.std()) if len(finite) else np.nan,
+        root=target,
+        converged_fraction=converged,
+        diverged_fraction=diverged,
+        diverged_at=1 - ran.finite / params.seeds,
+        rms=np.sqrt(ran.square),
+        bound=np.sqrt(bound),
+        sum=np.cumsum(a),
+        sum_of_squares=np.cumsum(a**2),
+        conditions=told,
+        verdict=_verdict(params, told, found, converged, diverged),
+        notes=tuple(_notes(params, found)),
+        checks=tuple(_checks(params, ran, moments, bound)),
+        params=params,
+        moments=moments,
+        roots=found,
+    )
+
+
+def _target(found: tuple[roots.Root, ...], w1: float) -> float:
+    """The root that attracts and is nearest to the start: of a stretch, its nearest point. NaN without one."""
+    points = [float(np.clip(w1, root.low, root.high)) for root in found if root.attracts]
+    return min(points, key=lambda at: abs(at - w1), default=np.nan)
+
+
+def _bound(params: RobbinsMonroParams, ran: Run, root: float) -> np.ndarray:
+    """(steps + 1,) a bound on the mean square distance to the root; NaN where the run has none.
+
+    With slopes between c_1 and c_2 wherever the iterates went, and noise that has mean 0 given the past,
+    E d_{k+1}^2 <= max(|1 - a_k c_1|, |1 - a_k c_2|)^2 E d_k^2 + a_k^2 E eta_k^2: the step of the theorem's proof.
+    """
+    steps = params.steps
+    if (
+        not np.isfinite([root, ran.low, ran.high]).all()
+        or params.noise == "heavy_tailed"
+        or ran.finite[-1] < params.seeds
+    ):
+        return np.full(steps + 1, np.nan)
+    least, most = roots.slopes(params.function_of_w, min(ran.low, root), max(ran.high, root))
+    a = params.rule.at(np.arange(1, steps + 1))
+    kept = np.maximum(np.abs(1 - a * least), np.abs(1 - a * most)) ** 2
+    bound = np.empty(steps + 1)
+    bound[0] = (params.w1 - root) ** 2
+    with np.errstate(over="ignore"):
+        for k in range(steps):
+            bound[k + 1] = kept[k] * bound[k] + a[k] ** 2 * ran.noise[k]
+    return bound
+
+
+def _conditions(params: RobbinsMonroParams) -> Iterator[Condition]:
+    low, high = params.interval
+    yield conditions.of_slope(*roots.slopes(params.function_of_w, low, high), low, high)
+    yield from conditions.of_steps(params.used)
+    yield from conditions.of_noise(params.noise, params.bias)
+
+
+def _verdict(
+    params: RobbinsMonroParams,
+    told: tuple[Condition, ...],
+    found: tuple[roots.Root, ...],
+    converged: float,
+    diverged: float,
+) -> str:
+    """What the theorem promises, and what happened."""
+    happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of the root"
+    happened += f", and {diverged:.1%} have overflowed." if diverged else "; none has overflowed."
+    if not any(root.attracts for root in found):
+        happened = (
+            "g has no root on the interval that pulls the iterates in, so there is nowhere to converge to."
+        )
+    if all(one.holds for one in told):
+        return f"All conditions hold: the theorem promises convergence, with probability one. {happened}"
+    missing = ", ".join(one.name for one in told if not one.holds)
+    return f"The theorem promises nothing, as not all its conditions hold ({missing}). {happened}"
+
+
+def _notes(params: RobbinsMonroParams, found: tuple[roots.Root, ...]) -> Iterator[str]:
+    attracting = [root for root in found if root.attracts]
+    if len(attracting) > 1:
+        places = ", ".join(f"{root.low:.3g}" for root in attracting)
+        yield f"g pulls towards several roots ({places}); near any of them counts as converged."
+    if any(root.high > root.low for root in attracting):
+        yield "g is 0 on a whole stretch: the iterates may stop anywhere on it."
+    if any(not root.attracts for root in found):
+        yield "At some roots g falls: they push the iterates away."
+
+
+def _checks(
+    params: RobbinsMonroParams, ran: Run, moments: tuple[Moment, ...], bound: np.ndarray
+) -> Iterator[Check]:
+    what = "the first seed, moved alone, goes the same way"
+    yield Check(what, apart(moments, ran), ROUNDING, "the algorithm as written")
+    if (params.noise != "none" and params.sigma > 0) or params.bias:
+        thrown = max(ran.ups + ran.downs, 1)
+        yield Check(
+            "the noise is above 0 as often as below, in standard errors",
+            abs(ran.ups - ran.downs) / np.sqrt(thrown),
+            STANDARD_ERRORS,
+            "the sign test",
+        )
+    if np.isfinite(bound).all() and params.seeds >= ENOUGH:
+        with np.errstate(invalid="ignore"):
+            least = ran.square - STANDARD_ERRORS * ran.square_sd / np.sqrt(params.seeds)
+            over = float(np.max((least - bound) / np.maximum(bound, ROUNDING)))
+        what = "the mean square distance stays below its bound, as a share of it"
+        yield Check(
+            what,
+            max(over, 0.0) if over == over else np.inf,
+            1e-6,
+            "the step of the proof, with the steps set",
+        )

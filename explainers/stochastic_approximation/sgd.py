@@ -1,0 +1,249 @@
+"""`stochastic_approximation.sgd`: gradient descent with one sample at a time, with a few, and with all of them.
+
+    w_{k+1} = w_k - a_k (1/m) sum_{i in batch} grad f(w_k, x_i)
+
+Two least-squares problems in the plane: the mean of points, and a line through points. Both have gradients A_i w - b_i,
+so that the mean square distance to the solution is known exactly, step by step (`law`).
+
+Source: Zhao 2025, section 6.4 and figure 6.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, several
+from explainers.stochastic_approximation.noise import BIAS
+from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule, StepParams
+from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS
+
+POINTS = 100
+SIDE = 20.0  # of the square in which the points of the mean lie
+LINE = (4.0, -3.0)  # intercept and slope of the line through which points are scattered
+SCATTER = 6.0
+REACH = 2.0  # of the places at which the line is seen
+HUGE = 1e12
+MOST_GATHERED = 300_000_000  # samples of all seeds, steps and batches
+
+Size = Literal["1", "2", "5", "10", "20", "50", "all"]
+
+# For each break, the settings under which it bites.
+BITES: dict[str, dict[str, Any]] = {
+    "constant_step": {"steps": 60, "step_rule": "c/k^p", "c": 1, "p": 1},
+    "biased_noise": {"steps": 60, "step_rule": "c/k^p", "c": 1, "p": 1},
+    "too_small_steps": {"steps": 60, "step_rule": "c/k^p", "c": 1, "p": 1},
+}
+
+# For each break, what is lost without the part that it removes.
+LOST: dict[str, str] = {
+    "constant_step": "With constant steps all start equally fast, and then the small batches hang in a cloud around the "
+    "solution whose size does not shrink.",
+    "biased_noise": "A gradient that is off on average is zero somewhere else, and there all batch sizes go.",
+    "too_small_steps": "The steps end before the way does: even the exact gradient stops half way.",
+}
+
+
+class SgdParams(StepParams):
+    """The problem, the batch sizes, the start."""
+
+    problem: Literal["mean", "regression"] = choice(
+        "mean",
+        "Problem",
+        "What is minimized",
+        {"mean": "mean of points", "regression": "line through points"},
+    )
+    batch_sizes: tuple[Size, ...] = several(
+        ("1", "5", "50"),
+        "Batch sizes",
+        "Samples of each update, drawn with replacement; all: the exact gradient (BGD)",
+        most=4,
+        labels={"1": "1 (SGD)", "all": "all (BGD)"},
+    )
+    steps: int = number(30, "Updates", "Of each seed", least=1, most=2000, comfort=(5, 200), step=5)
+    seeds: int = number(
+        200, "Seeds", "Runs with draws of their own", least=1, most=20_000, comfort=(1, 1000), step=1
+    )
+    start_x: float = number(
+        -18.0, "Start, first", "Of the two numbers", least=-1e4, most=1e4, comfort=(-20, 20), step=1
+    )
+    start_y: float = number(
+        18.0, "Start, second", "Of the two numbers", least=-1e4, most=1e4, comfort=(-20, 20), step=1
+    )
+    seed: int = number(0, "Seed", "Of points and draws", least=0, most=2**31 - 1)
+    break_it: Literal["none", "constant_step", "biased_noise", "too_small_steps"] = choice(
+        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+    )
+
+    @property
+    def start(self) -> np.ndarray:
+        return np.array([self.start_x, self.start_y])
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        if not self.batch_sizes:
+            sentence = "batch_sizes = none is chosen; allowed: one to four."
+            yield Adjustment("batch_sizes", ("1", "5", "50"), sentence)
+        if len(set(self.batch_sizes)) < len(self.batch_sizes):
+            once = tuple(dict.fromkeys(self.batch_sizes))
+            yield Adjustment("batch_sizes", once, "batch_sizes = one of them twice; allowed: each once.")
+        each = self.seeds * sum(0 if size == "all" else int(size) for size in self.batch_sizes)
+        if each * self.steps > MOST_GATHERED:
+            most = MOST_GATHERED // each
+            sentence = f"steps = {self.steps} are too many for these seeds and batches; allowed: 1 to {most}."
+            yield Adjustment("steps", most, sentence)
+
+
+class Squares(NamedTuple):
+    """A least-squares problem: the gradient of sample i is A_i w - b_i. A: (n, 2, 2). b: (n, 2). points: (n, 2)."""
+
+    A: np.ndarray
+    b: np.ndarray
+    points: np.ndarray
+
+    @property
+    def solution(self) -> np.ndarray:
+        return np.linalg.solve(self.A.mean(axis=0), self.b.mean(axis=0))
+
+
+def problem_of(params: SgdParams) -> Squares:
+    """The points of a seed, and their least squares."""
+    random = np.random.default_rng((params.seed, 0))
+    if params.problem == "mean":  # f(w, x) = |w - x|^2 / 2
+        x = random.uniform(-SIDE / 2, SIDE / 2, (POINTS, 2))
+        return Squares(np.broadcast_to(np.eye(2), (POINTS, 2, 2)), x, x)
+    at = random.uniform(-REACH, REACH, POINTS)
+    y = LINE[0] + LINE[1] * at + SCATTER * random.standard_normal(POINTS)
+    X = np.stack([np.ones(POINTS), at], axis=1)  # f(w, (x, y)) = (x' w - y)^2 / 2
+    return Squares(X[:, :, None] * X[:, None, :], X * y[:, None], np.stack([at, y], axis=1))
+
+
+class Descent(NamedTuple):
+    """What is kept of one batch size. path: (steps + 1, 2) and gradients, exact: (steps, 2) of the first seed.
+
+    square, square_sd: (steps + 1,) mean and standard deviation over the seeds of the squared distance to the solution.
+    """
+
+    path: np.ndarray
+    gradients: np.ndarray
+    exact: np.ndarray
+    square: np.ndarray
+    square_sd: np.ndarray
+
+
+def descend(params: SgdParams, squares: Squares, size: Size, rule: Rule, bias: float) -> Descent:
+    """All seeds of one batch size, side by side."""
+    random = np.random.default_rng(
+        (params.seed, 1)
+    )  # the same draws for a size, whichever others are asked for
+    flat = np.concatenate([squares.A.reshape(POINTS, 4), squares.b], axis=1)
+    whole, solution = flat.mean(axis=0), squares.solution
+    w = np.tile(params.start, (params.seeds, 1))
+    path, away, gradients, exact = [w[0]], [((w - solution) ** 2).sum(axis=1)], [], []
+    for a in rule.at(np.arange(1, params.steps + 1)):
+        if size == "all":
+            batch = np.broadcast_to(whole, (params.seeds, 6))
+        else:
+            batch = flat[random.integers(0, POINTS, (params.seeds, int(size)))].mean(axis=1)
+        A, b = batch[:, :4].reshape(-1, 2, 2), batch[:, 4:]
+        # w_{k+1} = w_k - a_k (A w_k - b), A and b the means over the batch
+        gradient = np.einsum("sij,sj->si", A, w) - b + bias
+        exact.append(whole[:4].reshape(2, 2) @ w[0] - whole[4:])
+        gradients.append(gradient[0])
+        with np.errstate(all="ignore"):
+            w = w - a * gradient
+        path.append(w[0])
+        away.append(((w - solution) ** 2).sum(axis=1))
+    return Descent(
+        np.array(path), np.array(gradients), np.array(exact), np.mean(away, axis=1), np.std(away, axis=1)
+    )
+
+
+def law(params: SgdParams, squares: Squares, size: Size) -> np.ndarray:
+    """(steps + 1,) the exact mean square distance to the solution w*, with the steps that are set.
+
+    With v = w - w* and u = (v, 1), an update is u' = T u, T the mean over the batch of T_i = [[1 - a A_i, -a g_i],
+    [0, 1]], g_i = A_i w* - b_i. So M = E[u u'] follows M' = 1/m mean_i T_i M T_i' + (1 - 1/m) T M T', T the mean of all.
+    """
+    w = squares.solution
+    g = squares.A @ w - squares.b
+    u = np.append(params.start - w, 1.0)
+    M, made = np.outer(u, u), []
+    share = 0.0 if size == "all" else 1 / int(size)
+    for a in [0.0, *params.rule.at(np.arange(1, params.steps + 1))]:
+        T = np.tile(np.eye(3), (POINTS, 1, 1))
+        T[:, :2, :2] -= a * squares.A
+        T[:, :2, 2] = -a * g
+        whole = T.mean(axis=0)
+        M = share * (T @ M @ T.transpose(0, 2, 1)).mean(axis=0) + (1 - share) * whole @ M @ whole.T
+        made.append(M[0, 0] + M[1, 1])
+    return np.maximum(np.array(made), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class SgdResult(Checked):
+    """How near each batch size comes. Distances are to the least-squares solution of all points.
+
+    rms: batch size -> root mean square distance after the last update, over the seeds. rms_by_step, law_by_step: batch
+    size -> (steps + 1,), measured and exact. solution: (2,). points: (100, 2), of the mean, or (x, y) of the line.
+    """
+
+    rms: dict[str, float]
+    rms_by_step: dict[str, np.ndarray]
+    law_by_step: dict[str, np.ndarray]
+    solution: np.ndarray
+    points: np.ndarray
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    params: SgdParams = field(metadata={"shell": False})
+    descents: dict[str, Descent] = field(metadata={"shell": False})
+
+
+@experiment("stochastic_approximation.sgd", view="explainers.stochastic_approximation.views.sgd:sgd_scene")
+def sgd(params: SgdParams) -> SgdResult:
+    """Gradient descent with one sample at a time, a few, or all: distance by updates and by samples."""
+    squares = problem_of(params)
+    bias = BIAS if params.break_it == "biased_noise" else 0.0
+    descents = {size: descend(params, squares, size, params.used, bias) for size in params.batch_sizes}
+    known = {size: law(params, squares, size) for size in params.batch_sizes}
+    by_step = {size: np.sqrt(one.square) for size, one in descents.items()}
+    return SgdResult(
+        rms={size: float(one[-1]) for size, one in by_step.items()},
+        rms_by_step=by_step,
+        law_by_step={size: np.sqrt(one) for size, one in known.items()},
+        solution=squares.solution,
+        points=squares.points,
+        notes=tuple(_notes(params, by_step)),
+        checks=tuple(_checks(params, descents, known)),
+        params=params,
+        descents=descents,
+    )
+
+
+def _notes(params: SgdParams, by_step: dict[str, np.ndarray]) -> Iterator[str]:
+    sizes = sorted(int(size) for size in params.batch_sizes if size != "all")
+    if len(sizes) > 1 and sizes[-1] <= params.steps * sizes[0]:
+        samples = (params.steps * sizes[0]) // sizes[-1] * sizes[-1]
+        parts = [
+            f"{by_step[str(m)][samples // m]:.3g} with batches of {m}" for m in sizes if samples % m == 0
+        ]
+        yield f"After the same {samples:,} samples: {', '.join(parts)}."
+    if "all" in params.batch_sizes and params.problem == "mean" and params.used.at(np.array(1)) == 1:
+        yield "The exact gradient of a mean points straight at it: a first step of 1 lands on it."
+
+
+def _checks(params: SgdParams, descents: dict[str, Descent], known: dict[str, np.ndarray]) -> Iterator[Check]:
+    if params.seeds < ENOUGH:
+        return
+    for size, one in descents.items():
+        if not max(known[size][-1], one.square[-1]) < HUGE:
+            continue
+        scale = ROUNDING * (1 + known[size][0])
+        error = abs(one.square[-1] - known[size][-1]) / (one.square_sd[-1] / np.sqrt(params.seeds) + scale)
+        name = "all points" if size == "all" else f"batches of {size}"
+        what = f"{name}: the mean square distance is as expected, in standard errors"
+        yield Check(
+            what, float(error), STANDARD_ERRORS, "the exact law of its second moment, with the steps set"
+        )

@@ -1,0 +1,141 @@
+"""The step size a_k, k = 1, 2, ...: one control for the whole page, and what is known of its sums without adding up.
+
+Source: Zhao 2025, section 6.2 (conditions of Robbins and Monro); sums by the Hurwitz zeta function (DLMF 25.11).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from scipy.special import zeta
+
+from explainers.experiment import Params, choice, number
+
+Kind = Literal["c/k^p", "c/(k+b)", "constant", "1/(k+1)^2"]
+CONSTANT_OF_BREAK = 0.2
+FACTORS = 100_000  # of an infinite product that are multiplied; the rest of its logarithm is a tail of zeta
+
+
+class Rule(NamedTuple):
+    """A step rule with its numbers."""
+
+    kind: Kind
+    c: float = 1.0
+    p: float = 1.0
+    b: float = 0.0
+
+    def at(self, k: np.ndarray) -> np.ndarray:
+        """a_k, of the shape of k."""
+        k = np.asarray(k, float)
+        if self.kind == "c/k^p":
+            return self.c / k**self.p
+        if self.kind == "c/(k+b)":
+            return self.c / (k + self.b)
+        return np.full(k.shape, self.c) if self.kind == "constant" else 1 / (k + 1) ** 2
+
+    @property
+    def formula(self) -> str:
+        """The rule with its numbers, as LaTeX."""
+        if self.kind == "c/k^p":
+            power = {0.0: "1", 1.0: "k"}.get(self.p, f"k^{{{self.p:g}}}")
+            return rf"\frac{{{self.c:g}}}{{{power}}}"
+        if self.kind == "c/(k+b)":
+            return rf"\frac{{{self.c:g}}}{{k + {self.b:g}}}"
+        return f"{self.c:g}" if self.kind == "constant" else r"\frac{1}{(k + 1)^2}"
+
+    @property
+    def words(self) -> str:
+        """The rule with its numbers, in a line of text."""
+        if self.kind == "c/k^p":
+            return f"{self.c:g}/k" + ("" if self.p == 1 else f"^{self.p:g}")
+        if self.kind == "c/(k+b)":
+            return f"{self.c:g}/(k + {self.b:g})"
+        return f"{self.c:g}" if self.kind == "constant" else self.kind.replace("+", " + ")
+
+    @property
+    def is_running_mean(self) -> bool:
+        """Whether a_k = 1/k."""
+        return self in (Rule("c/k^p", 1, 1, self.b), Rule("c/(k+b)", 1, self.p, 0))
+
+    @property
+    def _series(self) -> tuple[float, float, float]:
+        """(c, p, b) so that a_k = c / (k + b)^p."""
+        return {
+            "c/k^p": (self.c, self.p, 0.0),
+            "c/(k+b)": (self.c, 1.0, self.b),
+            "constant": (self.c, 0.0, 0.0),
+            "1/(k+1)^2": (1.0, 2.0, 1.0),
+        }[self.kind]
+
+    def sum_of_powers(self, power: int) -> float:
+        """The limit of sum_k a_k^power: inf where the series diverges, as p power <= 1 says."""
+        c, p, b = self._series
+        return math.inf if p * power <= 1 else c**power * float(zeta(p * power, 1 + b))
+
+    @property
+    def product_limit(self) -> float:
+        """The limit of prod_k (1 - a_k): 0 where the start is forgotten, NaN where there is none."""
+        c, p, b = self._series
+        if p == 0:
+            factor = 1 - c
+            return 0.0 if abs(factor) < 1 else (1.0 if factor == 1 else math.nan)
+        if p <= 1:
+            return (
+                0.0  # from some k on all factors are below 1, and their logarithms add up to minus infinity
+            )
+        made = float(np.prod(1 - self.at(np.arange(1, FACTORS + 1))))
+        # log(1 - a) = -a - a^2/2 - ..., of which two terms reach 1e-15 here
+        tail = sum(c**power / power * float(zeta(p * power, FACTORS + 1 + b)) for power in (1, 2))
+        return made * math.exp(-tail)
+
+
+class StepParams(Params):
+    """The step size, which all experiments of the page share."""
+
+    shared: ClassVar[tuple[str, ...]] = ("step_rule", "c", "p", "b")
+
+    step_rule: Kind = choice(
+        "c/k^p",
+        "Step size",
+        "How the step size a_k falls with k = 1, 2, ...",
+        {"c/k^p": "c / kᵖ", "c/(k+b)": "c / (k + b)", "constant": "constant c", "1/(k+1)^2": "1 / (k + 1)²"},
+    )
+    c: float = number(1.0, "c", "Factor of the step size", least=0.001, most=100, comfort=(0.1, 3), step=0.1)
+    p: float = number(1.0, "p", "Power of k in the step size", least=0, most=5, comfort=(0, 2), step=0.05)
+    b: float = number(0.0, "b", "Added to k in the step size", least=0, most=1000, comfort=(0, 10), step=1)
+
+    @property
+    def rule(self) -> Rule:
+        """The step size as it is set."""
+        return Rule(self.step_rule, self.c, self.p, self.b)
+
+    @property
+    def used(self) -> Rule:
+        """The step size that the run takes: as it is set, unless a break replaces it."""
+        return broken(self.rule, getattr(self, "break_it", "none"))
+
+
+def broken(rule: Rule, break_it: str) -> Rule:
+    """The rule that a break puts in the place of `rule`."""
+    if break_it == "constant_step":
+        return Rule("constant", CONSTANT_OF_BREAK)
+    if break_it == "too_small_steps":
+        return Rule("1/(k+1)^2")
+    return rule
+
+
+def step_fields(params: StepParams) -> tuple[str, ...]:
+    """The controls of the step size that tell for its rule."""
+    own = {"c/k^p": ("c", "p"), "c/(k+b)": ("c", "b"), "constant": ("c",), "1/(k+1)^2": ()}
+    return ("step_rule", *own[params.step_rule])
+
+
+LABELS_OF_BREAKS = {
+    "none": "nothing",
+    "as_printed": "as printed: 1/k",
+    "constant_step": f"constant steps of {CONSTANT_OF_BREAK:g}",
+    "biased_noise": "noise with a mean",
+    "too_small_steps": "steps too small: 1/(k+1)²",
+}

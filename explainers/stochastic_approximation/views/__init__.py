@@ -1,0 +1,1 @@
+"""Results of stochastic approximation as pictures."""

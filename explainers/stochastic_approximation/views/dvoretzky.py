@@ -1,0 +1,133 @@
+"""The picture of Dvoretzky's theorem: a bar that says what is left of the start, its factors, and the runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.scene import Area, Axis, Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
+from explainers.stochastic_approximation.views.axes import axis, inside, sendable, steps_axis
+
+SYMBOLS = {"a": "the step size", "w": "the estimate", "μ": "the mean of the samples"}
+SENTENCE = (
+    "Step {0:d} keeps 1 − {1:.3g} of what was left: **{2:.2f}%** of the start. The seeds are at {3:.4g} on average; "
+    "expected {4:.4g}."
+)
+FORMULA = r"\prod_{i \le \slot{0:d}} (1 - a_i) = \slot{5:.4g}"
+
+
+def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
+    """A step for each factor."""
+    params, steps = result.params, result.params.steps
+    k, a = np.arange(1.0, steps + 1), 1 - result.factors
+    product = np.where(np.abs(result.product) < 1e12, result.product, np.nan)
+    rows = np.stack([k, a, 100 * product[1:], result.mean[1:], result.expected[1:], product[1:]], axis=1)
+    return Scene(
+        name="stochastic_approximation.dvoretzky",
+        title="Is the start forgotten?",
+        steps=steps,
+        columns=(Column(1, (_bar(result, product), _factors(result))), Column(1.2, (_runs(result),))),
+        words=Words((SENTENCE,), np.zeros(steps, int), sendable(rows), (formula(FORMULA),)),
+        start=min(4, steps - 1),
+        reopens=True,
+        rate=max(2.0, params.steps / 20),
+        symbols=SYMBOLS,
+    )
+
+
+def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
+    """What is left, as a bar that shrinks; a line where it will stop."""
+    left = np.clip(product[1:], -1.0, 1.0)
+    low = min(float(np.nanmin(left, initial=0.0)), 0.0)
+    x = Axis(
+        low * 1.05,
+        1.05,
+        ticks=(-0.5, 0, 0.5) if low < 0 else (0, 0.25, 0.5, 0.75),
+        label="of the start",
+        format=".4g",
+    )
+    zero = np.zeros((len(left), 1))
+    layers = [
+        Layer("rect", np.zeros(1), np.array([0.25]), np.ones(1), np.array([0.75]), "muted", "faint"),
+        Layer("rect", Track(zero), Track(zero + 0.25), Track(left[:, None]), Track(zero + 0.75), "bad", names=("left of the start: ",), numbers=Track(sendable(product[1:, None])), format=".4g"),
+    ]  # fmt: skip
+    if np.isfinite(result.limit) and abs(result.limit) <= 1:
+        here = np.array([result.limit])
+        layers.append(
+            Layer(
+                "segment",
+                here,
+                np.array([0.1]),
+                here,
+                np.array([0.9]),
+                "good",
+                size=5,
+                names=("the limit: ",),
+                numbers=here,
+                format=".4g",
+            )
+        )
+    return Marks(
+        name="product",
+        title="What is left of the start",
+        subtitle="the product of 1 − aₖ; green line: where it goes",
+        height=130,
+        x=x,
+        y=Axis(0, 1),
+        layers=tuple(layers),
+    )
+
+
+def _factors(result: DvoretzkyResult) -> Marks:
+    """1 - a_k, a bar each, once it has been multiplied in."""
+    steps = result.params.steps
+    k = np.arange(1.0, steps + 1)
+    low = max(min(float(result.factors.min()), 0.0), -2.0)
+    shown = np.where(np.arange(steps)[:, None] >= np.arange(steps), np.maximum(result.factors, low), np.nan)
+    return Marks(
+        name="factors",
+        title="The factors 1 − aₖ",
+        subtitle="of factors near 1 it takes many: as many as the sum of the aₖ has room for",
+        height=200,
+        x=steps_axis(steps),
+        y=axis(low, 1, room=0.04, most=3),
+        layers=(
+            Layer(
+                "rect", k - 0.4, np.zeros(steps), k + 0.4, Track(shown), "score", numbers=result.factors,
+                format=".4g", names=tuple(f"1 − a, k = {one:.0f}: " for one in k),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _runs(result: DvoretzkyResult) -> Lines:
+    """All seeds on their way, and where they are expected."""
+    params, k = result.params, result.fan_at + 1.0
+    reach = 1.15 * max(abs(params.w1 - params.mu), 3 * params.sigma, 1e-9)
+    low, high = params.mu - reach, params.mu + reach
+    if params.w1 >= params.mu and np.nanmin(result.fan) > params.mu - 0.4 * reach:
+        low = params.mu - 0.4 * reach
+    every = np.arange(1.0, params.steps + 2)
+    quantiles = inside(result.fan, low, high)
+    return Lines(
+        name="runs",
+        title=f"wₖ of {params.seeds:,} seeds",
+        subtitle="bands: 50% and 90% of the seeds",
+        height=360,
+        x=steps_axis(params.steps + 1),
+        y=axis(low, high, room=0),
+        areas=(
+            Area(k, quantiles[0], quantiles[4], "output"),
+            Area(k, quantiles[1], quantiles[3], "output"),
+        ),
+        lines=(
+            Line(every, inside(result.mean, low, high), "current", "mean over the seeds"),
+            Line(
+                every, inside(result.expected, low, high), "muted", "μ + (what is left)(w₁ − μ)", dashed=True
+            ),
+            Line(every[[0, -1]], np.full(2, params.mu), "good", "μ", dashed=True),
+        ),
+        shown=Track(np.arange(2.0, params.steps + 2)[:, None]),
+        ahead=True,
+    )

@@ -1,0 +1,144 @@
+"""The picture of mean estimation: samples, both means, what each sample counts, the variance over seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.scene import Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.stochastic_approximation import laws
+from explainers.stochastic_approximation.mean import HUGE, MeanResult
+from explainers.stochastic_approximation.views.axes import axis, inside, log_axis, sendable, steps_axis
+
+SYMBOLS = {"w": "the estimate", "a": "the step size", "x": "a sample"}
+SENTENCE = (
+    "Sample {0:d} is {1:.3g}. The estimate goes {3:.3g} of the way to it, from {2:.4g} to **{4:.4g}**; the mean of all "
+    "samples so far is {5:.4g}, a difference of {6:.2g}."
+)
+FORMULA = r"w_{k+1} = w_k + a_k (x_k - w_k) = \slot{2:.3g} + \slot{3:.3g} \, (\slot{1:.3g} - \slot{2:(.3g})"
+
+
+def mean_scene(result: MeanResult) -> Scene:
+    """A step for each sample of the first seed."""
+    steps = result.params.steps
+    return Scene(
+        name="stochastic_approximation.mean",
+        title="A mean, in one go and by small steps",
+        steps=steps,
+        columns=(
+            Column(1.2, (_estimates(result), _shares(result))),
+            Column(1, (_variance(result), _bias(result))),
+        ),
+        words=_words(result),
+        start=min(9, steps - 1),
+        reopens=True,
+        rate=max(2.0, steps / 25),
+        symbols=SYMBOLS,
+    )
+
+
+def _estimates(result: MeanResult) -> Lines:
+    params, k = result.params, np.arange(1.0, result.params.steps + 1)
+    low = float(min(result.samples.min(), params.w1))
+    high = float(max(result.samples.max(), params.w1))
+    own = inside(result.iterates[0], low, high)
+    return Lines(
+        name="estimates",
+        title="Samples, and two estimates of their mean",
+        subtitle="the estimate after k samples stands at k",
+        height=270,
+        x=steps_axis(params.steps, first=0),
+        y=axis(low, high),
+        lines=(
+            Line(k, result.samples, "muted", "sample xₖ"),
+            Line(k, inside(result.batch_mean, low, high), "value", "batch mean"),
+            Line(np.arange(params.steps + 1.0), own, "current", "w, by small steps"),
+            Line(np.array([0.0, params.steps]), np.full(2, params.mu), "good", "μ", dashed=True),
+        ),
+        shown=Track(k[:, None] + 1),
+    )
+
+
+def _shares(result: MeanResult) -> Marks:
+    """The share of the start and of each sample in the estimate, as bars that change with every step."""
+    steps = result.params.steps
+    shares = np.full((steps, steps + 1), np.nan)
+    for k in range(1, steps + 1):
+        shares[k - 1, : k + 1] = laws.weights(result.params.used, k)
+    shares = np.clip(shares, -1.05, 1.05)
+    at = np.arange(steps + 1.0)
+    highest = float(np.nanmax(shares[min(4, steps - 1) :]))
+    lowest = min(float(np.nanmin(shares[min(4, steps - 1) :])), 0.0)
+    shown = np.clip(shares, lowest, highest)
+    zero = Track(np.where(np.isnan(shares), np.nan, 0.0))
+
+    def bars(first: int, last: int, hue: str, name: str) -> Layer:
+        some = slice(first, last)
+        return Layer(
+            "rect", at[some] - 0.4, Track(zero.values[:, some]), at[some] + 0.4, Track(shown[:, some]), hue,  # type: ignore[arg-type]
+            numbers=Track(shares[:, some]), format=".3g",
+            names=tuple(f"{name} {k}: " if k else "the start: " for k in range(first, last)),
+        )  # fmt: skip
+
+    return Marks(
+        name="shares",
+        title="What the estimate remembers",
+        subtitle="the share of each sample in it; red: of the start",
+        height=170,
+        x=steps_axis(steps, "sample", first=0),
+        y=axis(lowest, highest, room=0.02, most=3),
+        layers=(bars(0, 1, "bad", ""), bars(1, steps + 1, "score", "sample")),
+    )
+
+
+def _variance(result: MeanResult) -> Lines:
+    k = np.arange(1.0, result.params.steps + 1)
+    measured, law = (np.where(one < HUGE, one, np.nan)[1:] for one in (result.variance, result.variance_law))
+    lines = [
+        Line(k, measured, "current", f"over {result.params.seeds:,} seeds"),
+        Line(k, law, "muted", "the law", dashed=True),
+    ]
+    if np.isfinite(result.steady_variance_law):
+        floor = np.full(len(k), result.steady_variance_law)
+        lines.append(Line(k, floor, "bad", "a/(2 − a) σ²", dashed=True))
+    return Lines(
+        name="variance",
+        title="Variance of the estimate",
+        subtitle="of the law: (1 − aₖ)² times the last, and aₖ² σ²",
+        height=200,
+        x=steps_axis(result.params.steps),
+        y=log_axis(np.concatenate([line.y for line in lines])),
+        lines=tuple(lines),
+        shown=Track(k[:, None]),
+        ahead=True,
+    )
+
+
+def _bias(result: MeanResult) -> Lines:
+    k = np.arange(result.params.steps + 1.0)
+    measured, law = (np.where(np.abs(one) < HUGE, one, np.nan) for one in (result.mean, result.mean_law))
+    both = np.concatenate([measured, law, [result.params.mu]])
+    return Lines(
+        name="bias",
+        title="Mean of the estimate over the seeds",
+        subtitle="how fast the start is forgotten",
+        height=170,
+        x=steps_axis(result.params.steps, first=0),
+        y=axis(float(np.nanmin(both)), float(np.nanmax(both)), most=4),
+        lines=(
+            Line(k, measured, "current", "measured"),
+            Line(k, law, "muted", "the law", dashed=True),
+            Line(k[[0, -1]], np.full(2, result.params.mu), "good", "μ", dashed=True),
+        ),
+        shown=Track(k[1:, None] + 1),
+        ahead=True,
+    )
+
+
+def _words(result: MeanResult) -> Words:
+    """The columns: 0 k, 1 x, 2 w, 3 a, 4 after, 5 batch mean, 6 their difference."""
+    rows = [
+        (one.k, x, one.w, one.a, one.after, batch, abs(one.after - batch))
+        for one, x, batch in zip(result.moments, result.samples, result.batch_mean, strict=True)
+    ]
+    return Words((SENTENCE,), np.zeros(len(rows), int), sendable(np.array(rows)), (formula(FORMULA),))

@@ -1,0 +1,276 @@
+"""The picture of Robbins-Monro: the cobweb on the curve of g, the fan of many seeds, the sums of the steps."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.scene import Area, Axis, Code, Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.stochastic_approximation import walks
+from explainers.stochastic_approximation.robbins_monro import RobbinsMonroResult
+from explainers.stochastic_approximation.views.axes import (
+    GREATEST,
+    axis,
+    curve,
+    inside,
+    log_axis,
+    round_ticks,
+    sendable,
+    steps_axis,
+)
+
+CURVE = 321  # points of the drawn g
+TRAIL = 12  # earlier steps that stay visible
+SYMBOLS = {
+    "w": "the estimate",
+    "a": "the step size",
+    "η": "the noise of an observation",
+    "g": "the function whose root is sought",
+}
+SENTENCES = (
+    "k = {0:d}: at w = {1:.3g} the observation is g + η = {2:.3g} + ({3:.3g}). A step of {4:.3g} times that leads to "
+    "**{5:.4g}**.",
+    "k = {0:d}: the step leads beyond all numbers: this seed has **overflowed**. It diverges, as {6:.0f}% of the seeds "
+    "have by now.",
+    "k = {0:d}: this seed has overflowed before. {6:.0f}% of the seeds have by now.",
+)
+FORMULA = (
+    r"w_{k+1} = w_k - a_k (g(w_k) + \eta_k) = \slot{1:.3g} - \slot{4:.3g} \, (\slot{2:(.3g} + \slot{3:(.3g})"
+)
+
+
+def robbins_monro_scene(result: RobbinsMonroResult) -> Scene:
+    """A step for each observation of the first seed; beside it all seeds, the distance, and the sums."""
+    low, high = _range(result)
+    params, moments = result.params, result.moments
+    source, first_line = inspect.getsourcelines(walks.walk)
+    at = next(number for number, line in enumerate(source, first_line) if "after = " in line)
+    return Scene(
+        name="stochastic_approximation.robbins_monro",
+        title="The root of a function seen through noise",
+        steps=len(moments),
+        columns=(
+            Column(1.2, (_cobweb(result, low, high, 470),)),
+            Column(1, (_fan(result, low, high), *_distance(result), _sums(result))),
+        ),
+        words=_words(result),
+        start=min(2, len(moments) - 1),
+        reopens=True,
+        rate=max(2.0, params.steps / 25),
+        symbols=SYMBOLS,
+        below=(
+            Column(
+                1,
+                (
+                    Code(
+                        "code",
+                        "The code that just ran",
+                        "explainers/stochastic_approximation/walks.py",
+                        300,
+                        source="".join(source),
+                        first_line=first_line,
+                        line=Track(np.full((len(moments), 1), at)),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+def robbins_monro_card(result: RobbinsMonroResult) -> Scene:
+    """The cobweb alone, small."""
+    low, high = _range(result)
+    words = Words(("",), np.zeros(len(result.moments), int), np.zeros((len(result.moments), 1)))
+    return Scene(
+        name="stochastic_approximation.card",
+        title="",
+        steps=len(result.moments),
+        columns=(Column(1, (_cobweb(result, low, high, 200, card=True),)),),
+        words=words,
+        start=min(8, len(result.moments) - 1),
+    )
+
+
+def _range(result: RobbinsMonroResult) -> tuple[float, float]:
+    """Which w are drawn: where most iterates are, within the stated interval."""
+    params = result.params
+    seen = np.concatenate([[params.w1], result.iterates[0], result.fan[[0, -1]].ravel(), [result.root]])
+    seen = seen[np.isfinite(seen)]
+    low, high = float(np.clip(seen.min(), *params.interval)), float(np.clip(seen.max(), *params.interval))
+    room = 0.08 * (high - low) or 0.5
+    return low - room, high + room
+
+
+def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, card: bool = False) -> Marks:
+    """From (w, 0) up to g(w), on by the noise, and back to the axis along a line of slope 1 / a_k."""
+    moments = result.moments
+    _, w, g, eta, _, after = (np.array(one, float) for one in zip(*moments, strict=True))
+    x = np.linspace(low, high, CURVE)
+    y = result.params.function_of_w.value(x)
+    within = np.isfinite(w) & (w >= low) & (w <= high)
+    seen = np.concatenate([y[np.isfinite(y)], (g + eta)[within], [0.0]])
+    bottom, top = np.quantile(seen, 0.005), np.quantile(seen, 0.995)
+    up = axis(float(bottom), float(top))
+    w, after = inside(w, low, high), inside(after, low, high)
+    g, observed = inside(g, up.low, up.high), inside(g + eta, up.low, up.high)
+    zero = np.zeros(len(w))
+    layers = [
+        curve(x, y, up.low, up.high, "output", "g(w): "),
+        Layer("segment", np.array([low]), np.zeros(1), np.array([high]), np.zeros(1), "muted", size=2),
+        *_past(w, observed, after),
+        _one("segment", w, zero, w, g, "value", 5, "g(w): ", g),
+        _one("segment", w, g, w, observed, "bad", 5, "noise: ", eta),
+        _one("arrow", w, observed, after, zero, "current", 5, "to ", after),
+        _one("point", w, zero, None, None, "current", 5, "w: ", w),
+    ]
+    if np.isfinite(result.root):
+        here = np.array([result.root])
+        layers.append(
+            Layer(
+                "point",
+                here,
+                np.zeros(1),
+                hue="good",
+                size=6,
+                style="hollow",
+                numbers=here,
+                names=("root: ",),
+            )
+        )
+    return Marks(
+        name="cobweb",
+        title="" if card else f"g(w) = {result.params.g}",
+        subtitle="" if card else "green: g(w) · red: noise · arrow: the step, of slope 1/aₖ · ring: the root",
+        height=height,
+        x=Axis(low, high)
+        if card
+        else Axis(low, high, label="w", ticks=_without_end(low, high), format=".4g"),
+        y=Axis(up.low, up.high) if card else up,
+        layers=tuple(layers),
+    )
+
+
+def _without_end(low: float, high: float) -> tuple[float, ...]:
+    return tuple(one for one in round_ticks(low, high) if one < low + 0.93 * (high - low))
+
+
+def _one(mark, x, y, x2, y2, hue, size, name, numbers) -> Layer:  # type: ignore[no-untyped-def]
+    """One mark that moves with the steps."""
+    ends = [None if end is None else Track(end[:, None]) for end in (x2, y2)]
+    return Layer(
+        mark, Track(x[:, None]), Track(y[:, None]), *ends, hue=hue, size=size, numbers=Track(numbers[:, None]),
+        format=".4g", names=(name,),
+    )  # fmt: skip
+
+
+def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer, Layer]:
+    """The last steps before this one, faint."""
+    steps = len(w)
+    back = np.arange(steps)[:, None] - np.arange(1, TRAIL + 1)
+    there = back >= 0
+
+    def earlier(values: np.ndarray) -> Track:
+        return Track(np.where(there, values[np.maximum(back, 0)], np.nan))
+
+    none = Track(np.where(there, 0.0, np.nan))
+    return (
+        Layer("segment", earlier(w), none, earlier(w), earlier(observed), "value", "faint", 3),
+        Layer("segment", earlier(w), earlier(observed), earlier(after), none, "current", "faint", 3),
+    )
+
+
+def _fan(result: RobbinsMonroResult, low: float, high: float) -> Lines:
+    """Quantiles of all seeds, and the first one."""
+    k = result.fan_at + 1.0
+    quantiles = inside(result.fan, low, high)
+    steps = result.params.steps
+    own = inside(result.iterates[0], low, high)
+    lines = [
+        Line(k, quantiles[2], "output", "median"),
+        Line(np.arange(1.0, steps + 2), own, "current", "the seed on the left"),
+    ]
+    if np.isfinite(result.root):
+        lines.append(Line(np.array([1.0, steps + 1]), np.full(2, result.root), "good", "root", dashed=True))
+    lost = " that have not overflowed" if result.diverged_fraction else ""
+    return Lines(
+        name="fan",
+        title=f"wₖ of {result.params.seeds:,} seeds",
+        subtitle=f"bands: 50% and 90% of those{lost}",
+        height=210,
+        x=steps_axis(steps + 1),
+        y=axis(low, high, room=0),
+        areas=(
+            Area(k, quantiles[0], quantiles[4], "output"),
+            Area(k, quantiles[1], quantiles[3], "output"),
+        ),
+        lines=tuple(lines),
+        shown=Track(np.arange(2.0, steps + 2)[:, None]),
+        ahead=True,
+    )
+
+
+def _distance(result: RobbinsMonroResult) -> tuple[Lines, ...]:
+    """The root mean square distance to the root, under its bound; nothing where there is none."""
+    shown = np.where(result.rms < GREATEST, result.rms, np.nan)
+    if not np.isfinite(shown).any():
+        return ()
+    steps = result.params.steps
+    k = np.arange(1.0, steps + 2)
+    lines = [Line(k, shown, "current", "over all seeds")]
+    if np.isfinite(result.bound).all() and result.bound.max() < 1e6 * max(shown.max(), 1e-12):
+        lines.append(Line(k, result.bound, "muted", "bound, as in the proof", dashed=True))
+    return (
+        Lines(
+            name="distance",
+            title="Root mean square distance to the root",
+            height=130,
+            x=steps_axis(steps + 1),
+            y=log_axis(np.concatenate([line.y for line in lines])),
+            lines=tuple(lines),
+            shown=Track(np.arange(2.0, steps + 2)[:, None]),
+            ahead=True,
+        ),
+    )
+
+
+def _sums(result: RobbinsMonroResult) -> Lines:
+    """The sums of the steps and of their squares, and where each goes."""
+    steps = result.params.steps
+    k = np.arange(1.0, steps + 1)
+    limits = [result.params.used.sum_of_powers(power) for power in (1, 2)]
+    told = ["∞" if np.isinf(one) else f"{one:.4g}" for one in limits]
+    lines = [
+        Line(k, result.sum, "output", f"Σ aₖ → {told[0]}"),
+        Line(k, result.sum_of_squares, "score", f"Σ aₖ² → {told[1]}"),
+    ]
+    tops = [result.sum[-1], result.sum_of_squares[-1], *(one for one in limits if np.isfinite(one))]
+    for limit, hue in zip(limits, ("output", "score"), strict=True):
+        if np.isfinite(limit):
+            lines.append(Line(np.array([1.0, steps]), np.full(2, limit), hue, dashed=True))  # type: ignore[arg-type]
+    return Lines(
+        name="sums",
+        title="Sums of the steps, and of their squares",
+        subtitle="where they go is known from the rule, not from adding up",
+        height=130,
+        x=steps_axis(steps),
+        y=axis(0, float(max(tops)), room=0.04, most=3),
+        lines=tuple(lines),
+        shown=Track(k[:, None]),
+        ahead=True,
+    )
+
+
+def _words(result: RobbinsMonroResult) -> Words:
+    """The columns: 0 k, 1 w, 2 g, 3 eta, 4 a, 5 after, 6 percent that have overflowed."""
+    moments = result.moments
+    lost = 100 * result.diverged_at[1:]
+    values = np.array(
+        [
+            (one.k, one.w, one.g, one.eta, one.a, one.after, gone)
+            for one, gone in zip(moments, lost, strict=True)
+        ]
+    )
+    which = np.where(np.isfinite(values[:, 5]), 0, np.where(np.isfinite(values[:, 1]), 1, 2))
+    return Words(SENTENCES, which, sendable(values), (formula(FORMULA), "", ""))

@@ -1,0 +1,206 @@
+"""The picture of SGD: paths in the plane, and the distance by updates and by samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from explainers.formula import formula
+from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.stochastic_approximation.sgd import POINTS, SgdResult
+from explainers.stochastic_approximation.views.axes import axis, inside, log_axis, sendable, steps_axis
+
+HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
+COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them
+FAR = 100.0  # beyond which a path that diverges is not followed
+FLOOR = 1e-3  # what an exact hit is drawn at
+SYMBOLS = {"w": "the estimate, two numbers", "a": "the step size", "m": "the batch size"}
+FORMULA = r"w_{k+1} = w_k - \slot{1:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{batch}} \nabla f(w_k, x_i)"
+
+
+def label(size: str) -> str:
+    """What the screen calls a batch size."""
+    return {"1": "m = 1 (SGD)", "all": "all points (BGD)"}.get(size, f"m = {size}")
+
+
+def sgd_scene(result: SgdResult) -> Scene:
+    """A step for each update, of all batch sizes together."""
+    steps = result.params.steps
+    right = (_by_updates(result), _by_samples(result), _errors(result))
+    return Scene(
+        name="stochastic_approximation.sgd",
+        title="One sample, a few, or all",
+        steps=steps,
+        columns=(Column(1.15, (_plane(result),)), Column(1, right)),
+        words=_words(result),
+        start=min(3, steps - 1),
+        reopens=True,
+        rate=max(2.0, steps / 15),
+        symbols=SYMBOLS,
+        step_name="update",
+    )
+
+
+def _plane(result: SgdResult) -> Marks:
+    params, is_mean = result.params, result.params.problem == "mean"
+    paths = [one.path for one in result.descents.values()]
+    x, y = _frame(result, paths)
+    corners = np.array([[x.low, y.low], [x.high, y.high]])
+    layers = []
+    if is_mean:
+        names = tuple(f"point {k + 1}, " for k in range(POINTS))
+        across, up = result.points.T
+        layers.append(
+            Layer(
+                "point",
+                across,
+                up,
+                hue="muted",
+                style="hollow",
+                size=2.5,
+                numbers=across,
+                format=".3g",
+                names=names,
+            )
+        )
+    for row, path in enumerate(paths):
+        layers += _path(inside(path, *corners), HUES[row], label(params.batch_sizes[row]))
+    here = result.solution[:, None]
+    layers.append(
+        Layer(
+            "point",
+            here[0],
+            here[1],
+            hue="good",
+            style="hollow",
+            size=7,
+            numbers=here[0],
+            names=("the solution, ",),
+        )
+    )
+    colours = [f"{colour}: {label(size)}" for colour, size in zip(COLOURS, params.batch_sizes, strict=False)]
+    return Marks(
+        name="plane",
+        title="The first seed, in the plane",
+        subtitle=f"{' · '.join(colours)} · ring: the solution" + ("" if is_mean else "; up: the slope"),
+        height=470,
+        x=x,
+        y=y,
+        layers=tuple(layers),
+    )
+
+
+def _frame(result: SgdResult, paths: list[np.ndarray]) -> tuple[Axis, Axis]:
+    """Axes that hold the start, the solution, the points of a mean, and nearly all of the paths."""
+    needed = np.stack([result.solution, result.params.start])
+    if result.params.problem == "mean":
+        needed = np.concatenate([needed, result.points])
+    ways = np.concatenate(paths)
+    ways = ways[np.isfinite(ways).all(axis=1) & (np.abs(ways) < FAR).all(axis=1)]
+    low = np.minimum(needed.min(axis=0), np.quantile(ways, 0.02, axis=0))
+    high = np.maximum(needed.max(axis=0), np.quantile(ways, 0.98, axis=0))
+    x, y = (axis(float(low[one]), float(high[one])) for one in (0, 1))
+    name = "first coordinate" if result.params.problem == "mean" else "intercept"
+    ticks = tuple(one for one in x.ticks if one < x.low + 0.75 * (x.high - x.low))
+    return replace(x, label=name, ticks=ticks), y
+
+
+def _path(path: np.ndarray, hue: Hue, name: str) -> list[Layer]:
+    """The way so far, and where it is now."""
+    steps = len(path) - 1
+    done = np.arange(steps)[:, None] >= np.arange(steps)
+    x, y = (np.where(done, path[None, :-1, axis], np.nan) for axis in (0, 1))
+    x2, y2 = (np.where(done, path[None, 1:, axis], np.nan) for axis in (0, 1))
+    now = path[1:]
+    return [
+        Layer("segment", Track(x), Track(y), Track(x2), Track(y2), hue, size=3),
+        Layer(
+            "point",
+            Track(now[:, :1]),
+            Track(now[:, 1:]),
+            hue=hue,
+            size=5,
+            numbers=Track(now[:, :1]),
+            names=(f"{name}, ",),
+        ),
+    ]
+
+
+def _by_updates(result: SgdResult) -> Lines:
+    k = np.arange(result.params.steps + 1.0)
+    lines = []
+    for row, (size, measured) in enumerate(result.rms_by_step.items()):
+        lines.append(Line(k, np.maximum(measured, FLOOR), HUES[row], label(size)))
+        lines.append(Line(k, np.maximum(result.law_by_step[size], FLOOR), HUES[row], dashed=True))
+    return Lines(
+        name="updates",
+        title="Distance to the solution, by updates",
+        subtitle=f"root mean square over {result.params.seeds:,} seeds; dashed: the exact law",
+        height=190,
+        x=steps_axis(result.params.steps, "update", first=0),
+        y=log_axis(_finite(lines)),
+        lines=tuple(lines),
+        shown=Track(k[1:, None] + 1),
+        ahead=True,
+    )
+
+
+def _by_samples(result: SgdResult) -> Lines:
+    """The same distances, where a batch of m costs m samples."""
+    lines, most = [], 1.0
+    for row, (size, measured) in enumerate(result.rms_by_step.items()):
+        samples = np.arange(1.0, result.params.steps + 1) * (POINTS if size == "all" else int(size))
+        lines.append(Line(samples, np.maximum(measured[1:], FLOOR), HUES[row], label(size)))
+        most = max(most, samples[-1])
+    decades = int(np.ceil(np.log10(most))) or 1
+    ticks = tuple(10.0**one for one in range(decades))
+    return Lines(
+        name="samples",
+        title="The same, by samples",
+        subtitle="at equal samples, which batch is nearer?",
+        height=170,
+        x=Axis(1, float(most) * 1.1, log=True, label="samples", ticks=ticks, format="d"),
+        y=log_axis(_finite(lines)),
+        lines=tuple(lines),
+        shown=Track(np.arange(1.0, result.params.steps + 1)[:, None]),
+        ahead=True,
+    )
+
+
+def _errors(result: SgdResult) -> Lines:
+    """How wrong the sampled gradient is, relative to the exact one: little far away, much near the solution."""
+    k = np.arange(1.0, result.params.steps + 1)
+    lines = []
+    for row, (size, one) in enumerate(result.descents.items()):
+        if size == "all":
+            continue
+        with np.errstate(all="ignore"):
+            off = np.linalg.norm(one.gradients - one.exact, axis=1) / np.linalg.norm(one.exact, axis=1)
+        lines.append(Line(k, off, HUES[row], label(size)))
+    return Lines(
+        name="errors",
+        title="Relative error of the gradient, first seed",
+        subtitle="far away all batches agree; near the solution small ones guess",
+        height=150,
+        x=steps_axis(result.params.steps, "update"),
+        y=log_axis(_finite(lines) if lines else np.ones(1)),
+        lines=tuple(lines) or (Line(k, np.full(len(k), np.nan), "muted"),),
+        shown=Track(k[:, None]),
+        ahead=True,
+    )
+
+
+def _finite(lines: list[Line]) -> np.ndarray:
+    every = np.concatenate([line.y for line in lines])
+    return every[np.isfinite(every)]
+
+
+def _words(result: SgdResult) -> Words:
+    """The columns: 0 k, 1 a, then the distance of each batch size."""
+    sizes, steps = list(result.rms_by_step), result.params.steps
+    parts = [f"{label(size)} **{{{column}:.3g}}**" for column, size in enumerate(sizes, 2)]
+    sentence = f"After update {{0:d}}, root mean square distance: {', '.join(parts)}."
+    k = np.arange(1, steps + 1)
+    columns = [k, result.params.used.at(k), *(result.rms_by_step[size][1:] for size in sizes)]
+    return Words((sentence,), np.zeros(steps, int), sendable(np.stack(columns, axis=1)), (formula(FORMULA),))
