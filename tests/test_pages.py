@@ -144,6 +144,32 @@ def test_every_topic_has_a_card_on_the_home_page() -> None:
         assert known.params(**topic.card_settings)
 
 
+def test_one_control_of_the_step_size_drives_every_chapter() -> None:
+    page = open_page("pages/stochastic_approximation.py", chapter="mean")
+    run(page.slider(key="mean.c").set_value(0.5))
+    assert query(page)["c"] == "0.5"
+    assert "mean.c" not in query(page)
+    for chapter, key in (("search", "c"), ("sgd", "sgd.c"), ("bridge", "bridge.c")):
+        other = open_page("pages/stochastic_approximation.py", chapter=chapter, c="0.5")
+        assert other.slider(key=key).value == 0.5
+        assert not sentences_ignored(other)
+
+
+def test_a_function_that_cannot_be_read_stays_to_be_mended() -> None:
+    page = open_page("pages/stochastic_approximation.py", chapter="search")
+    run(page.text_input(key="g").set_value("2w + 1"))
+    told = [one for one in sentences(page) if "does not belong there" in one]
+    assert len(told) == 1
+    assert "'2w + 1' is not accepted; allowed: numbers, w, " in told[0]
+    assert page.text_input(key="g").value == "2w + 1"
+    run(page.text_input(key="g").set_value("2*w + 1"))
+    assert query(page)["g"] == "2*w + 1"
+
+
+def sentences_ignored(page: AppTest) -> list[str]:
+    return [one for one in sentences(page) if "ignored" in one]
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path != "pages/home.py"])
 def test_every_page_answers_an_address_that_it_does_not_know(path: str) -> None:
     page = open_page(path, nonsense="<script>alert(1)</script>", step="-1")

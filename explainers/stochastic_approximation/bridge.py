@@ -24,7 +24,7 @@ from explainers.stochastic_approximation.walks import STANDARD_ERRORS
 
 STATES = 5
 MIDDLE = STATES // 2
-START = 0.5  # of every estimate
+START = 0.0  # of every estimate
 GAMMA = 0.9  # of Q-learning; TD(0) predicts without a discount
 SLIP = 0.2  # chance that a chosen direction turns round
 NAMES = ("sgd", "td", "q_learning")

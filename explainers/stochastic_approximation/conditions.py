@@ -26,7 +26,7 @@ class Condition:
 def of_slope(least: float, most: float, low: float, high: float) -> Condition:
     """g' between two positive bounds, on the stated interval."""
     holds = least > 0 and math.isfinite(most)
-    where = f"for w from {low:g} to {high:g}"
+    where = f"for w from {low:g} to {high:g}".replace("-", "−")
     if math.isnan(least) or math.isnan(most):
         why = f"g is not defined everywhere {where}"
     elif holds:
@@ -47,11 +47,13 @@ def of_steps(rule: Rule) -> Iterator[Condition]:
     yield Condition("Σ aₖ² < ∞", math.isfinite(squares), summed if math.isfinite(squares) else lasting)
 
 
-def of_noise(kind: Noise, bias: float) -> Iterator[Condition]:
+def of_noise(kind: Noise, sigma: float, bias: float) -> Iterator[Condition]:
     """What the mean and the variance of the noise are."""
     centred = bias == 0
-    yield Condition("E[ηₖ] = 0", centred, "errors cancel" if centred else f"its mean is {bias:g}")
+    yield Condition("E[ηₖ] = 0", centred, "errors cancel on average" if centred else f"its mean is {bias:g}")
     finite = kind != "heavy_tailed"
     heavy = f"Student's t with {DEGREES:g} degrees of freedom has none"
-    why = "bounded wherever w is" if kind == "state_dependent" else "as set"
+    why = f"its standard deviation is {sigma:g}" + (
+        " (1 + |w|), given w" if kind == "state_dependent" else ""
+    )
     yield Condition("E[ηₖ²] < ∞", finite, why if finite else heavy)

@@ -89,14 +89,17 @@ def dvoretzky(params: DvoretzkyParams) -> DvoretzkyResult:
         iterates=ran.first.T,
         fan_at=ran.fan_at,
         fan=ran.quantiles,
-        verdict=_verdict(rule),
+        verdict=_verdict(rule, product),
         checks=tuple(_checks(params, rule, ran, product, expected)),
         params=params,
     )
 
 
-def _verdict(rule: Rule) -> str:
+def _verdict(rule: Rule, product: np.ndarray) -> str:
     limit = rule.product_limit
+    if 0 in product:
+        k = int(np.argmax(product == 0))
+        return f"1 − aₖ is 0 at k = {k}: with that one step every start is forgotten."
     if math.isnan(limit):
         return "The product has no limit: the steps overshoot."
     if limit:

@@ -1,4 +1,4 @@
-"""A function g(w) that a reader typed: parsed by a small grammar, never evaluated by Python; its value and its slope."""
+"""A function g(w) that a reader typed, its value and its slope: parsed by a small grammar, never run as Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedInput
+from lark import Lark, Token, Tree, UnexpectedInput
 
 LONGEST = 120  # characters
 WHOLE_UP_TO = 16  # powers that are multiplied out: faster than logarithms, and right for a negative base
@@ -74,11 +74,11 @@ def parse(text: str) -> Expression:
 
 
 def _where(error: UnexpectedInput, text: str) -> str:
-    at = error.pos_in_stream
-    if at is None or at >= len(text) or at < 0 or not text[at:].strip():
+    token = getattr(error, "token", None)
+    if token is not None and token.type == "$END":
         return "it ends too early"
-    word = text[at] if isinstance(error, UnexpectedCharacters) else str(getattr(error, "token", text[at]))
-    return f"character {at + 1}, {word!r}, does not belong there"
+    at = error.pos_in_stream or 0
+    return f"character {at + 1}, {str(token or text[at])!r}, does not belong there"
 
 
 def _value(node: Tree[Token], w: Any) -> Any:

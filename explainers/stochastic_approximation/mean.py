@@ -78,7 +78,7 @@ class MeanParams(AverageParams):
     w1: float = number(
         -3.0, "w₁", "Where the estimate starts", least=-1e6, most=1e6, comfort=(-10, 10), step=0.5
     )
-    steps: int = number(200, "Samples", "Of each seed", least=1, most=100_000, comfort=(5, 200), step=5)
+    steps: int = number(100, "Samples", "Of each seed", least=1, most=100_000, comfort=(5, 200), step=5)
     alpha: float = number(
         0.0,
         "Constant α",
@@ -175,7 +175,7 @@ def _notes(params: MeanParams, mean_law: np.ndarray) -> Iterator[str]:
     if params.used.kind == "constant" and params.used.c >= 2:
         yield "A step of 2 or more overshoots by as much as it was off, or more: the estimate diverges."
     elif params.used.is_running_mean:
-        yield "With a_k = 1/k the two are the same numbers, sample by sample, and the start is forgotten at once."
+        yield "With aₖ = 1/k the two are the same numbers, sample by sample, and the start is forgotten at once."
     elif abs(mean_law[-1] - params.mu) > 0.01 * abs(params.w1 - params.mu):
         share = (mean_law[-1] - params.mu) / (params.w1 - params.mu)
         yield f"{share:.1%} of the last estimate still comes from the start."

@@ -150,7 +150,7 @@ class RobbinsMonroResult(Checked):
     iterates. root: the one that attracts, nearest to the start; NaN without. converged_fraction: of the seeds, whose
     last iterate is within 0.5 of a root that attracts. diverged_fraction: whose last iterate is not finite.
     rms, bound: (steps + 1,) root mean square distance to the root, and what the theorem's proof bounds it by; NaN
-    where there is no root or no variance. sum, sum_of_squares: (steps,) of the steps so far. conditions: of the theorem.
+    where there is no root or no variance. sum, sum_of_squares: (steps,) of the steps so far. conditions: the theorem's.
     """
 
     iterates: np.ndarray
@@ -259,7 +259,7 @@ def _conditions(params: RobbinsMonroParams) -> Iterator[Condition]:
     low, high = params.interval
     yield conditions.of_slope(*roots.slopes(params.function_of_w, low, high), low, high)
     yield from conditions.of_steps(params.used)
-    yield from conditions.of_noise(params.noise, params.bias)
+    yield from conditions.of_noise(params.noise, params.sigma, params.bias)
 
 
 def _verdict(

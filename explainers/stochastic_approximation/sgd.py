@@ -40,8 +40,8 @@ BITES: dict[str, dict[str, Any]] = {
 
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
-    "constant_step": "With constant steps all start equally fast, and then the small batches hang in a cloud around the "
-    "solution whose size does not shrink.",
+    "constant_step": "With constant steps all start equally fast, and then the small batches hang in a cloud around "
+    "the solution whose size does not shrink.",
     "biased_noise": "A gradient that is off on average is zero somewhere else, and there all batch sizes go.",
     "too_small_steps": "The steps end before the way does: even the exact gradient stops half way.",
 }
@@ -165,7 +165,7 @@ def law(params: SgdParams, squares: Squares, size: Size) -> np.ndarray:
     """(steps + 1,) the exact mean square distance to the solution w*, with the steps that are set.
 
     With v = w - w* and u = (v, 1), an update is u' = T u, T the mean over the batch of T_i = [[1 - a A_i, -a g_i],
-    [0, 1]], g_i = A_i w* - b_i. So M = E[u u'] follows M' = 1/m mean_i T_i M T_i' + (1 - 1/m) T M T', T the mean of all.
+    [0, 1]], g_i = A_i w* - b_i. So M = E[u u'] becomes 1/m mean_i T_i M T_i' + (1 - 1/m) T M T', T the mean of all.
     """
     w = squares.solution
     g = squares.A @ w - squares.b

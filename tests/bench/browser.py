@@ -30,6 +30,7 @@ SLIDERS = (
     ("/kv_cache", "The KV cache as the context grows", "Context", 200),
     ("/checkpointing", "Checkpointing a chain", "Layers", 150),
     ("/packing", "", "Capacity", 200),
+    ("/stochastic_approximation?chapter=search", "The root of a function seen through noise", "c", 150),
 )
 WIDE = "/".join(["S24.", *["25."] * 23, "24.T"])  # a world of 25 x 25 cells
 VISITS = 5
@@ -180,14 +181,30 @@ def learning(reader: Reader) -> Iterator[Figure]:
     yield Figure(f"25 x 25 cells, p95 of {len(times)} drawings", times[int(0.95 * len(times))], "ms", 16)
 
 
+def searching(reader: Reader) -> Iterator[Figure]:
+    """Frames a second while the cobweb of a noisy root plays, and what one drawing takes."""
+    reader.open("/stochastic_approximation?chapter=search&steps=500&step=0")
+    player = reader.player("The root of a function seen through noise")
+    player.root.get_by_label("Speed").select_option("4")
+    player.take()
+    reader.page.keyboard.press("Space")
+    player.wait_for("lantern.playing && lantern.step > 0")
+    gaps, drawn = reader.page.evaluate(FRAME_TIMES, [player.root.element_handle(), FRAMES])
+    seconds, times = sum(gaps) / 1000, sorted(player.read("drawTimes"))
+    yield Figure("cobweb, frames a second", len(gaps) / seconds, "", 59, least=True)
+    yield Figure("cobweb, drawings a second", drawn / seconds, "")
+    yield Figure(f"cobweb, p95 of {len(times)} drawings", times[int(0.95 * len(times))], "ms", 16)
+
+
 def sliding(reader: Reader) -> Iterator[Figure]:
     """From the release of a page's first slider to the new picture, all other settings at their defaults."""
     for address, title, label, budget in SLIDERS:
         reader.open(address)
         player = reader.player(title)
         thumb = reader.page.locator(f'[data-testid=stSlider] input[aria-label="{label}"]').first
-        least, most, step = (int(thumb.get_attribute(name) or 1) for name in ("min", "max", "step"))
-        values = [value for value in range(least, most + 1, step) if value != int(thumb.input_value())]
+        least, most, step = (float(thumb.get_attribute(name) or 1) for name in ("min", "max", "step"))
+        places = [least + number * step for number in range(round((most - least) / step) + 1)]
+        values = [value for value in places if abs(value - float(thumb.input_value())) > step / 2]
         values = random.Random(0).sample(values, min(len(values), MOST_VALUES))
         times = sorted(release(reader, player, (value - least) / (most - least)) for value in values * 2)
         name = f"{address}: slider release to new picture"
@@ -234,7 +251,7 @@ def main() -> None:
         for figure in opening(playwright.chromium, site, Path(name)):
             print(figure.line(), flush=True)
         with visit(playwright.chromium, Path(name) / "profile-long", site) as reader:
-            for measure in (stepping, playing, learning, sliding):
+            for measure in (stepping, playing, learning, searching, sliding):
                 for figure in measure(reader):
                     print(figure.line(), flush=True)
             assert not reader.problems, reader.problems

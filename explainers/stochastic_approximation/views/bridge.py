@@ -9,14 +9,15 @@ import numpy as np
 from explainers.formula import formula
 from explainers.scene import Axis, Code, Column, Hue, Layer, Line, Lines, Marks, Row, Scene, Track, Words
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, BridgeResult, Learner
-from explainers.stochastic_approximation.views.axes import axis, log_axis, sendable, steps_axis
+from explainers.stochastic_approximation.views.axes import GREATEST, axis, log_axis, sendable, steps_axis
 
 TITLES = {"sgd": "SGD: a mean", "td": "TD(0): v of a walk", "q_learning": "Q-learning: q"}
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "value"}
+FAR = 3.0  # beyond which bars of estimates that diverge do not grow
 SYMBOLS = {"w": "the one estimate that is updated", "a": "the step size, by how often it was updated"}
 SENTENCE = (
-    "Update {0:d}. SGD: x = {1:.2g}, w {2:.3g} → **{3:.3g}**. TD(0): in state {4:d} the target is {5:.3g}, v {6:.3g} → "
-    "**{7:.3g}**. Q-learning: in state {8:d} the target is {9:.3g}, q {10:.3g} → **{11:.3g}**."
+    "Update {0:d}. SGD: target {1:.2g}, w {2:.3g} → **{3:.3g}**. TD(0), state {4:d}: target {5:.3g}, v {6:.3g} → "
+    "**{7:.3g}**. Q, state {8:d}: target {9:.3g}, q {10:.3g} → **{11:.3g}**."
 )
 FORMULA = (
     r"w \leftarrow w - a_k (w - \mathrm{target}) : \quad \mathrm{target} = x, \quad r + v(s'), \quad "
@@ -82,8 +83,8 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
     at, half = np.arange(1.0, count + 1), 0.38
     if name == "q_learning":  # two bars a state
         at, half = np.repeat(np.arange(1.0, STATES + 1), 2) + np.tile([-0.22, 0.22], STATES), 0.19
-    highest = 1.1 * max(1.0, float(np.quantile(first, 0.995)))
-    lowest = min(0.0, float(np.quantile(first, 0.005)))
+    highest = min(1.1 * max(1.0, float(np.quantile(first, 0.995))), FAR)
+    lowest = max(min(0.0, float(np.quantile(first, 0.005))), -FAR)
     marks = [
         Layer(
             "rect", at - half, np.zeros(count), at + half, Track(np.clip(first, lowest, highest)), HUES[name],
@@ -108,7 +109,7 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
 
 def _rmse(result: BridgeResult) -> Lines:
     k = np.arange(result.params.updates + 1.0)
-    shown = {name: np.where(np.isfinite(one), one, np.nan) for name, one in result.rmse.items()}
+    shown = {name: np.where(one < GREATEST, one, np.nan) for name, one in result.rmse.items()}
     return Lines(
         name="rmse",
         title=f"Root mean square error over {result.params.seeds:,} seeds",
@@ -125,7 +126,7 @@ def _words(result: BridgeResult) -> Words:
     """The columns: 0 update; 1 x, 2 before, 3 after; 4 s, 5 target, 6 before, 7 after; the same of Q; 12 gamma."""
     updates = result.params.updates
     x, s, r, s_next, at, action, reward, at_next = result.moves.T
-    rows, every = np.arange(updates), {name: one for name, one in result.first.items()}
+    rows, every = np.arange(updates), result.first
     entries = {
         "sgd": np.zeros(updates, int),
         "td": s.astype(int),

@@ -50,24 +50,19 @@ def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
     zero = np.zeros((len(left), 1))
     layers = [
         Layer("rect", np.zeros(1), np.array([0.25]), np.ones(1), np.array([0.75]), "muted", "faint"),
-        Layer("rect", Track(zero), Track(zero + 0.25), Track(left[:, None]), Track(zero + 0.75), "bad", names=("left of the start: ",), numbers=Track(sendable(product[1:, None])), format=".4g"),
+        Layer(
+            "rect", Track(zero), Track(zero + 0.25), Track(left[:, None]), Track(zero + 0.75), "bad",
+            names=("left of the start: ",), numbers=Track(sendable(product[1:, None])), format=".4g",
+        ),
     ]  # fmt: skip
     if np.isfinite(result.limit) and abs(result.limit) <= 1:
         here = np.array([result.limit])
         layers.append(
             Layer(
-                "segment",
-                here,
-                np.array([0.1]),
-                here,
-                np.array([0.9]),
-                "good",
-                size=5,
-                names=("the limit: ",),
-                numbers=here,
-                format=".4g",
+                "segment", here, np.array([0.1]), here, np.array([0.9]), "good", size=5, names=("the limit: ",),
+                numbers=here, format=".4g",
             )
-        )
+        )  # fmt: skip
     return Marks(
         name="product",
         title="What is left of the start",

@@ -7,8 +7,15 @@ import numpy as np
 from explainers.formula import formula
 from explainers.scene import Column, Layer, Line, Lines, Marks, Scene, Track, Words
 from explainers.stochastic_approximation import laws
-from explainers.stochastic_approximation.mean import HUGE, MeanResult
-from explainers.stochastic_approximation.views.axes import axis, inside, log_axis, sendable, steps_axis
+from explainers.stochastic_approximation.mean import MeanResult
+from explainers.stochastic_approximation.views.axes import (
+    GREATEST,
+    axis,
+    inside,
+    log_axis,
+    sendable,
+    steps_axis,
+)
 
 SYMBOLS = {"w": "the estimate", "a": "the step size", "x": "a sample"}
 SENTENCE = (
@@ -93,7 +100,9 @@ def _shares(result: MeanResult) -> Marks:
 
 def _variance(result: MeanResult) -> Lines:
     k = np.arange(1.0, result.params.steps + 1)
-    measured, law = (np.where(one < HUGE, one, np.nan)[1:] for one in (result.variance, result.variance_law))
+    measured, law = (
+        np.where(one < GREATEST, one, np.nan)[1:] for one in (result.variance, result.variance_law)
+    )
     lines = [
         Line(k, measured, "current", f"over {result.params.seeds:,} seeds"),
         Line(k, law, "muted", "the law", dashed=True),
@@ -116,7 +125,7 @@ def _variance(result: MeanResult) -> Lines:
 
 def _bias(result: MeanResult) -> Lines:
     k = np.arange(result.params.steps + 1.0)
-    measured, law = (np.where(np.abs(one) < HUGE, one, np.nan) for one in (result.mean, result.mean_law))
+    measured, law = (np.where(np.abs(one) < GREATEST, one, np.nan) for one in (result.mean, result.mean_law))
     both = np.concatenate([measured, law, [result.params.mu]])
     return Lines(
         name="bias",

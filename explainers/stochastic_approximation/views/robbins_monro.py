@@ -107,6 +107,9 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
     """From (w, 0) up to g(w), on by the noise, and back to the axis along a line of slope 1 / a_k."""
     moments = result.moments
     _, w, g, eta, _, after = (np.array(one, float) for one in zip(*moments, strict=True))
+    g, eta = (
+        np.where(np.isfinite(one), one, np.nan) for one in (g, eta)
+    )  # nothing is drawn of what has overflowed
     x = np.linspace(low, high, CURVE)
     y = result.params.function_of_w.value(x)
     within = np.isfinite(w) & (w >= low) & (w <= high)
@@ -115,13 +118,16 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
     up = axis(float(bottom), float(top))
     w, after = inside(w, low, high), inside(after, low, high)
     g, observed = inside(g, up.low, up.high), inside(g + eta, up.low, up.high)
-    zero = np.zeros(len(w))
+    zero, beside = (
+        np.zeros(len(w)),
+        w + 0.008 * (high - low),
+    )  # the noise is drawn beside g, which it may hide
     layers = [
         curve(x, y, up.low, up.high, "output", "g(w): "),
         Layer("segment", np.array([low]), np.zeros(1), np.array([high]), np.zeros(1), "muted", size=2),
         *_past(w, observed, after),
         _one("segment", w, zero, w, g, "value", 5, "g(w): ", g),
-        _one("segment", w, g, w, observed, "bad", 5, "noise: ", eta),
+        _one("segment", beside, g, beside, observed, "bad", 5, "noise: ", eta),
         _one("arrow", w, observed, after, zero, "current", 5, "to ", after),
         _one("point", w, zero, None, None, "current", 5, "w: ", w),
     ]

@@ -9,7 +9,14 @@ import numpy as np
 from explainers.formula import formula
 from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
 from explainers.stochastic_approximation.sgd import POINTS, SgdResult
-from explainers.stochastic_approximation.views.axes import axis, inside, log_axis, sendable, steps_axis
+from explainers.stochastic_approximation.views.axes import (
+    GREATEST,
+    axis,
+    inside,
+    log_axis,
+    sendable,
+    steps_axis,
+)
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them
@@ -131,8 +138,8 @@ def _by_updates(result: SgdResult) -> Lines:
     k = np.arange(result.params.steps + 1.0)
     lines = []
     for row, (size, measured) in enumerate(result.rms_by_step.items()):
-        lines.append(Line(k, np.maximum(measured, FLOOR), HUES[row], label(size)))
-        lines.append(Line(k, np.maximum(result.law_by_step[size], FLOOR), HUES[row], dashed=True))
+        lines.append(Line(k, np.clip(measured, FLOOR, GREATEST), HUES[row], label(size)))
+        lines.append(Line(k, np.clip(result.law_by_step[size], FLOOR, GREATEST), HUES[row], dashed=True))
     return Lines(
         name="updates",
         title="Distance to the solution, by updates",
@@ -151,10 +158,10 @@ def _by_samples(result: SgdResult) -> Lines:
     lines, most = [], 1.0
     for row, (size, measured) in enumerate(result.rms_by_step.items()):
         samples = np.arange(1.0, result.params.steps + 1) * (POINTS if size == "all" else int(size))
-        lines.append(Line(samples, np.maximum(measured[1:], FLOOR), HUES[row], label(size)))
+        lines.append(Line(samples, np.clip(measured[1:], FLOOR, GREATEST), HUES[row], label(size)))
         most = max(most, samples[-1])
     decades = int(np.ceil(np.log10(most))) or 1
-    ticks = tuple(10.0**one for one in range(decades))
+    ticks = tuple(10.0**one for one in range(decades) if 10**one < most**0.8)
     return Lines(
         name="samples",
         title="The same, by samples",
