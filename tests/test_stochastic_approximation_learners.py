@@ -54,7 +54,8 @@ def test_the_exact_gradient_lands_on_a_mean_at_once() -> None:
 def test_the_solution_of_a_line_is_that_of_least_squares() -> None:
     params = SgdParams(problem="regression")
     squares = problem_of(params)
-    slope, intercept = np.polyfit(*squares.points.T, 1)
+    x, y = squares.points.T
+    slope, intercept = np.polyfit(x, y, 1)
     np.testing.assert_allclose(squares.solution, [intercept, slope], rtol=1e-9)
 
 

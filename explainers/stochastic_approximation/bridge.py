@@ -19,7 +19,7 @@ import numpy as np
 
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
 from explainers.stochastic_approximation.noise import BIAS
-from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, StepParams
+from explainers.stochastic_approximation.steps import StepParams, labels_of
 from explainers.stochastic_approximation.walks import STANDARD_ERRORS
 
 STATES = 5
@@ -51,7 +51,7 @@ class BridgeParams(StepParams):
     )
     seed: int = number(0, "Seed", "Of the dice", least=0, most=2**31 - 1)
     break_it: Literal["none", "biased_noise"] = choice(
-        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
     )
 
     def adjustments(self) -> Iterator[Adjustment]:

@@ -17,7 +17,7 @@ import numpy as np
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import HUGE, AverageParams, work
-from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule
+from explainers.stochastic_approximation.steps import Rule, labels_of
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run
 
 # For each break, the settings under which it bites.
@@ -39,7 +39,7 @@ class DvoretzkyParams(AverageParams):
     )
     steps: int = number(60, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 200), step=5)
     break_it: Literal["none", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
     )
 
     def adjustments(self) -> Iterator[Adjustment]:

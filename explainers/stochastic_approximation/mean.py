@@ -17,7 +17,7 @@ import numpy as np
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.noise import BIAS, LABELS
-from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule, StepParams, broken
+from explainers.stochastic_approximation.steps import Rule, StepParams, broken, labels_of
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
     MOST_WORK,
@@ -88,7 +88,7 @@ class MeanParams(AverageParams):
         step=0.01,
     )
     break_it: Literal["none", "constant_step", "biased_noise", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
     )
 
     @property

@@ -19,7 +19,7 @@ from explainers.experiment import Adjustment, Check, Checked, choice, experiment
 from explainers.stochastic_approximation import conditions, expression, roots
 from explainers.stochastic_approximation.conditions import Condition
 from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise
-from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule, StepParams
+from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
     MOST_WORK,
@@ -103,7 +103,7 @@ class RobbinsMonroParams(StepParams):
         comfort=(0, 20), step=0.5,
     )  # fmt: skip
     break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
     )
 
     @field_validator("g")

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, several
 from explainers.stochastic_approximation.noise import BIAS
-from explainers.stochastic_approximation.steps import LABELS_OF_BREAKS, Rule, StepParams
+from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS
 
 POINTS = 100
@@ -61,7 +61,7 @@ class SgdParams(StepParams):
         "Batch sizes",
         "Samples of each update, drawn with replacement; all: the exact gradient (BGD)",
         most=4,
-        labels={"1": "1 (SGD)", "all": "all (BGD)"},
+        labels={size: {"1": "1 (SGD)", "all": "all (BGD)"}.get(size, size) for size in get_args(Size)},
     )
     steps: int = number(30, "Updates", "Of each seed", least=1, most=2000, comfort=(5, 200), step=5)
     seeds: int = number(
@@ -75,7 +75,7 @@ class SgdParams(StepParams):
     )
     seed: int = number(0, "Seed", "Of points and draws", least=0, most=2**31 - 1)
     break_it: Literal["none", "constant_step", "biased_noise", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", LABELS_OF_BREAKS
+        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
     )
 
     @property

@@ -132,10 +132,15 @@ def step_fields(params: StepParams) -> tuple[str, ...]:
     return ("step_rule", *own[params.step_rule])
 
 
-LABELS_OF_BREAKS = {
+LABELS_OF_BREAKS: dict[str, str] = {
     "none": "nothing",
     "as_printed": "as printed: 1/k",
     "constant_step": f"constant steps of {CONSTANT_OF_BREAK:g}",
     "biased_noise": "noise with a mean",
     "too_small_steps": "steps too small: 1/(k+1)²",
 }
+
+
+def labels_of(*names: str) -> dict[str, str]:
+    """What the screen calls these breaks."""
+    return {name: LABELS_OF_BREAKS[name] for name in names}
