@@ -267,9 +267,9 @@ def test_roots_and_which_way_they_pull(g: str, expected: list[tuple[float, float
 def test_every_break_turns_its_check_red(name: str, bites: str) -> None:
     module = {"robbins_monro": robbins_monro, "mean": mean, "dvoretzky": dvoretzky}[name]
     known = find(f"stochastic_approximation.{name}")
-    sound = known.params(**module.BITES[bites])
-    assert known(sound).passed
-    assert not known(known.params(**module.BITES[bites], break_it=bites)).passed
+    sound = module.BITES[bites]
+    assert known(known.params.model_validate(sound)).passed
+    assert not known(known.params.model_validate({**sound, "break_it": bites})).passed
     assert set(module.BITES) == set(module.LOST)
 
 

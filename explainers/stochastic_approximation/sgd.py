@@ -61,7 +61,7 @@ class SgdParams(StepParams):
         "Batch sizes",
         "Samples of each update, drawn with replacement; all: the exact gradient (BGD)",
         most=4,
-        labels={size: {"1": "1 (SGD)", "all": "all (BGD)"}.get(size, size) for size in get_args(Size)},
+        labels={**{size: size for size in get_args(Size)}, "1": "1 (SGD)", "all": "all (BGD)"},
     )
     steps: int = number(30, "Updates", "Of each seed", least=1, most=2000, comfort=(5, 200), step=5)
     seeds: int = number(
