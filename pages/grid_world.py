@@ -115,17 +115,15 @@ def after_one_reward(params: live_params.LiveParams) -> predict.Question | None:
 
 
 def after_plan(facts: Mapping[str, Any]) -> None:
-    """What a change did to the plan, its notes, and settings to try."""
+    """What a change did to the plan, and its notes."""
     numbers = {"sweeps": facts["total_sweeps"], "policy optimal at": facts["policy_optimal_at"] or "never"}
     settings.changed(numbers | {"improvements": facts["outer_loops"]}, "plan")
     section.notes(facts)
-    offer("plan")
 
 
 def after_race(facts: Mapping[str, Any]) -> None:
-    """How fast the race was run, its notes, and settings to try."""
+    """How fast the race was run, and its notes."""
     tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning.", *facts["notes"]])
-    offer("race")
 
 
 match chapters.choose(settings):
@@ -141,19 +139,19 @@ match chapters.choose(settings):
         section.played(
             settings, "grid_world.plan", "plan", title="Planning, sweep by sweep", words=words["plan"],
             fields=question.planning_fields, more=("tolerance", "in_place", "slip", "forbidden", "target", "bump"),
-            paragraph="world", breaks=(plan.BITES, plan.LOST), told=after_plan,
+            paragraph="world", breaks=(plan.BITES, plan.LOST), told=after_plan, tries=lambda: offer("plan"),
         )  # fmt: skip
     case "costs":
         section.played(
             settings, "grid_world.costs", "costs", title="What it costs", words=words["costs"],
             fields=question.costs_fields, more=("slip", "forbidden", "target", "bump"), paragraph="world",
-            breaks=(costs.BITES, costs.LOST), told=lambda _: offer("costs"),
+            breaks=(costs.BITES, costs.LOST), tries=lambda: offer("costs"),
         )  # fmt: skip
     case "race":
         section.played(
             settings, "grid_world.race", "race", title="Many agents, the same dice", words=words["race"],
             fields=("preset", "algorithms", "alpha", "epsilon", "seeds", "episodes"),
             more=("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *question.SCHEDULES),
-            breaks=(learn_params.BITES, learn_params.LOST), told=after_race,
+            breaks=(learn_params.BITES, learn_params.LOST), told=after_race, tries=lambda: offer("race"),
         )  # fmt: skip
 page.sources(words["sources"])

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explainers.stochastic_approximation import bridge, dvoretzky, mean, question, robbins_monro, sgd
 from explainers.stochastic_approximation.steps import StepParams, step_fields
-from pages.ui import breaking, chapters, controls, page, predict, section, tables
+from pages.ui import chapters, controls, page, predict, section, tables
 from pages.ui.prose import prose
 
 words = prose("stochastic_approximation")
@@ -22,7 +22,6 @@ settings = controls.settings(
     robbins_monro.RobbinsMonroParams, _page=chapters.params_of(CHAPTERS),
     mean=mean.MeanParams, forgetting=dvoretzky.DvoretzkyParams, sgd=sgd.SgdParams, bridge=bridge.BridgeParams,
 )  # fmt: skip
-SEARCH = "stochastic_approximation.robbins_monro"
 TRY = (
     ("mean", "try_mean_forgets", "A constant step", {"step_rule": "constant", "c": 0.1}),
     ("mean", "try_mean_slow", "Slower: 1/√k", {"p": 0.5}),
@@ -43,20 +42,34 @@ TRY = (
 )  # fmt: skip
 
 
-def offer(chapter: str) -> None:
-    """Settings to try, each with what to look for."""
-    settings.try_this(
-        [(label, changes, words[name]) for of, name, label, changes in TRY if of == chapter], chapter
-    )
+def offer(chapter: str) -> Callable[[], None]:
+    """Draws settings to try, each with what to look for."""
+    chosen = [(label, changes, words[name]) for of, name, label, changes in TRY if of == chapter]
+    return lambda: settings.try_this(chosen, chapter)
 
 
-@st.fragment
-def search_section() -> None:
-    """The root of a function seen through noise: the picture, what the theorem says, a question."""
-    section.heading("The root of a function seen through noise", words["search"])
-    if (shown := section.steered(settings, SEARCH, search_controls)) is None:
-        return
-    params, facts = settings.params(), shown.facts
+def asking(name: str, about: Callable[[Any, Mapping[str, Any]], question.Asked | None]) -> Callable[..., Any]:
+    """The question of a chapter in the page's words; None where the settings leave nothing to ask."""
+
+    def asked(params: Any, facts: Mapping[str, Any]) -> predict.Question | None:
+        if (numbers := about(params, facts)) is None:
+            return None
+        plain = {key: tables.plain(one) if isinstance(one, str) else one for key, one in numbers.items()}
+        words_of, because = words[f"predict_{name}"], words[f"predict_{name}_reveal"]
+        return predict.Question(
+            words_of.format(**plain), numbers["answers"], numbers["right"], because.format(**plain)
+        )
+
+    return asked
+
+
+def with_steps(*others: str, before: Sequence[str] = ()) -> Callable[[StepParams], Sequence[str]]:
+    """The controls of the step size that tell for its rule, among others."""
+    return lambda params: (*before, *step_fields(params), *others)
+
+
+def theorem(facts: Mapping[str, Any]) -> None:
+    """What a change did, each condition of the theorem, and what it promises."""
     settings.changed(question.told(facts))
     with page.card("conditions", "The theorem, for this choice"):
         for one in facts["conditions"]:
@@ -64,48 +77,11 @@ def search_section() -> None:
             st.markdown(f"{mark} **{one['name']}**: {tables.plain(one['why'])}.")
         st.markdown(tables.plain(facts["verdict"]))
     section.notes(facts)
-    section.cards(
-        SEARCH, params, shown.checks, shown.scene, question=how_many(params, facts), tries=lambda: offer("")
-    )
 
 
-def search_controls() -> None:
-    """The function, the noise and the steps, the switches, and what is set less often."""
-    params = settings.params()
-    settings.panel("function", "g", *step_fields(params), "noise", "sigma", "w1")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        breaking.switches(settings, robbins_monro.BITES)
-        with st.popover("More settings", type="tertiary"):
-            settings.panel("steps", "seeds", "seed", "low", "high", reset=False)
-    breaking.loss(settings, robbins_monro.BITES, robbins_monro.LOST)
-
-
-def how_many(params: robbins_monro.RobbinsMonroParams, facts: Mapping[str, Any]) -> predict.Question:
-    """How many seeds end near the root."""
-    asked = {
-        "seeds": params.seeds,
-        "steps": params.steps,
-        "rule": params.used.words,
-        "g": tables.plain(params.g),
-    }
-    because = words["predict_reveal"].format(converged=facts["converged_fraction"], verdict=facts["verdict"])
-    right = question.share_in_words(facts["converged_fraction"])
-    return predict.Question(words["predict"].format(**asked), question.ANSWERS, right, tables.plain(because))
-
-
-def with_steps(*others: str) -> Callable[[StepParams], Sequence[str]]:
-    """The controls of the step size that tell for its rule, and others behind them."""
-    return lambda params: (*step_fields(params), *others)
-
-
-def with_tries(chapter: str) -> Callable[[Mapping[str, Any]], None]:
-    """Says what the result's notes and verdict say, and offers settings to try."""
-
-    def told(facts: Mapping[str, Any]) -> None:
-        tables.lines([*([facts["verdict"]] if "verdict" in facts else []), *facts.get("notes", ())])
-        offer(chapter)
-
-    return told
+def verdict(facts: Mapping[str, Any]) -> None:
+    """What the product decides."""
+    tables.lines([facts["verdict"]])
 
 
 match chapters.choose(settings):
@@ -113,28 +89,34 @@ match chapters.choose(settings):
         section.played(
             settings, "stochastic_approximation.mean", "mean", title="A mean, in one go and by small steps",
             words=words["mean"], fields=with_steps("w1", "sigma"),
-            more=("mu", "distribution", "steps", "seeds", "seed"),
-            breaks=(mean.BITES, mean.LOST), told=with_tries("mean"),
+            more=("mu", "distribution", "steps", "seeds", "seed"), breaks=(mean.BITES, mean.LOST),
+            question=asking("mean", question.about_mean), tries=offer("mean"),
         )  # fmt: skip
     case "search":
-        search_section()
+        section.played(
+            settings, "stochastic_approximation.robbins_monro", title="The root of a function seen through noise",
+            words=words["search"], fields=with_steps("noise", "sigma", "w1", before=("function", "g")),
+            more=("steps", "seeds", "seed", "low", "high"), breaks=(robbins_monro.BITES, robbins_monro.LOST),
+            told=theorem, question=asking("search", question.about_search), tries=offer(""),
+        )  # fmt: skip
     case "forgetting":
         section.played(
             settings, "stochastic_approximation.dvoretzky", "forgetting", title="Is the start forgotten?",
             words=words["forgetting"], fields=with_steps("w1", "steps"),
-            more=("mu", "sigma", "distribution", "seeds", "seed"),
-            breaks=(dvoretzky.BITES, dvoretzky.LOST), told=with_tries("forgetting"),
+            more=("mu", "sigma", "distribution", "seeds", "seed"), breaks=(dvoretzky.BITES, dvoretzky.LOST),
+            told=verdict, question=asking("start", question.about_start), tries=offer("forgetting"),
         )  # fmt: skip
     case "sgd":
         section.played(
             settings, "stochastic_approximation.sgd", "sgd", title="One sample, a few, or all", words=words["sgd"],
             fields=with_steps("problem", "batch_sizes", "steps"), more=("seeds", "start_x", "start_y", "seed"),
-            breaks=(sgd.BITES, sgd.LOST), told=with_tries("sgd"),
+            breaks=(sgd.BITES, sgd.LOST), question=asking("batches", question.about_batches), tries=offer("sgd"),
         )  # fmt: skip
     case "bridge":
         section.played(
             settings, "stochastic_approximation.bridge", "bridge", title="One update, three names",
             words=words["bridge"], fields=with_steps("updates", "seeds"), more=("seed",),
-            breaks=(bridge.BITES, bridge.LOST), told=with_tries("bridge"),
+            breaks=(bridge.BITES, bridge.LOST), question=asking("bridge", question.about_bridge),
+            tries=offer("bridge"),
         )  # fmt: skip
 page.sources(words["sources"])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.experiment import as_json, find, fit
-from explainers.stochastic_approximation import dvoretzky, laws, mean, robbins_monro, roots
+from explainers.stochastic_approximation import dvoretzky, laws, mean, question, robbins_monro, roots
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.expression import parse
 from explainers.stochastic_approximation.mean import MeanParams
@@ -293,3 +293,75 @@ def test_what_does_not_fit_is_adjusted(values: dict[str, Any], told: str) -> Non
     assert adjusted[0].sentence.startswith(told)
     assert "allowed: " in adjusted[0].sentence
     assert not fit(params)[1]
+
+
+def test_as_printed_stands_beside_what_the_book_drew() -> None:
+    """The oracle's three fractions from one run of 1000 seeds, within four standard errors."""
+    row = ROWS["zhao6.3_cubic"]["value"]
+    found = searched(function="cubic", break_it="as_printed", seeds=1000, steps=50)
+    assert list(found.beside) == ["1/(k + 1)", "1/(k + 2)"]
+    for name, fraction in ((name.replace(" ", ""), one[-1]) for name, one in found.beside.items()):
+        assert fraction == pytest.approx(
+            row[name], abs=4 * math.sqrt(row[name] * (1 - row[name]) / 1000) + 1e-3
+        )
+    assert found.converged_at[-1] == found.converged_fraction == pytest.approx(row["1/k"], abs=0.01)
+    assert searched().beside == {}
+
+
+@pytest.mark.parametrize(("g", "root"), [("w - 100", 100), ("w + 3000", -3000), ("w^3 - 5", 5 ** (1 / 3))])
+def test_a_root_beyond_the_stated_interval_is_found(g: str, root: float) -> None:
+    found = searched(g=g, noise="none", steps=2)
+    assert found.root == pytest.approx(root)
+    low, high = found.params.interval
+    assert low <= root <= high
+    if root != 5 ** (1 / 3):
+        assert found.converged_fraction == 1
+
+
+def test_without_a_root_nothing_converges() -> None:
+    found = searched(g="exp(w) + 1", steps=20)
+    assert math.isnan(found.root)
+    assert found.converged_fraction == 0
+    assert "nowhere to converge to" in found.verdict
+    find("stochastic_approximation.robbins_monro").scene(found).to_bytes()
+
+
+# --------------------------------------------------------------------------------------------- the questions
+
+
+@pytest.mark.parametrize(
+    ("values", "right"),
+    [
+        ({}, "all samples the same"),
+        ({"alpha": 0.1}, "the last sample"),
+        ({"p": 0.5}, "the last sample"),
+        ({"step_rule": "1/(k+1)^2"}, "the start"),
+        ({"step_rule": "c/k^p", "p": 2}, "the first sample"),
+        ({"break_it": "too_small_steps"}, "the start"),
+    ],
+)
+def test_what_counts_most(values: dict[str, Any], right: str) -> None:
+    asked = question.about_mean(MeanParams.model_validate(values), {})
+    assert asked["right"] == right
+    assert right in asked["answers"]
+
+
+@pytest.mark.parametrize(
+    ("values", "right", "end"),
+    [
+        ({}, "nothing", "in the end it is 0.00%"),
+        ({"step_rule": "1/(k+1)^2"}, "more than 30%", "in the end it is 50.00%"),
+        ({"step_rule": "constant", "c": 0.1, "steps": 200}, "less than 1%", "in the end it is 0.00%"),
+        ({"c": 0.5}, "1% to 30%", "in the end it is 0.00%"),
+        ({"step_rule": "constant", "c": 3}, "more than 30%", "it has no limit"),
+    ],
+)
+def test_how_much_of_the_start_is_left(values: dict[str, Any], right: str, end: str) -> None:
+    asked = question.about_start(DvoretzkyParams.model_validate(values), {})
+    assert (asked["right"], asked["end"]) == (right, end)
+
+
+@pytest.mark.parametrize(("fraction", "right"), [(0.0, 0), (0.3, 1), (0.7, 2), (0.99, 3)])
+def test_how_many_seeds_end_near_the_root(fraction: float, right: int) -> None:
+    asked = question.about_search(RobbinsMonroParams(), {"converged_fraction": fraction, "verdict": ""})
+    assert asked["right"] == question.SHARES_OF_SEEDS[right]

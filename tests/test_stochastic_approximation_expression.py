@@ -68,7 +68,7 @@ def test_values_are_python_s_and_slopes_those_of_small_steps(text: str) -> None:
     for w, worth, rises in zip(W, value, slope, strict=True):
         try:
             expected, right, left = (
-                eval(text.replace("^", "**"), {**names, "w": one}) for one in (w, w + h, w - h)
+                eval(text.replace("^", "**"), {**names, "w": float(one)}) for one in (w, w + h, w - h)
             )
         except (ArithmeticError, ValueError):
             continue
@@ -125,6 +125,8 @@ def test_what_overflows_or_is_not_defined_warns_nobody() -> None:
         assert np.isnan(parse("log(w)").value(np.array(-1.0)))
         assert np.isinf(parse("1/w").value(np.array(0.0)))
         assert parse("1e999").value(W)[0] == math.inf
+        for text in ("log(1 - 1)", "1/(1 - 1)", "(1 - 1)^-1", "(2 - 2)^(w - w)", "1e300^9 * w"):
+            assert parse(text).value(W).shape == parse(text).slope(W).shape == W.shape
 
 
 def test_the_shell_refuses_in_one_line() -> None:

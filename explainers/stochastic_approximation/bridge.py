@@ -27,7 +27,8 @@ MIDDLE = STATES // 2
 START = 0.0  # of every estimate
 GAMMA = 0.9  # of Q-learning; TD(0) predicts without a discount
 SLIP = 0.2  # chance that a chosen direction turns round
-NAMES = ("sgd", "td", "q_learning")
+LABELS = {"sgd": "SGD", "td": "TD(0)", "q_learning": "Q-learning"}
+TITLES = {"sgd": "SGD: a mean", "td": "TD(0): v of a walk", "q_learning": "Q-learning: q"}
 MOST_WORK = 5_000_000
 
 # For each break, the settings under which it bites.
@@ -128,7 +129,7 @@ def bridge(params: BridgeParams) -> BridgeResult:
     """SGD, TD(0) and Q-learning by the one update, on one walk, with one step size."""
     right = truth()
     a = params.used.at(np.arange(1, params.updates + 1))
-    learners = {name: Learner(params.seeds, right[name], a) for name in NAMES}
+    learners = {name: Learner(params.seeds, right[name], a) for name in TITLES}
     moves = np.array(list(_learn(params, learners)))
     return BridgeResult(
         rmse={name: np.array(one.rmse) for name, one in learners.items()},
@@ -141,7 +142,7 @@ def bridge(params: BridgeParams) -> BridgeResult:
                 STANDARD_ERRORS,
                 "the Bellman equation at the true values" if name != "sgd" else "the true mean",
             )
-            for name, label in zip(NAMES, ("SGD", "TD(0)", "Q-learning"), strict=True)
+            for name, label in LABELS.items()
         ),
         params=params,
         first={name: np.array(one.first) for name, one in learners.items()},

@@ -83,7 +83,7 @@ def _where(error: UnexpectedInput, text: str) -> str:
 
 def _value(node: Tree[Token], w: Any) -> Any:
     if node.data == "number":
-        return float(str(node.children[0]))
+        return np.float64(str(node.children[0]))  # which, unlike Python's, may be divided by 0
     if node.data == "variable":
         return w
     if node.data == "apply":
@@ -105,7 +105,7 @@ def _value(node: Tree[Token], w: Any) -> Any:
 
 
 def _power(u: Any, exponent: Any) -> Any:
-    if isinstance(exponent, float) and exponent == round(exponent) and 0 < exponent <= WHOLE_UP_TO:
+    if isinstance(exponent, float) and 0 < exponent <= WHOLE_UP_TO and exponent == round(exponent):
         made, square, left = None, u, int(exponent)
         while left:
             if left % 2:
@@ -137,6 +137,6 @@ def _slope(node: Tree[Token], w: Any) -> Any:
             return du * v + u * dv
         case "divide":
             return np.divide(du * v - u * dv, v * v)
-    if isinstance(dv, float) and dv == 0:  # a constant exponent, for which a negative base has a slope too
+    if isinstance(v, float):  # a constant exponent, for which a negative base has a slope too
         return v * (_power(u, v - 1) if v != 1 else 1.0) * du
     return _power(u, v) * (dv * np.log(u) + v * du / u)

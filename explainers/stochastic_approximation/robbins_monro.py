@@ -35,6 +35,9 @@ from explainers.stochastic_approximation.walks import (
 
 NEAR = 0.5  # from the root: converged
 
+# What stands beside the steps that the book prints.
+BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
+
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {
     "as_printed": {"function": "cubic", "step_rule": "c/(k+b)", "b": 2},
@@ -46,8 +49,8 @@ BITES: dict[str, dict[str, Any]] = {
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
     "as_printed": "The book prints the steps 1/k. The first is then 1, and where g is as steep as w³ one such step "
-    "throws the iterate so far that the next overshoots farther still. With 1/(k + 1) seven of ten seeds arrive, with "
-    "1/(k + 2) nearly all.",
+    "throws the iterate so far that the next overshoots farther still. The chart of the seeds near the root shows what "
+    "1/(k + 1) and 1/(k + 2) do, on the same noise.",
     "constant_step": "Steps that do not fall keep letting noise in: the iterates come near quickly, and then rattle "
     "around the root for ever, with a variance of a/(2 - a) sigma² for a slope of 1.",
     "biased_noise": "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
@@ -126,10 +129,23 @@ class RobbinsMonroParams(StepParams):
     def bias(self) -> float:
         return BIAS if self.break_it == "biased_noise" else 0.0
 
+    @cached_property
+    def roots(self) -> tuple[roots.Root, ...]:
+        """The roots of g on the stated interval, or, where none of them attracts, on a wider one."""
+        return roots.attracting(self.function_of_w, min(self.low, self.w1), max(self.high, self.w1))
+
+    @cached_property
+    def root(self) -> float:
+        """The root that attracts and is nearest to the start: of a stretch, its nearest point. NaN without one."""
+        points = [float(np.clip(self.w1, root.low, root.high)) for root in self.roots if root.attracts]
+        return min(points, key=lambda at: abs(at - self.w1), default=np.nan)
+
     @property
     def interval(self) -> tuple[float, float]:
-        """The stated interval, which holds the start in any case."""
-        return min(self.low, self.w1), max(self.high, self.w1)
+        """The stated interval, which holds the start and the root in any case."""
+        return float(np.fmin(min(self.low, self.w1), self.root)), float(
+            np.fmax(max(self.high, self.w1), self.root)
+        )
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.high <= self.low:
@@ -149,6 +165,8 @@ class RobbinsMonroResult(Checked):
     50, 75 and 95 % of those of the first 1000 seeds that are finite. final_mean, final_std: of the finite last
     iterates. root: the one that attracts, nearest to the start; NaN without. converged_fraction: of the seeds, whose
     last iterate is within 0.5 of a root that attracts. diverged_fraction: whose last iterate is not finite.
+    converged_at: (points,) the same at each k of fan_at, of the first 1000 seeds; beside: the same with the steps that
+    stand beside a break, by their names. diverged_at: (steps + 1,) what has overflowed.
     rms, bound: (steps + 1,) root mean square distance to the root, and what the theorem's proof bounds it by; NaN
     where there is no root or no variance. sum, sum_of_squares: (steps,) of the steps so far. conditions: the theorem's.
     """
@@ -161,7 +179,9 @@ class RobbinsMonroResult(Checked):
     root: float
     converged_fraction: float
     diverged_fraction: float
+    converged_at: np.ndarray
     diverged_at: np.ndarray
+    beside: dict[str, np.ndarray]
     rms: np.ndarray
     bound: np.ndarray
     sum: np.ndarray
@@ -172,7 +192,6 @@ class RobbinsMonroResult(Checked):
     checks: tuple[Check, ...]
     params: RobbinsMonroParams = field(metadata={"shell": False})
     moments: tuple[Moment, ...] = field(metadata={"shell": False})
-    roots: tuple[roots.Root, ...] = field(metadata={"shell": False})
 
 
 @experiment(
@@ -182,62 +201,61 @@ class RobbinsMonroResult(Checked):
 )
 def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
     """The root of a function seen through noise: iterates of many seeds, and the theorem's conditions."""
-    found = roots.roots_of(params.function_of_w, *params.interval)
-    target = _target(found, params.w1)
-    broken = Problem(
-        params.function_of_w.value, params.w1, params.noise, params.sigma, params.bias, params.seed, target
-    )
-    ran = run(broken, params.used, params.steps, params.seeds)
-    sound = ran
-    if params.break_it != "none":
-        sound = run(broken._replace(bias=0.0), params.rule, params.steps, params.seeds)
-    bound = _bound(params, sound, target)
+    g, steps, seeds = params.function_of_w.value, params.steps, params.seeds
+    broken = Problem(g, params.w1, params.noise, params.sigma, params.bias, params.seed, params.root)
+    ran = run(broken, params.used, steps, seeds)
+    sound = ran if params.break_it == "none" else run(broken._replace(bias=0.0), params.rule, steps, seeds)
+    bound = _bound(params, sound)
     told = tuple(_conditions(params))
-    a = params.used.at(np.arange(1, params.steps + 1))
+    a = params.used.at(np.arange(1, steps + 1))
     finite = ran.last[np.isfinite(ran.last)]
-    attracting = [root for root in found if root.attracts]
-    near = (
-        np.min([root.distance(finite) for root in attracting], axis=0) <= NEAR if attracting else np.zeros(0)
-    )
-    converged, diverged = float(near.sum()) / params.seeds, 1 - len(finite) / params.seeds
-    moments = tuple(walk(broken, params.used, params.steps))
+    converged, diverged = float(near(params.roots, ran.last).mean()), 1 - len(finite) / seeds
+    moments = tuple(walk(broken, params.used, steps))
+    others = BESIDE if params.break_it == "as_printed" else ()
     return RobbinsMonroResult(
         iterates=ran.first.T,
         fan_at=ran.fan_at,
         fan=ran.quantiles,
         final_mean=float(finite.mean()) if len(finite) else np.nan,
         final_std=float(finite.std()) if len(finite) else np.nan,
-        root=target,
+        root=params.root,
         converged_fraction=converged,
         diverged_fraction=diverged,
-        diverged_at=1 - ran.finite / params.seeds,
+        converged_at=near(params.roots, ran.fan).mean(axis=1),
+        diverged_at=1 - ran.finite / seeds,
+        beside={
+            rule.words: near(params.roots, run(broken, rule, steps, seeds).fan).mean(axis=1)
+            for rule in others
+        },
         rms=np.sqrt(ran.square),
         bound=np.sqrt(bound),
         sum=np.cumsum(a),
         sum_of_squares=np.cumsum(a**2),
         conditions=told,
-        verdict=_verdict(params, told, found, converged, diverged),
-        notes=tuple(_notes(params, found)),
+        verdict=_verdict(params, told, converged, diverged),
+        notes=tuple(_notes(params.roots)),
         checks=tuple(_checks(params, ran, moments, bound)),
         params=params,
         moments=moments,
-        roots=found,
     )
 
 
-def _target(found: tuple[roots.Root, ...], w1: float) -> float:
-    """The root that attracts and is nearest to the start: of a stretch, its nearest point. NaN without one."""
-    points = [float(np.clip(w1, root.low, root.high)) for root in found if root.attracts]
-    return min(points, key=lambda at: abs(at - w1), default=np.nan)
+def near(found: tuple[roots.Root, ...], w: np.ndarray) -> np.ndarray:
+    """Whether each iterate is within NEAR of a root that attracts; what has overflowed is not."""
+    near = np.zeros(w.shape, bool)
+    for root in found:
+        if root.attracts:
+            near |= root.distance(w) <= NEAR
+    return near
 
 
-def _bound(params: RobbinsMonroParams, ran: Run, root: float) -> np.ndarray:
+def _bound(params: RobbinsMonroParams, ran: Run) -> np.ndarray:
     """(steps + 1,) a bound on the mean square distance to the root; NaN where the run has none.
 
     With slopes between c_1 and c_2 wherever the iterates went, and noise that has mean 0 given the past,
     E d_{k+1}^2 <= max(|1 - a_k c_1|, |1 - a_k c_2|)^2 E d_k^2 + a_k^2 E eta_k^2: the step of the theorem's proof.
     """
-    steps = params.steps
+    steps, root = params.steps, params.root
     if (
         not np.isfinite([root, ran.low, ran.high]).all()
         or params.noise == "heavy_tailed"
@@ -265,24 +283,21 @@ def _conditions(params: RobbinsMonroParams) -> Iterator[Condition]:
 def _verdict(
     params: RobbinsMonroParams,
     told: tuple[Condition, ...],
-    found: tuple[roots.Root, ...],
     converged: float,
     diverged: float,
 ) -> str:
     """What the theorem promises, and what happened."""
     happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of the root"
     happened += f", and {diverged:.1%} have overflowed." if diverged else "; none has overflowed."
-    if not any(root.attracts for root in found):
-        happened = (
-            "g has no root on the interval that pulls the iterates in, so there is nowhere to converge to."
-        )
+    if np.isnan(params.root):
+        happened = "g has no root that pulls the iterates in, as far as was looked, so there is nowhere to converge to."
     if all(one.holds for one in told):
         return f"All conditions hold: the theorem promises convergence, with probability one. {happened}"
     missing = ", ".join(one.name for one in told if not one.holds)
     return f"The theorem promises nothing, as not all its conditions hold ({missing}). {happened}"
 
 
-def _notes(params: RobbinsMonroParams, found: tuple[roots.Root, ...]) -> Iterator[str]:
+def _notes(found: tuple[roots.Root, ...]) -> Iterator[str]:
     attracting = [root for root in found if root.attracts]
     if len(attracting) > 1:
         places = ", ".join(f"{root.low:.3g}" for root in attracting)

@@ -11,6 +11,7 @@ from explainers.stochastic_approximation.expression import Expression
 
 POINTS = 4001  # at which g and its slope are looked at
 ZERO = 1e-12
+WIDENINGS = 15  # of the interval, each to twice its length, before there is no root that attracts
 NOT_A_POLE = 1e-6
 
 
@@ -42,6 +43,18 @@ def roots_of(g: Expression, low: float, high: float) -> tuple[Root, ...]:
         behind = value[after] if after < POINTS else 1.0
         found.append(Root(float(w[first]), float(w[after - 1]), bool(before < 0 < behind)))
     return tuple(sorted(found))
+
+
+def attracting(g: Expression, low: float, high: float) -> tuple[Root, ...]:
+    """The roots in [low, high]; where none of them attracts, those of the first wider interval in which one does."""
+    here = found = roots_of(g, low, high)
+    for _ in range(WIDENINGS):
+        if any(root.attracts for root in found):
+            return found
+        half = (high - low) / 2
+        low, high = low - half, high + half
+        found = roots_of(g, low, high)
+    return here
 
 
 def slopes(g: Expression, low: float, high: float) -> tuple[float, float]:

@@ -10,7 +10,8 @@ Source: Zhao 2025, section 6.4 and figure 6.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -45,6 +46,11 @@ LOST: dict[str, str] = {
     "biased_noise": "A gradient that is off on average is zero somewhere else, and there all batch sizes go.",
     "too_small_steps": "The steps end before the way does: even the exact gradient stops half way.",
 }
+
+
+def label(size: str) -> str:
+    """What the screen calls a batch size."""
+    return {"1": "m = 1 (SGD)", "all": "all points (BGD)"}.get(size, f"m = {size}")
 
 
 class SgdParams(StepParams):
@@ -223,15 +229,29 @@ def sgd(params: SgdParams) -> SgdResult:
 
 
 def _notes(params: SgdParams, by_step: dict[str, np.ndarray]) -> Iterator[str]:
-    sizes = sorted(int(size) for size in params.batch_sizes if size != "all")
-    if len(sizes) > 1 and sizes[-1] <= params.steps * sizes[0]:
-        samples = (params.steps * sizes[0]) // sizes[-1] * sizes[-1]
-        parts = [
-            f"{by_step[str(m)][samples // m]:.3g} with batches of {m}" for m in sizes if samples % m == 0
-        ]
+    samples, distances = at_equal_samples(params, by_step)
+    if len(distances) > 1:
+        parts = [f"{distance:.3g} with {label(size)}" for size, distance in distances.items()]
         yield f"After the same {samples:,} samples: {', '.join(parts)}."
     if "all" in params.batch_sizes and params.problem == "mean" and params.used.at(np.array(1)) == 1:
         yield "The exact gradient of a mean points straight at it: a first step of 1 lands on it."
+
+
+def at_equal_samples(
+    params: SgdParams, rms_by_step: Mapping[str, Sequence[float] | np.ndarray]
+) -> tuple[int, dict[str, float]]:
+    """The most samples that batches of two sizes or more can have seen alike, and how near each then is.
+
+    Sizes too large for that are left out, as is `all`, which draws no samples; fewer than two: nothing to compare.
+    """
+    sizes = sorted(int(size) for size in params.batch_sizes if size != "all")
+    samples = 0
+    while len(sizes) > 1:
+        together = math.lcm(*sizes)
+        if samples := params.steps * sizes[0] // together * together:
+            break
+        sizes.pop()
+    return samples, {str(m): rms_by_step[str(m)][samples // m] for m in sizes}
 
 
 def _checks(params: SgdParams, descents: dict[str, Descent], known: dict[str, np.ndarray]) -> Iterator[Check]:

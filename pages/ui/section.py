@@ -45,12 +45,15 @@ def played(
     paragraph: str = "",
     breaks: Breaks | None = None,
     told: Callable[[Mapping[str, Any]], None] = notes,
+    question: Callable[[Any, Mapping[str, Any]], predict.Question | None] | None = None,
+    tries: Callable[[], None] | None = None,
 ) -> None:
     """A section that plays an experiment of the page under its prefix; moving its controls runs it alone.
 
     fields: the controls, in their order, or a function that chooses them by the params. more: further ones, behind a
     button. paragraph: a field of long text, behind a button too. breaks: for `break_it`. told: says under the picture
-    what the player does not, from the result's facts; its notes, where nothing else is given.
+    what the player does not, from the result's facts; its notes, where nothing else is given. question: what is asked,
+    from params and facts. tries: draws the settings to try.
     """
     heading(title, words)
 
@@ -73,7 +76,9 @@ def played(
 
     if shown := steered(settings, experiment, controls, prefix):
         told(shown.facts)
-        cards(experiment, settings.params(prefix), shown.checks, shown.scene)
+        params = settings.params(prefix)
+        asked = question(params, shown.facts) if question else None
+        cards(experiment, params, shown.checks, shown.scene, question=asked, tries=tries)
 
 
 def steered(

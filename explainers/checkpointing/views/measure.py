@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +17,8 @@ from explainers.checkpointing.step import training_step
 from explainers.decoder import GptBlock, LlamaBlock
 from explainers.experiment import control_of
 from explainers.model_shapes import LLAMA_3_1
-from explainers.scene import Axis, Bands, Code, Column, Hue, Layer, Line, Marks, Panel, Scene, Track, Words
+from explainers.scene import Axis, Bands, Column, Hue, Layer, Line, Marks, Panel, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 1500
 MOST_STOPS = 40
@@ -337,27 +337,13 @@ def _now(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
 
 
 def _step_source(shown: Shown) -> Panel:
-    lines, first = inspect.getsourcelines(training_step)
-    at = {phase: next(first + i for i, line in enumerate(lines) if LINES[phase] in line) for phase in PHASES}
-    return Code(
-        name="step source",
-        title="The training step",
-        subtitle="explainers/checkpointing/step.py",
-        source="".join(lines),
-        first_line=first,
-        line=Track(np.array([at[PHASES[phase]] for phase in shown.phase])),
-    )
+    at = {phase: line_with(LINES[phase], training_step) for phase in PHASES}
+    lines = np.array([at[PHASES[phase]] for phase in shown.phase])
+    return code_panel(training_step, lines, name="step source", title="The training step", height=0)
 
 
 def _block_source(block: type[LlamaBlock] | type[GptBlock]) -> Panel:
-    lines, first = inspect.getsourcelines(block)
-    return Code(
-        name="block source",
-        title="A block",
-        subtitle="explainers/decoder.py",
-        source="".join(lines),
-        first_line=first,
-    )
+    return code_panel(block, name="block source", title="A block", height=0)
 
 
 # ------------------------------------------------------------------------------------------------- the words

@@ -7,7 +7,7 @@ from explainers.checkpointing.optimal import OptimalResult
 from explainers.checkpointing.views.lanes import chain_panel
 from explainers.checkpointing.views.plane import Dot, plane
 from explainers.checkpointing.views.playing import condensed
-from explainers.checkpointing.views.schedule import SYMBOLS, code_panel, memory_panel, so_far, words
+from explainers.checkpointing.views.schedule import SYMBOLS, memory_panel, schedule_code, so_far, words
 from explainers.scene import Column, Marks, Scene
 
 
@@ -35,7 +35,7 @@ def optimal_scene(result: OptimalResult) -> Scene:
         reopens=True,
         rate=3.0,
         symbols={"M": SYMBOLS["M"]},
-        below=(Column(1, (code_panel(rotor.optimal, playing.lines),)),),
+        below=(Column(1, (schedule_code(rotor.optimal, playing.lines),)),),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,6 +28,7 @@ from explainers.scene import (
     Track,
     Words,
 )
+from explainers.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {
     "M": "M: memory now, in units",
@@ -78,7 +78,7 @@ def schedule_scene(result: ScheduleResult) -> Scene:
         reopens=True,
         rate=4.0,
         symbols=SYMBOLS,
-        below=(Column(1, (code_panel(_source(result), playing.lines),)),),
+        below=(Column(1, (schedule_code(_source(result), playing.lines),)),),
     )
 
 
@@ -187,19 +187,9 @@ def so_far(playing: Playing) -> Marks:
     )
 
 
-def code_panel(function: Callable[..., Any], lines: np.ndarray) -> Code:
+def schedule_code(function: Callable[..., Any], lines: np.ndarray) -> Code:
     """The generator that made the schedule, with the line on which it paused at every step."""
-    code, first_line = inspect.getsourcelines(function)
-    file = function.__module__.replace(".", "/") + ".py; explainers/checkpointing/chain.py plays it"
-    return Code(
-        "code",
-        "The code that just ran",
-        file,
-        300,
-        source="".join(code),
-        first_line=first_line,
-        line=Track(lines[:, None]),
-    )
+    return code_panel(function, lines, note="explainers/checkpointing/chain.py plays it")
 
 
 def _source(result: ScheduleResult) -> Callable[..., Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 from torch import Tensor
 
 from explainers.flash_attention.backward import BackwardResult, BackwardStep, tiled_backward
 from explainers.formula import formula
-from explainers.scene import Band, Code, Column, Matrix, Panel, Row, Scene, Tiles, Track, Words, patches
+from explainers.scene import Band, Column, Matrix, Panel, Row, Scene, Tiles, Track, Words, patches
+from explainers.source_code import code_panel
 
 HEIGHT = 330
 
@@ -83,9 +82,7 @@ BROKEN = {
 def backward_scene(result: BackwardResult) -> Scene:
     """Both passes of the backward pass, ready to be played."""
     steps = [step for _, step in result.steps]
-    code, first_line = inspect.getsourcelines(tiled_backward)
-    lines = Track(np.array([line for line, _ in result.steps]))
-    path = "explainers/flash_attention/backward.py"
+    lines = np.array([line for line, _ in result.steps])
     return Scene(
         name="flash_attention.backward",
         title="Flash attention, backward",
@@ -107,22 +104,7 @@ def backward_scene(result: BackwardResult) -> Scene:
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "write"),
         start=next(number for number, step in enumerate(steps) if step.phase == "dK"),
         symbols=SYMBOLS,
-        below=(
-            Column(
-                1,
-                (
-                    Code(
-                        "code",
-                        "The code that just ran",
-                        path,
-                        300,
-                        source="".join(code),
-                        first_line=first_line,
-                        line=lines,
-                    ),
-                ),
-            ),
-        ),
+        below=(Column(1, (code_panel(tiled_backward, lines),)),),
     )
 
 

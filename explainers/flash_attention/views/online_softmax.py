@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
@@ -12,7 +11,8 @@ import numpy as np
 from explainers.flash_attention.online_softmax import OnlineSoftmaxResult, SoftmaxStep, softmax_in_blocks
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.formula import formula
-from explainers.scene import Axis, Code, Column, Hue, Layer, Marks, Panel, Row, Scene, Track, Words
+from explainers.scene import Axis, Column, Hue, Layer, Marks, Panel, Row, Scene, Track, Words
+from explainers.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {
     "m": "m: running maximum, the largest score so far",
@@ -75,7 +75,6 @@ NAMES = tuple(MOMENTS)
 def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
     """Every step of the row, ready to be played."""
     steps = [step for _, step in result.steps]
-    code, first_line = inspect.getsourcelines(softmax_in_blocks)
     lines = np.array([line for line, _ in result.steps])
     return Scene(
         name="flash_attention.online_softmax",
@@ -89,22 +88,7 @@ def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "denominator"),
         start=_telling_step(steps),
         symbols=SYMBOLS,
-        below=(
-            Column(
-                1,
-                (
-                    Code(
-                        "code",
-                        "The code that just ran",
-                        "explainers/flash_attention/online_softmax.py",
-                        300,
-                        source="".join(code),
-                        first_line=first_line,
-                        line=Track(lines),
-                    ),
-                ),
-            ),
-        ),
+        below=(Column(1, (code_panel(softmax_in_blocks, lines),)),),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +32,7 @@ from explainers.scene import (
     Track,
     Words,
 )
+from explainers.source_code import code_panel
 
 BIN = 512  # transitions whose episodes share a point of the curve of returns
 PAINT = Action("paint", "click or drag to change cells")
@@ -240,15 +240,8 @@ def _visits(result: LiveResult) -> Cells:
 
 def _code(params: LiveParams) -> Code:
     rule = agents.LEARN[KINDS[params.algorithm]]
-    source, first_line = inspect.getsourcelines(rule)
-    return Code(
-        "code",
-        "The rule by which it learns",
-        "explainers/grid_world/agents.py; its compiled twin takes the same steps, and a check compares them",
-        150,
-        source="".join(source),
-        first_line=first_line,
-    )
+    twin = "its compiled twin takes the same steps, and a check compares them"
+    return code_panel(rule, title="The rule by which it learns", note=twin, height=150)
 
 
 # ------------------------------------------------------------------------------------------------- the words

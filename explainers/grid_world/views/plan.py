@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from explainers.grid_world.plan import LABELS, PlanResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
 from explainers.grid_world.world import WALL
 from explainers.scene import Axis, Cells, Code, Column, Line, Lines, Scene, Track, Words, patches
+from explainers.source_code import code_panel
 
 SMALLEST = 1e-12  # of the error axis: below it lies rounding
 RUNS: dict[str, Callable[..., Any]] = {
@@ -154,16 +154,8 @@ def _step_axis(result: PlanResult) -> Axis:
 
 
 def _code(result: PlanResult) -> Code:
-    source, first_line = inspect.getsourcelines(RUNS[result.params.algorithm])
-    return Code(
-        "code",
-        "The code that just ran",
-        "explainers/grid_world/planners.py; marked: the line on which it paused",
-        320,
-        source="".join(source),
-        first_line=first_line,
-        line=Track(np.array(result.lines)[:, None]),
-    )
+    note = "marked: the line on which it paused"
+    return code_panel(RUNS[result.params.algorithm], np.array(result.lines), note=note, height=320)
 
 
 SENTENCES = {

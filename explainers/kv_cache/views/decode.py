@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +21,6 @@ from explainers.kv_cache.views.decode_words import (
 from explainers.scene import (
     Axis,
     Band,
-    Code,
     Column,
     Layer,
     Line,
@@ -37,6 +35,7 @@ from explainers.scene import (
     Words,
     patches,
 )
+from explainers.source_code import code_panel
 
 LABELS = {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"}
 
@@ -91,15 +90,9 @@ def _telling_step(result: DecodeResult, steps: list[DecodeStep]) -> int:
 
 def _code(result: DecodeResult) -> Panel:
     generator = decode_latent if result.params.kind == "mla" else decode_grouped
-    code, first_line = inspect.getsourcelines(generator)
-    return Code(
-        "code",
-        "The code that just ran",
-        "explainers/kv_cache/decode.py; the attention itself stands in explainers/kv_cache/attention.py",
-        300,
-        source="".join(code),
-        first_line=first_line,
-        line=Track(np.array([line for line, _ in result.steps])),
+    lines = np.array([line for line, _ in result.steps])
+    return code_panel(
+        generator, lines, note="the attention itself stands in explainers/kv_cache/attention.py"
     )
 
 

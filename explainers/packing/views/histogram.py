@@ -6,7 +6,6 @@ played composition by composition, the most used first.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +29,7 @@ from explainers.scene import (
     Track,
     Words,
 )
+from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 256  # of lengths or compositions; where there are more, a step shows several
 MOST_BARS = 128
@@ -301,22 +301,14 @@ def _efficiency(result: HistogramResult, playing: Playing) -> Lines:
 def _code(result: HistogramResult, playing: Playing) -> Code:
     """The packer's source. A step of a greedy one is a pass of its loop; a plan is made at once, before the steps."""
     ran: dict[str, Callable[..., Any]] = {**GREEDY, "nnlshp": least_squares_plan, "lp": linear_plan}
-    source, first_line = inspect.getsourcelines(ran[result.strategy])
-    line, steps = None, "the whole plan at once; the steps show its packs, the most used first"
+    packer = ran[result.strategy]
+    lines, steps = None, "the whole plan at once; the steps show its packs, the most used first"
     if result.strategy in GREEDY:
-        loop = next(at for at, text in enumerate(source, first_line) if "in longest_first(counts)" in text)
-        line = Track(np.array([first_line] + [loop] * (playing.steps - 1))[:, None])
+        loop = line_with("in longest_first(counts)", packer)
+        lines = np.array([line_with("def ", packer)] + [loop] * (playing.steps - 1))
         single = bool((playing.shortest == playing.longest)[1:].all())
         steps = f"a step is {'one pass' if single else 'several passes'} of the marked loop"
-    return Code(
-        "code",
-        "The code that just ran",
-        f"explainers/packing/histogram_packing.py; {steps}",
-        300,
-        source="".join(source),
-        first_line=first_line,
-        line=line,
-    )
+    return code_panel(packer, lines, note=steps)
 
 
 def _quarters(capacity: int) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from explainers.formula import formula
 from explainers.packing.pack import Outcome, PackResult
 from explainers.packing.strategies import Placement, code_of, place
 from explainers.scene import Axis, Code, Column, Hue, Line, Lines, Panel, Scene, Strip, Track, Words
+from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 1000  # of more placements, a step shows several
 MOST_IN_STREAM = 400  # documents; of more, the stream is not drawn
@@ -301,18 +302,9 @@ def _code(result: PackResult, play: Playing) -> Code:
     functions = code_of(result.params.strategy)
     paused = (one for one in functions if result.lines[-1] in _lines_of(one))
     function = next(paused, functions[0])
-    code, first_line = inspect.getsourcelines(function)
     lines = np.array(result.lines)[np.maximum(play.latest, 0)]
-    lines[play.latest < 0] = first_line
-    return Code(
-        "code",
-        f"The code that just ran: {result.label}",
-        function.__module__.replace(".", "/") + ".py",
-        230,
-        source="".join(code),
-        first_line=first_line,
-        line=Track(lines[:, None]),
-    )
+    lines[play.latest < 0] = line_with("def ", function)
+    return code_panel(function, lines, title=f"The code that just ran: {result.label}", height=230)
 
 
 def _lines_of(function: Callable[..., Any]) -> range:

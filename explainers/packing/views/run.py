@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections import Counter
@@ -30,6 +29,7 @@ from explainers.scene import (
     Track,
     Words,
 )
+from explainers.source_code import code_panel
 
 # The steps; from LEAKS on one for each document that has tokens, and a last one for all of them.
 PADDED, NAIVE, UNPADDED, COMPARED, COST, LEAKS = range(6)
@@ -290,14 +290,7 @@ def _from(step: int, values: np.ndarray, steps: int) -> Track:
 
 
 def _code() -> Code:
-    lines, first = inspect.getsourcelines(unpadded)
-    return Code(
-        name="code",
-        title="Removing the padding",
-        subtitle="explainers/packing/decoder_three_ways.py",
-        source="".join(lines),
-        first_line=first,
-    )
+    return code_panel(unpadded, title="Removing the padding", height=0)
 
 
 # ------------------------------------------------------------------------------------------------- the words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from explainers.formula import formula
 from explainers.packing import mrope
 from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles_of
 from explainers.scene import Axis, Code, Column, Layer, Marks, Scene, Strip, Track, Words
+from explainers.source_code import code_panel
 
 PADDING, LOST_TOKEN = -1, -3  # hues of a strip
 STRIPS_HEIGHT = 182  # px for the rows of the three strips, so that they end above the player's bar
@@ -78,7 +78,7 @@ def unpad_scene(result: UnpadResult) -> Scene:
         start=_step(result, "attention"),
         rate=0.5,
         symbols=SYMBOLS,
-        below=(Column(1, (code_panel(result),)),),
+        below=(Column(1, (code_panel(remove_padding, np.array(result.lines)),)),),
     )
 
 
@@ -293,16 +293,6 @@ def shapes_panel(result: UnpadResult) -> Code:
         height=SHAPES_HEIGHT,
         source="\n".join(lines),
         line=Track(np.array(first_lines)[:, None]),
-    )
-
-
-def code_panel(result: UnpadResult) -> Code:
-    """The generator that made the tensors, with the line on which it paused at every stage."""
-    code, first_line = inspect.getsourcelines(remove_padding)
-    file = remove_padding.__module__.replace(".", "/") + ".py"
-    lines = Track(np.array(result.lines)[:, None])
-    return Code(
-        "code", "The code that just ran", file, 300, source="".join(code), first_line=first_line, line=lines
     )
 
 

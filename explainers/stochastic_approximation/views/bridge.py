@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 
 from explainers.formula import formula
-from explainers.scene import Axis, Code, Column, Hue, Layer, Line, Lines, Marks, Row, Scene, Track, Words
-from explainers.stochastic_approximation.bridge import GAMMA, STATES, BridgeResult, Learner
+from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Row, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
+from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
 from explainers.stochastic_approximation.views.axes import GREATEST, axis, log_axis, sendable, steps_axis
 
-TITLES = {"sgd": "SGD: a mean", "td": "TD(0): v of a walk", "q_learning": "Q-learning: q"}
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "value"}
 FAR = 3.0  # beyond which bars of estimates that diverge do not grow
+CODE_TITLE = "The code that just ran, for all three"
 SYMBOLS = {"w": "the one estimate that is updated", "a": "the step size, by how often it was updated"}
 SENTENCE = (
     "Update {0:d}. SGD: target {1:.2g}, w {2:.3g} → **{3:.3g}**. TD(0), state {4:d}: target {5:.3g}, v {6:.3g} → "
@@ -28,8 +27,7 @@ FORMULA = (
 def bridge_scene(result: BridgeResult) -> Scene:
     """A step for each update of all three."""
     updates = result.params.updates
-    source, first_line = inspect.getsourcelines(Learner.move)
-    at = next(number for number, line in enumerate(source, first_line) if "-= " in line)
+    lines = np.full(updates, line_with("-= ", Learner.move))
     return Scene(
         name="stochastic_approximation.bridge",
         title="One update, three names",
@@ -49,22 +47,7 @@ def bridge_scene(result: BridgeResult) -> Scene:
         rate=max(4.0, updates / 20),
         symbols=SYMBOLS,
         step_name="update",
-        below=(
-            Column(
-                1,
-                (
-                    Code(
-                        "code",
-                        "The code that just ran, for all three",
-                        "explainers/stochastic_approximation/bridge.py",
-                        200,
-                        source="".join(source),
-                        first_line=first_line,
-                        line=Track(np.full((updates, 1), at)),
-                    ),
-                ),
-            ),
-        ),
+        below=(Column(1, (code_panel(Learner.move, lines, title=CODE_TITLE, height=200),)),),
     )
 
 

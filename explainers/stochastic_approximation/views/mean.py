@@ -6,6 +6,7 @@ import numpy as np
 
 from explainers.formula import formula
 from explainers.scene import Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import MeanResult
 from explainers.stochastic_approximation.views.axes import (
@@ -16,6 +17,7 @@ from explainers.stochastic_approximation.views.axes import (
     sendable,
     steps_axis,
 )
+from explainers.stochastic_approximation.walks import walk
 
 SYMBOLS = {"w": "the estimate", "a": "the step size", "x": "a sample"}
 SENTENCE = (
@@ -41,6 +43,7 @@ def mean_scene(result: MeanResult) -> Scene:
         reopens=True,
         rate=max(2.0, steps / 25),
         symbols=SYMBOLS,
+        below=(Column(1, (code_panel(walk, np.full(steps, line_with("after = ", walk))),)),),
     )
 
 

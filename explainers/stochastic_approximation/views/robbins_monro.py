@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 
 from explainers.formula import formula
-from explainers.scene import Area, Axis, Code, Column, Layer, Line, Lines, Marks, Scene, Track, Words
-from explainers.stochastic_approximation import walks
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroResult
+from explainers.scene import Area, Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
+from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
 from explainers.stochastic_approximation.views.axes import (
     GREATEST,
     axis,
@@ -20,6 +18,7 @@ from explainers.stochastic_approximation.views.axes import (
     sendable,
     steps_axis,
 )
+from explainers.stochastic_approximation.walks import walk
 
 CURVE = 321  # points of the drawn g
 TRAIL = 12  # earlier steps that stay visible
@@ -45,37 +44,20 @@ def robbins_monro_scene(result: RobbinsMonroResult) -> Scene:
     """A step for each observation of the first seed; beside it all seeds, the distance, and the sums."""
     low, high = _range(result)
     params, moments = result.params, result.moments
-    source, first_line = inspect.getsourcelines(walks.walk)
-    at = next(number for number, line in enumerate(source, first_line) if "after = " in line)
     return Scene(
         name="stochastic_approximation.robbins_monro",
         title="The root of a function seen through noise",
         steps=len(moments),
         columns=(
             Column(1.2, (_cobweb(result, low, high, 470),)),
-            Column(1, (_fan(result, low, high), *_distance(result), _sums(result))),
+            Column(1, (_fan(result, low, high), *_arrival(result), _sums(result))),
         ),
         words=_words(result),
         start=min(2, len(moments) - 1),
         reopens=True,
         rate=max(2.0, params.steps / 25),
         symbols=SYMBOLS,
-        below=(
-            Column(
-                1,
-                (
-                    Code(
-                        "code",
-                        "The code that just ran",
-                        "explainers/stochastic_approximation/walks.py",
-                        300,
-                        source="".join(source),
-                        first_line=first_line,
-                        line=Track(np.full((len(moments), 1), at)),
-                    ),
-                ),
-            ),
-        ),
+        below=(Column(1, (code_panel(walk, np.full(len(moments), line_with("after = ", walk))),)),),
     )
 
 
@@ -105,31 +87,29 @@ def _range(result: RobbinsMonroResult) -> tuple[float, float]:
 
 def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, card: bool = False) -> Marks:
     """From (w, 0) up to g(w), on by the noise, and back to the axis along a line of slope 1 / a_k."""
-    moments = result.moments
-    _, w, g, eta, _, after = (np.array(one, float) for one in zip(*moments, strict=True))
-    g, eta = (
-        np.where(np.isfinite(one), one, np.nan) for one in (g, eta)
-    )  # nothing is drawn of what has overflowed
+    columns = (np.array(one, float) for one in zip(*result.moments, strict=True))
+    # nothing is drawn of what has overflowed
+    _, w, g, eta, _, after = (np.where(np.abs(one) < GREATEST, one, np.nan) for one in columns)
     x = np.linspace(low, high, CURVE)
     y = result.params.function_of_w.value(x)
     within = np.isfinite(w) & (w >= low) & (w <= high)
     seen = np.concatenate([y[np.isfinite(y)], (g + eta)[within], [0.0]])
     bottom, top = np.quantile(seen, 0.005), np.quantile(seen, 0.995)
     up = axis(float(bottom), float(top))
-    w, after = inside(w, low, high), inside(after, low, high)
-    g, observed = inside(g, up.low, up.high), inside(g + eta, up.low, up.high)
+    at, to = inside(w, low, high), inside(after, low, high)
+    tip, observed = inside(g, up.low, up.high), inside(g + eta, up.low, up.high)
     zero, beside = (
         np.zeros(len(w)),
-        w + 0.008 * (high - low),
+        at + 0.008 * (high - low),
     )  # the noise is drawn beside g, which it may hide
     layers = [
         curve(x, y, up.low, up.high, "output", "g(w): "),
         Layer("segment", np.array([low]), np.zeros(1), np.array([high]), np.zeros(1), "muted", size=2),
-        *_past(w, observed, after),
-        _one("segment", w, zero, w, g, "value", 5, "g(w): ", g),
-        _one("segment", beside, g, beside, observed, "bad", 5, "noise: ", eta),
-        _one("arrow", w, observed, after, zero, "current", 5, "to ", after),
-        _one("point", w, zero, None, None, "current", 5, "w: ", w),
+        *_past(at, observed, to),
+        _one("segment", at, zero, at, tip, "value", 5, "g(w): ", g),
+        _one("segment", beside, tip, beside, observed, "bad", 5, "noise: ", eta),
+        _one("arrow", at, observed, to, zero, "current", 5, "to ", after),
+        _one("point", at, zero, None, None, "current", 5, "w: ", w),
     ]
     if np.isfinite(result.root):
         here = np.array([result.root])
@@ -172,7 +152,7 @@ def _one(mark, x, y, x2, y2, hue, size, name, numbers) -> Layer:  # type: ignore
 
 
 def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer, Layer]:
-    """The last steps before this one, faint."""
+    """The last steps before this one, thin."""
     steps = len(w)
     back = np.arange(steps)[:, None] - np.arange(1, TRAIL + 1)
     there = back >= 0
@@ -182,8 +162,8 @@ def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer
 
     none = Track(np.where(there, 0.0, np.nan))
     return (
-        Layer("segment", earlier(w), none, earlier(w), earlier(observed), "value", "faint", 3),
-        Layer("segment", earlier(w), earlier(observed), earlier(after), none, "current", "faint", 3),
+        Layer("segment", earlier(w), none, earlier(w), earlier(observed), "muted", size=1.5),
+        Layer("segment", earlier(w), earlier(observed), earlier(after), none, "muted", size=1.5),
     )
 
 
@@ -217,8 +197,37 @@ def _fan(result: RobbinsMonroResult, low: float, high: float) -> Lines:
     )
 
 
+def _arrival(result: RobbinsMonroResult) -> tuple[Lines, ...]:
+    """How many seeds are near the root, where some overflow; else how far they are. Nothing without a root."""
+    if np.isnan(result.root):
+        return ()
+    return (_seeds_near(result),) if result.diverged_fraction or result.beside else _distance(result)
+
+
+def _seeds_near(result: RobbinsMonroResult) -> Lines:
+    """How many seeds are near the root, how many have overflowed, and what other steps do on the same noise."""
+    k, every = result.fan_at + 1.0, np.arange(1.0, result.params.steps + 2)
+    lines = [
+        Line(k, 100 * result.converged_at, "good", f"with {result.params.used.words}"),
+        Line(every, 100 * result.diverged_at, "bad", "overflowed"),
+    ]
+    others: tuple[Hue, ...] = ("query", "score")
+    for hue, (words, converged) in zip(others, result.beside.items(), strict=False):
+        lines.append(Line(k, 100 * converged, hue, f"with {words}"))
+    return Lines(
+        name="near",
+        title=f"Seeds within {NEAR:g} of the root, in %",
+        height=150,
+        x=steps_axis(result.params.steps + 1),
+        y=Axis(0, 104, ticks=(0, 50, 100), format="d"),
+        lines=tuple(lines),
+        shown=Track(every[1:, None]),
+        ahead=True,
+    )
+
+
 def _distance(result: RobbinsMonroResult) -> tuple[Lines, ...]:
-    """The root mean square distance to the root, under its bound; nothing where there is none."""
+    """The root mean square distance to the root, under its bound."""
     shown = np.where(result.rms < GREATEST, result.rms, np.nan)
     if not np.isfinite(shown).any():
         return ()

@@ -8,7 +8,8 @@ import numpy as np
 
 from explainers.formula import formula
 from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
-from explainers.stochastic_approximation.sgd import POINTS, SgdResult
+from explainers.source_code import code_panel, line_with
+from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
 from explainers.stochastic_approximation.views.axes import (
     GREATEST,
     axis,
@@ -26,11 +27,6 @@ SYMBOLS = {"w": "the estimate, two numbers", "a": "the step size", "m": "the bat
 FORMULA = r"w_{k+1} = w_k - \slot{1:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{batch}} \nabla f(w_k, x_i)"
 
 
-def label(size: str) -> str:
-    """What the screen calls a batch size."""
-    return {"1": "m = 1 (SGD)", "all": "all points (BGD)"}.get(size, f"m = {size}")
-
-
 def sgd_scene(result: SgdResult) -> Scene:
     """A step for each update, of all batch sizes together."""
     steps = result.params.steps
@@ -46,6 +42,7 @@ def sgd_scene(result: SgdResult) -> Scene:
         rate=max(2.0, steps / 15),
         symbols=SYMBOLS,
         step_name="update",
+        below=(Column(1, (code_panel(descend, np.full(steps, line_with("w = w - ", descend))),)),),
     )
 
 
