@@ -8,6 +8,7 @@ import re
 from latex2mathml.converter import convert
 
 _SLOT = re.compile(r"\\slot\{([^}]+)\}")
+_PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 _STAND_IN = 770000  # a number that no formula of ours contains; it becomes one <mn> of MathML
 
 
@@ -23,6 +24,8 @@ def formula(latex: str) -> str:
     markup = convert(_SLOT.sub(lambda _: f" {next(stand_ins)} ", latex))
     if unknown := re.search(r"\\\w+", markup):
         raise ValueError(f"latex2mathml knows no {unknown.group()}")
+    # A prime stands at its own height; raised once more it floats far above its letter.
+    markup = _PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>', markup)
     for number, slot in enumerate(slots, _STAND_IN):
         markup = markup.replace(f"<mn>{number}</mn>", f"<mn>{{{slot}}}</mn>")
     return markup

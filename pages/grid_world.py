@@ -43,7 +43,7 @@ TRY = (
     ("plan", "try_plan_policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
     ("plan", "try_plan_short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
     ("plan", "try_plan_patient", "A patient agent", {"gamma": 0.99, "sweeps": 2000}),
-    ("costs", "try_costs_epsilon", "A timid agent", {"study": "epsilon", "preset": "cliff"}),
+    ("costs", "try_costs_epsilon", "A timid agent", {"study": "epsilon", "preset": "cliff", "gamma": 0.99}),
     ("costs", "try_costs_length", "How far an episode sees", {"study": "length", "r_forbidden": -10}),
     ("costs", "try_costs_sweeps", "How often to improve", {"study": "sweeps", "r_forbidden": -10}),
     ("race", "try_race_cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
@@ -102,8 +102,8 @@ def learn_controls() -> None:
         with st.popover("The world", type="tertiary"):
             settings.panel(*WORLD, reset=False)
             world_file.import_and_export(settings)
-    breaking.switches(settings, learn_params.BITES)
-    breaking.loss(settings, learn_params.BITES, learn_params.LOST)
+    breaking.switches(settings, live_params.BITES)
+    breaking.loss(settings, live_params.BITES, learn_params.LOST)
 
 
 def after_one_reward(params: live_params.LiveParams) -> predict.Question | None:

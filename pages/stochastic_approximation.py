@@ -48,19 +48,29 @@ def offer(chapter: str) -> Callable[[], None]:
     return lambda: settings.try_this(chosen, chapter)
 
 
-def asking(name: str, about: Callable[[Any, Mapping[str, Any]], question.Asked | None]) -> Callable[..., Any]:
-    """The question of a chapter in the page's words; None where the settings leave nothing to ask."""
+def asking(
+    asks: str, reveals: str, about: Callable[[Any, Mapping[str, Any]], question.Asked | None]
+) -> Callable[..., Any]:
+    """The question of a chapter in these words of the page; None where the settings leave nothing to ask."""
 
     def asked(params: Any, facts: Mapping[str, Any]) -> predict.Question | None:
         if (numbers := about(params, facts)) is None:
             return None
         plain = {key: tables.plain(one) if isinstance(one, str) else one for key, one in numbers.items()}
-        words_of, because = words[f"predict_{name}"], words[f"predict_{name}_reveal"]
         return predict.Question(
-            words_of.format(**plain), numbers["answers"], numbers["right"], because.format(**plain)
+            words[asks].format(**plain), numbers["answers"], numbers["right"], words[reveals].format(**plain)
         )
 
     return asked
+
+
+QUESTIONS = {
+    "mean": asking("predict_mean", "predict_mean_reveal", question.about_mean),
+    "search": asking("predict_search", "predict_search_reveal", question.about_search),
+    "start": asking("predict_start", "predict_start_reveal", question.about_start),
+    "batches": asking("predict_batches", "predict_batches_reveal", question.about_batches),
+    "bridge": asking("predict_bridge", "predict_bridge_reveal", question.about_bridge),
+}
 
 
 def with_steps(*others: str, before: Sequence[str] = ()) -> Callable[[StepParams], Sequence[str]]:
@@ -90,33 +100,33 @@ match chapters.choose(settings):
             settings, "stochastic_approximation.mean", "mean", title="A mean, in one go and by small steps",
             words=words["mean"], fields=with_steps("w1", "sigma"),
             more=("mu", "distribution", "steps", "seeds", "seed"), breaks=(mean.BITES, mean.LOST),
-            question=asking("mean", question.about_mean), tries=offer("mean"),
+            question=QUESTIONS["mean"], tries=offer("mean"),
         )  # fmt: skip
     case "search":
         section.played(
             settings, "stochastic_approximation.robbins_monro", title="The root of a function seen through noise",
             words=words["search"], fields=with_steps("noise", "sigma", "w1", before=("function", "g")),
             more=("steps", "seeds", "seed", "low", "high"), breaks=(robbins_monro.BITES, robbins_monro.LOST),
-            told=theorem, question=asking("search", question.about_search), tries=offer(""),
+            told=theorem, question=QUESTIONS["search"], tries=offer(""),
         )  # fmt: skip
     case "forgetting":
         section.played(
             settings, "stochastic_approximation.dvoretzky", "forgetting", title="Is the start forgotten?",
             words=words["forgetting"], fields=with_steps("w1", "steps"),
             more=("mu", "sigma", "distribution", "seeds", "seed"), breaks=(dvoretzky.BITES, dvoretzky.LOST),
-            told=verdict, question=asking("start", question.about_start), tries=offer("forgetting"),
+            told=verdict, question=QUESTIONS["start"], tries=offer("forgetting"),
         )  # fmt: skip
     case "sgd":
         section.played(
             settings, "stochastic_approximation.sgd", "sgd", title="One sample, a few, or all", words=words["sgd"],
             fields=with_steps("problem", "batch_sizes", "steps"), more=("seeds", "start_x", "start_y", "seed"),
-            breaks=(sgd.BITES, sgd.LOST), question=asking("batches", question.about_batches), tries=offer("sgd"),
+            breaks=(sgd.BITES, sgd.LOST), question=QUESTIONS["batches"], tries=offer("sgd"),
         )  # fmt: skip
     case "bridge":
         section.played(
             settings, "stochastic_approximation.bridge", "bridge", title="One update, three names",
             words=words["bridge"], fields=with_steps("updates", "seeds"), more=("seed",),
-            breaks=(bridge.BITES, bridge.LOST), question=asking("bridge", question.about_bridge),
+            breaks=(bridge.BITES, bridge.LOST), question=QUESTIONS["bridge"],
             tries=offer("bridge"),
         )  # fmt: skip
 page.sources(words["sources"])

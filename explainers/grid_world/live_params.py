@@ -10,11 +10,17 @@ from pydantic import ValidationError, field_validator
 
 from explainers.experiment import Adjustment, as_text, number, text
 from explainers.grid_world import changes
+from explainers.grid_world.learn_params import BITES as BITES_OF_AGENTS
 from explainers.grid_world.learn_params import OneAgentParams
 
 TRANSITIONS = 5_120  # of a chunk: 80 keyframes of 64
 MOST_CHUNKS = 1_000
 MOST_STATES = 2_500  # of a run, whose keyframes hold every estimate 80 times a chunk
+
+# For each break, the settings under which it bites: those of any agent, in a run without changes.
+BITES: dict[str, dict[str, Any]] = {
+    name: {**needed, "changes": ""} for name, needed in BITES_OF_AGENTS.items()
+}
 
 
 class LiveParams(OneAgentParams):
@@ -62,7 +68,7 @@ class LiveParams(OneAgentParams):
     @cached_property
     def _walked(self) -> tuple[tuple[tuple[int, LiveParams], ...], str]:
         """The phases as far as the changes fit, and the sentence about the first one that does not."""
-        held: list[tuple[int, LiveParams]] = [(0, self)]
+        held: list[tuple[int, LiveParams]] = [(0, self.model_copy(update={"changes": ""}))]
         for change in changes.parse(self.changes):
             try:
                 held.append((change.time, _changed(held[-1][1], change)))

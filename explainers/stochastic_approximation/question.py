@@ -62,7 +62,7 @@ def about_start(params: DvoretzkyParams, facts: Mapping[str, Any]) -> Asked:
 def about_batches(params: SgdParams, facts: Mapping[str, Any]) -> Asked | None:
     """Which batch size is nearest after equally many samples; None where no two can be compared."""
     samples, distances = at_equal_samples(params, facts["rms_by_step"])
-    if len(distances) < 2 or None in distances.values():
+    if not distances or None in distances.values():
         return None
     nearest, farthest = min(distances, key=distances.__getitem__), max(distances.values())
     right = ALIKE if farthest < ALIKE_WITHIN * distances[nearest] else label(nearest)

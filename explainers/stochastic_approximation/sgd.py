@@ -230,7 +230,7 @@ def sgd(params: SgdParams) -> SgdResult:
 
 def _notes(params: SgdParams, by_step: dict[str, np.ndarray]) -> Iterator[str]:
     samples, distances = at_equal_samples(params, by_step)
-    if len(distances) > 1:
+    if distances:
         parts = [f"{distance:.3g} with {label(size)}" for size, distance in distances.items()]
         yield f"After the same {samples:,} samples: {', '.join(parts)}."
     if "all" in params.batch_sizes and params.problem == "mean" and params.used.at(np.array(1)) == 1:
@@ -242,16 +242,15 @@ def at_equal_samples(
 ) -> tuple[int, dict[str, float]]:
     """The most samples that batches of two sizes or more can have seen alike, and how near each then is.
 
-    Sizes too large for that are left out, as is `all`, which draws no samples; fewer than two: nothing to compare.
+    Sizes too large for that are left out, as is `all`, which draws no samples; 0 and nothing where two do not compare.
     """
     sizes = sorted(int(size) for size in params.batch_sizes if size != "all")
-    samples = 0
     while len(sizes) > 1:
         together = math.lcm(*sizes)
         if samples := params.steps * sizes[0] // together * together:
-            break
+            return samples, {str(m): rms_by_step[str(m)][samples // m] for m in sizes}
         sizes.pop()
-    return samples, {str(m): rms_by_step[str(m)][samples // m] for m in sizes}
+    return 0, {}
 
 
 def _checks(params: SgdParams, descents: dict[str, Descent], known: dict[str, np.ndarray]) -> Iterator[Check]:

@@ -8,18 +8,19 @@ from typing import Any
 import streamlit as st
 
 from explainers.experiment import Check, Params, choices_of, control_of
+from pages.ui.address import visit
 from pages.ui.controls import Settings, named
 
 
 def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:
     """A row of switches for the field break_it.
 
-    bites: for each break the other settings under which it bites. Choosing a break applies them, and puts what only
-    the others need back to its default.
+    bites: for each break the other settings under which it bites. Choosing a break applies them; the next choice first
+    gives back what the reader had, but for what was changed since.
     """
     params = settings.params(prefix)
     labels = control_of(type(params), "break_it").labels or {}
-    defaults = type(params)().model_dump(include={name for needed in bites.values() for name in needed})
+    given = _given_back(params, bites, prefix)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"breaks-{prefix}"):
         st.markdown("Break it")
         for name in choices_of(type(params), "break_it"):
@@ -27,9 +28,49 @@ def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix:
                 labels.get(name, name),
                 key=f"break-{prefix}-{name}",
                 type="primary" if params.break_it == name else "secondary",
-                on_click=settings.open,
-                args=(defaults | dict(bites.get(name, {})) | {"break_it": name}, prefix),
+                on_click=_choose,
+                args=(settings, given, bites.get(name, {}), name, prefix),
             )
+
+
+def _choose(
+    settings: Settings, given: Mapping[str, Any], needed: Mapping[str, Any], name: str, prefix: str
+) -> None:
+    """Applies what a break needs to what the reader had; a preset among it fills its own fields."""
+    if name == "none":
+        _held().pop(prefix, None)
+    else:
+        _held()[prefix] = (dict(given), None)
+    fills = settings.types[prefix].fills
+    filled = {
+        field for chooser in fills.keys() & needed for preset in fills[chooser].values() for field in preset
+    }
+    kept = {field: value for field, value in given.items() if field not in filled}
+    settings.open({**kept, **needed, "break_it": name}, prefix)
+
+
+def _given_back(params: Params, bites: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:
+    """The settings without the break that is on: those before it, but for what was changed since.
+
+    Where the break came with the link, there are none before: what breaks need goes back to its default.
+    """
+    now = params.model_dump()
+    if now["break_it"] == "none":
+        _held().pop(prefix, None)
+        return now
+    if prefix not in _held():
+        defaults = type(params)().model_dump(include={name for needed in bites.values() for name in needed})
+        return defaults | {"break_it": "none"}
+    before, broken = _held()[prefix]
+    if broken is None:  # the first run with the break
+        broken = now
+        _held()[prefix] = (before, broken)
+    return before | {name: value for name, value in now.items() if value != broken[name]}
+
+
+def _held() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
+    """By page and prefix: the settings before a break, and as the break made them; None until it ran."""
+    return st.session_state.setdefault("_before_break", {}).setdefault(visit().page, {})
 
 
 def loss(

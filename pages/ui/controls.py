@@ -84,6 +84,7 @@ class Settings:
         self.shown: _Shown = pages.setdefault(address.visit().page, _Shown())
         self.set_now: set[str] = set()  # controls whose value was set, and that are not drawn since
         self.teller: str | None = None  # the experiment whose panel tells what of the address was ignored
+        self.settled = False  # since the page itself ran, and not a fragment of it
 
     # ------------------------------------------------------------------------------------------- for a page
 
@@ -178,14 +179,16 @@ class Settings:
         """One line that says what the last change did to the result: each of `numbers`, before and after.
 
         numbers: label -> a number, or text that is already as it should be read. sound: of a broken run, the same
-        without the break. A new break is compared with that, as it may have come with other settings.
+        without the break. A new break is compared with that, as it may have come with other settings; without it, with
+        nothing.
         """
         now = {label: _readable(number) for label, number in numbers.items()}
         params = self.shown.params[prefix]
         before, then = self.shown.numbers.get(prefix, (params, now))
-        if sound is not None and getattr(before, "break_it", "") != getattr(params, "break_it", ""):
-            before = params.model_copy(update={"break_it": "none"})
-            then = {label: _readable(number) for label, number in sound.items()}
+        if getattr(before, "break_it", "") != getattr(params, "break_it", ""):
+            before = params.model_copy(update={"break_it": "none"}) if sound is not None else params
+            then = {label: _readable(number) for label, number in (sound or {}).items()}
+            self.shown.changes.pop(prefix, None)
         if before != params:
             self.shown.changes[prefix] = change_sentence(before, params, then, now)
         self.shown.numbers[prefix] = (params, now)
@@ -206,9 +209,18 @@ class Settings:
             self._arrive()
             self.shown.visit = number
         else:
+            before = self._of_page()
             self._listen()
+            # The browser sends what changes at once as one run: of the fragment, where the player tells its step.
+            if self.settled and self._of_page() != before:
+                st.rerun()
+        self.settled = True
         for prefix in self.types:
             self._set_controls(prefix)
+
+    def _of_page(self) -> list[Params]:
+        """The settings of the page itself, such as its chapter."""
+        return [params for prefix, params in self.shown.params.items() if prefix.startswith("_")]
 
     def _arrive(self) -> None:
         """Takes the settings from the address, field by field; what is not accepted keeps its default."""

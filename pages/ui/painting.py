@@ -8,7 +8,7 @@ import streamlit as st
 
 from explainers.grid_world import paint
 from pages.ui.controls import Settings
-from pages.ui.player.mount import Click
+from pages.ui.player.mount import Click, tell
 
 BRUSH = "_brush"
 LOOK = "look"  # no brush: a click on a cell shows its arithmetic
@@ -44,7 +44,7 @@ def painted(settings: Settings, click: Click) -> None:
     try:
         world = paint.painted(params.now.world, click.index, st.session_state.get(BRUSH, LOOK))
     except ValueError as error:
-        st.toast(f"{error}.")
+        tell(f"{error}.")
         return
     before: dict[str, Any] = params.model_dump(include={"preset", "world", "changes"})
     st.session_state.setdefault(BEFORE, []).append(before)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.ui import address
 from pages.ui.controls import Settings
-from pages.ui.player.mount import Click
+from pages.ui.player.mount import Click, tell
 
 
 @dataclass
@@ -51,6 +51,7 @@ class Running:
             return self.settings.step(prefix=self.prefix) or 0
         before = self.asked.of[1]
         if before.model_copy(update={"changes": ""}) != params.model_copy(update={"changes": ""}):
+            tell("This is a new run: the agent begins again, with nothing learned.")
             return 0
         old, new = ([first for first, _ in one.phases] for one in (before, params))
         held = zip(before.phases, params.phases, strict=False)

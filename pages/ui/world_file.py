@@ -9,6 +9,7 @@ import streamlit as st
 from explainers.experiment import as_text, read
 from explainers.grid_world.world_params import WorldParams
 from pages.ui.controls import Settings
+from pages.ui.player.mount import tell
 
 PASTED = "_pasted_world"
 LONGEST = 200_000  # characters
@@ -29,14 +30,14 @@ def _take(settings: Settings) -> None:
     try:
         pasted = json.loads(st.session_state[PASTED])
     except ValueError:
-        st.toast("This is no JSON; allowed: what “World as JSON” saves.")
+        tell("This is no JSON; allowed: what “World as JSON” saves.")
         return
     if not isinstance(pasted, dict):
-        st.toast("This JSON is no object; allowed: what “World as JSON” saves.")
+        tell("This JSON is no object; allowed: what “World as JSON” saves.")
         return
     texts = {str(name): as_text(value) for name, value in pasted.items()}
     params, problems = read(WorldParams, texts)
     for problem in problems[:3]:
-        st.toast(problem.sentence)
+        tell(problem.sentence)
     if not problems:
         settings.put(params.model_dump() | {"changes": ""})

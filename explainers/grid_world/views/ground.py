@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from explainers.formula import formula
 from explainers.grid_world.world import ACTIONS, DIRECTIONS, World
-from explainers.scene import Arrow, Cells
+from explainers.scene import Arrow, Cells, Column, Panel, Row
 
+UNDER_WIDE = 150  # px of the panels that stand under a wide world
 SYMBOLS: Mapping[str, str] = {
     "s": "s: the state, the cell in which the agent is",
     "a": "a: the action that it chooses",
@@ -33,6 +35,18 @@ def ground(world: World) -> dict[str, Any]:
         "wind": world.wind,
         "arrows": tuple(Arrow(one.cell, one.to, f"{one.reward:+g}") for one in world.jumps),
     }
+
+
+def is_wide(world: World) -> bool:
+    """Whether a world takes the whole width of a picture, so that its cells are large enough for their numbers."""
+    return world.columns > 1.3 * world.rows
+
+
+def side_by_side(world: World, picture: Cells, *others: Panel, under: int = UNDER_WIDE) -> tuple[Column, ...]:
+    """The picture of a world and, beside it or `under` px high below a wide one, other panels."""
+    if not is_wide(world):
+        return (Column(1.3, (picture,)), Column(1, others))
+    return (Column(1, (picture, Row(tuple(replace(one, height=under) for one in others)))),)
 
 
 def directions(world: World) -> tuple[tuple[int, int], ...]:

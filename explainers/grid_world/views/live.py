@@ -16,7 +16,7 @@ from explainers.grid_world.learning import Chunk, believed
 from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
 from explainers.grid_world.memory import Kind, Schedule
-from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit
+from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit, side_by_side
 from explainers.scene import (
     KEYFRAME_EVERY,
     Action,
@@ -34,6 +34,7 @@ from explainers.scene import (
 )
 from explainers.source_code import code_panel
 
+NOTHING = 1e-9  # of the largest value: an error that is none
 BIN = 512  # transitions whose episodes share a point of the curve of returns
 PAINT = Action("paint", "click or drag to change cells")
 MORE_SYMBOLS: Mapping[str, str] = {
@@ -78,9 +79,8 @@ def live_scene(result: LiveResult) -> Scene:
         name="grid_world.live",
         title=f"An agent that learns: {label}",
         steps=TRANSITIONS,
-        columns=(
-            Column(1.35, (_world(result),)),
-            Column(1, (_distance(result), _returns(result), _visits(result))),
+        columns=side_by_side(
+            params.grid, _world(result), _distance(result), _returns(result), _visits(result)
         ),
         words=_words(result),
         stops=tuple(np.flatnonzero(result.chunk.end).tolist()),
@@ -113,18 +113,17 @@ def _world(result: LiveResult) -> Cells:
     params, chunk = result.params, result.chunk
     at = _phase_of_step(params)
     settings = [held for _, held in params.phases]
-    kinds = Track(np.stack([held.grid.cells.ravel() for held in settings]), at)
     known = truth(settings[-1], params.algorithm)
     changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
-        "kinds": kinds,
-        "height": 500,
+        "kinds": _kinds(params),
+        "height": 460,
         "action": PAINT,
         "paint": True,
         "limit": limit(known),
         "told": Track(chunk.state[:, None]),
-        "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk)], axis=1)),
-        "flash": Track(np.stack([chunk.reward, chunk.error], axis=1)),
+        "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk), chunk.state], axis=1)),
+        "flash": Track(np.stack([chunk.reward, _rounded(chunk.error, limit(known))], axis=1)),
         "flash_names": ("reward", "δ"),
         "format": ".3g",
         "decimals": 2 if limit(known) < 10 else 1,
@@ -175,7 +174,7 @@ def _distance(result: LiveResult) -> Lines:
     return Lines(
         name="distance",
         title="How far its values are from the truth",
-        subtitle="root mean square over the cells; the truth by linear equations",
+        subtitle="root mean square over the cells; truth: exact",
         height=150,
         x=_time_axis(result),
         y=Axis(0, 1.08 * highest, ticks=(0.0, highest), format=".3g"),
@@ -198,7 +197,7 @@ def _returns(result: LiveResult) -> Lines:
     return Lines(
         name="returns",
         title="What it earns: return of an episode",
-        subtitle=f"mean of the episodes that end in each {BIN} transitions, without discount",
+        subtitle=f"mean over each {BIN} transitions, without discount",
         height=120,
         x=_time_axis(result),
         y=Axis(low - room, high + room, ticks=(low, high) if high > low else (low,), format=".3g"),
@@ -215,7 +214,8 @@ def _time_axis(result: LiveResult) -> Axis:
 
 def _visits(result: LiveResult) -> Cells:
     """How often the agent was in each cell."""
-    chunk, grid = result.chunk, result.params.phases[-1][1].grid
+    chunk, params = result.chunk, result.params
+    shared: dict[str, Any] = ground(params.phases[-1][1].grid) | {"kinds": _kinds(params)}
     seen = chunk.before.memory.visits.sum(axis=1)
     frames, values, highest = [], np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
     most = int(seen.max(initial=0))
@@ -234,8 +234,18 @@ def _visits(result: LiveResult) -> Cells:
         values=changing,
         limit=Track(highest[:, None]),
         decimals=0,
-        **ground(grid),
+        **shared,
     )
+
+
+def _kinds(params: LiveParams) -> Track:
+    """What each cell is, as it changes while the agent runs."""
+    return Track(np.stack([held.grid.cells.ravel() for _, held in params.phases]), _phase_of_step(params))
+
+
+def _rounded(error: np.ndarray, scale: float) -> np.ndarray:
+    """TD errors, 0 where they are what rounding leaves of values of this size."""
+    return np.where(np.abs(error) < NOTHING * scale, 0.0, error)
 
 
 def _code(params: LiveParams) -> Code:
@@ -262,7 +272,7 @@ def _words(result: LiveResult) -> Words:
             chunk.state // world.columns + 1,
             chunk.state % world.columns + 1,
             chunk.reward,
-            chunk.error,
+            _rounded(chunk.error, limit(truth(settings[-1], params.algorithm))),
             _return_so_far(chunk),
             before,
             size,

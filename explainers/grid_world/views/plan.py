@@ -56,7 +56,6 @@ def plan_scene(result: PlanResult) -> Scene:
             Column(1, (_error_lines(result, distance), *_zigzag(result), _wrong_lines(result))),
         ),
         words=_words(result, distance),
-        start=min(len(stages) - 1, 6),
         reopens=True,
         rate=max(2.0, len(stages) / 20),
         symbols=SYMBOLS,
@@ -160,15 +159,13 @@ def _code(result: PlanResult) -> Code:
 
 SENTENCES = {
     "start": "Before the first sweep every value is 0, up to **{1:.3g}** from v*. Greedy is: the best first reward.",
-    "sweep": "After sweep {0:d} all values are within **{1:.3g}** of v*; in {2:d} cells the policy is not optimal.",
+    "sweep": "After sweep {0:d} all values are within **{1:.3g}** of v*; cells with a policy not yet optimal: {2:d}.",
     "evaluated": "Round {0:d}: the policy is evaluated exactly. Its values are up to **{1:.3g}** from v*.",
-    "improved": "After {0:d} sweeps the policy improves: {3:d} cells change their action, {2:d} are not yet optimal.",
+    "improved": "After sweep {0:d} the policy improves; cells with another action: {3:d}, not yet optimal: {2:d}.",
 }  # fmt: skip
-ROUND_IMPROVED = (
-    "Round {0:d}: the policy improves: {3:d} cells change their action, {2:d} are not yet optimal."
-)
+ROUND_IMPROVED = "Round {0:d}: the policy improves; cells with another action: {3:d}, not yet optimal: {2:d}."
 TRIED = (
-    "Round {0:d}: an episode from every cell and action; {3:d} cells change their action. The returns are up to "
+    "Round {0:d}: an episode from every cell and action; cells with another action: {3:d}. The returns are up to "
     "**{1:.3g}** from v*."
 )
 FORMULAS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.axes import round_ticks, steps_axis
 from explainers.grid_world.learn_params import LABELS
 from explainers.grid_world.race import LAST, RaceResult
 from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
@@ -38,27 +39,27 @@ def _curves(result: RaceResult) -> Lines:
     low = float(settled.min())
     low -= 0.08 * (high - low or 1.0)
     lines = [Line(x, np.full(points, result.best_return), "muted", "the best policy", dashed=True)]
+    # what lies below the axis is left out, and the subtitle says so
+    drawn = np.where(result.smooth >= low, result.smooth, np.nan)
     for row, algorithm in enumerate(result.params.algorithms):
-        lower, median, upper = np.maximum(result.smooth[row], low)
+        lower, median, upper = drawn[row]
         lines.append(Line(x, lower, HUES[row], dashed=True))
         lines.append(Line(x, upper, HUES[row], dashed=True))
         lines.append(Line(x, median, HUES[row], LABELS[algorithm]))
     each = f"mean of {result.window} episodes; " if result.window > 1 else ""
+    cut = np.isnan(drawn[:, 1]).any(axis=0)
+    last = x[np.flatnonzero(cut)].max(initial=0)
+    below = f"; to episode {last:.0f} below {low:.3g}".replace("-", "−") if last else ""
     return Lines(
         name="curves",
         title=f"Return of an episode, over {result.params.seeds} seeds",
-        subtitle=f"{each}solid: the median, dashed: the quartiles over the seeds",
+        subtitle=f"{each}solid: median, dashed: quartiles{below}",
         height=330,
-        x=Axis(float(x[0]), float(max(x[-1], x[0] + 1)), label="episode", ticks=tuple(_ticks(x)), format="d"),
-        y=Axis(low, high + 0.06 * (high - low or 1.0), ticks=(low, (low + high) / 2, high), format=".3g"),
+        x=steps_axis(int(x[-1]), "episode", first=int(x[0])),
+        y=Axis(low, high + 0.06 * (high - low or 1.0), ticks=round_ticks(low, high), format=".3g"),
         lines=tuple(lines),
         shown=Track(np.arange(1.0, points + 1)[:, None]),
     )
-
-
-def _ticks(x: np.ndarray) -> list[float]:
-    """Four round places; the last one is left to the label."""
-    return [float(round(one)) for one in np.linspace(x[0], x[-1], 5)[:-1]]
 
 
 def _ends(result: RaceResult) -> Marks:

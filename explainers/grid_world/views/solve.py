@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.formula import formula
 from explainers.grid_world.solve import SolveResult
 from explainers.grid_world.views.ground import (
     SYMBOLS,
@@ -12,6 +13,7 @@ from explainers.grid_world.views.ground import (
     card_cells,
     ground,
     limit,
+    side_by_side,
     terms_of,
 )
 from explainers.grid_world.world import World
@@ -22,51 +24,39 @@ def solve_scene(result: SolveResult) -> Scene:
     """Values and action values of all cells; a step for each cell in which the agent acts."""
     world = result.params.grid
     lived = np.flatnonzero(world.lived_in)
-    agent = Track(np.stack([lived, np.full(len(lived), -1), np.full(len(lived), -1)], axis=1))
+    told = Track(lived[:, None])
     q, values = result.q.ravel(), result.values.ravel()
     name = "the best policy" if result.params.policy == "optimal" else f"the policy “{result.params.policy}”"
     return Scene(
         name="grid_world.solve",
         title=f"The exact values of {name}",
         steps=len(lived),
-        columns=(
-            Column(
-                1.25,
-                (
-                    Cells(
-                        "q",
-                        "What each action is worth: q(s, a)",
-                        "the triangle towards where it leads, the disc to stay; bold: the best",
-                        height=470,
-                        told=Track(lived[:, None]),
-                        q=q,
-                        limit=limit(q),
-                        agent=agent,
-                        trail=0,
-                        decimals=1 if "stay" in world.action_names and limit(q) > 2 else 2,
-                        **ground(world),
-                    ),
-                ),
+        columns=side_by_side(
+            world,
+            Cells(
+                "q",
+                "What each action is worth: q(s, a)",
+                "the triangle towards where it leads, the disc to stay; bold: the best",
+                height=470,
+                told=told,
+                q=q,
+                limit=limit(q),
+                decimals=1 if "stay" in world.action_names and limit(q) > 2 else 2,
+                **ground(world),
             ),
-            Column(
-                1,
-                (
-                    Cells(
-                        "v",
-                        "What each cell is worth: v(s)",
-                        "arrows: the policy, as long as the action is probable",
-                        height=400,
-                        told=Track(lived[:, None]),
-                        values=values,
-                        limit=limit(values),
-                        policy=result.policy.ravel(),
-                        agent=agent,
-                        trail=0,
-                        decimals=2,
-                        **ground(world),
-                    ),
-                ),
+            Cells(
+                "v",
+                "What each cell is worth: v(s)",
+                "arrows: the policy, as long as the action is probable",
+                height=400,
+                told=told,
+                values=values,
+                limit=limit(values),
+                policy=result.policy.ravel(),
+                decimals=2,
+                **ground(world),
             ),
+            under=320,
         ),
         words=_words(result, world, lived),
         start=int(np.flatnonzero(lived == world.start)[0]),
@@ -105,34 +95,45 @@ def _walk(world: World, chosen: np.ndarray) -> np.ndarray:
 
 
 def _words(result: SolveResult, world: World, lived: np.ndarray) -> Words:
-    """The columns: 0 row and 1 column from 1, 2 the value, then those of the first best action's backup."""
+    """The columns: 0 row and 1 column from 1, 2 the value, then those of the first best action's backup.
+
+    Of a given policy: the probability and the value of each action that it takes.
+    """
     optimal = result.params.policy == "optimal"
     values = np.nan_to_num(result.values.ravel())
     names = world.action_names
     which, rows, sentences, formulas = [], [], [], []
     place: dict[tuple[int, int], int] = {}
     for s in lived:
-        weights = result.q[s] if optimal else result.policy[s]
-        a, best = int(np.nanargmax(weights)), len(result.optimal_actions[s])
-        kind = (a, best if optimal else 0)
+        a, best = int(np.nanargmax(result.q[s])), len(result.optimal_actions[s])
+        taken = np.flatnonzero(result.policy[s])
+        kind = (a, best) if optimal else (len(taken), 0)
         if kind not in place:
             place[kind] = len(sentences)
             sentences.append(_sentence(names[a], best if optimal else 0))
-            formulas.append(backup_formula(terms_of(world, a), first=3))
+            formulas.append(backup_formula(terms_of(world, a), first=3) if optimal else _mean(len(taken)))
         which.append(place[kind])
-        rows.append(
-            [s // world.columns + 1, s % world.columns + 1, values[s], *backup_numbers(world, values, s, a)]
-        )
+        of_policy = np.stack([result.policy[s], result.q[s]], axis=1)[taken].ravel()
+        numbers = backup_numbers(world, values, s, a) if optimal else of_policy
+        rows.append([s // world.columns + 1, s % world.columns + 1, values[s], *numbers])
     width = max(map(len, rows))
     padded = np.array([row + [0.0] * (width - len(row)) for row in rows], float)
     return Words(tuple(sentences), np.array(which), padded, tuple(formulas))
+
+
+def _mean(actions: int) -> str:
+    """MathML of the mean over as many actions, whose probabilities and values are the columns from 3 on."""
+    terms = " + ".join(
+        rf"\slot{{{column}:.3g}} \cdot \slot{{{column + 1}:(.4g}}" for column in range(3, 3 + 2 * actions, 2)
+    )
+    return formula(rf"v(s) = \sum_a \pi(a \mid s) \, q(s, a) = {terms}")
 
 
 def _sentence(action: str, best: int) -> str:
     """best: how many actions are optimal; 0 for a given policy."""
     here = "Row {0:d}, column {1:d} is worth **{2:.3f}**."
     if best == 0:
-        return f"{here} That is the mean over the policy's actions; one of them, {action}, in numbers:"
+        return f"{here} That is the mean over the policy's actions:"
     if best == 1:
         return f"{here} The best action is **{action}**; in numbers:"
     return f"{here} {best} actions are equally good, one of them **{action}**; in numbers:"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.axes import GREATEST, axis, log_axis, sendable, steps_axis
 from explainers.formula import formula
 from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Row, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
-from explainers.stochastic_approximation.views.axes import GREATEST, axis, log_axis, sendable, steps_axis
 
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "value"}
 FAR = 3.0  # beyond which bars of estimates that diverge do not grow

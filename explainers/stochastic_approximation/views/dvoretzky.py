@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.axes import axis, inside, sendable, steps_axis
 from explainers.formula import formula
 from explainers.scene import Area, Axis, Column, Layer, Line, Lines, Marks, Scene, Track, Words
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
-from explainers.stochastic_approximation.views.axes import axis, inside, sendable, steps_axis
 
 SYMBOLS = {"a": "the step size", "w": "the estimate", "μ": "the mean of the samples"}
 SENTENCE = (

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.formula import formula
-from explainers.scene import Column, Layer, Line, Lines, Marks, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
-from explainers.stochastic_approximation import laws
-from explainers.stochastic_approximation.mean import MeanResult
-from explainers.stochastic_approximation.views.axes import (
+from explainers.axes import (
     GREATEST,
     axis,
     inside,
@@ -17,6 +12,11 @@ from explainers.stochastic_approximation.views.axes import (
     sendable,
     steps_axis,
 )
+from explainers.formula import formula
+from explainers.scene import Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
+from explainers.stochastic_approximation import laws
+from explainers.stochastic_approximation.mean import MeanResult
 from explainers.stochastic_approximation.walks import walk
 
 SYMBOLS = {"w": "the estimate", "a": "the step size", "x": "a sample"}

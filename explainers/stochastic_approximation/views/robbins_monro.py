@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.formula import formula
-from explainers.scene import Area, Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
-from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
-from explainers.stochastic_approximation.views.axes import (
+from explainers.axes import (
     GREATEST,
     axis,
     curve,
@@ -18,6 +14,10 @@ from explainers.stochastic_approximation.views.axes import (
     sendable,
     steps_axis,
 )
+from explainers.formula import formula
+from explainers.scene import Area, Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
+from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
 from explainers.stochastic_approximation.walks import walk
 
 CURVE = 321  # points of the drawn g

@@ -6,11 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from explainers.formula import formula
-from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
-from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
-from explainers.stochastic_approximation.views.axes import (
+from explainers.axes import (
     GREATEST,
     axis,
     inside,
@@ -18,6 +14,10 @@ from explainers.stochastic_approximation.views.axes import (
     sendable,
     steps_axis,
 )
+from explainers.formula import formula
+from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.source_code import code_panel, line_with
+from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them

@@ -11,6 +11,7 @@ from streamlit.components.v2 import component
 
 from pages.ui.player.source import blob, javascript, stylesheet
 
+_TOLD = "_told"  # sentences that wait for the next run
 _component = component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())
 
 
@@ -50,14 +51,21 @@ def play(
         try:
             on_click(Click.model_validate(st.session_state[key]["click"]))
         except ValidationError:
-            st.toast("The picture sent something that is not a click on it; it was ignored.")
+            tell("The picture sent something that is not a click on it; it was ignored.")
 
+    for sentence in st.session_state.pop(_TOLD, ()):
+        st.toast(sentence)
     _component(
         data=blob(scene, address=address, mode=mode, opening=opening, serves=serves, paints=paints),
         key=key,
         on_click_change=forward,
         on_step_change=lambda: None,  # makes it a value that the session keeps
     )
+
+
+def tell(sentence: str) -> None:
+    """Says something about an event in the player, once the page runs: what a callback draws takes another's place."""
+    st.session_state.setdefault(_TOLD, []).append(sentence)
 
 
 def player_key(prefix: str) -> str:

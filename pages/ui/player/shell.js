@@ -98,6 +98,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   let asked = null; // the step that the page was asked for
   let waitingSince = 0;
   let toldStep = -1;
+  let chunkSteps = 0; // of what came last
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
   const drawTimes = [];
   const tools = { explainSymbols };
@@ -111,6 +112,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     const at = before && origin() + step;
     ({ options, scene } = decodeBlob(bytes));
     const goesOn = Boolean(scene.live && before?.live?.lineage === scene.live.lineage);
+    chunkSteps = scene.steps;
     if (scene.live) scene = (run ??= liveRun()).add(scene);
     asked = null;
     build(goesOn);
@@ -339,11 +341,13 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     return `${scene.step_name} ${number.toLocaleString("en-US")}, ${late ? "computing" : scene.live.last && step === scene.steps - 1 ? "the last" : "still learning"}`;
   }
 
-  /** Asks the page for the chunk after or before those held, once, when the step comes near to its place. */
+  /** Asks the page for the chunk after or before those held, once, when the step comes near to its place; in a pause
+      for what was before a link's step, too. */
   function askForMore() {
     if (!options.serves || asked !== null) return;
     const after = scene.steps - 1 - step < scene.live.ahead && !scene.live.last;
-    const lacking = after ? origin() + scene.steps : step < 64 && origin() > 0 ? origin() - 1 : null;
+    const before = origin() > 0 && (step < 64 || (!playing && scene.steps + chunkSteps <= scene.live.kept));
+    const lacking = after ? origin() + scene.steps : before ? origin() - 1 : null;
     if (lacking === null) return;
     asked = lacking;
     onEvent({ panel: "player", index: [lacking], action: "more" });
@@ -547,7 +551,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     root.style.zoom = "";
     if (fullScreen()) {
       const tall = root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 60;
-      zoom = Math.max(1, Math.min(window.innerWidth / 1180, window.innerHeight / tall, 2.5));
+      zoom = Math.max(0.6, Math.min(window.innerWidth / 1180, window.innerHeight / tall, 2.5));
       root.style.zoom = zoom;
     }
     redraw();

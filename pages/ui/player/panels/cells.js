@@ -2,6 +2,7 @@
 
 const FLOOR = 0, WALL = 1, FORBIDDEN = 2, TARGET = 3;
 const AGENT = "#F2C200";
+const SMALLEST = 7; // px of a number that is drawn
 const VERMILION = { light: "#D55E00", dark: "#FF8A4C" }; // forbidden, in every theme
 
 registerPanel("cells", (spec) => {
@@ -14,6 +15,7 @@ registerPanel("cells", (spec) => {
   const sectors = spec.directions.map(([down, right], action) => sectorOf(down, right, action));
   const ground = document.createElement("canvas"); // all cells, drawn when they change
   const drawn = { key: "", q: null, values: null, policy: null, kinds: null };
+  let letters = { size: 0, decimals: 0 }; // of the numbers in triangles
   let box = { x: 0, y: 0, side: 1, total: 1 };
 
   // ------------------------------------------------------------------------------------------------ places
@@ -70,7 +72,11 @@ registerPanel("cells", (spec) => {
     const density = context.getTransform().a;
     const now = { q: q?.(step), values: values?.(step), policy: policy?.(step), kinds: kinds(step) };
     const scale = limit(step)[0] || 1;
-    const key = `${theme.key} ${density} ${box.side} ${scale} ${epsilon ? epsilon(step)[0] : ""}`;
+    if (now.q) {
+      widenRange(now.q);
+      letters = lettering();
+    }
+    const key = `${theme.key} ${density} ${box.side} ${scale} ${epsilon ? epsilon(step)[0] : ""} ${letters.size} ${letters.decimals}`;
     const all = key !== drawn.key;
     if (all) {
       ground.width = Math.ceil((columns * box.side + 4) * density);
@@ -135,14 +141,35 @@ registerPanel("cells", (spec) => {
     context.setLineDash([]);
   }
 
-  const numberOf = (value) => formatNumber(value, `.${Math.abs(value) >= 100 ? 0 : spec.decimals}f`);
+  const numberOf = (value, decimals = spec.decimals) => formatNumber(value, `.${Math.abs(value) >= 100 ? 0 : decimals}f`);
+
+  const disc = epsilon || policy ? 0.2 : 0.17; // radius of the disc of staying, in sides; it holds the policy, or its number
+
+  const range = [0, 0]; // of all numbers seen in the triangles
+
+  function widenRange(numbers) {
+    for (const number of numbers) {
+      if (number < range[0]) range[0] = number;
+      else if (number > range[1]) range[1] = number;
+    }
+  }
+
+  /** Size and decimals of the numbers in the triangles: of all cells alike, so that the longest number so far fits. */
+  function lettering() {
+    const full = sectors.includes(null) || epsilon || policy; // a disc takes the middle: less is left for the numbers
+    const room = full ? (0.5 - disc) * box.side - 8 : 0.36 * box.side;
+    for (let decimals = spec.decimals; ; decimals--) {
+      const widest = range.flatMap((number) => [number, Math.max(-99, Math.min(99, number))]); // from 100 on without decimals
+      const longest = Math.max(...widest.map((number) => numberOf(number, decimals).length));
+      const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), room / (0.6 * longest));
+      if (size >= SMALLEST || decimals === 0) return { size, decimals };
+    }
+  }
 
   function drawTriangles(context, theme, cell, numbers, scale, x, y) {
     const half = box.side / 2, best = bestOf(numbers, cell);
-    const full = sectors.includes(null) || epsilon || policy; // a disc takes the middle: less is left for the numbers
-    const longest = Math.max(...sectors.map((_, action) => numberOf(numbers[cell * actions + action]).length));
-    const room = full ? 0.3 * box.side - 6 : 0.36 * box.side;
-    const size = Math.min(11, box.side / (actions > 5 ? 8.5 : 7.2), room / (0.6 * longest));
+    const { size, decimals } = letters;
+    const isBest = (value) => numberOf(value, decimals) === numberOf(best, decimals); // what reads the same looks the same
     for (const sector of sectors.filter(Boolean)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
@@ -153,21 +180,24 @@ registerPanel("cells", (spec) => {
       context.strokeStyle = css(theme.ground);
       context.lineWidth = 0.7;
       context.stroke();
-      if (size < 7.5) continue;
-      const [right, down] = sector.middle, strong = value === best;
+      if (size < SMALLEST) continue;
+      const [right, down] = sector.middle, strong = isBest(value);
       const sideways = Math.abs(down) < 0.01; // such numbers keep to the edge of their cell
       const align = sideways ? (right > 0 ? "right" : "left") : "center";
-      const at = sideways ? Math.sign(right) * (half - 4) : right * half;
-      write(context, theme, numberOf(value), x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
+      const at = sideways ? Math.sign(right) * (half - 6) : right * half;
+      write(context, theme, numberOf(value, decimals), x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
     }
     const stay = sectors.indexOf(null);
     if (stay < 0 || box.side < 12) return;
     context.beginPath();
-    context.arc(x, y, 0.2 * box.side, 0, 2 * Math.PI);
-    context.fillStyle = css(colourAt(numbers[cell * actions + stay], scale));
+    context.arc(x, y, disc * box.side, 0, 2 * Math.PI);
+    const value = numbers[cell * actions + stay], colour = colourAt(value, scale);
+    context.fillStyle = css(colour);
     context.fill();
     context.strokeStyle = css(theme.ground);
     context.stroke();
+    if (epsilon || policy || size < SMALLEST) return; // the policy is drawn there
+    write(context, theme, numberOf(value, decimals), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour, isBest(value)) });
   }
 
   function drawValue(context, theme, value, scale, x, y) {
@@ -223,17 +253,26 @@ registerPanel("cells", (spec) => {
 
   // ---------------------------------------------------------------------------------------------- the agent
 
+  function outlineCell(context, cell, inset) {
+    if (!(cell >= 0)) return;
+    const [x, y] = centre(cell);
+    context.strokeRect(x - box.side / 2 + inset, y - box.side / 2 + inset, box.side - 2 * inset, box.side - 2 * inset);
+  }
+
   const near = (a, b) => Math.abs((a % columns) - (b % columns)) <= 1 && Math.abs(Math.floor(a / columns) - Math.floor(b / columns)) <= 1;
+
+  /** The cell that it left in a step: as the run says, for an episode may have begun there; else that of the step before. */
+  const leftIn = (step) => agent(step)[3] ?? (step > 0 ? agent(step - 1)[0] : -1);
 
   function drawAgent(context, theme, state) {
     const [cell, intended, executed] = agent(state.step);
     if (!(cell >= 0)) return;
     drawTrail(context, state.step);
-    const from = agent(state.previous)[0];
+    const from = state.step === state.previous + 1 ? leftIn(state.step) : agent(state.previous)[0];
     const to = centre(cell);
     const start = from >= 0 && near(from, cell) ? centre(from) : to;
     const at = to.map((value, k) => start[k] + (value - start[k]) * state.mix);
-    const before = state.step > 0 ? agent(state.step - 1)[0] : -1;
+    const before = leftIn(state.step);
     if (before >= 0 && executed >= 0 && intended !== executed) drawSlip(context, theme, before, intended, executed);
     const radius = Math.max(2.5, 0.2 * box.side);
     context.beginPath();
@@ -258,14 +297,16 @@ registerPanel("cells", (spec) => {
     context.strokeStyle = AGENT;
     context.lineWidth = Math.max(1.5, 0.05 * box.side);
     context.lineCap = "round";
-    for (let back = Math.min(spec.trail, step); back > 0; back--) {
-      const [a, b] = [agent(step - back)[0], agent(step - back + 1)[0]];
-      if (!(a >= 0 && b >= 0) || a === b || !near(a, b)) continue;
-      context.globalAlpha = 0.85 * (1 - (back - 1) / spec.trail);
-      context.beginPath();
-      context.moveTo(...centre(a));
-      context.lineTo(...centre(b));
-      context.stroke();
+    for (let back = 0; back < Math.min(spec.trail, step + 1); back++) {
+      const [a, b] = [leftIn(step - back), agent(step - back)[0]];
+      if (a >= 0 && b >= 0 && a !== b && near(a, b)) {
+        context.globalAlpha = 0.85 * (1 - back / spec.trail);
+        context.beginPath();
+        context.moveTo(...centre(a));
+        context.lineTo(...centre(b));
+        context.stroke();
+      }
+      if (step > back && agent(step - back - 1)[0] !== a) break; // an episode began here
     }
     context.globalAlpha = 1;
   }
@@ -317,8 +358,20 @@ registerPanel("cells", (spec) => {
       context.stroke();
       const angle = Math.atan2(endY - bendY, endX - bendX);
       arrow(context, endX, endY, [Math.cos(angle), Math.sin(angle)], 0, Math.max(3, 0.07 * box.side));
-      write(context, theme, label, (x + 2 * bendX + endX) / 4, (y + 2 * bendY + endY) / 4, { align: "center", weight: 700, colour: theme.hues.score });
+      writeJump(context, theme, label, x + 0.5 * box.side - 3, y - 0.5 * box.side + 3);
     }
+  }
+
+  /** What a jump earns, on a plate in the upper right corner of its cell, which no number of the cell reaches. */
+  function writeJump(context, theme, label, right, top) {
+    const size = Math.max(7, Math.min(11, box.side / 9));
+    context.font = `700 ${size}px ${theme.font}`;
+    const wide = context.measureText(label).width + 4;
+    context.save();
+    context.fillStyle = css(theme.ground);
+    context.fillRect(right - wide, top, wide, size + 4);
+    context.restore();
+    write(context, theme, label, right - 2, top + size / 2 + 2, { align: "right", size, weight: 700, colour: theme.hues.score });
   }
 
   function drawWind(context, theme) {
@@ -401,11 +454,10 @@ registerPanel("cells", (spec) => {
       drawLegend(context, theme, state.step);
       if (agent) drawAgent(context, theme, state);
       context.strokeStyle = theme.hues.current;
+      context.lineWidth = 3;
+      if (told && !agent) outlineCell(context, told(state.step)[0], 1.5);
       context.lineWidth = 2;
-      for (const cell of this.painting ?? []) {
-        const [x, y] = centre(cell);
-        context.strokeRect(x - box.side / 2 + 1, y - box.side / 2 + 1, box.side - 2, box.side - 2);
-      }
+      for (const cell of this.painting ?? []) outlineCell(context, cell, 1);
     },
     hit(x, y, state) {
       const cell = cellAt(x, y);

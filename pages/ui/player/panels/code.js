@@ -6,9 +6,10 @@ registerPanel("code", (spec) => {
   list.tabIndex = 0;
   list.setAttribute("aria-label", spec.title || "source code");
   if (spec.height) list.style.height = `${spec.height}px`;
+  const colour = pythonColours();
   const rows = spec.source.replace(/\n$/, "").split("\n").map((text) => {
     const row = document.createElement("code");
-    row.append(...colouredPython(text), "\n");
+    row.append(...colour(text), "\n");
     list.append(row);
     return row;
   });
@@ -37,17 +38,31 @@ registerPanel("code", (spec) => {
   };
 });
 
-const PYTHON = /(#.*$)|("""|'''|"[^"]*"|'[^']*')|\b(def|return|for|in|if|else|elif|while|yield|from|import|and|or|not|None|True|False|range|lambda|with|as|is)\b|\b(\d[\d.e+-]*)\b/g;
+const PYTHON = /(#.*$)|("[^"]*"|'[^']*')|\b(def|return|for|in|if|else|elif|while|yield|from|import|and|or|not|None|True|False|range|lambda|with|as|is)\b|\b(\d[\d.e+-]*)\b/g;
+
+/** A function that colours one line after the other: a text in triple quotes may go over several. */
+function pythonColours() {
+  let quoted = false;
+  return (line) => line.split(/(""")/).flatMap((piece) => {
+    const inside = quoted;
+    if (piece === '"""') quoted = !quoted;
+    return inside || piece === '"""' ? [coloured("string", piece)] : colouredPython(piece);
+  });
+}
+
+function coloured(kind, text) {
+  const span = document.createElement("span");
+  span.className = kind;
+  span.textContent = text;
+  return span;
+}
 
 function colouredPython(text) {
   const parts = [];
   let end = 0;
   for (const match of text.matchAll(PYTHON)) {
     parts.push(text.slice(end, match.index));
-    const span = document.createElement("span");
-    span.className = match[1] ? "comment" : match[2] ? "string" : match[3] ? "keyword" : "number";
-    span.textContent = match[0];
-    parts.push(span);
+    parts.push(coloured(match[1] ? "comment" : match[2] ? "string" : match[3] ? "keyword" : "number", match[0]));
     end = match.index + match[0].length;
   }
   parts.push(text.slice(end));

@@ -1,4 +1,4 @@
-"""Axes with round numbers, and curves as marks."""
+"""What views share to draw curves: axes with round numbers, and curves as marks."""
 
 from __future__ import annotations
 
