@@ -117,9 +117,9 @@ def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
     lines = Lines(
         name="zigzag",
         title="Evaluation and improvement by turns",
-        subtitle="across: |v − v_π|, for evaluation to close · up: |max q − q_π|, for improvement",
+        subtitle="across: from v to the policy's own values · up: what a better action adds",
         height=180,
-        x=Axis(0, 1.05 * across, label="|v − v_π|", ticks=(0, across / 2), format=".2g"),
+        x=Axis(0, 1.05 * across, label="for evaluation", ticks=(0, across / 2), format=".2g"),
         y=Axis(0, 1.05 * up, ticks=(0, up), format=".2g"),
         lines=(Line(evaluation, improvement, "current"),),
         shown=Track(np.arange(1, len(evaluation) + 1)[:, None]),

@@ -133,10 +133,10 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   /** The step of the whole run with which what the player holds begins. */
   const origin = () => scene.live?.first ?? 0;
 
-  /** After a button far from the picture: the picture, unless most of it is in sight already. */
-  function comeIntoView() {
+  /** After a button far from the picture: the picture, unless most of it is in sight already. most: of the window above it. */
+  function comeIntoView(most = 0.5) {
     const { top } = root.getBoundingClientRect();
-    if (top < 0 || top > window.innerHeight / 2) root.scrollIntoView({ block: "start", behavior: still.matches ? "auto" : "smooth" });
+    if (top < 0 || top > most * window.innerHeight) root.scrollIntoView({ block: "start", behavior: still.matches ? "auto" : "smooth" });
   }
 
   /** goesOn: only the picture is new; the controls and the code below stay as they are. */
@@ -412,7 +412,12 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     parts.play.setAttribute("aria-label", playing ? "Pause" : "Play");
   }
 
-  const togglePlay = () => (playing ? pause() : play());
+  function togglePlay() {
+    if (playing) return pause();
+    play();
+    const hidden = root.querySelector(".stage").getBoundingClientRect().bottom - root.querySelector(".dock").getBoundingClientRect().top;
+    if (hidden > 8 && !fullScreen()) comeIntoView(0);
+  }
 
   // ------------------------------------------------------------------------------------------------- address
 
@@ -544,17 +549,25 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
 
   const fullScreen = () => host.getRootNode().fullscreenElement === root || host.fullscreenElement === root;
 
+  function zoomTo(factor) {
+    zoom = factor;
+    root.style.zoom = factor === 1 ? "" : factor;
+    takeTheme();
+    measure();
+    render();
+  }
+
   /** Picture, sentence and controls as large as the screen allows; the code waits outside. */
   function fitScreen() {
     root.classList.toggle("full", fullScreen());
-    zoom = 1;
-    root.style.zoom = "";
-    if (fullScreen()) {
-      const tall = root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 60;
-      zoom = Math.max(0.6, Math.min(window.innerWidth / 1180, window.innerHeight / tall, 2.5));
-      root.style.zoom = zoom;
+    zoomTo(fullScreen() ? Math.min(window.innerWidth / 1180, 2.5) : 1);
+    // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.
+    for (let round = 0; fullScreen() && round < 5; round++) {
+      const tall = root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 50;
+      const fits = window.innerHeight / (tall * zoom);
+      if (fits >= 1) break;
+      zoomTo(Math.max(0.6, zoom * fits));
     }
-    redraw();
   }
 
   // ----------------------------------------------------------------------------------------------- take-away

@@ -143,7 +143,8 @@ registerPanel("cells", (spec) => {
 
   const numberOf = (value, decimals = spec.decimals) => formatNumber(value, `.${Math.abs(value) >= 100 ? 0 : decimals}f`);
 
-  const disc = epsilon || policy ? 0.2 : 0.17; // radius of the disc of staying, in sides; it holds the policy, or its number
+  // Radius, in sides, of the disc of staying, which holds the policy or its number; without staying the policy's own.
+  const disc = !sectors.includes(null) ? 0.155 : epsilon || policy ? 0.2 : 0.17;
 
   const range = [0, 0]; // of all numbers seen in the triangles
 
