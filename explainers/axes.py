@@ -10,6 +10,7 @@ import numpy as np
 from explainers.scene import Axis, Hue, Layer
 
 GREATEST = 1e30  # that is drawn or told
+FARTHEST = 50  # lengths of an axis
 
 
 def round_ticks(low: float, high: float, most: int = 5) -> tuple[float, ...]:
@@ -46,14 +47,17 @@ def log_axis(values: np.ndarray, label: str = "", most_decades: int = 5) -> Axis
     low = math.floor(math.log10(positive.min()) - 1e-9) if len(positive) else -1
     low = max(min(low, high - 1), high - most_decades)
     ticks = tuple(10.0**one for one in range(low, high + 1, 1 if high - low < 4 else 2))
-    return Axis(
-        10.0**low, 10.0**high, log=True, label=label, ticks=ticks, format=".0e" if low < -3 else ".4g"
-    )
+    short = low >= -3 and high <= 4
+    return Axis(10.0**low, 10.0**high, log=True, label=label, ticks=ticks, format=".4g" if short else ".0e")
 
 
-def inside(values: np.ndarray, low: Any, high: Any) -> np.ndarray:
-    """Values brought to the nearer end of the axis, or of each axis, where they lie outside; NaN stays."""
-    return np.clip(values, low, high)
+def drawable(values: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """Values that may lie outside the axis, or each of the axes, where they are cut off, but not beyond all numbers.
+
+    Farther than FARTHEST lengths of the axis they are brought to there; NaN stays.
+    """
+    far = FARTHEST * (high - low)
+    return np.clip(values, low - far, high + far)
 
 
 def curve(

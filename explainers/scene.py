@@ -168,7 +168,8 @@ class Layer:
 
     x, y: where (rect and segment: to x2, y2; arrow: towards x2, y2). numbers: what a label shows by `format`
     right after its name, and the hover. names: what labels and the hover call each mark. style of a label:
-    "hollow" is written in the ground's colour, to stand on a filled rect.
+    "hollow" is written in the ground's colour, to stand on a filled rect. shown: a Track of one number, how many of the
+    marks there are so far.
     """
 
     mark: Literal["point", "segment", "rect", "arrow", "label"]
@@ -183,6 +184,7 @@ class Layer:
     format: str = ".2f"
     names: tuple[str, ...] = ()
     anchor: Literal["left", "middle", "right"] = "left"
+    shown: Track | None = None
 
 
 @dataclass(frozen=True)

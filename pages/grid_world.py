@@ -79,7 +79,8 @@ def learn_section() -> None:
     if shown is None:
         return
     params = settings.params()
-    settings.changed(question.told(shown.facts))
+    if not params.changes:  # a change on the way is seen in the picture, and told by the notes
+        settings.changed(question.told(shown.facts))
     section.notes(shown.facts)
     section.cards(
         "grid_world.live",

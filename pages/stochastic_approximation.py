@@ -36,6 +36,7 @@ TRY = (
     ("forgetting", "try_patience", "Patience", {"c": 0.5, "steps": 200}),
     ("sgd", "try_all", "One against all", {"batch_sizes": ("1", "all")}),
     ("sgd", "try_line", "A line", {"problem": "regression", "batch_sizes": ("1", "5", "all"), "steps": 100}),
+    ("sgd", "try_straight", "Straight, then lost", {"step_rule": "constant", "c": 0.1, "steps": 60}),
     ("sgd", "try_floor", "Floors", {"step_rule": "constant", "c": 0.2, "steps": 60}),
     ("bridge", "try_bridge_constant", "Constant 0.1", {"step_rule": "constant", "c": 0.1, "updates": 1000}),
     ("bridge", "try_bridge_small", "Too small", {"step_rule": "1/(k+1)^2"}),
@@ -82,6 +83,7 @@ def theorem(facts: Mapping[str, Any]) -> None:
     """What a change did, each condition of the theorem, and what it promises."""
     settings.changed(question.told(facts))
     with page.card("conditions", "The theorem, for this choice"):
+        st.markdown(words["theorem"])
         for one in facts["conditions"]:
             mark = ":green[**✓**]" if one["holds"] else ":red[**✗**]"
             st.markdown(f"{mark} **{one['name']}**: {tables.plain(one['why'])}.")
@@ -99,7 +101,7 @@ match chapters.choose(settings):
         section.played(
             settings, "stochastic_approximation.mean", "mean", title="A mean, in one go and by small steps",
             words=words["mean"], fields=with_steps("w1", "sigma"),
-            more=("mu", "distribution", "steps", "seeds", "seed"), breaks=(mean.BITES, mean.LOST),
+            more=("mu", "distribution", "alpha", "steps", "seeds", "seed"), breaks=(mean.BITES, mean.LOST),
             question=QUESTIONS["mean"], tries=offer("mean"),
         )  # fmt: skip
     case "search":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from typing import Any
 
@@ -63,11 +62,9 @@ def test_the_book_s_cubic_diverges_as_printed(b: int, steps: str) -> None:
     assert found.converged_fraction + found.diverged_fraction == pytest.approx(1, abs=1e-3)
 
 
-def test_a_hundred_thousand_seeds_take_no_two_seconds() -> None:
-    """Here only that they take no minute, as the machine may be busy; the benchmark has the figure."""
-    began = time.perf_counter()
+def test_a_hundred_thousand_seeds_of_200_steps() -> None:
+    """The benchmark has the time it takes."""
     found = searched(function="cubic", steps=200, seeds=100_000)
-    assert time.perf_counter() - began < 20
     assert found.diverged_fraction == pytest.approx(0.995, abs=0.001)
 
 
@@ -126,7 +123,10 @@ def test_what_the_sums_do_is_what_adding_up_shows(rule: Rule) -> None:
 @settings(max_examples=60, deadline=None)
 def test_products_come_to_their_limit(rule: Rule) -> None:
     product, limit = laws.product(rule, 3000), rule.product_limit
-    assert product[-1] == pytest.approx(dvoretzky.closed_form(rule, 3000), rel=1e-8, abs=1e-12)
+    sign, logarithm = rule.product(3000)
+    assert product[-1] == pytest.approx(sign * math.exp(logarithm), rel=1e-8, abs=1e-300)
+    if (known := dvoretzky.closed_form(rule, 3000)) is not None:
+        assert logarithm == pytest.approx(known, rel=1e-9, abs=1e-9)
     if limit:  # log(1 - a) = -a - a^2 / 2 - ...: what the factors after the first 3000 do
         a = rule.at(np.arange(1, 3001))
         rest = sum((rule.sum_of_powers(power) - (a**power).sum()) / power for power in (1, 2))
@@ -253,6 +253,120 @@ def test_roots_and_which_way_they_pull(g: str, expected: list[tuple[float, float
         assert (one.low, one.high) == pytest.approx((low, high), abs=3e-3 if low < high else 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("g", "w1", "expected"),
+    [
+        ("1000000000*(w - 1.234)", 3, [(1.234, True)]),
+        ("exp(w) - 1e9", 20, [(math.log(1e9), True)]),
+        ("w^9", 3, [(0, True)]),
+        ("w^2", 3, [(0, False)]),
+        ("w - 1/w", 7, [(-1, True), (1, True)]),
+        ("sin(w)", 3, [(k * math.pi, k % 2 == 0) for k in range(-4, 5)]),
+    ],
+)
+def test_roots_of_what_readers_type(g: str, w1: float, expected: list[tuple[float, bool]]) -> None:
+    params = RobbinsMonroParams(g=g, w1=w1)
+    assert [one.attracts for one in params.roots] == [pull for _, pull in expected]
+    assert [one.low for one in params.roots] == pytest.approx([at for at, _ in expected], abs=0.02)
+    assert all(one.low == one.high for one in params.roots)
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"function": "linear"}, "and for all w: the theorem promises convergence, with probability one."),
+        ({}, "though not for all w: the theorem promises convergence as long as the iterates stay there, as they did."),
+        ({"g": "exp(w) - 3"}, "only while the iterates stay there, and these went from −16"),
+        ({"function": "cubic", "low": 1, "high": 3, "w1": 2}, "only while the iterates stay there"),
+        ({"g": "w - 1/w", "w1": 7}, "promises nothing, as not all its conditions hold (0 < c₁ ≤ g′(w) ≤ c₂)"),
+        ({"g": "log(w)", "w1": 1}, "promises nothing"),
+    ],
+)  # fmt: skip
+def test_the_theorem_promises_no_more_than_it_does(values: dict[str, Any], part: str) -> None:
+    assert part in searched(**values).verdict
+
+
+def test_where_there_is_no_noise_it_has_no_variance() -> None:
+    found = searched(noise="none", g="w - 2", w1=5, p=0.5)
+    np.testing.assert_allclose(found.bound, found.rms, atol=1e-12)
+    assert "no noise" in found.conditions[4].why
+    assert searched(noise="heavy_tailed", sigma=0).conditions[4].holds
+
+
+def test_the_bound_of_a_line_is_the_law() -> None:
+    """With a slope of 1 everywhere the step of the proof loses nothing."""
+    found = searched(g="w - 2", w1=5, p=0.7, sigma=2, steps=40)
+    rule = found.params.rule
+    expected = laws.variance(rule, 2.0, 40) + (laws.product(rule, 40) * 3) ** 2
+    np.testing.assert_allclose(found.bound**2, expected, rtol=1e-9)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+@settings(max_examples=40, deadline=None)
+def test_any_interval_can_be_mended(low: float, high: float, w1: float) -> None:
+    params, _ = fit(RobbinsMonroParams(low=low, high=high, w1=w1))
+    assert params.low < params.high
+
+
+# ---------------------------------------------------------------------------------------- notes and verdicts
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({}, "at k = 1"),
+        ({"step_rule": "constant", "c": 0.9, "steps": 400}, "goes to 0"),
+        ({"step_rule": "constant", "c": 0.5, "steps": 2000}, "goes to 0"),
+        ({"step_rule": "constant", "c": 3}, "no limit"),
+        ({"step_rule": "1/(k+1)^2"}, "stops at 0.5:"),
+        ({"c": 0.5, "p": 1.05, "steps": 100}, "stops at 2.588e-05:"),
+        ({"break_it": "too_small_steps"}, "stops at 0.5:"),
+    ],
+)
+def test_what_the_product_decides(values: dict[str, Any], part: str) -> None:
+    assert part in forgotten(**values).verdict
+
+
+def test_limits_of_products_by_the_gamma_function() -> None:
+    """prod (1 - (x/k)^2) = sin(pi x)/(pi x), for steps c/k^2 with c = x^2."""
+    for x in (0.5, 1.5, 2.5, 9.5):
+        expected = math.sin(math.pi * x) / (math.pi * x)
+        assert Rule("c/k^p", x * x, 2).product_limit == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({}, "the same numbers"),
+        ({"step_rule": "1/(k+1)^2"}, "50.5% of the last estimate"),
+        ({"step_rule": "1/(k+1)^2", "break_it": "constant_step"}, None),
+        ({"break_it": "too_small_steps"}, "50.5% of the last estimate"),
+        ({"p": 0, "c": 3}, "overshoots"),
+    ],
+)
+def test_what_a_mean_notes(values: dict[str, Any], part: str | None) -> None:
+    notes = averaged(**values).notes
+    assert (not notes) if part is None else (part in notes[0])
+
+
+@pytest.mark.parametrize("sigma", [0, 1e-3, 5])
+@given(RULES, st.sampled_from([-3.0, 9.5, 1e6]), st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_no_sound_mean_is_red(sigma: float, rule: Rule, w1: float, seed: int) -> None:
+    values = {"step_rule": rule.kind, "c": rule.c, "p": rule.p, "b": rule.b}
+    found = averaged(**values, sigma=sigma, w1=w1, seed=seed, steps=30, seeds=100)
+    assert [check for check in found.checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("name", ["mean", "dvoretzky"])
+def test_a_long_run_fits_into_a_picture(name: str) -> None:
+    known = find(f"stochastic_approximation.{name}")
+    found = known(known.params.model_validate({"steps": 5000, "seeds": 20}))
+    scene = known.scene(found)
+    assert scene.steps == 5000
+    assert len(scene.to_bytes()) < 8_000_000
+
+
 # ------------------------------------------------------------------------------------------------------ breaks
 
 
@@ -286,7 +400,12 @@ def test_what_overflows_is_divergence_and_not_a_number_less() -> None:
 
 @pytest.mark.parametrize(
     ("values", "told"),
-    [({"seeds": 100_000, "steps": 100_000}, "steps = 100000 "), ({"low": 3, "high": 1}, "high = 1 ")],
+    [
+        ({"seeds": 100_000, "steps": 100_000}, "steps = 100000 "),
+        ({"low": 3, "high": 1}, "low = 3 "),
+        ({"low": 1e6, "high": 5}, "low = 1e+06 "),
+        ({"low": -5, "high": -1e6}, "low = -5 "),
+    ],
 )
 def test_what_does_not_fit_is_adjusted(values: dict[str, Any], told: str) -> None:
     params, adjusted = fit(RobbinsMonroParams(**values))
@@ -313,7 +432,7 @@ def test_a_root_beyond_the_stated_interval_is_found(g: str, root: float) -> None
     found = searched(g=g, noise="none", steps=2)
     assert found.root == pytest.approx(root)
     low, high = found.params.interval
-    assert low <= root <= high
+    assert low - 1e-9 <= root <= high + 1e-9
     if root != 5 ** (1 / 3):
         assert found.converged_fraction == 1
 

@@ -42,6 +42,7 @@ EXPRESSIONS = st.recursive(
         ("abs(w) + exp(-w) + cos(w)*sin(w)", np.abs(W) + np.exp(-W) + np.cos(W) * np.sin(W)),
         ("log(w^2)", np.log(W**2)),
         ("+w", W),
+        ("w³ − 5".replace("³", "^3"), W**3 - 5),
     ],
 )
 def test_values(text: str, expected: np.ndarray) -> None:

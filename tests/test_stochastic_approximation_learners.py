@@ -83,6 +83,22 @@ def test_the_law_is_what_many_seeds_do(problem: str, rule: dict[str, Any]) -> No
         np.testing.assert_allclose(measured, found.law_by_step[size], rtol=0.06, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"step_rule": "constant", "c": 0.6}, {"step_rule": "constant", "c": 0.8, "steps": 60}, {"c": 2}],
+)
+@pytest.mark.parametrize("problem", ["mean", "regression"])
+def test_no_sound_descent_is_red(problem: str, rule: dict[str, Any]) -> None:
+    for seed in range(12):
+        found = descended(problem=problem, seeds=20, seed=seed, **rule)
+        assert [check for check in found.checks if not check.passed] == []
+
+
+def test_many_updates_fit_into_a_picture() -> None:
+    found = descended(steps=2000, batch_sizes=("1", "2", "5", "all"), seeds=20)
+    assert len(sgd_scene(found).to_bytes()) < 8_000_000
+
+
 def test_a_size_draws_the_same_in_any_company() -> None:
     alone, together = descended(batch_sizes=("5",)), descended(batch_sizes=("1", "5"))
     np.testing.assert_array_equal(alone.rms_by_step["5"], together.rms_by_step["5"])
@@ -164,8 +180,26 @@ def test_all_three_find_the_truth() -> None:
         assert error[-1] < 0.5 * error[200]
 
 
+def test_another_update_than_the_textbook_s_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = bridge.Learner.move
+
+    def backwards(self: bridge.Learner, at: np.ndarray, target: np.ndarray, if_right: np.ndarray) -> None:
+        real(self, at, 2 * self.w[self.rows, at] - target, if_right)
+
+    monkeypatch.setattr(bridge.Learner, "move", backwards)
+    checks = bridged(updates=50).checks
+    assert [check.passed for check in checks if "estimates" in check.what] == [False] * 3
+
+
+@pytest.mark.parametrize("updates", [1, 5, 20])
+def test_few_targets_say_nothing_of_their_mean(updates: int) -> None:
+    for seed in range(30):
+        assert bridged(updates=updates, seeds=1, seed=seed).passed
+
+
 def test_a_bias_turns_all_three_red() -> None:
-    assert not any(check.passed for check in bridged(break_it="biased_noise").checks)
+    checks = bridged(break_it="biased_noise").checks
+    assert [check.passed for check in checks if "targets" in check.what] == [False] * 3
     assert bridged(**bridge.BITES["biased_noise"]).passed
 
 

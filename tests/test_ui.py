@@ -160,7 +160,7 @@ def test_the_sentence_of_a_change_names_both_sides() -> None:
 
 def test_a_change_without_effect_says_so() -> None:
     sentence = controls.change_sentence(Settings(), Settings(causal=False), {"tiles": "10"}, {"tiles": "10"})
-    assert sentence == "Causal true → false: none of tiles changed"
+    assert sentence == "Causal true → false: tiles unchanged"
 
 
 # ------------------------------------------------------------------------------------------------------ checks

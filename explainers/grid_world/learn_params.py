@@ -299,6 +299,19 @@ def first_value(params: AgentParams) -> float:
     return params.q0 + (SPOILT if params.break_it == "bad_initial_value" else 0.0)
 
 
+def truth_in_words(params: AgentParams, algorithm: str) -> str:
+    """Which truth that is."""
+    if algorithm == "td0":
+        return "the policy that it follows"
+    if _ends_at_the_best(params, algorithm):
+        return "the best policy"
+    return f"the best policy that explores with ε = {params.epsilon:g}"
+
+
+def _ends_at_the_best(params: AgentParams, algorithm: str) -> bool:
+    return algorithm in OFF_POLICY or params.epsilon == 0 or params.epsilon_schedule == "falls"
+
+
 def truth(params: AgentParams, algorithm: str) -> np.ndarray:
     """(states, actions) what the agent's estimates come to; of a prediction (states, 1).
 
@@ -308,6 +321,6 @@ def truth(params: AgentParams, algorithm: str) -> np.ndarray:
     world = params.grid
     if algorithm == "td0":
         return exact.value_of(world.moves, predicted_policy(params))[:, None]
-    if algorithm in OFF_POLICY or params.epsilon == 0 or params.epsilon_schedule == "falls":
+    if _ends_at_the_best(params, algorithm):
         return exact.optimal(world).q
     return world.moves.backup(exact.optimal_soft(world, params.epsilon)[1])

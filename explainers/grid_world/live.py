@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.experiment import Check, Checked, experiment
+from explainers.grid_world import changes
 from explainers.grid_world.learn_params import truth
 from explainers.grid_world.learning import (
     Checkpoint,
@@ -27,6 +28,7 @@ from explainers.grid_world.sound import checks_of
 from explainers.scene import KEYFRAME_EVERY
 
 MOST_CHECKPOINTS = 64
+TOLD = 5  # changes that a note names
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +146,14 @@ def _episodes(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _notes(params: LiveParams) -> Iterator[str]:
-    if len(params.phases) > 1:
-        count = len(params.phases) - 1
-        yield f"{count} change{'s' * (count > 1)} made while it ran; the link carries them."
+    now = params.now
+    yield f"{now.rules} An episode is cut after {now.episode_length:,} steps."
+    made = changes.parse(params.changes)
+    if made:
+        fields = LiveParams.model_fields
+        told = [f"from {one.time:,} {fields[one.field].title} {one.value[:30]}" for one in made[-TOLD:]]
+        earlier = f"{len(made) - TOLD} earlier, " if len(made) > TOLD else ""
+        yield f"Changed while it ran, which the link carries: {earlier}{', '.join(told)}."
 
 
 def _checks(params: LiveParams, phases: tuple[Phase, ...], chunk: Chunk) -> Iterator[Check]:

@@ -91,7 +91,7 @@ class LiveParams(OneAgentParams):
 
 def _changed(params: LiveParams, change: changes.Change) -> LiveParams:
     """The settings after a change. Raises ValueError with a sentence that names the field."""
-    name = f"changes = {change.time}:{change.field}={change.value[:30]}"
+    name = f"changes: from {change.time:,} on {change.field} = {change.value[:30]}"
     try:
         after = type(params)(**{**params.model_dump(), "changes": "", change.field: change.value})
     except ValidationError as error:

@@ -13,7 +13,7 @@ from pydantic import field_validator
 from explainers.experiment import Adjustment, Params, choice, number, text
 from explainers.grid_world import world_text
 from explainers.grid_world.reach import cells_that_reach_an_end
-from explainers.grid_world.world import Actions, Bump, Forbidden, Target, World
+from explainers.grid_world.world import FORBIDDEN, TARGET, Actions, Bump, Forbidden, Target, World
 
 Preset = Literal[
     "zhao_5x5", "zhao_2x2", "zhao_3x3", "zhao_two_cells", "sutton_5x5", "sutton_4x4", "windy", "cliff", "random_walk",
@@ -62,6 +62,9 @@ PRESET_LABELS: dict[str, str] = {
     "frozen_lake_4x4": "frozen lake 4×4",
     "frozen_lake_8x8": "frozen lake 8×8",
 }
+
+
+TARGETS: Mapping[str, str] = {"continue": "goes on", "end": "ends the episode"}
 
 
 class WorldParams(Params):
@@ -152,7 +155,7 @@ class WorldParams(Params):
         "continue",
         "The target",
         "Whether an episode is over in the target",
-        {"continue": "goes on", "end": "ends the episode"},
+        TARGETS,
     )
     bump: Bump = choice(
         "plain",
@@ -183,6 +186,19 @@ class WorldParams(Params):
             "gamma",
         )
         return replace(world_text.parse(self.world), **{name: getattr(self, name) for name in names})
+
+    @property
+    def rules(self) -> str:
+        """What a move earns here, and what ends an episode, in a line."""
+        cells = self.grid.cells
+        earns = {"target": self.r_target} if (cells == TARGET).any() else {}
+        earns |= {"forbidden cell": self.r_forbidden} if (cells == FORBIDDEN).any() else {}
+        earns |= {"bump into boundary or wall": self.r_boundary, "any other move": self.r_step}
+        rewards = ", ".join(
+            f"{name} {reward:+g}" if reward else f"{name} 0" for name, reward in earns.items()
+        )
+        ends = f" The target {TARGETS[self.target]}." if "target" in earns else ""
+        return f"Rewards: {rewards}; discount {self.gamma:g} a step.{ends}".replace("-", "−")
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.gamma < 1:

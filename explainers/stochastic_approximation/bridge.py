@@ -3,7 +3,7 @@
     w <- w - a_k (w - target)        k: how often this w has been updated
 
     SGD, of a mean:  w = the estimate,  target = x
-    TD(0):           w = v(s),          target = r + gamma v(s')
+    TD(0):           w = v(s),          target = r + v(s')
     Q-learning:      w = q(s, a),       target = r + gamma max_a' q(s', a')
 
 The world is a walk on five states between two ends, of which the right one pays 1 (Sutton and Barto 2018, example 6.2).
@@ -20,7 +20,7 @@ import numpy as np
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
 from explainers.stochastic_approximation.noise import BIAS
 from explainers.stochastic_approximation.steps import StepParams, labels_of
-from explainers.stochastic_approximation.walks import STANDARD_ERRORS
+from explainers.stochastic_approximation.walks import ROUNDING, STANDARD_ERRORS
 
 STATES = 5
 MIDDLE = STATES // 2
@@ -30,6 +30,7 @@ SLIP = 0.2  # chance that a chosen direction turns round
 LABELS = {"sgd": "SGD", "td": "TD(0)", "q_learning": "Q-learning"}
 TITLES = {"sgd": "SGD: a mean", "td": "TD(0): v of a walk", "q_learning": "Q-learning: q"}
 MOST_WORK = 5_000_000
+ENOUGH_TARGETS = 100  # from which their mean says something
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {"biased_noise": {"updates": 400, "seeds": 50}}
@@ -87,8 +88,9 @@ class Learner:
     def move(self, at: np.ndarray, target: np.ndarray, target_if_right: np.ndarray) -> None:
         """at: (seeds,) which entry. target: (seeds,). target_if_right: the target, were all estimates right."""
         k = self.taken[self.rows, at]
-        # w <- w - a_k (w - target)
-        self.w[self.rows, at] -= self.a[k] * (self.w[self.rows, at] - target)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # w <- w - a_k (w - target)
+            self.w[self.rows, at] -= self.a[k] * (self.w[self.rows, at] - target)
         self.taken[self.rows, at] += 1
         self.rmse.append(self._rmse())
         self.first.append(self.w[0].copy())
@@ -135,19 +137,51 @@ def bridge(params: BridgeParams) -> BridgeResult:
         rmse={name: np.array(one.rmse) for name, one in learners.items()},
         final={name: one.w.mean(axis=0) for name, one in learners.items()},
         truth=right,
-        checks=tuple(
-            Check(
+        checks=tuple(_checks(params, learners, moves)),
+        params=params,
+        first={name: np.array(one.first) for name, one in learners.items()},
+        moves=moves,
+    )
+
+
+def _checks(params: BridgeParams, learners: dict[str, Learner], moves: np.ndarray) -> Iterator[Check]:
+    again = one_by_one(params, moves)
+    for name, label in LABELS.items():
+        first = learners[name].first[-1]
+        with np.errstate(invalid="ignore"):
+            off = float(np.max(np.abs(first - again[name]) / (1 + np.abs(first))))
+        if np.isfinite(first).all():
+            yield Check(
+                f"{label}: the first seed's estimates", off, ROUNDING, "its textbook line, move by move"
+            )
+        if params.updates * params.seeds >= ENOUGH_TARGETS:
+            yield Check(
                 f"{label}: targets are right on average, in standard errors",
                 learners[name].bias_in_standard_errors,
                 STANDARD_ERRORS,
                 "the Bellman equation at the true values" if name != "sgd" else "the true mean",
             )
-            for name, label in LABELS.items()
-        ),
-        params=params,
-        first={name: np.array(one.first) for name, one in learners.items()},
-        moves=moves,
-    )
+
+
+def one_by_one(params: BridgeParams, moves: np.ndarray) -> dict[str, np.ndarray]:
+    """The three textbook lines on what the first seed met, each estimate by itself."""
+    mean, v, q = 0.0, [0.0] * STATES, [[0.0, 0.0] for _ in range(STATES)]
+    taken: dict[tuple[str, int, int], int] = {}
+
+    def step(name: str, s: int = 0, a: int = 0) -> float:
+        taken[name, s, a] = taken.get((name, s, a), 0) + 1
+        return float(params.used.at(np.array(taken[name, s, a])))
+
+    def inside(s: int) -> bool:
+        return 0 <= s < STATES
+
+    for x, s, r, s_next, at, action, reward, at_next in moves.tolist():
+        s, s_next, at, action, at_next = (int(one) for one in (s, s_next, at, action, at_next))
+        mean = mean - step("sgd") * (mean - x)
+        v[s] = v[s] - step("td", s) * (v[s] - (r + (v[s_next] if inside(s_next) else 0.0)))
+        best = max(q[at_next]) if inside(at_next) else 0.0
+        q[at][action] -= step("q_learning", at, action) * (q[at][action] - (reward + GAMMA * best))
+    return {"sgd": np.array([mean]), "td": np.array(v), "q_learning": np.array(q).ravel()}
 
 
 def _learn(params: BridgeParams, learners: dict[str, Learner]) -> Iterator[tuple[float, ...]]:

@@ -49,6 +49,10 @@ def of_steps(rule: Rule) -> Iterator[Condition]:
 
 def of_noise(kind: Noise, sigma: float, bias: float) -> Iterator[Condition]:
     """What the mean and the variance of the noise are."""
+    if kind == "none" or sigma == 0:
+        yield Condition("E[ηₖ] = 0", bias == 0, f"it is always {bias:g}")
+        yield Condition("E[ηₖ²] < ∞", True, "there is no noise that varies")
+        return
     centred = bias == 0
     yield Condition("E[ηₖ] = 0", centred, "errors cancel on average" if centred else f"its mean is {bias:g}")
     finite = kind != "heavy_tailed"

@@ -16,9 +16,9 @@ import numpy as np
 
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
 from explainers.stochastic_approximation import laws
-from explainers.stochastic_approximation.mean import HUGE, AverageParams, work
+from explainers.stochastic_approximation.mean import HUGE, AverageParams
 from explainers.stochastic_approximation.steps import Rule, labels_of
-from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run
+from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run, work
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {"too_small_steps": {"step_rule": "c/(k+b)", "c": 1, "b": 1}}
@@ -89,52 +89,47 @@ def dvoretzky(params: DvoretzkyParams) -> DvoretzkyResult:
         iterates=ran.first.T,
         fan_at=ran.fan_at,
         fan=ran.quantiles,
-        verdict=_verdict(rule, product),
-        checks=tuple(_checks(params, rule, ran, product, expected)),
+        verdict=_verdict(rule, params.steps),
+        checks=tuple(_checks(params, rule, ran, expected)),
         params=params,
     )
 
 
-def _verdict(rule: Rule, product: np.ndarray) -> str:
-    limit = rule.product_limit
-    if 0 in product:
-        k = int(np.argmax(product == 0))
+def _verdict(rule: Rule, steps: int) -> str:
+    limit, a = rule.product_limit, rule.at(np.arange(1, steps + 1))
+    if (a == 1).any():
+        k = int(np.argmax(a == 1)) + 1
         return f"1 − aₖ is 0 at k = {k}: with that one step every start is forgotten."
     if math.isnan(limit):
         return "The product has no limit: the steps overshoot."
-    if limit:
+    if math.isfinite(rule.sum_of_powers(1)):
         return f"The product stops at {limit:.4g}: so much of the start is never forgotten."
     return "The product goes to 0: every start is forgotten in the end, though it may take long."
 
 
-def closed_form(rule: Rule, steps: int) -> float:
-    """The last product without multiplying: by powers, by the gamma function, or by a sum of logarithms."""
-    c, k = rule.c, steps + 1
+def closed_form(rule: Rule, steps: int) -> float | None:
+    """The logarithm of the product's size without multiplying: by powers, telescoped, or by the gamma function.
+
+    None where there is no such form, or a factor is not above 0.
+    """
+    a, k = rule.constant, steps + 1
+    if a is not None:
+        return steps * math.log(abs(1 - a)) if a != 1 else None
     if rule.kind == "1/(k+1)^2":
-        return (k + 1) / (2 * k)
-    if rule.kind == "constant":
-        return math.copysign(1, 1 - c) ** steps * abs(1 - c) ** steps
-    factors = [1 - one for one in rule.at(np.arange(1, k)).tolist()]
-    if 0 in factors:
-        return 0.0
-    if rule.kind == "c/(k+b)" and c < 1 + rule.b:
-        b = rule.b
-        return math.exp(
-            math.lgamma(k + b - c) - math.lgamma(1 + b - c) + math.lgamma(1 + b) - math.lgamma(k + b)
-        )
-    sign = -1 if sum(one < 0 for one in factors) % 2 else 1
-    return sign * math.exp(math.fsum(math.log(abs(one)) for one in factors))
+        return math.log((k + 1) / (2 * k))
+    c, b = rule.c, rule.b if rule.kind == "c/(k+b)" else 0.0
+    if (rule.kind == "c/k^p" and rule.p != 1) or c >= 1 + b:
+        return None
+    # prod (k + b - c) / (k + b)
+    return math.lgamma(k + b - c) - math.lgamma(1 + b - c) + math.lgamma(1 + b) - math.lgamma(k + b)
 
 
-def _checks(
-    params: DvoretzkyParams, rule: Rule, ran: Run, product: np.ndarray, expected: np.ndarray
-) -> Iterator[Check]:
-    if not max(abs(product[-1]), abs(expected[-1]), ran.square[-1]) < HUGE:
-        return
-    known = closed_form(rule, params.steps)
-    off = abs(product[-1] - known) / max(abs(known), 1)
-    yield Check("the product, multiplied out", off, ROUNDING, "its closed form")
-    if params.seeds >= ENOUGH:
+def _checks(params: DvoretzkyParams, rule: Rule, ran: Run, expected: np.ndarray) -> Iterator[Check]:
+    if (known := closed_form(rule, params.steps)) is not None:
+        _, logarithm = rule.product(params.steps)
+        off = abs(logarithm - known) / max(1.0, abs(known))
+        yield Check("the logarithm of the product, factor by factor", off, ROUNDING, "its closed form")
+    if params.seeds >= ENOUGH and max(abs(expected[-1]), ran.square[-1]) < HUGE:
         variance = laws.variance(params.rule, params.sigma, params.steps)[-1]
         standard_error = np.sqrt(variance / params.seeds) + ROUNDING * (1 + abs(params.w1) + abs(params.mu))
         error = abs(ran.mean[-1] - expected[-1]) / standard_error

@@ -66,9 +66,12 @@ class Expression:
 
 @lru_cache(maxsize=256)
 def parse(text: str) -> Expression:
-    """The function that `text` writes. Raises ValueError with what is allowed and where something else stands."""
+    """The function that `text` writes. Raises ValueError with what is allowed and where something else stands.
+
+    The minus sign of print (−), which the page shows, is one too.
+    """
     try:
-        return Expression(text, _PARSER.parse(text))
+        return Expression(text, _PARSER.parse(text.replace("−", "-")))
     except UnexpectedInput as error:
         raise ValueError(f"{ALLOWED}; {_where(error, text)}") from None
 

@@ -21,20 +21,22 @@ def product(rule: Rule, steps: int) -> np.ndarray:
 def weights(rule: Rule, steps: int) -> np.ndarray:
     """(steps + 1,) the shares of w_1, x_1, ..., x_steps in w_{steps + 1}."""
     a = rule.at(np.arange(1, steps + 1))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         later = np.cumprod(np.concatenate([[1.0], 1 - a[::-1]]))[::-1]  # prod_{k > i} for i = 0, 1, ...
         return np.concatenate([[1.0], a]) * later
 
 
 def variance(rule: Rule, sigma: float, steps: int) -> np.ndarray:
     """(steps + 1,) Var w_{k+1} = (1 - a_k)^2 Var w_k + a_k^2 sigma^2; 0 first."""
-    made, v = [0.0], 0.0
-    for a in rule.at(np.arange(1, steps + 1)):
-        v = (1 - a) ** 2 * v + a**2 * sigma**2
-        made.append(v)
+    made, v = [0.0], np.float64(0.0)
+    with np.errstate(over="ignore"):
+        for a in rule.at(np.arange(1, steps + 1)):
+            v = (1 - a) ** 2 * v + a**2 * sigma**2
+            made.append(v)
     return np.array(made)
 
 
 def steady_variance(rule: Rule, sigma: float) -> float:
     """a / (2 - a) sigma^2, to which the variance tends with a constant a below 2; NaN with other steps."""
-    return rule.c / (2 - rule.c) * sigma**2 if rule.kind == "constant" and rule.c < 2 else np.nan
+    a = rule.constant
+    return a / (2 - a) * sigma**2 if a is not None and a < 2 else np.nan

@@ -30,6 +30,8 @@ def draws(kind: Noise, seeds: range, steps: int, seed: int) -> Iterator[np.ndarr
 
     seeds: begins at a multiple of BLOCK.
     """
+    if seeds.start % BLOCK:
+        raise ValueError(f"seeds begin at {seeds.start}, not at a multiple of {BLOCK}")
     blocks = range(seeds.start // BLOCK, -(-seeds.stop // BLOCK))
     generators = [np.random.default_rng((seed, block)) for block in blocks]
     for first in range(0, steps, SLICE):
@@ -48,5 +50,7 @@ def _drawn(kind: Noise, generator: np.random.Generator, size: tuple[int, int]) -
 
 
 def spread(kind: Noise, sigma: float, w: np.ndarray) -> np.ndarray | float:
-    """By what the noise is multiplied at w."""
+    """By what the noise is multiplied at w; its standard deviation there, where it has one."""
+    if kind == "none":
+        return 0.0
     return sigma * (1 + np.abs(w)) if kind == "state_dependent" else sigma

@@ -22,7 +22,6 @@ from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise
 from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
-    MOST_WORK,
     ROUNDING,
     STANDARD_ERRORS,
     Moment,
@@ -31,6 +30,7 @@ from explainers.stochastic_approximation.walks import (
     apart,
     run,
     walk,
+    work,
 )
 
 NEAR = 0.5  # from the root: converged
@@ -48,15 +48,16 @@ BITES: dict[str, dict[str, Any]] = {
 
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
-    "as_printed": "The book prints the steps 1/k. The first is then 1, and where g is as steep as w³ one such step "
-    "throws the iterate so far that the next overshoots farther still. The chart of the seeds near the root shows what "
-    "1/(k + 1) and 1/(k + 2) do, on the same noise.",
-    "constant_step": "Steps that do not fall keep letting noise in: the iterates come near quickly, and then rattle "
-    "around the root for ever, with a variance of a/(2 - a) sigma² for a slope of 1.",
+    "as_printed": "In place of the step size above the run takes 1/k, as the book prints. The first step is then 1, "
+    "and where g is as steep as w³ it throws the iterate so far that the next overshoots farther still. The chart of "
+    "the seeds near the root shows what 1/(k + 1) and 1/(k + 2) do, on the same noise.",
+    "constant_step": "In place of the step size above the run takes 0.2 throughout. Such steps keep letting noise in: "
+    "the iterates come near quickly, and then rattle around the root for ever, with a variance of a/(2 − a) σ² for a "
+    "slope of 1.",
     "biased_noise": "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
     "surely as before, in the wrong place.",
-    "too_small_steps": "All steps 1/(k + 1)² together are 0.645. Half of the way to the root is never walked, however "
-    "long one waits.",
+    "too_small_steps": "In place of the step size above the run takes 1/(k + 1)². All these steps together are 0.645: "
+    "half of the way to the root is never walked, however long one waits.",
 }
 FILLS: dict[str, dict[str, Any]] = {
     "tanh": {"g": "tanh(w - 1)", "w1": 3.0},
@@ -89,7 +90,13 @@ class RobbinsMonroParams(StepParams):
     )
     noise: Noise = choice("normal", "Noise", "What is added to each observation of g(w)", LABELS)
     sigma: float = number(
-        1.0, "σ", "Standard deviation of the noise", least=0, most=100, comfort=(0, 3), step=0.1
+        1.0,
+        "σ",
+        "Scale of the noise: its standard deviation, where it has one",
+        least=0,
+        most=100,
+        comfort=(0, 3),
+        step=0.1,
     )
     w1: float = number(3.0, "w₁", "Where the iterates start", least=-1e6, most=1e6, comfort=(-5, 5), step=0.1)
     steps: int = number(50, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 500), step=5)
@@ -131,13 +138,18 @@ class RobbinsMonroParams(StepParams):
 
     @cached_property
     def roots(self) -> tuple[roots.Root, ...]:
-        """The roots of g on the stated interval, or, where none of them attracts, on a wider one."""
-        return roots.attracting(self.function_of_w, min(self.low, self.w1), max(self.high, self.w1))
+        """The roots of g around the stated interval."""
+        return roots.around(self.function_of_w, min(self.low, self.w1), max(self.high, self.w1))
+
+    @property
+    def attracting(self) -> tuple[roots.Root, ...]:
+        """Those that pull the iterates in."""
+        return tuple(root for root in self.roots if root.attracts)
 
     @cached_property
     def root(self) -> float:
         """The root that attracts and is nearest to the start: of a stretch, its nearest point. NaN without one."""
-        points = [float(np.clip(self.w1, root.low, root.high)) for root in self.roots if root.attracts]
+        points = [float(np.clip(self.w1, root.low, root.high)) for root in self.attracting]
         return min(points, key=lambda at: abs(at - self.w1), default=np.nan)
 
     @property
@@ -149,12 +161,13 @@ class RobbinsMonroParams(StepParams):
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.high <= self.low:
-            sentence = f"high = {self.high:g} is not above low; allowed: more than {self.low:g}."
-            yield Adjustment("high", self.low + 1, sentence)
-        if self.seeds * self.steps > MOST_WORK:
-            most = MOST_WORK // self.seeds
-            sentence = f"steps = {self.steps} are too many for {self.seeds} seeds; allowed: 1 to {most}."
-            yield Adjustment("steps", most, sentence)
+            sentence = f"low = {self.low:g} is not below high; allowed: less than {self.high:g}."
+            default = type(self).model_fields["low"].default
+            if default < self.high:
+                yield Adjustment("low", default, sentence)
+            else:
+                yield Adjustment("high", type(self).model_fields["high"].default, sentence)
+        yield from work(self.seeds, self.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,14 +215,14 @@ class RobbinsMonroResult(Checked):
 def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
     """The root of a function seen through noise: iterates of many seeds, and the theorem's conditions."""
     g, steps, seeds = params.function_of_w.value, params.steps, params.seeds
-    broken = Problem(g, params.w1, params.noise, params.sigma, params.bias, params.seed, params.root)
+    broken = Problem(g, params.w1, params.noise, params.sigma, params.bias, params.seed, params.attracting)
     ran = run(broken, params.used, steps, seeds)
     sound = ran if params.break_it == "none" else run(broken._replace(bias=0.0), params.rule, steps, seeds)
     bound = _bound(params, sound)
     told = tuple(_conditions(params))
     a = params.used.at(np.arange(1, steps + 1))
     finite = ran.last[np.isfinite(ran.last)]
-    converged, diverged = float(near(params.roots, ran.last).mean()), 1 - len(finite) / seeds
+    converged, diverged = float(near(broken, ran.last).mean()), 1 - len(finite) / seeds
     moments = tuple(walk(broken, params.used, steps))
     others = BESIDE if params.break_it == "as_printed" else ()
     return RobbinsMonroResult(
@@ -221,32 +234,28 @@ def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
         root=params.root,
         converged_fraction=converged,
         diverged_fraction=diverged,
-        converged_at=near(params.roots, ran.fan).mean(axis=1),
+        converged_at=near(broken, ran.fan).mean(axis=1),
         diverged_at=1 - ran.finite / seeds,
         beside={
-            rule.words: near(params.roots, run(broken, rule, steps, seeds).fan).mean(axis=1)
-            for rule in others
+            rule.words: near(broken, run(broken, rule, steps, seeds).fan).mean(axis=1) for rule in others
         },
         rms=np.sqrt(ran.square),
         bound=np.sqrt(bound),
         sum=np.cumsum(a),
         sum_of_squares=np.cumsum(a**2),
         conditions=told,
-        verdict=_verdict(params, told, converged, diverged),
-        notes=tuple(_notes(params.roots)),
+        verdict=_verdict(params, told, ran, converged, diverged),
+        notes=tuple(_notes(params)),
         checks=tuple(_checks(params, ran, moments, bound)),
         params=params,
         moments=moments,
     )
 
 
-def near(found: tuple[roots.Root, ...], w: np.ndarray) -> np.ndarray:
+def near(problem: Problem, w: np.ndarray) -> np.ndarray:
     """Whether each iterate is within NEAR of a root that attracts; what has overflowed is not."""
-    near = np.zeros(w.shape, bool)
-    for root in found:
-        if root.attracts:
-            near |= root.distance(w) <= NEAR
-    return near
+    with np.errstate(invalid="ignore"):
+        return problem.distance(w) <= NEAR
 
 
 def _bound(params: RobbinsMonroParams, ran: Run) -> np.ndarray:
@@ -257,7 +266,8 @@ def _bound(params: RobbinsMonroParams, ran: Run) -> np.ndarray:
     """
     steps, root = params.steps, params.root
     if (
-        not np.isfinite([root, ran.low, ran.high]).all()
+        len(params.attracting) != 1
+        or not np.isfinite([root, ran.low, ran.high]).all()
         or params.noise == "heavy_tailed"
         or ran.finite[-1] < params.seeds
     ):
@@ -283,28 +293,45 @@ def _conditions(params: RobbinsMonroParams) -> Iterator[Condition]:
 def _verdict(
     params: RobbinsMonroParams,
     told: tuple[Condition, ...],
+    ran: Run,
     converged: float,
     diverged: float,
 ) -> str:
     """What the theorem promises, and what happened."""
-    happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of the root"
+    which = "the root" if len(params.attracting) == 1 else "a root"
+    happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of {which}"
     happened += f", and {diverged:.1%} have overflowed." if diverged else "; none has overflowed."
     if np.isnan(params.root):
         happened = "g has no root that pulls the iterates in, as far as was looked, so there is nowhere to converge to."
     if all(one.holds for one in told):
-        return f"All conditions hold: the theorem promises convergence, with probability one. {happened}"
+        return f"{_promise(params, ran)} {happened}"
     missing = ", ".join(one.name for one in told if not one.holds)
     return f"The theorem promises nothing, as not all its conditions hold ({missing}). {happened}"
 
 
-def _notes(found: tuple[roots.Root, ...]) -> Iterator[str]:
-    attracting = [root for root in found if root.attracts]
+def _promise(params: RobbinsMonroParams, ran: Run) -> str:
+    """What the theorem says where all its conditions hold on the interval: it asks for the slope on the whole line."""
+    least, most = roots.slopes_everywhere(params.function_of_w)
+    if least > 0 and np.isfinite(most):
+        return "All conditions hold, and for all w: the theorem promises convergence, with probability one."
+    low, high = params.interval
+    where = f"for w from {low:g} to {high:g}, though not for all w"
+    holds = f"All conditions hold {where}: the theorem promises convergence"
+    if ran.low >= low and ran.high <= high:
+        return f"{holds} as long as the iterates stay there, as they did.".replace("-", "−")
+    return f"{holds} only while the iterates stay there, and these went from {ran.low:.3g} to {ran.high:.3g}.".replace(
+        "-", "−"
+    )
+
+
+def _notes(params: RobbinsMonroParams) -> Iterator[str]:
+    attracting = params.attracting
     if len(attracting) > 1:
         places = ", ".join(f"{root.low:.3g}" for root in attracting)
         yield f"g pulls towards several roots ({places}); near any of them counts as converged."
     if any(root.high > root.low for root in attracting):
         yield "g is 0 on a whole stretch: the iterates may stop anywhere on it."
-    if any(not root.attracts for root in found):
+    if any(not root.attracts for root in params.roots):
         yield "At some roots g falls: they push the iterates away."
 
 

@@ -1,7 +1,8 @@
-"""Where g is zero on an interval, whether it pulls towards there, and between which bounds its slope lies."""
+"""Where g is zero, whether it pulls towards there, and between which bounds its slope lies."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ from explainers.stochastic_approximation.expression import Expression
 
 POINTS = 4001  # at which g and its slope are looked at
 ZERO = 1e-12
-WIDENINGS = 15  # of the interval, each to twice its length, before there is no root that attracts
-NOT_A_POLE = 1e-6
+STRETCH = 0.01  # of the interval, from which zeros side by side are a stretch and not a point
+OF_NEIGHBOURS = 1e-3  # of the values beside it, from which what changes its sign there is a pole or a jump
+WIDENINGS = 15  # of the interval, each to three times its length, before there is no root that attracts
+WHOLE_LINE = np.concatenate([-np.logspace(6, -3, 400), [0.0], np.logspace(-3, 6, 400)])
 
 
 class Root(NamedTuple):
@@ -24,6 +27,8 @@ class Root(NamedTuple):
 
     def distance(self, w: np.ndarray) -> np.ndarray:
         """How far w is from the stretch."""
+        if self.low == self.high:
+            return np.abs(w - self.low)
         return np.maximum(np.maximum(self.low - w, w - self.high), 0)
 
 
@@ -31,33 +36,59 @@ def roots_of(g: Expression, low: float, high: float) -> tuple[Root, ...]:
     """The roots in [low, high] that lie between, or on, POINTS places, from left to right."""
     w = np.linspace(low, high, POINTS)
     value = g.value(w)
+    found = [Root(at, at, bool(value[k] < 0)) for k, at, is_root in _crossings(g, w, value) if is_root]
     zero = np.abs(value) <= ZERO
-    found = []
-    for k in np.flatnonzero((value[:-1] * value[1:] < 0) & ~zero[:-1] & ~zero[1:]):
-        at = float(bisect(lambda one: float(g.value(np.array(one))), w[k], w[k + 1], xtol=1e-14))  # type: ignore[arg-type]
-        if abs(float(g.value(np.array(at)))) < NOT_A_POLE:
-            found.append(Root(at, at, bool(value[k] < 0)))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], zero, [False]]).astype(int)))
+    step = w[1] - w[0]
     for first, after in edges.reshape(-1, 2):
-        before = value[first - 1] if first else -1.0
-        behind = value[after] if after < POINTS else 1.0
-        found.append(Root(float(w[first]), float(w[after - 1]), bool(before < 0 < behind)))
+        before = float(g.value(np.array(w[first] - step)))
+        behind = float(g.value(np.array(w[after - 1] + step)))
+        begin, end = float(w[first]), float(w[after - 1])
+        if end - begin < STRETCH * (high - low):
+            begin = end = (begin + end) / 2
+        found.append(Root(begin, end, before < 0 < behind))
     return tuple(sorted(found))
 
 
-def attracting(g: Expression, low: float, high: float) -> tuple[Root, ...]:
-    """The roots in [low, high]; where none of them attracts, those of the first wider interval in which one does."""
-    here = found = roots_of(g, low, high)
-    for _ in range(WIDENINGS):
+def _crossings(g: Expression, w: np.ndarray, value: np.ndarray) -> Iterator[tuple[int, float, bool]]:
+    """Between which places g changes its sign, where, and whether it is 0 there and does not jump."""
+    zero = np.abs(value) <= ZERO
+    sign = np.where(zero, 0, np.sign(value))
+    for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
+        at = float(bisect(lambda one: float(g.value(np.array(one))), w[k], w[k + 1], xtol=1e-14))  # type: ignore[arg-type]
+        there = abs(float(g.value(np.array(at))))
+        beside = max(abs(value[k]), abs(value[k + 1]))
+        yield int(k), at, bool(np.isfinite(beside)) and there <= OF_NEIGHBOURS * beside
+
+
+def around(g: Expression, low: float, high: float) -> tuple[Root, ...]:
+    """The roots in an interval three times as long, for iterates leave the one that is stated.
+
+    Where none of them attracts, those of the first wider interval in which one does.
+    """
+    first: tuple[Root, ...] = ()
+    for round in range(WIDENINGS):
+        length = high - low
+        low, high = low - length, high + length
+        found = roots_of(g, low, high)
+        first = first if round else found
         if any(root.attracts for root in found):
             return found
-        half = (high - low) / 2
-        low, high = low - half, high + half
-        found = roots_of(g, low, high)
-    return here
+    return first
 
 
 def slopes(g: Expression, low: float, high: float) -> tuple[float, float]:
-    """The least and greatest g' at POINTS places of [low, high]; NaN where g has no slope there."""
-    slope = g.slope(np.linspace(low, high, POINTS))
+    """The least and greatest g' at POINTS places of [low, high]; NaN where g is not defined everywhere, or jumps."""
+    return _slopes(g, np.linspace(low, high, POINTS))
+
+
+def slopes_everywhere(g: Expression) -> tuple[float, float]:
+    """The same from -1,000,000 to 1,000,000, at places that lie closer near 0."""
+    return _slopes(g, WHOLE_LINE)
+
+
+def _slopes(g: Expression, w: np.ndarray) -> tuple[float, float]:
+    value, slope = g.value(w), g.slope(w)
+    if not np.isfinite(value).all() or not all(is_root for *_, is_root in _crossings(g, w, value)):
+        return np.nan, np.nan
     return float(slope.min()), float(slope.max())

@@ -16,6 +16,7 @@ from explainers.experiment import Params, choice, number
 Kind = Literal["c/k^p", "c/(k+b)", "constant", "1/(k+1)^2"]
 CONSTANT_OF_BREAK = 0.2
 FACTORS = 100_000  # of an infinite product that are multiplied; the rest of its logarithm is a tail of zeta
+TERMS = 8  # of the series of that logarithm
 
 
 class Rule(NamedTuple):
@@ -34,16 +35,6 @@ class Rule(NamedTuple):
         if self.kind == "c/(k+b)":
             return self.c / (k + self.b)
         return np.full(k.shape, self.c) if self.kind == "constant" else 1 / (k + 1) ** 2
-
-    @property
-    def formula(self) -> str:
-        """The rule with its numbers, as LaTeX."""
-        if self.kind == "c/k^p":
-            power = {0.0: "1", 1.0: "k"}.get(self.p, f"k^{{{self.p:g}}}")
-            return rf"\frac{{{self.c:g}}}{{{power}}}"
-        if self.kind == "c/(k+b)":
-            return rf"\frac{{{self.c:g}}}{{k + {self.b:g}}}"
-        return f"{self.c:g}" if self.kind == "constant" else r"\frac{1}{(k + 1)^2}"
 
     @property
     def words(self) -> str:
@@ -79,16 +70,27 @@ class Rule(NamedTuple):
         """The limit of prod_k (1 - a_k): 0 where the start is forgotten, NaN where there is none."""
         c, p, b = self._series
         if p == 0:
-            factor = 1 - c
-            return 0.0 if abs(factor) < 1 else (1.0 if factor == 1 else math.nan)
+            return 0.0 if abs(1 - c) < 1 else math.nan
         if p <= 1:
             return (
                 0.0  # from some k on all factors are below 1, and their logarithms add up to minus infinity
             )
-        made = float(np.prod(1 - self.at(np.arange(1, FACTORS + 1))))
-        # log(1 - a) = -a - a^2/2 - ..., of which two terms reach 1e-15 here
-        tail = sum(c**power / power * float(zeta(p * power, FACTORS + 1 + b)) for power in (1, 2))
-        return made * math.exp(-tail)
+        sign, logarithm = self.product(FACTORS)
+        # log(1 - a) = -a - a^2/2 - ... for the factors that are left, where a is below 0.001
+        rest = sum(c**n / n * float(zeta(p * n, FACTORS + 1 + b)) for n in range(1, TERMS + 1))
+        return sign * math.exp(logarithm - rest)
+
+    def product(self, steps: int) -> tuple[int, float]:
+        """prod_{k <= steps} (1 - a_k), as its sign and the logarithm of its size: 0 and -inf where a factor is 0."""
+        factors = 1 - self.at(np.arange(1, steps + 1))
+        if not factors.all():
+            return 0, -math.inf
+        return (-1 if np.count_nonzero(factors < 0) % 2 else 1), math.fsum(np.log(np.abs(factors)).tolist())
+
+    @property
+    def constant(self) -> float | None:
+        """The step size of a rule that is the same at every k; None for others."""
+        return self.c if self.kind == "constant" or (self.kind == "c/k^p" and self.p == 0) else None
 
 
 class StepParams(Params):
@@ -104,7 +106,7 @@ class StepParams(Params):
     )
     c: float = number(1.0, "c", "Factor of the step size", least=0.001, most=100, comfort=(0.1, 3), step=0.1)
     p: float = number(1.0, "p", "Power of k in the step size", least=0, most=5, comfort=(0, 2), step=0.05)
-    b: float = number(0.0, "b", "Added to k in the step size", least=0, most=1000, comfort=(0, 10), step=1)
+    b: float = number(1.0, "b", "Added to k in the step size", least=0, most=1000, comfort=(0, 10), step=1)
 
     @property
     def rule(self) -> Rule:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from explainers.experiment import Adjustment
 from explainers.stochastic_approximation.noise import BLOCK, Noise, draws, spread
+from explainers.stochastic_approximation.roots import Root
 from explainers.stochastic_approximation.steps import Rule
 
 FIRST_SEEDS = 10  # whose every iterate is kept
@@ -25,7 +27,7 @@ ROUNDING = 1e-9
 
 
 class Problem(NamedTuple):
-    """What is to be solved: g, the start, the noise with its mean. root: where g is 0, from which distances count."""
+    """What is to be solved: g, the start, the noise and its mean. roots: that attract; distances count from them."""
 
     g: Callable[[np.ndarray], np.ndarray]
     w1: float
@@ -33,7 +35,13 @@ class Problem(NamedTuple):
     sigma: float
     bias: float
     seed: int
-    root: float
+    roots: tuple[Root, ...]
+
+    def distance(self, w: np.ndarray) -> np.ndarray:
+        """How far each w is from the nearest root; NaN without one."""
+        if not self.roots:
+            return np.full(w.shape, np.nan)
+        return np.min([root.distance(w) for root in self.roots], axis=0)
 
 
 class Moment(NamedTuple):
@@ -67,8 +75,8 @@ class Run(NamedTuple):
 
     first: (steps + 1, first seeds). fan_at: (points,) steps. fan: (points, seeds). finite: (steps + 1,) how many seeds.
     last: (seeds,). mean: (steps + 1,) of w. square, square_sd: (steps + 1,) mean and standard deviation of the squared
-    distance to the root. noise: (steps,) mean variance of the noise. low, high: between which all iterates lie. ups,
-    downs: how often the noise was above and below 0.
+    distance to the nearest root. noise: (steps,) mean variance of the noise. low, high: between which all iterates lie.
+    ups, downs: how often the noise was above and below 0.
     """
 
     first: np.ndarray
@@ -112,7 +120,7 @@ def run(problem: Problem, rule: Rule, steps: int, seeds: int) -> Run:
         drawn = draws(problem.noise, some, steps, problem.seed)
         with np.errstate(all="ignore"):  # what overflows is infinite
             for k in range(steps + 1):
-                away = (w - problem.root) ** 2
+                away = problem.distance(w) ** 2
                 finite[k] += np.isfinite(w).sum()
                 total[k] += w.sum()
                 square[k] += away.sum()
@@ -131,15 +139,28 @@ def run(problem: Problem, rule: Rule, steps: int, seeds: int) -> Run:
                 w = w - a[k] * (problem.g(w) + eta)
         last[start : start + len(some)] = w
     with np.errstate(all="ignore"):
-        lost = np.inf if np.isfinite(problem.root) else np.nan
+        lost = np.inf if problem.roots else np.nan
         mean = np.where(finite == seeds, square / seeds, lost)
         sd = np.sqrt(np.maximum(fourth / seeds - mean**2, 0))
         middle = total / seeds
-    return Run(first, fan_at, fan, finite, last, middle, mean, sd, noise[:-1] / seeds, low, high, ups, downs)
+    return Run(
+        first=first, fan_at=fan_at, fan=fan, finite=finite, last=last, mean=middle, square=mean, square_sd=sd,
+        noise=noise[:-1] / seeds, low=low, high=high, ups=ups, downs=downs,
+    )  # fmt: skip
+
+
+def work(seeds: int, steps: int) -> Iterator[Adjustment]:
+    """What keeps a run from taking minutes."""
+    if seeds * steps > MOST_WORK:
+        most = MOST_WORK // seeds
+        sentence = f"steps = {steps} are too many for {seeds} seeds; allowed: 1 to {most}."
+        yield Adjustment("steps", most, sentence)
 
 
 def apart(moments: tuple[Moment, ...], ran: Run) -> float:
-    """How far the first seed of `run` goes from `walk`, relative to 1 + |w|, until either overflows."""
+    """How far the first seed of `run` goes from `walk`, relative to 1 + |w|, until both overflow; inf if one alone."""
     one, many = np.array([moment.after for moment in moments]), ran.first[1:, 0]
-    both = np.isfinite(one) & np.isfinite(many)
+    both = np.isfinite(one)
+    if (both != np.isfinite(many)).any():
+        return np.inf
     return float(np.max(np.abs(one[both] - many[both]) / (1 + np.abs(one[both])), initial=0.0))

@@ -13,6 +13,10 @@ from explainers.experiment import Check
 
 def show(checks: Iterable[Check]) -> None:
     """One line a check: symbol and colour, the claim, error and tolerance, and what it was compared with."""
+    checks = tuple(checks)
+    if not checks:
+        st.caption("With these settings there is nothing to hold the result against.")
+        return
     st.html("".join(line(check) for check in checks))
 
 

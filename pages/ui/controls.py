@@ -37,6 +37,7 @@ from pages.ui.player.mount import player_key, step_on_screen
 from pages.ui.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
 SENTENCES_UP_TO = 6
+COMPARED = 3  # settings that may change at once for two results to be compared
 UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
 
 
@@ -178,6 +179,8 @@ class Settings:
     ) -> None:
         """One line that says what the last change did to the result: each of `numbers`, before and after.
 
+        Where more than COMPARED settings changed, it is another experiment, and nothing is compared.
+
         numbers: label -> a number, or text that is already as it should be read. sound: of a broken run, the same
         without the break. A new break is compared with that, as it may have come with other settings; without it, with
         nothing.
@@ -189,7 +192,9 @@ class Settings:
             before = params.model_copy(update={"break_it": "none"}) if sound is not None else params
             then = {label: _readable(number) for label, number in (sound or {}).items()}
             self.shown.changes.pop(prefix, None)
-        if before != params:
+        if before != params and len(_changed(before, params)) > COMPARED:
+            self.shown.changes.pop(prefix, None)
+        elif before != params:
             self.shown.changes[prefix] = change_sentence(before, params, then, now)
         self.shown.numbers[prefix] = (params, now)
         if sentence := self.shown.changes.get(prefix):
@@ -395,13 +400,15 @@ def change_sentence(before: Params, after: Params, then: Mapping[str, str], now:
     return f"{_settings_changed(before, after)}: {_numbers_changed(then, now)}"
 
 
+def _changed(before: Params, after: Params) -> list[str]:
+    """The fields that differ."""
+    return [name for name in type(after).model_fields if getattr(before, name) != getattr(after, name)]
+
+
 def _settings_changed(before: Params, after: Params) -> str:
     fields = type(after).model_fields
-    changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
-    if len(changed) > 3:
-        return f"{len(changed)} settings changed"
     words = []
-    for name in changed:
+    for name in _changed(before, after):
         control = control_of(type(after), name)
         if control.long_text:
             words.append(f"{fields[name].title or name} changed")
@@ -427,7 +434,7 @@ def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
         for label, new in now.items()
         if then.get(label) != new
     ]
-    return ", ".join(changed) if changed else "none of " + ", ".join(now) + " changed"
+    return ", ".join(changed) if changed else ", ".join(now) + " unchanged"
 
 
 def _readable(number: Any) -> str:

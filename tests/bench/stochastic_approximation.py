@@ -30,7 +30,7 @@ def main() -> None:
     print(f"w^3 - 5, 100,000 seeds x 200 steps{taken:>25.2f} s    at most {BUDGET:g} s   {verdict}")
     page = seconds(RobbinsMonroParams())
     print(f"the page's defaults, 200 seeds x 50 steps{1000 * page:>18.1f} ms")
-    problem = Problem(params.function_of_w.value, 0.0, "normal", 0.1, 0.0, 0, 1.71)
+    problem = Problem(params.function_of_w.value, 0.0, "normal", 0.1, 0.0, 0, params.attracting)
     began = time.perf_counter()
     for _ in walk(problem, params.rule, 2000):
         pass

@@ -11,7 +11,15 @@ import numpy as np
 from explainers.formula import formula
 from explainers.grid_world import agents
 from explainers.grid_world.changes import parse
-from explainers.grid_world.learn_params import KINDS, LABELS, SCHEDULES, predicted_policy, rules_of, truth
+from explainers.grid_world.learn_params import (
+    KINDS,
+    LABELS,
+    SCHEDULES,
+    predicted_policy,
+    rules_of,
+    truth,
+    truth_in_words,
+)
 from explainers.grid_world.learning import Chunk, believed
 from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
@@ -170,11 +178,11 @@ def _executed(params: LiveParams, chunk: Chunk) -> np.ndarray:
 def _distance(result: LiveResult) -> Lines:
     """The distance to the truth, every 64 transitions."""
     x = result.first + KEYFRAME_EVERY * np.arange(len(result.rmse), dtype=float)
-    highest = float(result.rmse.max()) or 1.0
+    highest, now = float(result.rmse.max()) or 1.0, result.params.now
     return Lines(
         name="distance",
         title="How far its values are from the truth",
-        subtitle="root mean square over the cells; truth: exact",
+        subtitle=f"root mean square; the truth is that of {truth_in_words(now, now.algorithm)}",
         height=150,
         x=_time_axis(result),
         y=Axis(0, 1.08 * highest, ticks=(0.0, highest), format=".3g"),

@@ -10,7 +10,7 @@ from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Row, 
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
 
-HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "value"}
+HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "score"}
 FAR = 3.0  # beyond which bars of estimates that diverge do not grow
 CODE_TITLE = "The code that just ran, for all three"
 SYMBOLS = {"w": "the one estimate that is updated", "a": "the step size, by how often it was updated"}

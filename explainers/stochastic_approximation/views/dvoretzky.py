@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.axes import axis, inside, sendable, steps_axis
+from explainers.axes import axis, drawable, sendable, steps_axis
 from explainers.formula import formula
-from explainers.scene import Area, Axis, Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.scene import Area, Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
+from explainers.stochastic_approximation.steps import Rule
 
+# Steps whose products stand beside, from those that forget slowly to those that never do.
+BESIDE: tuple[tuple[Rule, Hue], ...] = (
+    (Rule("c/k^p", 0.5), "query"),
+    (Rule("constant", 0.1), "value"),
+    (Rule("1/(k+1)^2"), "score"),
+)
 SYMBOLS = {"a": "the step size", "w": "the estimate", "μ": "the mean of the samples"}
 SENTENCE = (
     "Step {0:d} keeps 1 − {1:.3g} of what was left: **{2:.2f}%** of the start. The seeds are at {3:.4g} on average; "
@@ -27,7 +35,7 @@ def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
         name="stochastic_approximation.dvoretzky",
         title="Is the start forgotten?",
         steps=steps,
-        columns=(Column(1, (_bar(result, product), _factors(result))), Column(1.2, (_runs(result),))),
+        columns=(Column(1, (_bar(result, product), _beside(result, product))), Column(1.2, (_runs(result),))),
         words=Words((SENTENCE,), np.zeros(steps, int), sendable(rows), (formula(FORMULA),)),
         start=min(4, steps - 1),
         reopens=True,
@@ -74,26 +82,27 @@ def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
     )
 
 
-def _factors(result: DvoretzkyResult) -> Marks:
-    """1 - a_k, a bar each, once it has been multiplied in."""
+def _beside(result: DvoretzkyResult, product: np.ndarray) -> Lines:
+    """The product step by step, and that of steps which forget slowly, quickly, and never."""
     steps = result.params.steps
-    k = np.arange(1.0, steps + 1)
-    low = max(min(float(result.factors.min()), 0.0), -2.0)
-    shown = np.where(np.arange(steps)[:, None] >= np.arange(steps), np.maximum(result.factors, low), np.nan)
-    return Marks(
-        name="factors",
-        title="The factors 1 − aₖ",
-        subtitle="of factors near 1 it takes many: as many as the sum of the aₖ has room for",
-        height=200,
-        x=steps_axis(steps),
-        y=axis(low, 1, room=0.04, most=3),
-        layers=(
-            Layer(
-                "rect", k - 0.4, np.zeros(steps), k + 0.4, Track(shown), "score", numbers=result.factors,
-                format=".4g", names=tuple(f"1 − a, k = {one:.0f}: " for one in k),
-            ),
-        ),
-    )  # fmt: skip
+    k = np.arange(steps + 1.0)
+    lines = [Line(k, product, "bad", f"what is left, {result.params.used.words}")]
+    lines += [
+        Line(k, laws.product(rule, steps), hue, f"beside it {rule.words}", dashed=True)
+        for rule, hue in BESIDE
+        if rule != result.params.used
+    ]
+    return Lines(
+        name="beside",
+        title="The product of 1 − aₖ, beside that of other steps",
+        subtitle="to 0: forgotten; to any other number: never",
+        height=230,
+        x=steps_axis(steps, first=0),
+        y=Axis(min(-0.02, float(np.clip(np.nanmin(product), -1, 0))), 1.02, ticks=(0, 0.5, 1), format=".4g"),
+        lines=tuple(lines),
+        shown=Track(k[1:, None] + 1),
+        ahead=True,
+    )
 
 
 def _runs(result: DvoretzkyResult) -> Lines:
@@ -104,7 +113,7 @@ def _runs(result: DvoretzkyResult) -> Lines:
     if params.w1 >= params.mu and np.nanmin(result.fan) > params.mu - 0.4 * reach:
         low = params.mu - 0.4 * reach
     every = np.arange(1.0, params.steps + 2)
-    quantiles = inside(result.fan, low, high)
+    quantiles = drawable(result.fan, low, high)
     return Lines(
         name="runs",
         title=f"wₖ of {params.seeds:,} seeds",
@@ -117,9 +126,13 @@ def _runs(result: DvoretzkyResult) -> Lines:
             Area(k, quantiles[1], quantiles[3], "output"),
         ),
         lines=(
-            Line(every, inside(result.mean, low, high), "current", "mean over the seeds"),
+            Line(every, drawable(result.mean, low, high), "current", "mean over the seeds"),
             Line(
-                every, inside(result.expected, low, high), "muted", "μ + (what is left)(w₁ − μ)", dashed=True
+                every,
+                drawable(result.expected, low, high),
+                "muted",
+                "μ + (what is left)(w₁ − μ)",
+                dashed=True,
             ),
             Line(every[[0, -1]], np.full(2, params.mu), "good", "μ", dashed=True),
         ),

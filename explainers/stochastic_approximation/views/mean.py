@@ -7,18 +7,19 @@ import numpy as np
 from explainers.axes import (
     GREATEST,
     axis,
-    inside,
+    drawable,
     log_axis,
     sendable,
     steps_axis,
 )
 from explainers.formula import formula
-from explainers.scene import Column, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.scene import Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import MeanResult
 from explainers.stochastic_approximation.walks import walk
 
+BARS = 300  # at most, of samples
 SYMBOLS = {"w": "the estimate", "a": "the step size", "x": "a sample"}
 SENTENCE = (
     "Sample {0:d} is {1:.3g}. The estimate goes {3:.3g} of the way to it, from {2:.4g} to **{4:.4g}**; the mean of all "
@@ -48,10 +49,10 @@ def mean_scene(result: MeanResult) -> Scene:
 
 
 def _estimates(result: MeanResult) -> Lines:
-    params, k = result.params, np.arange(1.0, result.params.steps + 1)
+    params, at = result.params, np.arange(result.params.steps + 1.0)
     low = float(min(result.samples.min(), params.w1))
     high = float(max(result.samples.max(), params.w1))
-    own = inside(result.iterates[0], low, high)
+    own = drawable(result.iterates[0], low, high)
     return Lines(
         name="estimates",
         title="Samples, and two estimates of their mean",
@@ -60,34 +61,40 @@ def _estimates(result: MeanResult) -> Lines:
         x=steps_axis(params.steps, first=0),
         y=axis(low, high),
         lines=(
-            Line(k, result.samples, "muted", "sample xₖ"),
-            Line(k, inside(result.batch_mean, low, high), "value", "batch mean"),
-            Line(np.arange(params.steps + 1.0), own, "current", "w, by small steps"),
+            Line(at, np.append(np.nan, result.samples), "muted", "sample xₖ"),
+            Line(at, np.append(np.nan, result.batch_mean), "value", "batch mean"),
+            Line(at, own, "current", "w, by small steps"),
             Line(np.array([0.0, params.steps]), np.full(2, params.mu), "good", "μ", dashed=True),
         ),
-        shown=Track(k[:, None] + 1),
+        shown=Track(at[1:, None] + 1),
     )
 
 
 def _shares(result: MeanResult) -> Marks:
-    """The share of the start and of each sample in the estimate, as bars that change with every step."""
-    steps = result.params.steps
-    shares = np.full((steps, steps + 1), np.nan)
-    for k in range(1, steps + 1):
-        shares[k - 1, : k + 1] = laws.weights(result.params.used, k)
-    shares = np.clip(shares, -1.05, 1.05)
-    at = np.arange(steps + 1.0)
-    highest = float(np.nanmax(shares[min(4, steps - 1) :]))
-    lowest = min(float(np.nanmin(shares[min(4, steps - 1) :])), 0.0)
-    shown = np.clip(shares, lowest, highest)
-    zero = Track(np.where(np.isnan(shares), np.nan, 0.0))
+    """The share of the start and of each sample in the estimate, as bars that change with every step.
 
-    def bars(first: int, last: int, hue: str, name: str) -> Layer:
+    Of a long run BARS samples and BARS steps, evenly spread: a picture has no room for more.
+    """
+    steps = result.params.steps
+    ends = np.unique(np.linspace(1, steps, min(steps, BARS)).round().astype(int))
+    samples = np.append(0, ends)
+    shares = np.full((len(ends), len(samples)), np.nan)
+    for row, k in enumerate(ends):
+        seen = samples[samples <= k]
+        shares[row, : len(seen)] = laws.weights(result.params.used, int(k))[seen]
+    row_of_step = np.searchsorted(ends, np.arange(1, steps + 1), side="right") - 1
+    half = 0.4 * steps / len(ends)
+    settled = np.clip(shares[min(4, len(ends) - 1) :], -1.05, 1.05)
+    highest, lowest = float(np.nanmax(settled)), min(float(np.nanmin(settled)), 0.0)
+    zero = np.where(np.isnan(shares), np.nan, 0.0)
+
+    def bars(first: int, last: int, hue: Hue) -> Layer:
         some = slice(first, last)
         return Layer(
-            "rect", at[some] - 0.4, Track(zero.values[:, some]), at[some] + 0.4, Track(shown[:, some]), hue,  # type: ignore[arg-type]
-            numbers=Track(shares[:, some]), format=".3g",
-            names=tuple(f"{name} {k}: " if k else "the start: " for k in range(first, last)),
+            "rect", samples[some] - half, Track(zero[:, some], row_of_step), samples[some] + half,
+            Track(drawable(shares[:, some], lowest, highest), row_of_step), hue,
+            numbers=Track(sendable(shares[:, some]), row_of_step), format=".3g",
+            names=tuple(f"sample {k}: " if k else "the start: " for k in samples[some]),
         )  # fmt: skip
 
     return Marks(
@@ -97,7 +104,7 @@ def _shares(result: MeanResult) -> Marks:
         height=170,
         x=steps_axis(steps, "sample", first=0),
         y=axis(lowest, highest, room=0.02, most=3),
-        layers=(bars(0, 1, "bad", ""), bars(1, steps + 1, "score", "sample")),
+        layers=(bars(0, 1, "bad"), bars(1, len(samples), "score")),
     )
 
 
@@ -150,7 +157,13 @@ def _bias(result: MeanResult) -> Lines:
 def _words(result: MeanResult) -> Words:
     """The columns: 0 k, 1 x, 2 w, 3 a, 4 after, 5 batch mean, 6 their difference."""
     rows = [
-        (one.k, x, one.w, one.a, one.after, batch, abs(one.after - batch))
+        (one.k, x, one.w, one.a, one.after, batch, _apart(one.after, batch))
         for one, x, batch in zip(result.moments, result.samples, result.batch_mean, strict=True)
     ]
     return Words((SENTENCE,), np.zeros(len(rows), int), sendable(np.array(rows)), (formula(FORMULA),))
+
+
+def _apart(estimate: float, mean: float) -> float:
+    """How far the two are from each other: 0 where only rounding is between them."""
+    off = abs(estimate - mean)
+    return 0.0 if off <= 1e-12 * (1 + abs(mean)) else off

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from explainers.axes import (
     GREATEST,
     axis,
     curve,
-    inside,
+    drawable,
     log_axis,
     round_ticks,
     sendable,
@@ -78,7 +80,9 @@ def robbins_monro_card(result: RobbinsMonroResult) -> Scene:
 def _range(result: RobbinsMonroResult) -> tuple[float, float]:
     """Which w are drawn: where most iterates are, within the stated interval."""
     params = result.params
+    reached = [root.low for root in params.attracting]
     seen = np.concatenate([[params.w1], result.iterates[0], result.fan[[0, -1]].ravel(), [result.root]])
+    seen = np.append(seen, [one for one in reached if np.nanmin(seen) <= one <= np.nanmax(seen)])
     seen = seen[np.isfinite(seen)]
     low, high = float(np.clip(seen.min(), *params.interval)), float(np.clip(seen.max(), *params.interval))
     room = 0.08 * (high - low) or 0.5
@@ -96,8 +100,8 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
     seen = np.concatenate([y[np.isfinite(y)], (g + eta)[within], [0.0]])
     bottom, top = np.quantile(seen, 0.005), np.quantile(seen, 0.995)
     up = axis(float(bottom), float(top))
-    at, to = inside(w, low, high), inside(after, low, high)
-    tip, observed = inside(g, up.low, up.high), inside(g + eta, up.low, up.high)
+    at, to = drawable(w, low, high), drawable(after, low, high)
+    tip, observed = drawable(g, up.low, up.high), drawable(g + eta, up.low, up.high)
     zero, beside = (
         np.zeros(len(w)),
         at + 0.008 * (high - low),
@@ -106,29 +110,31 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
         curve(x, y, up.low, up.high, "output", "g(w): "),
         Layer("segment", np.array([low]), np.zeros(1), np.array([high]), np.zeros(1), "muted", size=2),
         *_past(at, observed, to),
-        _one("segment", at, zero, at, tip, "value", 5, "g(w): ", g),
+        _one("segment", at, zero, at, tip, "output", 5, "g(w): ", g),
         _one("segment", beside, tip, beside, observed, "bad", 5, "noise: ", eta),
         _one("arrow", at, observed, to, zero, "current", 5, "to ", after),
         _one("point", at, zero, None, None, "current", 5, "w: ", w),
+        *_outside(w, low, high, up),
     ]
-    if np.isfinite(result.root):
-        here = np.array([result.root])
+    marks: tuple[tuple[bool, Hue, str], ...] = (
+        (True, "good", "root: "),
+        (False, "muted", "a root that pushes away: "),
+    )
+    for attracts, hue, name in marks:
+        here = np.array(
+            [(root.low + root.high) / 2 for root in result.params.roots if root.attracts == attracts]
+        )
+        here = here[(here >= low) & (here <= high)]
         layers.append(
             Layer(
-                "point",
-                here,
-                np.zeros(1),
-                hue="good",
-                size=6,
-                style="hollow",
-                numbers=here,
-                names=("root: ",),
-            )
-        )
+                "point", here, np.zeros(len(here)), hue=hue, size=6, style="hollow", numbers=here, format=".4g",
+                names=(name,) * len(here),
+            )  # type: ignore[arg-type]
+        )  # fmt: skip
     return Marks(
         name="cobweb",
         title="" if card else f"g(w) = {result.params.g}",
-        subtitle="" if card else "green: g(w) · red: noise · arrow: the step, of slope 1/aₖ · ring: the root",
+        subtitle="" if card else "teal: g(w) · red: noise · arrow: the step, of slope 1/aₖ · ring: the root",
         height=height,
         x=Axis(low, high)
         if card
@@ -136,6 +142,20 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
         y=Axis(up.low, up.high) if card else up,
         layers=tuple(layers),
     )
+
+
+def _outside(w: np.ndarray, low: float, high: float, up: Axis) -> tuple[Layer, Layer]:
+    """Where w lies beyond an end of the axis: what it is, written at that end."""
+    place = np.full((len(w), 1), up.low + 0.06 * (up.high - up.low))
+
+    def at_end(end: float, beyond: np.ndarray, name: str, anchor: Literal["left", "right"]) -> Layer:
+        x = np.where(beyond, end, np.nan)[:, None]
+        return Layer(
+            "label", Track(x), Track(place), hue="current", numbers=Track(sendable(w[:, None])), format=".3g",
+            names=(name,), anchor=anchor,
+        )  # fmt: skip
+
+    return at_end(low, w < low, "← w = ", "left"), at_end(high, w > high, "outside, at w = ", "right")
 
 
 def _without_end(low: float, high: float) -> tuple[float, ...]:
@@ -170,15 +190,16 @@ def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer
 def _fan(result: RobbinsMonroResult, low: float, high: float) -> Lines:
     """Quantiles of all seeds, and the first one."""
     k = result.fan_at + 1.0
-    quantiles = inside(result.fan, low, high)
+    quantiles = drawable(result.fan, low, high)
     steps = result.params.steps
-    own = inside(result.iterates[0], low, high)
+    own = drawable(result.iterates[0], low, high)
     lines = [
         Line(k, quantiles[2], "output", "median"),
         Line(np.arange(1.0, steps + 2), own, "current", "the seed on the left"),
     ]
-    if np.isfinite(result.root):
-        lines.append(Line(np.array([1.0, steps + 1]), np.full(2, result.root), "good", "root", dashed=True))
+    for number, root in enumerate(one for one in result.params.attracting if low <= one.low <= high):
+        name = "" if number else "root"
+        lines.append(Line(np.array([1.0, steps + 1]), np.full(2, root.low), "good", name, dashed=True))
     lost = " that have not overflowed" if result.diverged_fraction else ""
     return Lines(
         name="fan",
@@ -201,7 +222,9 @@ def _arrival(result: RobbinsMonroResult) -> tuple[Lines, ...]:
     """How many seeds are near the root, where some overflow; else how far they are. Nothing without a root."""
     if np.isnan(result.root):
         return ()
-    return (_seeds_near(result),) if result.diverged_fraction or result.beside else _distance(result)
+    several = len(result.params.attracting) > 1
+    counted = result.diverged_fraction or result.beside or several
+    return (_seeds_near(result),) if counted else _distance(result)
 
 
 def _seeds_near(result: RobbinsMonroResult) -> Lines:
@@ -216,7 +239,7 @@ def _seeds_near(result: RobbinsMonroResult) -> Lines:
         lines.append(Line(k, 100 * converged, hue, f"with {words}"))
     return Lines(
         name="near",
-        title=f"Seeds within {NEAR:g} of the root, in %",
+        title=f"Seeds within {NEAR:g} of {'a' if len(result.params.attracting) > 1 else 'the'} root, in %",
         height=150,
         x=steps_axis(result.params.steps + 1),
         y=Axis(0, 104, ticks=(0, 50, 100), format="d"),

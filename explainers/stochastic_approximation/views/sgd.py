@@ -9,7 +9,7 @@ import numpy as np
 from explainers.axes import (
     GREATEST,
     axis,
-    inside,
+    drawable,
     log_axis,
     sendable,
     steps_axis,
@@ -69,7 +69,7 @@ def _plane(result: SgdResult) -> Marks:
             )
         )
     for row, path in enumerate(paths):
-        layers += _path(inside(path, *corners), HUES[row], label(params.batch_sizes[row]))
+        layers += _path(drawable(path, *corners), HUES[row], label(params.batch_sizes[row]))
     here = result.solution[:, None]
     layers.append(
         Layer(
@@ -112,13 +112,10 @@ def _frame(result: SgdResult, paths: list[np.ndarray]) -> tuple[Axis, Axis]:
 
 def _path(path: np.ndarray, hue: Hue, name: str) -> list[Layer]:
     """The way so far, and where it is now."""
-    steps = len(path) - 1
-    done = np.arange(steps)[:, None] >= np.arange(steps)
-    x, y = (np.where(done, path[None, :-1, axis], np.nan) for axis in (0, 1))
-    x2, y2 = (np.where(done, path[None, 1:, axis], np.nan) for axis in (0, 1))
-    now = path[1:]
+    now, so_far = path[1:], Track(np.arange(1.0, len(path))[:, None])
+    (x, y), (x2, y2) = path[:-1].T, now.T
     return [
-        Layer("segment", Track(x), Track(y), Track(x2), Track(y2), hue, size=3),
+        Layer("segment", x, y, x2, y2, hue, size=3, shown=so_far),
         Layer(
             "point",
             Track(now[:, :1]),
@@ -173,21 +170,27 @@ def _by_samples(result: SgdResult) -> Lines:
 
 
 def _errors(result: SgdResult) -> Lines:
-    """How wrong the sampled gradient is, relative to the exact one: little far away, much near the solution."""
+    """How wrong the sampled gradient is, relative to the exact one, at each distance: little far away, much nearby."""
     k = np.arange(1.0, result.params.steps + 1)
-    lines = []
+    lines, distances = [], [np.ones(1)]
     for row, (size, one) in enumerate(result.descents.items()):
         if size == "all":
             continue
-        with np.errstate(all="ignore"):
-            off = np.linalg.norm(one.gradients - one.exact, axis=1) / np.linalg.norm(one.exact, axis=1)
-        lines.append(Line(k, off, HUES[row], label(size)))
+        distance = np.clip(result.rms_by_step[size][:-1], FLOOR, GREATEST)
+        lines.append(Line(distance, np.clip(one.off, FLOOR, GREATEST), HUES[row], label(size)))
+        distances.append(distance)
+    across = log_axis(np.concatenate(distances), "distance to the solution")
+    is_mean = result.params.problem == "mean"
     return Lines(
         name="errors",
-        title="Relative error of the gradient, first seed",
-        subtitle="far away all batches agree; near the solution small ones guess",
-        height=150,
-        x=steps_axis(result.params.steps, "update"),
+        title="Relative error of the gradient, by distance",
+        subtitle="far away (right) all batches agree; near the solution (left) small ones guess"
+        if is_mean
+        else "near the solution (left) small batches guess; on a line they err far away too",
+        height=170,
+        x=replace(
+            across, ticks=tuple(one for one in across.ticks if one < across.high**0.55 * across.low**0.45)
+        ),
         y=log_axis(_finite(lines) if lines else np.ones(1)),
         lines=tuple(lines) or (Line(k, np.full(len(k), np.nan), "muted"),),
         shown=Track(k[:, None]),

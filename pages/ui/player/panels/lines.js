@@ -1,5 +1,8 @@
 // Curves that grow with the steps (scene.Lines).
 
+const FARTHEST = 1e5; // px: a canvas draws no line to much farther
+const EDGE = 3; // px by which dots may reach over the frame
+
 registerPanel("lines", (spec) => {
   const shown = reader(spec.shown);
   let box = { x: 0, y: 0, width: 1, height: 1 };
@@ -17,8 +20,20 @@ registerPanel("lines", (spec) => {
     up = axisScale(spec.y, box.y + box.height - 6, box.y + 6);
   }
 
-  // A value at or below an end of the axis (an error of exactly zero on a log axis) rests on that end.
-  const height = (value) => up(Math.min(Math.max(value, Math.min(spec.y.low, spec.y.high)), Math.max(spec.y.low, spec.y.high)));
+  // What lies outside the frame is cut off, not moved to its edge; an error of zero rests on the end of a log axis.
+  function height(value) {
+    const y = up(spec.y.log ? Math.max(value, spec.y.low) : value);
+    return Math.max(-FARTHEST, Math.min(FARTHEST, y));
+  }
+
+  function withinFrame(context, paint) {
+    context.save();
+    context.beginPath();
+    context.rect(box.x - EDGE, box.y - EDGE, box.width + 2 * EDGE, box.height + 2 * EDGE);
+    context.clip();
+    paint();
+    context.restore();
+  }
 
   function drawLine(context, theme, line, count) {
     const [xs, ys] = [line.x.data, line.y.data];
@@ -127,9 +142,11 @@ registerPanel("lines", (spec) => {
     draw(context, theme, state) {
       drawFrame(context, theme);
       drawLegend(context, theme);
-      if (spec.ahead) drawAhead(context, theme);
-      for (const area of spec.areas) drawArea(context, theme, area, shown ? Math.min(shown(state.step)[0], area.x.data.length) : area.x.data.length);
-      for (const line of spec.lines) drawLine(context, theme, line, line.dashed ? line.x.data.length : countAt(line, state.step));
+      withinFrame(context, () => {
+        if (spec.ahead) drawAhead(context, theme);
+        for (const area of spec.areas) drawArea(context, theme, area, shown ? Math.min(shown(state.step)[0], area.x.data.length) : area.x.data.length);
+        for (const line of spec.lines) drawLine(context, theme, line, line.dashed ? line.x.data.length : countAt(line, state.step));
+      });
     },
     hit(x, y, state) {
       let best = null;

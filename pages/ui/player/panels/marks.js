@@ -2,7 +2,7 @@
 
 registerPanel("marks", (spec) => {
   const layers = spec.layers.map((layer) => ({
-    ...layer, x: reader(layer.x), y: reader(layer.y), x2: reader(layer.x2), y2: reader(layer.y2), numbers: reader(layer.numbers),
+    ...layer, x: reader(layer.x), y: reader(layer.y), x2: reader(layer.x2), y2: reader(layer.y2), numbers: reader(layer.numbers), shown: reader(layer.shown),
   }));
   const highlight = reader(spec.highlight);
   const readout = reader(spec.readout);
@@ -62,8 +62,20 @@ registerPanel("marks", (spec) => {
     },
   };
 
+  /** Draws a layer; where there is a frame, what lies outside is cut off. Labels are not. */
+  function drawWithin(context, theme, layer, state) {
+    if (!spec.frame || layer.mark === "label") return drawLayer(context, theme, layer, state);
+    context.save();
+    context.beginPath();
+    context.rect(box.x - 6, box.y - 6, box.width + 12, box.height + 12);
+    context.clip();
+    drawLayer(context, theme, layer, state);
+    return context.restore();
+  }
+
   function drawLayer(context, theme, layer, state) {
-    const count = layer.x(state.step).length;
+    const whole = layer.x(state.step).length;
+    const count = layer.shown ? Math.min(whole, layer.shown(state.step)[0]) : whole;
     const colour = layer.style === "faint" ? tint(theme, layer.hue, 0.25) : theme.hues[layer.hue];
     for (let k = 0; k < count; k++) {
       const [x, y] = [across(between(layer.x, k, state)), up(between(layer.y, k, state))];
@@ -128,7 +140,7 @@ registerPanel("marks", (spec) => {
     },
     draw(context, theme, state) {
       drawGround(context, theme, state);
-      for (const layer of layers) drawLayer(context, theme, layer, state);
+      for (const layer of layers) drawWithin(context, theme, layer, state);
       if (readout) {
         const number = readout(state.step)[0];
         const text = Number.isNaN(number) ? "–" : formatNumber(number, spec.readout_format);
@@ -140,7 +152,8 @@ registerPanel("marks", (spec) => {
       let best = null;
       for (const layer of layers.filter((one) => one.style !== "faint")) {
         const [xs, ys] = [layer.x(state.step), layer.y(state.step)];
-        for (let k = 0; k < xs.length; k++) {
+        const count = layer.shown ? Math.min(xs.length, layer.shown(state.step)[0]) : xs.length;
+        for (let k = 0; k < count; k++) {
           const [x2, y2] = [layer.x2 ? layer.x2(state.step)[k] : xs[k], layer.y2 ? layer.y2(state.step)[k] : ys[k]];
           const away = distanceToBox(x, y, across(xs[k]), up(ys[k]), across(x2), up(y2));
           if (away < 12 && (!best || away <= best.away)) best = { away, layer, k, value: xs[k], end: x2, row: ys[k] };
