@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from explainers.grid_world.solve import SolveParams, SolveResult, policy_of, sol
 from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
 from explainers.grid_world.world_params import WorldParams
 from tests.grid_worlds import worlds
+from tests.published import ROWS
 
 ROOT = Path(__file__).parents[1]
-ORACLE = json.loads((ROOT / "tests" / "oracles" / "grid_world.json").read_text(encoding="utf-8"))
-ROWS = {row["id"]: row for row in ORACLE["oracles"]}
 
 
 def solved(**values: Any) -> SolveResult:

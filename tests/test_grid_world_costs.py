@@ -13,7 +13,7 @@ from explainers.grid_world.costs import LOOK_AT, NEAR, CostsParams, CostsResult,
 from explainers.grid_world.plan import PlanParams, plan
 from explainers.grid_world.views.costs import costs_scene
 from explainers.grid_world.views.plan import plan_scene
-from tests.test_grid_world import ROWS
+from tests.published import ROWS
 
 
 def studied(**values: Any) -> CostsResult:

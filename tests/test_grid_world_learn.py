@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,10 +20,9 @@ from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.memory import Kind, Memory, Slot
 from explainers.grid_world.race import RaceParams, race
 from tests.grid_worlds import worlds
+from tests.published import ROWS
 
 ROOT = Path(__file__).parents[1]
-ORACLE = json.loads((ROOT / "tests" / "oracles" / "grid_world.json").read_text(encoding="utf-8"))
-ROWS = {row["id"]: row for row in ORACLE["oracles"]}
 ALGORITHMS = get_args(Algorithm)
 
 

@@ -19,7 +19,7 @@ from explainers.stochastic_approximation.mean import MeanParams
 from explainers.stochastic_approximation.noise import BLOCK, draws
 from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams, RobbinsMonroResult
 from explainers.stochastic_approximation.steps import Rule
-from tests.test_grid_world import ROWS
+from tests.published import ROWS
 
 RULES = st.builds(
     Rule,

@@ -15,7 +15,7 @@ from explainers.stochastic_approximation.sgd import SgdParams, SgdResult, law, p
 from explainers.stochastic_approximation.views.bridge import bridge_scene
 from explainers.stochastic_approximation.views.sgd import sgd_scene
 from pages.ui.drawn import facts
-from tests.test_grid_world import ROWS
+from tests.published import ROWS
 
 
 def descended(**values: Any) -> SgdResult:

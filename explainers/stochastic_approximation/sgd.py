@@ -281,23 +281,21 @@ def at_equal_samples(
 
 def _checks(params: SgdParams, descents: dict[str, Descent], known: dict[str, np.ndarray]) -> Iterator[Check]:
     a = params.rule.at(np.arange(1, params.steps + 1))[:, None]
+    with np.errstate(all="ignore"):
+        moved = {size: one.path[:-1] - a * one.gradients for size, one in descents.items()}
+        errors = [np.abs(descents[size].path[1:] - to) / (1 + np.abs(to)) for size, to in moved.items()]
+    what = "each update goes aₖ times its gradient, in all batch sizes"
+    yield Check(what, float(np.nanmax(errors)), ROUNDING, "the paths of the first seed, with the steps set")
+    what = "gradients are right on average, in standard errors"
+    unfair = max(one.unfair for one in descents.values())
+    yield Check(what, unfair, STANDARD_ERRORS, "the exact gradient and its variance, at each w")
+    # on a line the squared distance has a tail too heavy for a test by its own spread
+    if params.problem != "mean" or params.seeds < ENOUGH:
+        return
     for size, one in descents.items():
-        name = "all points" if size == "all" else f"batches of {size}"
-        with np.errstate(all="ignore"):
-            moved = one.path[:-1] - a * one.gradients
-            error = np.abs(one.path[1:] - moved) / (1 + np.abs(moved))
-        what = f"{name}: each update goes aₖ times the gradient"
-        yield Check(what, float(np.nanmax(error)), ROUNDING, "the path of the first seed, with the steps set")
-        if size != "all":
-            what = f"{name}: gradients are right on average, in standard errors"
-            yield Check(what, one.unfair, STANDARD_ERRORS, "the exact gradient and its variance, at each w")
-        # on a line the squared distance has a tail too heavy for a test by its own spread
-        measured = params.problem == "mean" and params.seeds >= ENOUGH
-        if not measured or not max(known[size][-1], one.square[-1]) < HUGE:
+        if not max(known[size][-1], one.square[-1]) < HUGE:
             continue
         scale = ROUNDING * (1 + known[size][0])
         error = abs(one.square[-1] - known[size][-1]) / (one.square_sd[-1] / np.sqrt(params.seeds) + scale)
-        what = f"{name}: the mean square distance is as expected, in standard errors"
-        yield Check(
-            what, float(error), STANDARD_ERRORS, "the exact law of its second moment, with the steps set"
-        )
+        what = f"{label(size)}: the mean square distance is as expected, in standard errors"
+        yield Check(what, float(error), STANDARD_ERRORS, "the exact law, with the steps set")

@@ -86,11 +86,11 @@ def _beside(result: DvoretzkyResult, product: np.ndarray) -> Lines:
     """The product step by step, and that of steps which forget slowly, quickly, and never."""
     steps = result.params.steps
     k = np.arange(steps + 1.0)
-    lines = [Line(k, product, "bad", f"what is left, {result.params.used.words}")]
+    lines = [Line(k, product, "bad", "what is left")]
     lines += [
-        Line(k, laws.product(rule, steps), hue, f"beside it {rule.words}", dashed=True)
+        Line(k, laws.product(rule, steps), hue, f"with {rule.words}", dashed=True)
         for rule, hue in BESIDE
-        if rule != result.params.used
+        if rule.words != result.params.used.words
     ]
     return Lines(
         name="beside",
