@@ -466,3 +466,39 @@ def test_back_in_the_history_shows_what_the_address_says(monkeypatch: pytest.Mon
     monkeypatch.undo()
     run(page.slider(key="length").set_value(8))
     assert query(page) == {"length": "8", "block": "8"}
+
+
+def test_a_break_gives_back_what_it_changed() -> None:
+    """The next break, and nothing, begin from what the reader had; what was changed since stays."""
+    address = {"chapter": "search", "function": "sine", "w1": "2.5", "step_rule": "constant", "c": "0.3"}
+    page = open_page("pages/stochastic_approximation.py", **address)
+    run(page.button(key="break--biased_noise").click())
+    assert query(page) == {
+        "chapter": "search",
+        "function": "linear",
+        "c": "0.3",
+        "steps": "200",
+        "break_it": "biased_noise",
+    }
+    run(page.slider(key="sigma").set_value(2.0))
+    run(page.button(key="break--too_small_steps").click())
+    assert query(page)["w1"] == "12"
+    assert query(page)["sigma"] == "2"
+    run(page.button(key="break--none").click())
+    assert query(page) == address | {"sigma": "2"}
+
+
+def test_a_break_of_a_link_gives_back_the_defaults() -> None:
+    page = open_page(
+        "pages/stochastic_approximation.py", chapter="search", function="cubic", break_it="as_printed"
+    )
+    run(page.button(key="break--none").click())
+    assert query(page) == {"chapter": "search"}
+
+
+def test_settings_that_diverge_leave_the_page_standing() -> None:
+    page = open_page("pages/stochastic_approximation.py", chapter="sgd", step_rule="constant", c="3")
+    assert not page.exception
+    page = open_page("pages/stochastic_approximation.py", chapter="search", g="1e300*w")
+    assert not page.exception
+    assert not [line for line in sentences(page) if "This run failed" in line]

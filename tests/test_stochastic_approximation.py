@@ -437,11 +437,25 @@ def test_a_root_beyond_the_stated_interval_is_found(g: str, root: float) -> None
         assert found.converged_fraction == 1
 
 
+@pytest.mark.parametrize(
+    "g",
+    ["1e300*w", "exp(exp(w))", "1/(w-w)", "log(w-1e9)", "1e-300*w", "w^99", "0*w", "w/0", "abs(w)/w", "5"],
+)
+def test_any_function_has_a_picture(g: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = searched(g=g, steps=20)
+        scene = find("stochastic_approximation.robbins_monro").scene(found)
+    assert scene.steps == 20
+    assert scene.to_bytes()
+    assert found.verdict
+
+
 def test_without_a_root_nothing_converges() -> None:
     found = searched(g="exp(w) + 1", steps=20)
     assert math.isnan(found.root)
     assert found.converged_fraction == 0
-    assert "nowhere to converge to" in found.verdict
+    assert "g has none that pulls the iterates in" in found.verdict
     find("stochastic_approximation.robbins_monro").scene(found).to_bytes()
 
 

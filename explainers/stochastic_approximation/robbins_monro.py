@@ -302,7 +302,9 @@ def _verdict(
     happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of {which}"
     happened += f", and {diverged:.1%} have overflowed." if diverged else "; none has overflowed."
     if np.isnan(params.root):
-        happened = "g has no root that pulls the iterates in, as far as was looked, so there is nowhere to converge to."
+        return (
+            "The theorem speaks of a root, and g has none that pulls the iterates in, as far as was looked."
+        )
     if all(one.holds for one in told):
         return f"{_promise(params, ran)} {happened}"
     missing = ", ".join(one.name for one in told if not one.holds)

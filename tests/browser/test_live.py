@@ -74,6 +74,50 @@ def test_a_change_holds_from_the_step_on_the_screen(
     assert again.sentence == player.sentence
 
 
+def test_changes_one_after_the_other_all_hold(player: Player, reader: Reader) -> None:
+    """The run goes on from where it is, chunks later, too; and an earlier change stays."""
+    play_beyond(player, 5400)
+    nudge(reader, "epsilon")
+    reader.page.wait_for_url(re.compile("changes="))
+    first = changes(reader)
+    player.wait_for("lantern.step > 7000")
+    nudge(reader, "gamma")
+    reader.page.wait_for_url(re.compile("gamma"))
+    assert player.playing
+    assert player.step >= 7000
+    assert changes(reader).startswith(f"{first}|")
+    assert changes(reader).endswith(":gamma=0.91")
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("The exact answer", "The exact values"), ("Race", "Agents that race")]
+)
+def test_another_chapter_opens_from_a_run(player: Player, reader: Reader, name: str, title: str) -> None:
+    """The click tells the step too, and the browser sends both as one run of the fragment."""
+    play_beyond(player, 300)
+    reader.page.get_by_role("radio", name=name, exact=True).click()
+    assert reader.player(title).last > 0
+
+
+def test_what_a_brush_cannot_do_is_said_and_nothing_else_changes(reader: Reader) -> None:
+    reader.open("/grid_world?step=50")
+    player = reader.player(LEARNING)
+    take_brush(reader, "wall")
+    reader.page.mouse.click(*corner(player, "world", 0, 0))
+    expect(reader.page.get_by_test_id("stToast")).to_contain_text("start")
+    reader.settle()
+    assert player.step == 50
+    link = reader.page.locator(".st-key-navigation a[disabled]")
+    assert link.evaluate("(one) => getComputedStyle(one).backgroundColor") != "rgba(0, 0, 0, 0)"
+
+
+def test_a_link_fetches_what_was_before_its_step(reader: Reader) -> None:
+    reader.open("/grid_world?step=12000")
+    player = reader.player(LEARNING)
+    player.wait_for("lantern.first === 0")
+    assert player.step == 12000
+
+
 def test_going_back_and_changing_forgets_what_came_after(player: Player, reader: Reader) -> None:
     reader.open("/grid_world?changes=100%3Aepsilon%3D0.5%7C900%3Aalpha%3D0.2&step=400")
     player = reader.player(LEARNING)

@@ -97,7 +97,8 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
     x = np.linspace(low, high, CURVE)
     y = result.params.function_of_w.value(x)
     within = np.isfinite(w) & (w >= low) & (w <= high)
-    seen = np.concatenate([y[np.isfinite(y)], (g + eta)[within], [0.0]])
+    seen = np.concatenate([y, (g + eta)[within], [0.0]])
+    seen = seen[np.abs(seen) < GREATEST]
     bottom, top = np.quantile(seen, 0.005), np.quantile(seen, 0.995)
     up = axis(float(bottom), float(top))
     at, to = drawable(w, low, high), drawable(after, low, high)
