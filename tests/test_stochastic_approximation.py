@@ -404,7 +404,7 @@ def test_what_overflows_is_divergence_and_not_a_number_less() -> None:
         ({"seeds": 100_000, "steps": 100_000}, "steps = 100000 "),
         ({"low": 3, "high": 1}, "low = 3 "),
         ({"low": 1e6, "high": 5}, "low = 1e+06 "),
-        ({"low": -5, "high": -1e6}, "low = -5 "),
+        ({"low": -5, "high": -1e6}, "high = -1e+06 "),
     ],
 )
 def test_what_does_not_fit_is_adjusted(values: dict[str, Any], told: str) -> None:

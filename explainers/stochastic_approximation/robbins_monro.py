@@ -34,6 +34,7 @@ from explainers.stochastic_approximation.walks import (
 )
 
 NEAR = 0.5  # from the root: converged
+FARTHEST = 1e6  # from 0 that anything may be set
 
 # What stands beside the steps that the book prints.
 BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
@@ -105,11 +106,11 @@ class RobbinsMonroParams(StepParams):
     )
     seed: int = number(0, "Seed", "Of the noise", least=0, most=2**31 - 1)
     low: float = number(
-        -5.0, "From w", "Where the interval begins on which the slope of g is looked at", least=-1e6, most=1e6,
-        comfort=(-20, 0), step=0.5,
+        -5.0, "From w", "Where the interval begins on which the slope of g is looked at", least=-FARTHEST,
+        most=FARTHEST, comfort=(-20, 0), step=0.5,
     )  # fmt: skip
     high: float = number(
-        5.0, "To w", "Where the interval ends on which the slope of g is looked at", least=-1e6, most=1e6,
+        5.0, "To w", "Where the interval ends on which the slope of g is looked at", least=-FARTHEST, most=FARTHEST,
         comfort=(0, 20), step=0.5,
     )  # fmt: skip
     break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = choice(
@@ -161,12 +162,13 @@ class RobbinsMonroParams(StepParams):
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.high <= self.low:
-            sentence = f"low = {self.low:g} is not below high; allowed: less than {self.high:g}."
-            default = type(self).model_fields["low"].default
-            if default < self.high:
-                yield Adjustment("low", default, sentence)
+            least = type(self).model_fields["low"].default
+            if least < self.high or self.low >= FARTHEST:
+                sentence = f"low = {self.low:g} is not below high; allowed: less than {self.high:g}."
+                yield Adjustment("low", least, sentence)
             else:
-                yield Adjustment("high", type(self).model_fields["high"].default, sentence)
+                sentence = f"high = {self.high:g} is not above low; allowed: more than {self.low:g}."
+                yield Adjustment("high", min(self.low + 1, FARTHEST), sentence)
         yield from work(self.seeds, self.steps)
 
 

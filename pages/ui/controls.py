@@ -188,7 +188,8 @@ class Settings:
         now = {label: _readable(number) for label, number in numbers.items()}
         params = self.shown.params[prefix]
         before, then = self.shown.numbers.get(prefix, (params, now))
-        if getattr(before, "break_it", "") != getattr(params, "break_it", ""):
+        broken = getattr(params, "break_it", "none")
+        if broken not in ("none", getattr(before, "break_it", "none")):
             before = params.model_copy(update={"break_it": "none"}) if sound is not None else params
             then = {label: _readable(number) for label, number in (sound or {}).items()}
             self.shown.changes.pop(prefix, None)
