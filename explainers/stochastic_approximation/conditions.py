@@ -43,7 +43,7 @@ def of_steps(rule: Rule) -> Iterator[Condition]:
     short = f"all steps together go no farther than {total:.4g} times the largest |g|"
     yield Condition("Σ aₖ = ∞", math.isinf(total), reached if math.isinf(total) else short)
     summed = f"the sum is {squares:.4g}, so the noise dies out"
-    lasting = "the noise is let in for ever"
+    lasting = "steps that large let noise in for ever"
     yield Condition("Σ aₖ² < ∞", math.isfinite(squares), summed if math.isfinite(squares) else lasting)
 
 

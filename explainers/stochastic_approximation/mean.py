@@ -44,7 +44,7 @@ BITES: dict[str, dict[str, Any]] = {
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
     "constant_step": "A constant step never stops listening: old samples fade, and the estimate keeps the variance "
-    "a/(2 - a) sigma², however many samples come. That is what one wants of a mean that moves, and only then.",
+    "a/(2 − a) σ², however many samples come. That is what one wants of a mean that moves, and only then.",
     "biased_noise": "Samples that are off on average have another mean, and that is the one that is found.",
     "too_small_steps": "The shares no longer fall on the samples: half of the estimate stays with the start, for ever.",
 }

@@ -22,6 +22,14 @@ Asked = dict[str, Any]
 SHARES_OF_SEEDS = ("hardly any", "fewer than half", "more than half", "nearly all")
 SHARES_OF_START = ("nothing", "less than 1%", "1% to 30%", "more than 30%")
 COUNTS_MOST = ("the start", "the first sample", "the last sample", "all samples the same", "another")
+WHY_THE_MEAN = (
+    "A sample is right on average from the first; targets of TD(0) and Q-learning hold estimates that are still wrong, "
+    "and steps like 1/k soon are too small to mend that."
+)
+WHY_THE_OTHERS = (
+    "Steps that stay large let TD(0) and Q-learning go on mending targets that were wrong at first, while the noise of "
+    "the mean's own samples keeps it where it is."
+)
 ALIKE = "all about the same"
 ALIKE_WITHIN = 1.25  # times each other
 
@@ -86,7 +94,8 @@ def about_bridge(params: BridgeParams, facts: Mapping[str, Any]) -> Asked | None
         return None
     told = ", ".join(f"{name} {share:.0%}" for name, share in shrunk.items())
     right = min(shrunk, key=shrunk.__getitem__)
-    return {"updates": params.updates, "rule": params.used.words, "shrunk": told} | {
+    why = WHY_THE_MEAN if right == LABELS["sgd"] else WHY_THE_OTHERS
+    return {"updates": params.updates, "rule": params.used.words, "shrunk": told, "why": why} | {
         "answers": tuple(shrunk), "right": right,
     }  # fmt: skip
 
@@ -94,4 +103,4 @@ def about_bridge(params: BridgeParams, facts: Mapping[str, Any]) -> Asked | None
 def told(facts: Mapping[str, Any]) -> dict[str, str]:
     """What is compared when a setting changes."""
     converged, diverged = facts["converged_fraction"], facts["diverged_fraction"]
-    return {"converged": f"{converged:.1%}", "overflowed": f"{diverged:.1%}"}
+    return {"near the root": f"{converged:.1%}", "overflowed": f"{diverged:.1%}"}

@@ -302,7 +302,11 @@ def _verdict(
     """What the theorem promises, and what happened."""
     which = "the root" if len(params.attracting) == 1 else "a root"
     happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of {which}"
-    happened += f", and {diverged:.1%} have overflowed." if diverged else "; none has overflowed."
+    happened += (
+        f", and {diverged:.1%} have overflowed, or left where g is defined."
+        if diverged
+        else "; none has overflowed."
+    )
     if np.isnan(params.root):
         return (
             "The theorem speaks of a root, and g has none that pulls the iterates in, as far as was looked."
@@ -336,7 +340,7 @@ def _notes(params: RobbinsMonroParams) -> Iterator[str]:
     if any(root.high > root.low for root in attracting):
         yield "g is 0 on a whole stretch: the iterates may stop anywhere on it."
     if any(not root.attracts for root in params.roots):
-        yield "At some roots g falls: they push the iterates away."
+        yield "At some roots g does not rise through 0: they do not hold the iterates."
 
 
 def _checks(

@@ -89,7 +89,8 @@ def loss(
         for name, value in needed.items()
     )
     st.markdown(
-        f":red[**What is lost.**] {sentence}" + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
+        f":red[**What is lost.**] {sentence} A check below is red for it."
+        + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
     )
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.axes import GREATEST, axis, log_axis, sendable, steps_axis
+from explainers.axes import GREATEST, axis, drawable, log_axis, sendable, steps_axis
 from explainers.formula import formula
 from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Row, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
 
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "score"}
-FAR = 3.0  # beyond which bars of estimates that diverge do not grow
+FAR = 20.0  # beyond which bars are cut off
 CODE_TITLE = "The code that just ran, for all three"
 SYMBOLS = {"w": "the one estimate that is updated", "a": "the step size, by how often it was updated"}
 SENTENCE = (
     "Update {0:d}. SGD: target {1:.2g}, w {2:.3g} → **{3:.3g}**. TD(0), state {4:d}: target {5:.3g}, v {6:.3g} → "
-    "**{7:.3g}**. Q, state {8:d}: target {9:.3g}, q {10:.3g} → **{11:.3g}**."
+    "**{7:.3g}**. Q, state {8:d}, {way}: target {9:.3g}, q {10:.3g} → **{11:.3g}**."
 )
 FORMULA = (
     r"w \leftarrow w - a_k (w - \mathrm{target}) : \quad \mathrm{target} = x, \quad r + v(s'), \quad "
@@ -42,7 +42,6 @@ def bridge_scene(result: BridgeResult) -> Scene:
             ),
         ),
         words=_words(result),
-        start=min(60, updates - 1),
         reopens=True,
         rate=max(4.0, updates / 20),
         symbols=SYMBOLS,
@@ -70,7 +69,7 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
     lowest = max(min(0.0, float(np.quantile(first, 0.005))), -FAR)
     marks = [
         Layer(
-            "rect", at - half, np.zeros(count), at + half, Track(np.clip(first, lowest, highest)), HUES[name],
+            "rect", at - half, np.zeros(count), at + half, Track(drawable(first, lowest, highest)), HUES[name],
             numbers=Track(sendable(first)), format=".3g", names=_names(name),
         ),
         Layer(
@@ -78,7 +77,7 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
             names=tuple(f"truth, {one}" for one in _names(name)),
         ),
     ]  # fmt: skip
-    subtitle = {"sgd": "of 0 and 1", "td": "by state 1 to 5", "q_learning": "by state, left and right"}[name]
+    subtitle = {"sgd": "of 0 and 1", "td": "by state 1 to 5", "q_learning": "of each state left, right"}[name]
     return Marks(
         name=name,
         title=TITLES[name],
@@ -126,4 +125,5 @@ def _words(result: BridgeResult) -> Words:
         at + 1, q_target, before["q_learning"], after["q_learning"], np.full(updates, GAMMA),
     ]  # fmt: skip
     values = sendable(np.stack(columns, axis=1).astype(float))
-    return Words((SENTENCE,), np.zeros(updates, int), values, (formula(FORMULA),))
+    sentences = tuple(SENTENCE.replace("{way}", way) for way in ("left", "right"))
+    return Words(sentences, action.astype(int), values, (formula(FORMULA),) * 2)

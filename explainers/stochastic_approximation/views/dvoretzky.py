@@ -19,7 +19,7 @@ BESIDE: tuple[tuple[Rule, Hue], ...] = (
 )
 SYMBOLS = {"a": "the step size", "w": "the estimate", "μ": "the mean of the samples"}
 SENTENCE = (
-    "Step {0:d} keeps 1 − {1:.3g} of what was left: **{2:.2f}%** of the start. The seeds are at {3:.4g} on average; "
+    "Step {0:d} keeps 1 − {1:.3g} of what was left: **{2:.4g}%** of the start. The seeds are at {3:.4g} on average; "
     "expected {4:.4g}."
 )
 FORMULA = r"\prod_{i \le \slot{0:d}} (1 - a_i) = \slot{5:.4g}"
@@ -37,7 +37,6 @@ def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
         steps=steps,
         columns=(Column(1, (_bar(result, product), _beside(result, product))), Column(1.2, (_runs(result),))),
         words=Words((SENTENCE,), np.zeros(steps, int), sendable(rows), (formula(FORMULA),)),
-        start=min(4, steps - 1),
         reopens=True,
         rate=max(2.0, params.steps / 20),
         symbols=SYMBOLS,
@@ -46,8 +45,8 @@ def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
 
 def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
     """What is left, as a bar that shrinks; a line where it will stop."""
-    left = np.clip(product[1:], -1.0, 1.0)
-    low = min(float(np.nanmin(left, initial=0.0)), 0.0)
+    left = drawable(product[1:], -1.0, 1.0)
+    low = float(np.clip(np.nanmin(left, initial=0.0), -1, 0))
     x = Axis(
         low * 1.05,
         1.05,
@@ -57,7 +56,7 @@ def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
     )
     zero = np.zeros((len(left), 1))
     layers = [
-        Layer("rect", np.zeros(1), np.array([0.25]), np.ones(1), np.array([0.75]), "muted", "faint"),
+        Layer("rect", np.zeros(1), np.array([0.25]), np.ones(1), np.array([0.75]), "muted", "hollow"),
         Layer(
             "rect", Track(zero), Track(zero + 0.25), Track(left[:, None]), Track(zero + 0.75), "bad",
             names=("left of the start: ",), numbers=Track(sendable(product[1:, None])), format=".4g",

@@ -40,7 +40,6 @@ def mean_scene(result: MeanResult) -> Scene:
             Column(1, (_variance(result), _bias(result))),
         ),
         words=_words(result),
-        start=min(9, steps - 1),
         reopens=True,
         rate=max(2.0, steps / 25),
         symbols=SYMBOLS,
@@ -117,9 +116,8 @@ def _variance(result: MeanResult) -> Lines:
         Line(k, measured, "current", f"over {result.params.seeds:,} seeds"),
         Line(k, law, "muted", "the law", dashed=True),
     ]
-    if np.isfinite(result.steady_variance_law):
-        floor = np.full(len(k), result.steady_variance_law)
-        lines.append(Line(k, floor, "bad", "a/(2 − a) σ²", dashed=True))
+    if np.isfinite(floor := laws.steady_variance(result.params.used, result.params.sigma)):
+        lines.append(Line(k, np.full(len(k), floor), "bad", f"a/(2 − a) σ² = {floor:.3g}", dashed=True))
     return Lines(
         name="variance",
         title="Variance of the estimate",

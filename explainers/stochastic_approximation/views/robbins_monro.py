@@ -55,7 +55,6 @@ def robbins_monro_scene(result: RobbinsMonroResult) -> Scene:
             Column(1, (_fan(result, low, high), *_arrival(result), _sums(result))),
         ),
         words=_words(result),
-        start=min(2, len(moments) - 1),
         reopens=True,
         rate=max(2.0, params.steps / 25),
         symbols=SYMBOLS,
@@ -132,10 +131,11 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
                 names=(name,) * len(here),
             )  # type: ignore[arg-type]
         )  # fmt: skip
+    slope = f"0 < c₁ ≤ g′(w) ≤ c₂ {'✓' if result.conditions[0].holds else '✗'}"
     return Marks(
         name="cobweb",
         title="" if card else f"g(w) = {result.params.g}",
-        subtitle="" if card else "teal: g(w) · red: noise · arrow: the step, of slope 1/aₖ · ring: the root",
+        subtitle="" if card else f"red: noise · arrow: the step, of slope 1/aₖ · ring: the root · {slope}",
         height=height,
         x=Axis(low, high)
         if card
@@ -279,6 +279,7 @@ def _sums(result: RobbinsMonroResult) -> Lines:
     steps = result.params.steps
     k = np.arange(1.0, steps + 1)
     limits = [result.params.used.sum_of_powers(power) for power in (1, 2)]
+    marks = ["✓" if one.holds else "✗" for one in result.conditions]
     told = ["∞" if np.isinf(one) else f"{one:.4g}" for one in limits]
     lines = [
         Line(k, result.sum, "output", f"Σ aₖ → {told[0]}"),
@@ -291,7 +292,7 @@ def _sums(result: RobbinsMonroResult) -> Lines:
     return Lines(
         name="sums",
         title="Sums of the steps, and of their squares",
-        subtitle="where they go is known from the rule, not from adding up",
+        subtitle=f"Σ aₖ = ∞ {marks[1]} · Σ aₖ² < ∞ {marks[2]} · known from the rule, not from adding up",
         height=130,
         x=steps_axis(steps),
         y=axis(0, float(max(tops)), room=0.04, most=3),

@@ -22,7 +22,7 @@ from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them
 FAR = 100.0  # beyond which a path that diverges is not followed
-FLOOR = 1e-3  # what an exact hit is drawn at
+FLOOR = 1e-3  # below which a distance counts as none
 SYMBOLS = {"w": "the estimate, two numbers", "a": "the step size", "m": "the batch size"}
 FORMULA = r"w_{k+1} = w_k - \slot{1:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{batch}} \nabla f(w_k, x_i)"
 
@@ -37,7 +37,6 @@ def sgd_scene(result: SgdResult) -> Scene:
         steps=steps,
         columns=(Column(1.15, (_plane(result),)), Column(1, right)),
         words=_words(result),
-        start=min(3, steps - 1),
         reopens=True,
         rate=max(2.0, steps / 15),
         symbols=SYMBOLS,
@@ -132,8 +131,8 @@ def _by_updates(result: SgdResult) -> Lines:
     k = np.arange(result.params.steps + 1.0)
     lines = []
     for row, (size, measured) in enumerate(result.rms_by_step.items()):
-        lines.append(Line(k, np.clip(measured, FLOOR, GREATEST), HUES[row], label(size)))
-        lines.append(Line(k, np.clip(result.law_by_step[size], FLOOR, GREATEST), HUES[row], dashed=True))
+        lines.append(Line(k, _visible(measured), HUES[row], label(size)))
+        lines.append(Line(k, _visible(result.law_by_step[size]), HUES[row], dashed=True))
     return Lines(
         name="updates",
         title="Distance to the solution, by updates",
@@ -152,7 +151,7 @@ def _by_samples(result: SgdResult) -> Lines:
     lines, most = [], 1.0
     for row, (size, measured) in enumerate(result.rms_by_step.items()):
         samples = np.arange(1.0, result.params.steps + 1) * (POINTS if size == "all" else int(size))
-        lines.append(Line(samples, np.clip(measured[1:], FLOOR, GREATEST), HUES[row], label(size)))
+        lines.append(Line(samples, _visible(measured[1:]), HUES[row], label(size)))
         most = max(most, samples[-1])
     decades = int(np.ceil(np.log10(most))) or 1
     ticks = tuple(10.0**one for one in range(decades) if 10**one < most**0.8)
@@ -176,9 +175,9 @@ def _errors(result: SgdResult) -> Lines:
     for row, (size, one) in enumerate(result.descents.items()):
         if size == "all":
             continue
-        distance = np.clip(result.rms_by_step[size][:-1], FLOOR, GREATEST)
-        lines.append(Line(distance, np.clip(one.off, FLOOR, GREATEST), HUES[row], label(size)))
-        distances.append(distance)
+        distance = _visible(result.rms_by_step[size][:-1])
+        lines.append(Line(distance, np.where(np.isnan(distance), np.nan, one.off), HUES[row], label(size)))
+        distances.append(distance[np.isfinite(distance)])
     across = log_axis(np.concatenate(distances), "distance to the solution")
     is_mean = result.params.problem == "mean"
     return Lines(
@@ -198,9 +197,14 @@ def _errors(result: SgdResult) -> Lines:
     )
 
 
+def _visible(distance: np.ndarray) -> np.ndarray:
+    """Distances that a log axis can show: nothing of an exact hit, nor of what has overflowed."""
+    return np.where((distance >= FLOOR) & (distance < GREATEST), distance, np.nan)
+
+
 def _finite(lines: list[Line]) -> np.ndarray:
     every = np.concatenate([line.y for line in lines])
-    return every[np.isfinite(every)]
+    return every[np.isfinite(every)] if np.isfinite(every).any() else np.ones(1)
 
 
 def _words(result: SgdResult) -> Words:

@@ -1,7 +1,7 @@
 // Curves that grow with the steps (scene.Lines).
 
 const FARTHEST = 1e5; // px: a canvas draws no line to much farther
-const EDGE = 3; // px by which dots may reach over the frame
+const EDGE = 1; // px by which lines may reach over the frame
 
 registerPanel("lines", (spec) => {
   const shown = reader(spec.shown);
@@ -22,7 +22,7 @@ registerPanel("lines", (spec) => {
 
   // What lies outside the frame is cut off, not moved to its edge; an error of zero rests on the end of a log axis.
   function height(value) {
-    const y = up(spec.y.log ? Math.max(value, spec.y.low) : value);
+    const y = up(spec.y.log && value <= 0 ? spec.y.low : value);
     return Math.max(-FARTHEST, Math.min(FARTHEST, y));
   }
 

@@ -67,7 +67,7 @@ registerPanel("marks", (spec) => {
     if (!spec.frame || layer.mark === "label") return drawLayer(context, theme, layer, state);
     context.save();
     context.beginPath();
-    context.rect(box.x - 6, box.y - 6, box.width + 12, box.height + 12);
+    context.rect(box.x - 1, box.y - 1, box.width + 2, box.height + 2);
     context.clip();
     drawLayer(context, theme, layer, state);
     return context.restore();
