@@ -74,7 +74,8 @@ def learn_section() -> None:
             painting.painted(settings, click)
 
     shown = section.steered(
-        settings, "grid_world.live", learn_controls, on_click=answer, chunk=run.chunk, paints=painting.brush_taken()
+        settings, "grid_world.live", learn_controls, on_click=answer, chunk=run.chunk,
+        paints=painting.brush_taken(), resumes=run.resumes,
     )  # fmt: skip
     if shown is None:
         return

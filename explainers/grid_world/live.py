@@ -151,7 +151,10 @@ def _notes(params: LiveParams) -> Iterator[str]:
     made = changes.parse(params.changes)
     if made:
         fields = LiveParams.model_fields
-        told = [f"from {one.time:,} {fields[one.field].title} {one.value[:30]}" for one in made[-TOLD:]]
+        told = [
+            f"from {one.time:,} {'cells painted' if one.field == 'world' else f'{fields[one.field].title} {one.value}'}"
+            for one in made[-TOLD:]
+        ]
         earlier = f"{len(made) - TOLD} earlier, " if len(made) > TOLD else ""
         yield f"Changed while it ran, which the link carries: {earlier}{', '.join(told)}."
 

@@ -103,5 +103,5 @@ def _changed(params: LiveParams, change: changes.Change) -> LiveParams:
             f"{name} is a world of another size; allowed: {params.grid.rows} by {params.grid.columns}."
         )
     if (broken := next(OneAgentParams.adjustments(after), None)) is not None:
-        raise ValueError(f"{name} does not go with the other settings: {broken.sentence}")
+        raise ValueError(f"changes: from {change.time:,} on {broken.sentence}")
     return after

@@ -194,6 +194,6 @@ def _notes(params: SolveParams) -> Iterator[str]:
         yield "Twice the rewards are twice the values; but one more for every step moves the policy, as episodes end."
     elif params.gamma < 1:
         yield (
-            "Rewards alpha r + beta give values alpha v + beta / (1 - gamma) and the same best actions, as no episode "
+            "Rewards α r + β give values α v + β / (1 − γ), and the same best actions, as no episode "
             "ends here (Zhao, theorem 3.6)."
         )

@@ -27,7 +27,7 @@ def brushes(settings: Settings) -> None:
         label_visibility="collapsed",
     )
     held = st.session_state.setdefault(BEFORE, [])
-    hint = "Take the last painting back"
+    hint = "Take the last painting back, and what was learned since"
     st.button(
         "Undo", key="undo", type="tertiary", help=hint, disabled=not held, on_click=undo, args=(settings,)
     )

@@ -9,15 +9,16 @@ import streamlit as st
 
 from pages.ui import address
 from pages.ui.controls import Settings
-from pages.ui.player.mount import Click, tell
+from pages.ui.player.mount import Click, is_on_screen, player_key, step_on_screen, tell
 
 
 @dataclass
 class _Asked:
-    """Kept for the session. of: the settings and the visit that the chunk belongs to."""
+    """Kept for the session. of: the settings and the visit that the chunk belongs to. step: the last one told."""
 
     of: Any = None
     chunk: int = 0
+    step: int = 0
 
 
 class Running:
@@ -29,6 +30,13 @@ class Running:
     def __init__(self, settings: Settings, prefix: str, transitions: int, chunks: int) -> None:
         self.settings, self.prefix, self.transitions, self.chunks = settings, prefix, transitions, chunks
         self.asked: _Asked = st.session_state.setdefault(f"_running-{prefix}", _Asked())
+        self.returns = not is_on_screen(player_key(prefix))
+        if told := step_on_screen(player_key(prefix)):
+            self.asked.step = told
+
+    def resumes(self) -> int | None:
+        """The step to which a reader comes back from something else; None in a run that is on the screen."""
+        return self.asked.step if self.returns else None
 
     def chunk(self, params: Any) -> Any:
         """The settings with the chunk to draw: of a link its step's, after a change the change's, else as asked."""
@@ -36,6 +44,9 @@ class Running:
         if self.asked.of != now:
             self.asked.chunk = self._number_at(self._first_new_step(params))
             self.asked.of = now
+            self.asked.step, self.returns = 0, False
+        elif self.returns:
+            self.asked.chunk = self._number_at(self.asked.step)
         return params.model_copy(update={"chunk": self.asked.chunk})
 
     def more(self, click: Click) -> None:

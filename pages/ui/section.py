@@ -90,17 +90,19 @@ def steered(
     on_click: Callable[[Click], None] | None = None,
     chunk: Callable[[Params], Params] | None = None,
     paints: bool = False,
+    resumes: Callable[[], int | None] = lambda: None,
 ) -> Drawn | None:
     """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
 
     controls: draws the controls. on_click: answers the picture. chunk: of a live run, the settings with the chunk to
-    draw. paints: a drag over its cells is for `on_click`. Returns the run; None without one.
+    draw. paints: a drag over its cells is for `on_click`. resumes: says, after `chunk`, to which step of a live run the
+    reader comes back. Returns the run; None without one.
     """
     settings.settle()
     above = st.container()
     params = settings.params(prefix)
     if shown := run.drawn(experiment, chunk(params) if chunk else params):
-        picture(settings, shown, prefix, on_click, serves=chunk is not None, paints=paints)
+        picture(settings, shown, prefix, on_click, serves=chunk is not None, paints=paints, resumes=resumes())
         time.sleep(HEAD_START)
     with above:
         controls()
@@ -114,10 +116,12 @@ def picture(
     on_click: Callable[[Click], None] | None = None,
     serves: bool = False,
     paints: bool = False,
+    resumes: int | None = None,
 ) -> None:
     """The player, at the step that the link asks for.
 
-    serves: of a live run, whose steps `on_click` adds to. paints: a drag over its cells is for `on_click`.
+    serves: of a live run, whose steps `on_click` adds to. paints: a drag over its cells is for `on_click`. resumes: the
+    step of a live run to come back to.
     """
     settings.step(None if serves else shown.steps, prefix)
     play(
@@ -127,6 +131,7 @@ def picture(
         opening=settings.opening(prefix),
         serves=serves,
         paints=paints,
+        resumes=resumes,
         on_click=on_click,
     )
 

@@ -209,3 +209,15 @@ def test_a_link_into_a_run_with_a_slip_of_two_thirds(reader: Reader) -> None:
     reader.open("/grid_world?preset=frozen_lake_4x4&step=9000")
     assert reader.player(LEARNING).step == 9000
     assert "slip" not in reader.query()
+
+
+def test_a_reader_who_looks_elsewhere_comes_back_to_the_same_transition(player: Player, reader: Reader) -> None:
+    play_beyond(player, 6000)
+    pause(player)
+    step, sentence = player.step, player.sentence
+    reader.page.get_by_role("radio", name="Plan", exact=True).click()
+    reader.player("Planning")
+    reader.page.get_by_role("radio", name="Watch it learn", exact=True).click()
+    again = reader.player(LEARNING)
+    again.wait_for(f"lantern.step === {step}")
+    assert again.sentence == sentence

@@ -25,8 +25,8 @@ WORLDS = {
 }
 SENTENCES = {
     "epsilon": "With ε = {0:.2f} the best policy is worth **{1:.3g}** on average over the cells; the best policy of "
-    "all, made to explore as much, {2:.3g}. In {3:d} cells the best action is another one than without exploring.",
-    "length": "Returns of {0:d} steps are up to **{1:.3g}** from v*. In {3:d} cells the policy is not optimal.",
+    "all, made to explore as much, {2:.3g}. Cells whose best action is another than without exploring: {3:d}.",
+    "length": "Returns of {0:d} steps are up to **{1:.3g}** from v*. Cells with a policy not optimal: {3:d}.",
     "sweeps": f"With j = {{0:d}}, {{1:d}} sweeps and {{2:d}} improvements bring all values within {NEAR:g} of v*: "
     "**{4:d}** backups a cell.",
 }

@@ -68,16 +68,16 @@ def card_cells(world: World, values: np.ndarray, policy: np.ndarray) -> Cells:
 
 
 def backup_formula(terms: int, first: int = 0) -> str:
-    """MathML of q = p (r + gamma g v') + .. with `terms` moves. Columns: gamma, q, then p, r, g, v' of each move.
+    """MathML of v = max q = p (r + gamma v') + .. with `terms` moves. Columns: gamma, q, then p, r, v' of each move.
 
-    first: the column of gamma. g is 0 where the move ends the episode.
+    first: the column of gamma. v' is 0 where the move ends the episode.
     """
     sums = []
     for term in range(terms):
-        p, r, g, v = (first + 2 + 4 * term + k for k in range(4))
-        inside = rf"\slot{{{r}:(.3g}} + \slot{{{first}:.3g}} \cdot \slot{{{g}:d}} \cdot \slot{{{v}:(.3g}}"
+        p, r, v = (first + 2 + 3 * term + k for k in range(3))
+        inside = rf"\slot{{{r}:(.3g}} + \slot{{{first}:.3g}} \cdot \slot{{{v}:(.3g}}"
         sums.append(inside if terms == 1 else rf"\slot{{{p}:.2f}} ({inside})")
-    return formula(rf"q(s, a) = {' + '.join(sums)} = \slot{{{first + 1}:.4g}}")
+    return formula(rf"v(s) = \max_a q(s, a) = {' + '.join(sums)} = \slot{{{first + 1}:.4g}}")
 
 
 def backup_numbers(world: World, values: np.ndarray, s: int, a: int) -> list[float]:
@@ -85,8 +85,8 @@ def backup_numbers(world: World, values: np.ndarray, s: int, a: int) -> list[flo
     moves = world.moves
     numbers = [moves.gamma, float(moves.backup(values, slice(s, s + 1))[0, a])]
     for m in np.flatnonzero(moves.mix[a]):
-        ahead = float(values[moves.to[s, m]])
-        numbers += [float(moves.mix[a, m]), float(moves.reward[s, m]), float(not moves.ends[s, m]), ahead]
+        ahead = 0.0 if moves.ends[s, m] else float(values[moves.to[s, m]])
+        numbers += [float(moves.mix[a, m]), float(moves.reward[s, m]), ahead]
     return numbers
 
 

@@ -34,6 +34,7 @@ def play(
     opening: int = 0,
     serves: bool = False,
     paints: bool = False,
+    resumes: int | None = None,
     on_click: Callable[[Click], None] | None = None,
 ) -> None:
     """Shows a packed scene.
@@ -41,7 +42,8 @@ def play(
     scene: Scene.to_bytes(). address: the parameter of the page's address that holds the step ("" for none).
     mode: "full", or "card" for a small picture that moves under the pointer or focus. opening: another number than
     before takes the reader to the scene's own start; with the same one the step stays. serves: `on_click`
-    answers when a live scene asks for more. paints: a drag over the cells goes to `on_click`. on_click: called before
+    answers when a live scene asks for more. paints: a drag over the cells goes to `on_click`. resumes: the step of a
+    live run to which a reader comes back. on_click: called before
     the page runs again, for a click on a panel with an action.
     """
 
@@ -56,7 +58,9 @@ def play(
     for sentence in st.session_state.pop(_TOLD, ()):
         st.toast(sentence)
     _component(
-        data=blob(scene, address=address, mode=mode, opening=opening, serves=serves, paints=paints),
+        data=blob(
+            scene, address=address, mode=mode, opening=opening, serves=serves, paints=paints, resumes=resumes
+        ),
         key=key,
         on_click_change=forward,
         on_step_change=lambda: None,  # makes it a value that the session keeps
@@ -71,6 +75,11 @@ def tell(sentence: str) -> None:
 def player_key(prefix: str) -> str:
     """The key of the player of the experiment under this prefix."""
     return f"player-{prefix}"
+
+
+def is_on_screen(key: str) -> bool:
+    """Whether the last run of the page drew this player."""
+    return key in st.session_state
 
 
 def step_on_screen(key: str) -> int:

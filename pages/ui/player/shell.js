@@ -119,6 +119,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     const wanted = stepInAddress();
     if (goesOn && options.opening === opening) step = at - origin();
     else if (wanted !== null) step = wanted - origin();
+    else if (!before && options.resumes !== null) step = options.resumes - origin();
     else if (!before || scene.live || options.opening !== opening || (scene.reopens && scene.start !== before.start)) step = scene.start;
     else if (wasLast) step = scene.steps - 1;
     step = Math.max(0, Math.min(step, scene.steps - 1));
@@ -431,13 +432,15 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   function rememberStep() {
     if (!options.address) return;
     clearTimeout(addressTimer);
-    addressTimer = setTimeout(() => {
-      const url = new URL(window.location.href);
-      const shown = String(origin() + step);
-      if (playing || url.searchParams.get(options.address) === shown) return;
-      url.searchParams.set(options.address, shown);
-      window.history.replaceState(window.history.state, "", url);
-    }, 250);
+    addressTimer = setTimeout(() => { if (!playing) writeStep(); }, 250);
+  }
+
+  function writeStep() {
+    const url = new URL(window.location.href);
+    const shown = String(origin() + step);
+    if (!options.address || url.searchParams.get(options.address) === shown) return;
+    url.searchParams.set(options.address, shown);
+    window.history.replaceState(window.history.state, "", url);
   }
 
   function followAddress() {
@@ -457,8 +460,10 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
 
   function onPointer(event) {
     const target = event.composedPath()[0];
-    if (event.type === "pointerdown") pressed = !root.contains(target) && Boolean(target.closest?.(CONTROL));
-    else if (pressed) tellStep();
+    if (event.type === "pointerdown") {
+      pressed = !root.contains(target) && Boolean(target.closest?.(CONTROL));
+      if (pressed && playing && options.mode !== "card") writeStep(); // a link that is copied while it plays
+    } else if (pressed) tellStep();
   }
 
   function onControlKey(event) {

@@ -31,13 +31,17 @@ def blob(
     opening: int = 0,
     serves: bool = False,
     paints: bool = False,
+    resumes: int | None = None,
 ) -> bytes:
     """What the player is sent: how to show the scene, then the scene.
 
     address: the parameter that holds its step. opening: another number than before opens the scene anew.
     serves: the page answers when a live scene asks for more. paints: a drag over a panel that can be painted is sent.
+    resumes: the step of a live run at which a reader comes back to it.
     """
-    asked = {"address": address, "mode": mode, "opening": opening, "serves": serves, "paints": paints}
+    asked = {
+        "address": address, "mode": mode, "opening": opening, "serves": serves, "paints": paints, "resumes": resumes,
+    }  # fmt: skip
     options = json.dumps(asked).encode()
     head = struct.pack("<I", len(options)) + options
     return head.ljust(-(-len(head) // 8) * 8, b"\0") + scene
