@@ -211,7 +211,9 @@ def test_a_link_into_a_run_with_a_slip_of_two_thirds(reader: Reader) -> None:
     assert "slip" not in reader.query()
 
 
-def test_a_reader_who_looks_elsewhere_comes_back_to_the_same_transition(player: Player, reader: Reader) -> None:
+def test_a_reader_who_looks_elsewhere_comes_back_to_the_same_transition(
+    player: Player, reader: Reader
+) -> None:
     play_beyond(player, 6000)
     pause(player)
     step, sentence = player.step, player.sentence
