@@ -37,20 +37,27 @@ def test_checkpointing_makes_8b_fit() -> None:
     assert full.missing_bytes == 0
 
 
+@pytest.fixture(scope="module")
+def seconds_of_a_layer() -> float:
+    """Of the 8B model on this machine, as it is now: what a layer of a larger one is held against."""
+    return traced("llama-3.1-8b")[1] / 32
+
+
+def traced(name: str) -> tuple[Any, float]:
+    """The trace of a model, and the seconds of the processor that it took."""
+    start = time.process_time()
+    return model(ModelParams(model=name)), time.process_time() - start  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seconds"), [("llama-3.1-70b", 10), ("llama-3.1-405b", 20)])
-def test_a_whole_model_traces_in_seconds_without_memory(name: str, seconds: float) -> None:
-    start = time.process_time()  # of this process alone: the machine may be busy
-    result = model(ModelParams(model=name))  # type: ignore[arg-type]
-    took = time.process_time() - start
-    print(
-        f"{name}: {took:.1f} s, {result.allocated_bytes / 1e6:.0f} MB allocated, {result.warm_up_bytes / 1e6:.0f} MB "
-        f"to warm up, {len(result.events):,} events"
-    )
+@pytest.mark.parametrize("name", ["llama-3.1-70b", "llama-3.1-405b"])
+def test_a_whole_model_traces_without_memory(name: str, seconds_of_a_layer: float) -> None:
+    """Its layers take no longer for being larger; the benchmark has the seconds and their budget."""
+    result, took = traced(name)
     assert result.passed
     assert result.parameters == PUBLISHED_PARAMETERS[name]
     assert result.allocated_bytes + result.warm_up_bytes < 200_000_000
-    assert took < seconds
+    assert took < 1.5 * seconds_of_a_layer * result.params.shape.layers
     assert f"{result.needed_bytes / 1e9:,.1f} GB are needed" in result.verdict
     layers = result.params.shape.layers
     assert f"{layers} of {layers} layers run forward twice" in result.saving

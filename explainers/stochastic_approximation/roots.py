@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import bisect
@@ -14,6 +14,7 @@ POINTS = 4001  # at which g and its slope are looked at
 ZERO = 1e-12
 STRETCH = 0.01  # of the interval, from which zeros side by side are a stretch and not a point
 OF_NEIGHBOURS = 1e-3  # of the values beside it, from which what changes its sign there is a pole or a jump
+HALVINGS = 2000  # of an interval as long as floating-point numbers reach
 WIDENINGS = 15  # of the interval, each to three times its length, before there is no root that attracts
 WHOLE_LINE = np.concatenate([-np.logspace(6, -3, 400), [0.0], np.logspace(-3, 6, 400)])
 
@@ -55,10 +56,16 @@ def _crossings(g: Expression, w: np.ndarray, value: np.ndarray) -> Iterator[tupl
     zero = np.abs(value) <= ZERO
     sign = np.where(zero, 0, np.sign(value))
     for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-        at = float(bisect(lambda one: float(g.value(np.array(one))), w[k], w[k + 1], xtol=1e-14))  # type: ignore[arg-type]
+        at = _between(g, float(w[k]), float(w[k + 1]))
         there = abs(float(g.value(np.array(at))))
         beside = max(abs(value[k]), abs(value[k + 1]))
         yield int(k), at, bool(np.isfinite(beside)) and there <= OF_NEIGHBOURS * beside
+
+
+def _between(g: Expression, low: float, high: float) -> float:
+    """Where g changes its sign between two places, which may be far apart."""
+    found: Any = bisect(lambda w: float(g.value(np.array(w))), low, high, xtol=1e-14, maxiter=HALVINGS)
+    return float(found)
 
 
 def around(g: Expression, low: float, high: float) -> tuple[Root, ...]:
