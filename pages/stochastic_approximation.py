@@ -99,8 +99,7 @@ def verdict(facts: Mapping[str, Any]) -> None:
 match chapters.choose(settings):
     case "mean":
         section.played(
-            settings, "stochastic_approximation.mean", "mean", title="A mean, in one go and by small steps",
-            words=words["mean"], fields=with_steps("w1", "sigma"),
+            settings, "stochastic_approximation.mean", "mean", words=words["mean"], fields=with_steps("w1", "sigma"),
             more=("mu", "distribution", "alpha", "steps", "seeds", "seed"), breaks=(mean.BITES, mean.LOST),
             question=QUESTIONS["mean"], tries=offer("mean"),
         )  # fmt: skip

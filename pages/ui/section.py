@@ -22,8 +22,9 @@ Breaks = tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]
 
 
 def heading(title: str, words: str) -> None:
-    """The head of a chapter: its title and what it is about."""
-    st.header(title, anchor=False)
+    """The head of a chapter: its title, which a page's first chapter does without, and what it is about."""
+    if title:
+        st.header(title, anchor=False)
     st.markdown(words)
 
 
@@ -38,7 +39,7 @@ def played(
     experiment: str,
     prefix: str = "",
     *,
-    title: str,
+    title: str = "",
     words: str,
     fields: Sequence[str] | Callable[[Any], Sequence[str]],
     more: Sequence[str] = (),
