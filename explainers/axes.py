@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from explainers.scene import Axis, Hue, Layer
+from explainers.panels import Axis, Layer
+from explainers.scene import Hue
 
 GREATEST = 1e30  # that is drawn or told
 FARTHEST = 50  # lengths of an axis

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from explainers.scene import Code, Track
+from explainers.panels import Code
+from explainers.scene import Track
 
 
 def code_panel(

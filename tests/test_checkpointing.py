@@ -35,7 +35,8 @@ from explainers.checkpointing.views.optimal import optimal_scene
 from explainers.checkpointing.views.playing import ONE_BY_ONE
 from explainers.checkpointing.views.schedule import schedule_card, schedule_scene
 from explainers.experiment import choices_of, find, fit, read
-from explainers.scene import Bands, Marks, Scene
+from explainers.panels import Bands, Marks
+from explainers.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 ORACLE = json.loads((Path(__file__).parent / "oracles" / "checkpointing.json").read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ from explainers.checkpointing.views.measure import (
 )
 from explainers.experiment import find, fit
 from explainers.model_shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
-from explainers.scene import Bands
+from explainers.panels import Bands
 
 ROOT = Path(__file__).parents[1]
 

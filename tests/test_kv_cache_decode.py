@@ -34,7 +34,8 @@ from explainers.kv_cache.attention import (
 from explainers.kv_cache.decode import DTYPES, DecodeResult, decode, decode_grouped, decode_latent
 from explainers.kv_cache.decode_params import BITES, KINDS, LOST, DecodeParams
 from explainers.kv_cache.views.decode import decode_card, decode_scene
-from explainers.scene import Lines, Marks, Matrix, Patches, Scene, Track
+from explainers.panels import Lines, Marks, Matrix
+from explainers.scene import Patches, Scene, Track
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = {"bytes": "bytes of its formula", "cached": "equals computing again", "absorbed": "absorbed equals"}

@@ -34,7 +34,8 @@ from explainers.kv_cache.roofline import (
 )
 from explainers.kv_cache.views.fit import _apart, batches_shown, fit_scene, round_ticks
 from explainers.kv_cache.views.roofline import rate_in_words, roofline_scene
-from explainers.scene import Marks, Scene, Track
+from explainers.panels import Marks
+from explainers.scene import Scene, Track
 
 BF16 = ELEMENT_TYPES["bf16"]
 PARAMETERS_70B = 70_553_706_496  # config of Llama-3.1-70B; the same on Hugging Face

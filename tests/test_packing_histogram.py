@@ -30,7 +30,7 @@ from explainers.packing.histogram_packing import (
 )
 from explainers.packing.histogram_params import BITES, LOST, HistogramParams, built_in, read_histogram
 from explainers.packing.views.histogram import MOST_STEPS, played
-from explainers.scene import Code
+from explainers.panels import Code
 
 SHARED = Path(__file__).parents[2] / "shared"
 ORACLE, WIKIPEDIA = SHARED / "oracles" / "packing.json", SHARED / "data" / "wikipedia_bert_512.json"

@@ -22,7 +22,7 @@ from explainers.packing.decoder_three_ways import (
 from explainers.packing.run import RunResult, run
 from explainers.packing.run_params import BITES, LOST, RunParams
 from explainers.packing.views.run import SEEN, SEEN_WITH_ROPE, run_scene
-from explainers.scene import Marks, Strip
+from explainers.panels import Marks, Strip
 from kernels.interpreter import triton_available
 
 SMALL: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 1, "vocab": 32}

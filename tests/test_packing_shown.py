@@ -16,7 +16,8 @@ from explainers.packing import question
 from explainers.packing.pack import PackParams
 from explainers.packing.strategies import Strategy
 from explainers.packing.views.pack import pack_scene
-from explainers.scene import Lines, Scene
+from explainers.panels import Lines
+from explainers.scene import Scene
 from pages.ui.drawn import facts
 from pages.ui.prose import prose
 from tests.test_packing import STRATEGIES, packed

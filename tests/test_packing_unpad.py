@@ -22,7 +22,7 @@ from explainers.packing import mrope
 from explainers.packing.mrope import IMAGE, VIDEO, Model
 from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, count_tiles, rotated, tiles_of, unpad
 from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT, unpad_scene
-from explainers.scene import Marks, Strip
+from explainers.panels import Marks, Strip
 from pages.ui.prose import prose
 
 RULER_HEIGHT = 22  # px, as in panels/strip.js

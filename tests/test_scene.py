@@ -13,19 +13,8 @@ from hypothesis import strategies as st
 
 from explainers.experiment import experiments, find
 from explainers.formula import formula
-from explainers.scene import (
-    KEYFRAME_EVERY,
-    MAGIC,
-    VERSION,
-    Column,
-    Matrix,
-    Patches,
-    Scene,
-    Strip,
-    Track,
-    Words,
-    patches,
-)
+from explainers.panels import Matrix, Strip
+from explainers.scene import KEYFRAME_EVERY, MAGIC, VERSION, Column, Patches, Scene, Track, Words, patches
 
 EXPERIMENTS = experiments()
 DRAWN = [known.name for known in EXPERIMENTS if known.view]

@@ -20,10 +20,10 @@ from explainers.experiment import Check, Params, choice, find, number, switch, t
 from explainers.packing.histogram_params import HistogramParams
 from pages.ui import (
     apart,
+    changed,
     charts,
     checks,
     commands,
-    controls,
     drawn,
     link,
     predict,
@@ -149,7 +149,7 @@ def test_a_step_is_a_whole_number(raw: str, step: int | None) -> None:
 
 
 def test_the_sentence_of_a_change_names_both_sides() -> None:
-    sentence = controls.change_sentence(
+    sentence = changed.change_sentence(
         Settings(),
         Settings(length=32, kind="two"),
         {"tiles": "10", "read": "51 kB"},
@@ -159,7 +159,7 @@ def test_the_sentence_of_a_change_names_both_sides() -> None:
 
 
 def test_a_change_without_effect_says_so() -> None:
-    sentence = controls.change_sentence(Settings(), Settings(causal=False), {"tiles": "10"}, {"tiles": "10"})
+    sentence = changed.change_sentence(Settings(), Settings(causal=False), {"tiles": "10"}, {"tiles": "10"})
     assert sentence == "Causal true → false: tiles unchanged"
 
 

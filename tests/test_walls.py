@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from explainers import scene
+from explainers import panels, scene
 from pages.ui.topics import TOPICS as LISTED
 
 ROOT = Path(__file__).parents[1]
@@ -168,7 +168,7 @@ def test_the_player_knows_a_scene_by_its_first_bytes() -> None:
 
 
 def test_every_panel_has_a_kind_and_every_kind_a_panel() -> None:
-    kinds = [one.kind for one in vars(scene).values() if isinstance(one, type) and "kind" in vars(one)]
+    kinds = [one.kind for one in vars(panels).values() if isinstance(one, type) and "kind" in vars(one)]
     assert sorted(kinds) == PANELS
 
 

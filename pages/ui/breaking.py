@@ -9,7 +9,8 @@ import streamlit as st
 
 from explainers.experiment import Check, Params, choices_of, control_of
 from pages.ui.address import visit
-from pages.ui.controls import Settings, named
+from pages.ui.changed import named
+from pages.ui.controls import Settings
 
 
 def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:

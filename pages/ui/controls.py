@@ -19,7 +19,6 @@ from typing import Any
 import streamlit as st
 
 from explainers.experiment import (
-    Control,
     Params,
     as_text,
     bounds_of,
@@ -31,7 +30,7 @@ from explainers.experiment import (
     several_of,
 )
 from pages.ui import address
-from pages.ui.checks import scientific
+from pages.ui.changed import change_sentence, changed_fields, readable
 from pages.ui.link import STEP, key_of, own_fields, query_of, short, take, take_step, titled, unknown
 from pages.ui.player.mount import player_key, step_on_screen
 from pages.ui.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
@@ -185,15 +184,15 @@ class Settings:
         without the break. A new break is compared with that, as it may have come with other settings; without it, with
         nothing.
         """
-        now = {label: _readable(number) for label, number in numbers.items()}
+        now = {label: readable(number) for label, number in numbers.items()}
         params = self.shown.params[prefix]
         before, then = self.shown.numbers.get(prefix, (params, now))
         broken = getattr(params, "break_it", "none")
         if broken not in ("none", getattr(before, "break_it", "none")):
             before = params.model_copy(update={"break_it": "none"}) if sound is not None else params
-            then = {label: _readable(number) for label, number in (sound or {}).items()}
+            then = {label: readable(number) for label, number in (sound or {}).items()}
             self.shown.changes.pop(prefix, None)
-        if before != params and len(_changed(before, params)) > COMPARED:
+        if before != params and len(changed_fields(before, params)) > COMPARED:
             self.shown.changes.pop(prefix, None)
         elif before != params:
             self.shown.changes[prefix] = change_sentence(before, params, then, now)
@@ -394,56 +393,6 @@ def _same(drawn: Any, held: Any) -> bool:
     if isinstance(drawn, float) and isinstance(held, float):
         return math.isclose(drawn, held, rel_tol=1e-9, abs_tol=1e-12)
     return as_text(drawn) == as_text(held)
-
-
-def change_sentence(before: Params, after: Params, then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """ "Query block 16 → 32: tiles visited 10 → 3, read 51 kB → 30 kB"."""
-    return f"{_settings_changed(before, after)}: {_numbers_changed(then, now)}"
-
-
-def _changed(before: Params, after: Params) -> list[str]:
-    """The fields that differ."""
-    return [name for name in type(after).model_fields if getattr(before, name) != getattr(after, name)]
-
-
-def _settings_changed(before: Params, after: Params) -> str:
-    fields = type(after).model_fields
-    words = []
-    for name in _changed(before, after):
-        control = control_of(type(after), name)
-        if control.long_text:
-            words.append(f"{fields[name].title or name} changed")
-            continue
-        old, new = (named(control, getattr(params, name)) for params in (before, after))
-        words.append(f"{fields[name].title or name} {old} → {new}")
-    return ", ".join(words)
-
-
-def named(control: Control, value: Any) -> str:
-    """A value as its control shows it."""
-    if isinstance(value, tuple):
-        return short(", ".join(named(control, part) for part in value))
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    text = as_text(value)
-    return short((control.labels or {}).get(text, text))
-
-
-def _numbers_changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    changed = [
-        f"{label} {then[label]} → {new}" if label in then else f"{label} {new}"
-        for label, new in now.items()
-        if then.get(label) != new
-    ]
-    return ", ".join(changed) if changed else ", ".join(now) + " unchanged"
-
-
-def _readable(number: Any) -> str:
-    if isinstance(number, int):
-        return f"{number:,}"
-    if isinstance(number, float):
-        return f"{number:.3g}" if 1e-3 <= abs(number) < 1e6 else scientific(number)
-    return str(number)
 
 
 def _clean(value: Any) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 
 from explainers.checkpointing.law import LawResult
 from explainers.formula import formula
-from explainers.scene import Axis, Column, Hue, Layer, Marks, Scene, Track, Words
+from explainers.panels import Axis, Layer, Marks
+from explainers.scene import Column, Hue, Scene, Track, Words
 
 SYMBOLS: Mapping[str, str] = {
     "L": "L: layers of the chain",

@@ -17,7 +17,8 @@ from explainers.checkpointing.step import training_step
 from explainers.decoder import GptBlock, LlamaBlock
 from explainers.experiment import control_of
 from explainers.model_shapes import LLAMA_3_1
-from explainers.scene import Axis, Bands, Column, Hue, Layer, Line, Marks, Panel, Scene, Track, Words
+from explainers.panels import Axis, Bands, Layer, Line, Marks
+from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 1500

@@ -14,20 +14,8 @@ from explainers.checkpointing.views.lanes import chain_panel
 from explainers.checkpointing.views.plane import Dot, plane
 from explainers.checkpointing.views.playing import Playing, condensed
 from explainers.formula import formula
-from explainers.scene import (
-    Axis,
-    Bands,
-    Code,
-    Column,
-    Hue,
-    Layer,
-    Line,
-    Marks,
-    Panel,
-    Scene,
-    Track,
-    Words,
-)
+from explainers.panels import Axis, Bands, Code, Layer, Line, Marks
+from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {

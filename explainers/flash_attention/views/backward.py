@@ -7,7 +7,8 @@ from torch import Tensor
 
 from explainers.flash_attention.backward import BackwardResult, BackwardStep, tiled_backward
 from explainers.formula import formula
-from explainers.scene import Band, Column, Matrix, Panel, Row, Scene, Tiles, Track, Words, patches
+from explainers.panels import Band, Matrix, Tiles
+from explainers.scene import Column, Panel, Row, Scene, Track, Words, patches
 from explainers.source_code import code_panel
 
 HEIGHT = 330

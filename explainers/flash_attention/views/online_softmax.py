@@ -11,7 +11,8 @@ import numpy as np
 from explainers.flash_attention.online_softmax import OnlineSoftmaxResult, SoftmaxStep, softmax_in_blocks
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.formula import formula
-from explainers.scene import Axis, Column, Hue, Layer, Marks, Panel, Row, Scene, Track, Words
+from explainers.panels import Axis, Layer, Marks
+from explainers.scene import Column, Hue, Panel, Row, Scene, Track, Words
 from explainers.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {

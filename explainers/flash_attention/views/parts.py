@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from explainers.scene import Action, Axis, Layer, Marks, Panel, Track
+from explainers.panels import Axis, Layer, Marks
+from explainers.scene import Action, Panel, Track
 
 
 def dumbbells(

@@ -11,26 +11,8 @@ from explainers.flash_attention.tiled import SENTINEL, TileStep, tiled_attention
 from explainers.flash_attention.tiles import TilesResult
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.flash_attention.views.tile_words import SYMBOLS, tile_words
-from explainers.scene import (
-    Action,
-    Axis,
-    Band,
-    Code,
-    Column,
-    Hue,
-    Layer,
-    Line,
-    Lines,
-    Marks,
-    Matrix,
-    Panel,
-    Row,
-    Scene,
-    Text,
-    Tiles,
-    Track,
-    patches,
-)
+from explainers.panels import Axis, Band, Code, Layer, Line, Lines, Marks, Matrix, Text, Tiles
+from explainers.scene import Action, Column, Hue, Panel, Row, Scene, Track, patches
 
 HEIGHT = 384
 NAN = float("nan")

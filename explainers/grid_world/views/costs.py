@@ -7,7 +7,8 @@ import numpy as np
 from explainers.formula import formula
 from explainers.grid_world.costs import LOOK_AT, NEAR, CostsResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
-from explainers.scene import Axis, Cells, Column, Line, Lines, Scene, Track, Words, patches
+from explainers.panels import Axis, Cells, Line, Lines
+from explainers.scene import Column, Scene, Track, Words, patches
 
 NAMES = {"epsilon": "ε", "length": "L", "sweeps": "j"}
 TITLES = {

@@ -10,7 +10,8 @@ import numpy as np
 
 from explainers.formula import formula
 from explainers.grid_world.world import ACTIONS, DIRECTIONS, World
-from explainers.scene import Arrow, Cells, Column, Panel, Row
+from explainers.panels import Arrow, Cells
+from explainers.scene import Column, Panel, Row
 
 UNDER_WIDE = 150  # px of the panels that stand under a wide world
 SYMBOLS: Mapping[str, str] = {

@@ -25,21 +25,8 @@ from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
 from explainers.grid_world.memory import Kind, Schedule
 from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit, side_by_side
-from explainers.scene import (
-    KEYFRAME_EVERY,
-    Action,
-    Axis,
-    Cells,
-    Code,
-    Column,
-    Line,
-    Lines,
-    Live,
-    Patches,
-    Scene,
-    Track,
-    Words,
-)
+from explainers.panels import Axis, Cells, Code, Line, Lines
+from explainers.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track, Words
 from explainers.source_code import code_panel
 
 NOTHING = 1e-9  # of the largest value: an error that is none

@@ -12,7 +12,8 @@ from explainers.grid_world import planners
 from explainers.grid_world.plan import LABELS, PlanResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
 from explainers.grid_world.world import WALL
-from explainers.scene import Axis, Cells, Code, Column, Line, Lines, Scene, Track, Words, patches
+from explainers.panels import Axis, Cells, Code, Line, Lines
+from explainers.scene import Column, Scene, Track, Words, patches
 from explainers.source_code import code_panel
 
 SMALLEST = 1e-12  # of the error axis: below it lies rounding

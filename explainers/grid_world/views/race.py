@@ -7,7 +7,8 @@ import numpy as np
 from explainers.axes import round_ticks, steps_axis
 from explainers.grid_world.learn_params import LABELS
 from explainers.grid_world.race import LAST, RaceResult
-from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.panels import Axis, Layer, Line, Lines, Marks
+from explainers.scene import Column, Hue, Scene, Track, Words
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 

@@ -17,7 +17,8 @@ from explainers.grid_world.views.ground import (
     terms_of,
 )
 from explainers.grid_world.world import World
-from explainers.scene import Cells, Column, Scene, Track, Words
+from explainers.panels import Cells
+from explainers.scene import Column, Scene, Track, Words
 
 
 def solve_scene(result: SolveResult) -> Scene:

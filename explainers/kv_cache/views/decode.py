@@ -18,23 +18,8 @@ from explainers.kv_cache.views.decode_words import (
     grouped_moments,
     latent_moments,
 )
-from explainers.scene import (
-    Axis,
-    Band,
-    Column,
-    Layer,
-    Line,
-    Lines,
-    Marks,
-    Matrix,
-    Panel,
-    Row,
-    Scene,
-    Tiles,
-    Track,
-    Words,
-    patches,
-)
+from explainers.panels import Axis, Band, Layer, Line, Lines, Marks, Matrix, Tiles
+from explainers.scene import Column, Panel, Row, Scene, Track, Words, patches
 from explainers.source_code import code_panel
 
 LABELS = {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"}

@@ -8,7 +8,8 @@ import numpy as np
 
 from explainers.formula import formula
 from explainers.kv_cache.fit import FitResult
-from explainers.scene import Axis, Column, Hue, Layer, Marks, Panel, Scene, Track, Words
+from explainers.panels import Axis, Layer, Marks
+from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 
 STEPS_UP_TO = 48
 HEIGHT = 310  # px of both panels

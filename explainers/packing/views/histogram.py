@@ -15,20 +15,8 @@ import numpy as np
 from explainers.formula import formula
 from explainers.packing.histogram import GREEDY, HistogramResult
 from explainers.packing.histogram_packing import Packs, least_squares_plan, linear_plan
-from explainers.scene import (
-    Axis,
-    Code,
-    Column,
-    Hue,
-    Layer,
-    Line,
-    Lines,
-    Marks,
-    Scene,
-    Strip,
-    Track,
-    Words,
-)
+from explainers.panels import Axis, Code, Layer, Line, Lines, Marks, Strip
+from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 256  # of lengths or compositions; where there are more, a step shows several

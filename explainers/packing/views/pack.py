@@ -13,7 +13,8 @@ import numpy as np
 from explainers.formula import formula
 from explainers.packing.pack import Outcome, PackResult
 from explainers.packing.strategies import Placement, code_of, place
-from explainers.scene import Axis, Code, Column, Hue, Line, Lines, Panel, Scene, Strip, Track, Words
+from explainers.panels import Axis, Code, Line, Lines, Strip
+from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 1000  # of more placements, a step shows several

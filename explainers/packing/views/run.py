@@ -12,23 +12,8 @@ import numpy as np
 from explainers.packing.decoder_three_ways import unpadded
 from explainers.packing.run import WAYS, RunResult
 from explainers.packing.run_params import RunParams
-from explainers.scene import (
-    Axis,
-    Band,
-    Code,
-    Column,
-    Hue,
-    Layer,
-    Marks,
-    Matrix,
-    Panel,
-    Row,
-    Scene,
-    Strip,
-    Tiles,
-    Track,
-    Words,
-)
+from explainers.panels import Axis, Band, Code, Layer, Marks, Matrix, Strip, Tiles
+from explainers.scene import Column, Hue, Panel, Row, Scene, Track, Words
 from explainers.source_code import code_panel
 
 # The steps; from LEAKS on one for each document that has tokens, and a last one for all of them.

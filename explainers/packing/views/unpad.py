@@ -11,7 +11,8 @@ import numpy as np
 from explainers.formula import formula
 from explainers.packing import mrope
 from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles_of
-from explainers.scene import Axis, Code, Column, Layer, Marks, Scene, Strip, Track, Words
+from explainers.panels import Axis, Code, Layer, Marks, Strip
+from explainers.scene import Column, Scene, Track, Words
 from explainers.source_code import code_panel
 
 PADDING, LOST_TOKEN = -1, -3  # hues of a strip

@@ -6,7 +6,8 @@ import numpy as np
 
 from explainers.axes import GREATEST, axis, drawable, log_axis, sendable, steps_axis
 from explainers.formula import formula
-from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Row, Scene, Track, Words
+from explainers.panels import Axis, Layer, Line, Lines, Marks
+from explainers.scene import Column, Hue, Row, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
 

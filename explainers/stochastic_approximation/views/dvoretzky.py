@@ -6,7 +6,8 @@ import numpy as np
 
 from explainers.axes import axis, drawable, sendable, steps_axis
 from explainers.formula import formula
-from explainers.scene import Area, Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.panels import Area, Axis, Layer, Line, Lines, Marks
+from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
 from explainers.stochastic_approximation.steps import Rule

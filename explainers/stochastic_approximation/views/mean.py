@@ -13,7 +13,8 @@ from explainers.axes import (
     steps_axis,
 )
 from explainers.formula import formula
-from explainers.scene import Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.panels import Layer, Line, Lines, Marks
+from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import MeanResult

@@ -17,7 +17,8 @@ from explainers.axes import (
     steps_axis,
 )
 from explainers.formula import formula
-from explainers.scene import Area, Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.panels import Area, Axis, Layer, Line, Lines, Marks
+from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
 from explainers.stochastic_approximation.walks import walk

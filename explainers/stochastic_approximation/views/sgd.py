@@ -15,7 +15,8 @@ from explainers.axes import (
     steps_axis,
 )
 from explainers.formula import formula
-from explainers.scene import Axis, Column, Hue, Layer, Line, Lines, Marks, Scene, Track, Words
+from explainers.panels import Axis, Layer, Line, Lines, Marks
+from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
 

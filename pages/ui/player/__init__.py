@@ -6,6 +6,6 @@ Python computes a whole run and sends one blob; the browser steps through it. Fi
 - `data.js`: reads the blob. `drawing.js`: colours and canvas tools. `player.css`: the look.
 - `streamlit.js` and `mount.py`: the player on a page. `offline.js` and `export.py`: a scene as one HTML file.
 
-To add a panel: a dataclass in `explainers/scene.py` with its `kind`, and `panels/<kind>.js` that calls
+To add a panel: a dataclass in `explainers/panels.py` with its `kind`, and `panels/<kind>.js` that calls
 `registerPanel(kind, spec => ...)` as `panels.js` describes; nothing else needs to know.
 """

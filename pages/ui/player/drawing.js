@@ -89,7 +89,7 @@ function sizeCanvas(canvas, width, height, zoom) {
   return context;
 }
 
-/** Data -> pixels along one direction of a panel (Axis in scene.py). */
+/** Data -> pixels along one direction of a panel (Axis in panels.py). */
 function axisScale(axis, from, to) {
   const place = axis.log ? (value) => Math.log10(value) : (value) => value;
   const [low, high] = [place(axis.low), place(axis.high)];
