@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import Field
+from streamlit.runtime.fragment import MemoryFragmentStorage
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
 from explainers.experiment import Adjustment, Params, choice, find, number, several, switch, text
+from pages.ui import run as background
 from pages.ui.topics import TOPICS
 
 ROOT = Path(__file__).parents[1]
@@ -122,9 +124,21 @@ def chapters(path: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "chapter"), [(path, chapter) for path in PAGES for chapter in chapters(path)]
 )
-def test_every_chapter_of_every_page_runs(path: str, chapter: str) -> None:
+def test_every_chapter_of_every_page_runs(path: str, chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A fragment inside a fragment can blank the page (section.cards says how). Background runs are waited for.
+    monkeypatch.setattr(background, "PATIENCE", 60)
+    inner: list[str] = []
+    register = MemoryFragmentStorage.register
+
+    def spied(self: Any, key: str, fragment: Any, **more: Any) -> None:
+        if more.get("parent_fragment_id"):
+            inner.append(key)
+        register(self, key, fragment, **more)
+
+    monkeypatch.setattr(MemoryFragmentStorage, "register", spied)
     page = open_page(path, **({"chapter": chapter} if chapter else {}))
     assert page.title
+    assert not inner
     assert not [line for line in sentences(page) if "This run failed" in line or "is not accepted" in line]
 
 

@@ -27,7 +27,6 @@ def how_many(words: str, right: int, most: int, because: str) -> Question:
     return Question(words, [str(number) for number in range(most + 1)], str(right), because)
 
 
-@st.fragment
 def ask(question: Question) -> None:
     """Asks; once the reader has chosen, says whether it was right, and why. A new question starts unanswered."""
     key = f"_predict-{question.words}-{question.right}"

@@ -122,8 +122,10 @@ def later(
     key = f"{function.__module__}.{function.__qualname__} {code_version()} {params.model_dump_json()}"
     future = comparison(key, function, params)
     _wait(future, waiting)
-    every = None if future.done() else 0.4
-    st.fragment(_await, run_every=every)(key, future, draw, waiting, every is not None)
+    if future.done():
+        _draw(key, future, draw)
+    else:
+        st.fragment(_await, run_every=0.4)(future, waiting)
 
 
 def _wait(future: Future[Any], waiting: str) -> None:
@@ -147,12 +149,13 @@ def comparison(key: str, function: Callable[[ParamsT], Any], params: ParamsT) ->
         return _comparisons[key]
 
 
-def _await(key: str, future: Future[Any], draw: Callable[[Any], None], waiting: str, ticking: bool) -> None:
-    if not future.done():
-        st.caption(waiting)
-        return
-    if ticking:
+def _await(future: Future[Any], waiting: str) -> None:
+    if future.done():
         st.rerun()  # the whole page once: that ends the ticking
+    st.caption(waiting)
+
+
+def _draw(key: str, future: Future[Any], draw: Callable[[Any], None]) -> None:
     if future.cancelled():
         error: BaseException | None = RuntimeError("too many others came after it")
     else:

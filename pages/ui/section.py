@@ -150,6 +150,8 @@ def cards(
     """What stands under a picture: the checks, what to take along, a question to predict, settings to try.
 
     compare: draws one more check, which may take a moment; it is called last. tries: draws the settings to try.
+    Nothing here is a fragment of its own: when the section runs again before the browser has heard of its last run,
+    Streamlit drops what that run drew, but not what fragments inside drew into it, and the page goes blank.
     """
     left, right = st.columns(2)
     with left, page.card("checked", "Checked"):

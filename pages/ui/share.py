@@ -67,7 +67,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
 _link = component("lantern_take", html=_TAKE_HTML, css=_TAKE_CSS, js=_TAKE_JS)
 
 
-@st.fragment
 def link(commands: str) -> None:
     """Copies the address as it stands, step included, or shows it as a QR code until a setting changes.
 
