@@ -42,12 +42,13 @@ def _choose(
         _held().pop(prefix, None)
     else:
         _held()[prefix] = (dict(given), None)
-    fills = settings.types[prefix].fills
+    params_type = settings.types[prefix]
+    fills = params_type.fills
     filled = {
         field for chooser in fills.keys() & needed for preset in fills[chooser].values() for field in preset
     }
     kept = {field: value for field, value in given.items() if field not in filled}
-    settings.open({**kept, **needed, "break_it": name}, prefix)
+    settings.open(params_type(**{**kept, **needed, "break_it": name}).model_dump(), prefix)
 
 
 def _given_back(params: Params, bites: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:

@@ -139,8 +139,11 @@ class Settings:
         self.shown.asked.setdefault(prefix, {}).update(changes)
 
     def open(self, changes: Mapping[str, Any], prefix: str = "") -> None:
-        """As `apply`, for a button that shows something else: the player goes to where that is best seen."""
-        self.put(changes, prefix)
+        """As `apply`, for a button that shows something else: the player goes to where that is best seen.
+
+        Of two such buttons that the browser sends at once, one counts, whole: their settings never mix.
+        """
+        self.shown.asked[prefix] = dict(changes)
         self.shown.openings[prefix] = self.opening(prefix) + 1
 
     def opening(self, prefix: str = "") -> int:
