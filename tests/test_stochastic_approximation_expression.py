@@ -149,4 +149,6 @@ def test_the_shell_refuses_in_one_line() -> None:
 
 def test_a_preset_gives_way_to_what_is_typed() -> None:
     assert RobbinsMonroParams(function="cubic").g == "w^3 - 5"
-    assert RobbinsMonroParams(function="cubic", g="w").g == "w"
+    own = RobbinsMonroParams(function="cubic", g="w")
+    assert (own.function, own.g, own.w1) == ("typed", "w", 0)
+    assert RobbinsMonroParams(g="w^3 - 5").function == "typed"

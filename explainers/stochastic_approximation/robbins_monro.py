@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, text
 from explainers.stochastic_approximation import conditions, expression, roots
@@ -66,6 +66,7 @@ FILLS: dict[str, dict[str, Any]] = {
     "linear": {"g": "w - 2", "w1": -3.0},
     "sine": {"g": "sin(w)", "w1": 3.0},
     "flat": {"g": "w + (abs(w - 1) - abs(w + 1))/2", "w1": 4.0},
+    "typed": {"g": "w - cos(w)", "w1": 3.0},
 }
 
 
@@ -74,16 +75,17 @@ class RobbinsMonroParams(StepParams):
 
     fills: ClassVar = {"function": FILLS}
 
-    function: Literal["tanh", "cubic", "linear", "sine", "flat"] = choice(
+    function: Literal["tanh", "cubic", "linear", "sine", "flat", "typed"] = choice(
         "tanh",
         "Function",
-        "Fills g and the start where they are not given",
+        "Fills g and the start where they are not given; another g is your own",
         {
             "tanh": "tanh(w − 1)",
             "cubic": "w³ − 5",
             "linear": "w − 2",
             "sine": "sin w",
             "flat": "with a flat part",
+            "typed": "your own",
         },
     )
     g: str = text(
@@ -116,6 +118,17 @@ class RobbinsMonroParams(StepParams):
     break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = choice(
         "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _typed(cls, values: Any) -> Any:
+        """A g that is not the chosen function's is the reader's own; the start stays the one that was filled in."""
+        if not isinstance(values, dict):
+            return values
+        fill = FILLS.get(values.get("function", cls.model_fields["function"].default), {})
+        if not fill or values.get("g", fill["g"]) == fill["g"]:
+            return values
+        return {"w1": fill["w1"], **values, "function": "typed"}
 
     @field_validator("g")
     @classmethod
