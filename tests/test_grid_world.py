@@ -16,7 +16,7 @@ from explainers.grid_world.plan import PlanParams, PlanResult, plan
 from explainers.grid_world.reach import cells_that_reach_an_end
 from explainers.grid_world.solve import SolveParams, SolveResult, policy_of, solve
 from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
-from explainers.grid_world.world_params import WorldParams
+from explainers.grid_world.world_params import PRESETS, WorldParams
 from tests.grid_worlds import worlds
 from tests.published import ROWS
 
@@ -355,3 +355,36 @@ def test_a_linear_program_finds_the_same_values_without_a_discount() -> None:
     found = solved(preset="windy")
     assert {check.reference for check in found.checks} >= {"a linear program"}
     assert found.passed
+
+
+@pytest.mark.parametrize("gamma", [0.9995, 0.9999])
+def test_the_other_way_settles_though_the_discount_is_hardly_one(gamma: float) -> None:
+    assert solved(gamma=gamma).passed
+
+
+@pytest.mark.parametrize("reward", [1e3, 1e6])
+def test_large_rewards_end_and_are_checked_by_their_size(reward: float) -> None:
+    assert solved(preset="windy", gamma=0.99, r_target=reward, r_step=-reward).passed
+    assert solved(preset="frozen_lake_8x8", actions="nine", gamma=0.9, r_step=0.3 * reward).passed
+    for algorithm in ("value_iteration", "policy_iteration", "truncated_policy_iteration"):
+        assert planned(algorithm=algorithm, r_target=reward).passed
+
+
+def exploring_values(world: World, epsilon: float) -> np.ndarray:
+    """v(s) = epsilon mean_a q(s, a) + (1 - epsilon) max_a q(s, a), sweep by sweep from 0."""
+    v = np.zeros(world.states)
+    for _ in range(20_000):
+        q = world.moves.backup(v)
+        v = epsilon * q.mean(axis=1) + (1 - epsilon) * q.max(axis=1)
+    return v
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("epsilon", [1e-4, 0.01, 0.05, 0.5])
+def test_every_world_of_a_book_has_a_best_policy_that_explores(preset: Any, epsilon: float) -> None:
+    """On the windy world without a discount the first greedy policy never ended, and there was no answer."""
+    world = WorldParams(preset=preset).grid
+    policy, values = exact.optimal_soft(world, epsilon)
+    np.testing.assert_allclose(policy.sum(axis=1), 1)
+    acting = world.lived_in
+    np.testing.assert_allclose(values[acting], exploring_values(world, epsilon)[acting], rtol=1e-7, atol=1e-7)

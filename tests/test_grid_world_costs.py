@@ -55,6 +55,11 @@ def test_returns_of_policies_that_never_settle_still_check() -> None:
     assert studied(study="length", preset="frozen_lake_8x8", gamma=0.99, longest=60).passed
 
 
+@pytest.mark.parametrize("study", ["epsilon", "length"])
+def test_large_rewards_are_checked_by_their_size(study: str) -> None:
+    assert studied(study=study, r_target=1e6).passed
+
+
 def test_sweeps_and_improvements_are_counted() -> None:
     found = studied(study="sweeps", r_forbidden=-10)
     world = found.params.grid

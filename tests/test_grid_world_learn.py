@@ -19,6 +19,8 @@ from explainers.grid_world.live import live
 from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.memory import Kind, Memory, Slot
 from explainers.grid_world.race import RaceParams, race
+from explainers.grid_world.views.live import live_scene
+from explainers.panels import Cells
 from tests.grid_worlds import worlds
 from tests.published import ROWS
 
@@ -260,6 +262,37 @@ def test_a_wrong_rule_is_seen_by_the_agent_that_knows_the_truth(monkeypatch: pyt
     assert not at_rest[0].passed
 
 
+def test_a_constant_target_is_not_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules that learn from whole episodes are not asked here; that they run at all is what the twin shows."""
+    monkeypatch.setitem(agents.LEARN, Kind.MONTE_CARLO, lambda agent, step: agent.learn(step.s, step.a, 7.0))
+    assert not learned(algorithm="mc_epsilon_greedy", steps=300).passed
+
+
+@pytest.mark.parametrize(
+    ("values", "most"),
+    [
+        ({"preset": "cliff"}, -13),
+        ({"preset": "cliff", "r_boundary": -0.1, "episode_length": 50}, -5),
+        ({"preset": "frozen_lake_4x4", "gamma": 1, "slip": 0}, 1),
+        ({"preset": "frozen_lake_4x4", "gamma": 1}, 0.744),
+        ({"preset": "windy"}, -15),
+    ],
+)
+def test_no_policy_earns_more_in_an_episode(values: dict[str, Any], most: float) -> None:
+    """At the moment of an end and of a cut alike: on the ice ties once led the best policy round and round."""
+    found = race(fit(RaceParams(**{"seeds": 5, "episodes": 20, **values}))[0])
+    assert found.best_return == pytest.approx(most, abs=1e-3)
+    assert found.passed
+
+
+def test_greedy_episodes_that_were_not_reached_do_not_count() -> None:
+    found = race(
+        RaceParams(preset="cliff", algorithms=("sarsa",), seeds=2, episodes=1, episode_length=200_000)
+    )
+    stuck = found.greedy_stuck[0] / found.params.seeds
+    assert found.greedy_return[0] <= -200_000 * stuck
+
+
 def test_a_race_that_is_stopped_shows_what_all_have_finished() -> None:
     found = race(RaceParams(preset="zhao_5x5", episode_length=1000, episodes=2000, seeds=1))
     assert found.median.shape[1] == 1000
@@ -277,9 +310,30 @@ def test_a_broken_agent_turns_a_check_red_and_learns_worse(break_it: str) -> Non
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("epsilon_schedule", ["constant", "falls"])
 @pytest.mark.parametrize("preset", ["zhao_5x5", "sutton_5x5", "windy", "random_walk", "frozen_lake_8x8"])
-def test_an_agent_that_knows_the_truth_learns_nothing(preset: str, algorithm: Algorithm) -> None:
-    assert learned(preset=preset, algorithm=algorithm, steps=300).passed
+def test_an_agent_that_knows_the_truth_learns_nothing(
+    preset: str, epsilon_schedule: str, algorithm: Algorithm
+) -> None:
+    found = learned(preset=preset, algorithm=algorithm, epsilon_schedule=epsilon_schedule, steps=300)
+    assert found.passed
+    if epsilon_schedule == "falls":
+        assert not any("explores as" in note for note in found.notes)
+
+
+def test_the_picture_explores_as_the_agent_does() -> None:
+    found = live(LiveParams(epsilon=0.5, epsilon_schedule="falls", episode_length=10))
+    world = next(panel for panel in live_scene(found).panels() if panel.name == "world")
+    assert isinstance(world, Cells)
+    drawn = world.epsilon
+    assert drawn is not None
+    assert drawn.values[0, 0] == 0.5
+    assert drawn.values[-1, 0] == pytest.approx(0.5 / np.sqrt(1 + found.episodes))
+
+
+def test_td0_looks_one_step_ahead_unless_more_are_asked_for() -> None:
+    assert [LearnParams(algorithm="td0", **more).n for more in ({}, {"n": 4})] == [1, 4]
+    assert LearnParams(algorithm="n_step_sarsa").n == 4
 
 
 # ------------------------------------------------------------------------------------------------- changes on the way

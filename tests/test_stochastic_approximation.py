@@ -11,8 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explainers.experiment import as_json, find, fit
-from explainers.stochastic_approximation import dvoretzky, laws, mean, question, robbins_monro, roots
+from explainers.experiment import as_json, choices_of, control_of, find, fit
+from explainers.stochastic_approximation import (
+    bridge,
+    dvoretzky,
+    laws,
+    mean,
+    question,
+    robbins_monro,
+    roots,
+    sgd,
+)
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.expression import parse
 from explainers.stochastic_approximation.mean import MeanParams
@@ -321,6 +330,7 @@ def test_any_interval_can_be_mended(low: float, high: float, w1: float) -> None:
         ({"step_rule": "1/(k+1)^2"}, "stops at 0.5:"),
         ({"c": 0.5, "p": 1.05, "steps": 100}, "stops at 2.588e-05:"),
         ({"break_it": "too_small_steps"}, "stops at 0.5:"),
+        ({"c": 16, "p": 2, "steps": 3}, "A later factor"),
     ],
 )
 def test_what_the_product_decides(values: dict[str, Any], part: str) -> None:
@@ -385,6 +395,39 @@ def test_every_break_turns_its_check_red(name: str, bites: str) -> None:
     assert known(known.params.model_validate(sound)).passed
     assert not known(known.params.model_validate({**sound, "break_it": bites})).passed
     assert set(module.BITES) == set(module.LOST)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("name", ["robbins_monro", "mean", "dvoretzky", "sgd", "bridge"])
+def test_a_break_bites_whatever_the_sliders_said(name: str, place: int) -> None:
+    """The settings at their least and at their most, as the page merges what a break needs into them."""
+    known = find(f"stochastic_approximation.{name}")
+    module = {
+        "robbins_monro": robbins_monro,
+        "mean": mean,
+        "dvoretzky": dvoretzky,
+        "sgd": sgd,
+        "bridge": bridge,
+    }[name]
+    fields = known.params.model_fields
+    numbers = [field for field in fields if fields[field].annotation in (int, float)]
+    corner = {field: control_of(known.params, field).comfort[place] for field in numbers}  # type: ignore[index]
+    corner |= {
+        field: choices_of(known.params, field)[-place] for field in fields if choices_of(known.params, field)
+    }
+    for bites, needed in module.BITES.items():
+        filled = {"g", "w1"} if "function" in needed else set()
+        kept = {field: value for field, value in corner.items() if field not in filled}
+        params = fit(known.params.model_validate({**kept, **needed, "break_it": bites}))[0]
+        assert not known(params).passed, bites
+
+
+@pytest.mark.parametrize("problem", ["mean", "regression"])
+def test_an_exact_gradient_that_is_off_is_seen(problem: str) -> None:
+    alone = {"problem": problem, "batch_sizes": ("all",), "seeds": 1}
+    known = find("stochastic_approximation.sgd")
+    assert known(known.params.model_validate(alone)).passed
+    assert not known(known.params.model_validate({**alone, "break_it": "biased_noise"})).passed
 
 
 def test_what_overflows_is_divergence_and_not_a_number_less() -> None:

@@ -152,3 +152,10 @@ def test_a_preset_gives_way_to_what_is_typed() -> None:
     own = RobbinsMonroParams(function="cubic", g="w")
     assert (own.function, own.g, own.w1) == ("typed", "w", 0)
     assert RobbinsMonroParams(g="w^3 - 5").function == "typed"
+
+
+@pytest.mark.parametrize(("text", "slope"), [("2^(w + 1)", 4 * np.log(2)), ("w^w", 1.0), ("w^3", 3.0)])
+def test_a_slope_at_one_number_is_that_of_an_array(text: str, slope: float) -> None:
+    g = parse(text)
+    assert g.slope(np.array(1.0)) == pytest.approx(slope)
+    assert g.slope(np.array([1.0])) == pytest.approx([slope])

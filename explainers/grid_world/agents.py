@@ -320,5 +320,5 @@ def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, No
 
 
 def first_above(cumulative: np.ndarray, number: float) -> int:
-    """The first place whose cumulative odds exceed the number."""
+    """The first place whose cumulative probability exceeds the number."""
     return int(np.argmax(cumulative > number))

@@ -32,14 +32,14 @@ class _Table(NamedTuple):
     """The world for sweeps.
 
     to: (states, moves), an end leads to one more state that is worth 0. pay: (states, actions), the mean reward.
-    kind: (states,). odds: gamma times the odds of each move, for each action: tuples, whose lengths the compiler knows,
-    so that it unrolls the loops over them (a third of the time).
+    kind: (states,). probabilities: gamma times that of each move, for each action: tuples, whose lengths the compiler
+    knows, so that it unrolls the loops over them (a third of the time).
     """
 
     to: np.ndarray
     pay: np.ndarray
     kind: np.ndarray
-    odds: tuple[tuple[float, ...], ...]
+    probabilities: tuple[tuple[float, ...], ...]
     columns: int
 
 
@@ -55,7 +55,9 @@ def solve_large(world: World, tolerance: float = TOLERANCE) -> tuple[np.ndarray,
         swept = _swept(v, table)
         # |v - v*| <= |Tv - v| / (1 - gamma)
         if np.abs(swept - v).max() <= 10 * tolerance * (1 - world.gamma):
-            bound = _residual(np.append(swept, 0.0), table.to, table.pay, table.odds) / (1 - world.gamma)
+            bound = _residual(np.append(swept, 0.0), table.to, table.pay, table.probabilities) / (
+                1 - world.gamma
+            )
             if bound <= tolerance:
                 return swept, bound
         v = mixing.next(v, swept)
@@ -67,8 +69,8 @@ def _table(world: World) -> _Table:
     to = np.where(moves.ends, states, moves.to).astype(np.uint32)
     kind = np.where((to == np.arange(states)[:, None]).any(axis=1), STAYS, PLAIN).astype(np.uint8)
     kind[~world.lived_in] = IDLE
-    odds = tuple(tuple(row) for row in (moves.gamma * moves.mix).tolist())
-    return _Table(to, np.ascontiguousarray(moves.reward @ moves.mix.T), kind, odds, world.columns)
+    probabilities = tuple(tuple(row) for row in (moves.gamma * moves.mix).tolist())
+    return _Table(to, np.ascontiguousarray(moves.reward @ moves.mix.T), kind, probabilities, world.columns)
 
 
 def _swept(v: np.ndarray, table: _Table) -> np.ndarray:
@@ -113,7 +115,7 @@ class _Mixing:
 
 
 @numba.njit(cache=True, nogil=True)
-def _sweep(v, to, pay, kind, odds, columns, corner):
+def _sweep(v, to, pay, kind, probabilities, columns, corner):
     """One sweep in place from a corner, v(s) <- max_a q(s, a). v: (states + 1,), the last one is worth 0."""
     rows = len(to) // columns
     for i in range(rows):
@@ -123,7 +125,7 @@ def _sweep(v, to, pay, kind, odds, columns, corner):
             if kind[s] == IDLE:
                 continue
             best = -np.inf
-            for a, likely in enumerate(odds):
+            for a, likely in enumerate(probabilities):
                 # q(s, a) = r(s, a) + gamma sum_m p(m|a) v(s')
                 q = pay[s, a]
                 for m in range(len(likely)):
@@ -141,12 +143,12 @@ def _sweep(v, to, pay, kind, odds, columns, corner):
 
 
 @numba.njit(cache=True, nogil=True)
-def _residual(v, to, pay, odds):
+def _residual(v, to, pay, probabilities):
     """|Tv - v|, the largest over the states. v: (states + 1,), the last one is worth 0."""
     residual = 0.0
     for s in range(len(to)):
         best = -np.inf
-        for a, likely in enumerate(odds):
+        for a, likely in enumerate(probabilities):
             q = pay[s, a]
             for m in range(len(likely)):
                 q += likely[m] * v[to[s, m]]

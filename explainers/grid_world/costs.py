@@ -20,7 +20,6 @@ NEAR = 1e-3  # values this close to v* are called found
 LOOK_AT = 12  # sweeps after which the world is drawn, whatever j
 MOST_SWEEPS = 3000
 ROUNDS = 100
-ROUNDING = 1e-9
 SWEEPS = (1, 2, 3, 5, 8, 13, 20, 40, 80)
 
 # For each break, the settings under which it bites.
@@ -178,7 +177,7 @@ def _evaluated(world: World, best: exact.Optimal, j: int) -> Point:
 
 
 def _checks(params: CostsParams, points: list[Point], best: exact.Optimal) -> Iterator[Check]:
-    moves, acting = params.grid.moves, params.grid.lived_in
+    moves, acting, rounding = params.grid.moves, params.grid.lived_in, exact.rounding(best.values)
     if params.study == "epsilon":
         residual, above = 0.0, 0.0
         for epsilon, values, _, (soft, made_soft) in points:
@@ -190,14 +189,14 @@ def _checks(params: CostsParams, points: list[Point], best: exact.Optimal) -> It
         yield Check(
             "the best soft values solve their own Bellman optimality equation",
             residual,
-            ROUNDING,
+            rounding,
             "one look ahead",
         )
-        yield Check("the best policy made soft is never better", above, ROUNDING, "the theorem, section 5.4")
+        yield Check("the best policy made soft is never better", above, rounding, "the theorem, section 5.4")
     elif params.study == "length":
         error = max(_reward_by_reward(moves, point) for point in points)
         yield Check(
-            "the returns, added up reward by reward", error, ROUNDING, "powers of the policy's transitions"
+            "the returns, added up reward by reward", error, rounding, "powers of the policy's transitions"
         )
     else:
         # j = 1 is value iteration, sweep by sweep

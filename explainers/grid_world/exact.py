@@ -18,8 +18,11 @@ from explainers.grid_world.compiled_plan import solve_large
 from explainers.grid_world.world import Moves, World
 
 TIE = 1e-9  # action values this close are equal
+ROUNDS_OFF = 1e-11  # relative; of values so large that it exceeds TIE, those this close are
+ROUNDING = 1e-9  # what a check allows, relative to the largest value where that is above 1
 SWEEP_UNTIL = 1e-13
 MOST_SWEEPS = 100_000
+MOST_ROUNDS = 1_000  # of policy iteration, which takes some ten
 MOST_STATES = (
     10_000  # of worlds that are solved by linear equations; larger ones by sweeps, to an error of PROVEN
 )
@@ -66,34 +69,47 @@ def within(moves: Moves, policy: np.ndarray, steps: int) -> np.ndarray:
 
 def optimal(world: World) -> Optimal:
     """v*, q* and the optimal actions; ties within TIE, of large worlds within twice the error, are all optimal."""
-    moves, tie = world.moves, TIE
+    moves, error = world.moves, 0.0
     if moves.gamma == 1:
         values = _by_sweeps(moves)
     elif world.states <= MOST_STATES:
         _, values = _by_policy_iteration(moves, 0.0)
     else:
         values, error = solve_large(world, PROVEN)
-        tie = 2 * error
+    tie = 2 * error or tie_among(values)
     q = moves.backup(values)
     best = (q >= q.max(axis=1, keepdims=True) - tie) & world.lived_in[:, None]
     return Optimal(values, q, best)
 
 
+def tie_among(values: np.ndarray) -> float:
+    """How close two action values are that count as equal, beside such values."""
+    return max(TIE, ROUNDS_OFF * float(np.abs(values).max(initial=0.0)))
+
+
+def rounding(values: np.ndarray) -> float:
+    """What a check allows beside such values."""
+    return ROUNDING * max(1.0, float(np.abs(values).max(initial=0.0)))
+
+
 def _by_policy_iteration(moves: Moves, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """Policy iteration with exact evaluation among the epsilon-greedy policies; of 0 all: the best one, and its values.
 
-    Ends when no action is better by more than TIE / 10.
+    Ends when no action is better by more than a tenth of a tie.
     """
-    chosen = moves.backup(np.zeros(len(moves.to))).argmax(axis=1)
-    while True:
+    # without a discount the first policy must come to an end, as the best one does
+    first = _by_sweeps(moves) if moves.gamma == 1 else np.zeros(len(moves.to))
+    chosen = moves.backup(first).argmax(axis=1)
+    for _ in range(MOST_ROUNDS):
         policy = epsilon_greedy(np.eye(len(moves.mix), dtype=bool)[chosen], epsilon)
         v = value_of(moves, policy)
         q = moves.backup(v)
-        better = q.max(axis=1) > q[np.arange(len(q)), chosen] + TIE / 10
+        better = q.max(axis=1) > q[np.arange(len(q)), chosen] + tie_among(v) / 10
         if not better.any():
             return policy, v
         # pi(s) = argmax_a q_pi(s, a); of equal ones the present one stays
         chosen = np.where(better, q.argmax(axis=1), chosen)
+    raise ValueError(f"no policy iteration within {MOST_ROUNDS:,} rounds")
 
 
 def _by_sweeps(moves: Moves) -> np.ndarray:

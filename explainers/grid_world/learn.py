@@ -10,7 +10,7 @@ import numpy as np
 
 from explainers.experiment import Check, Checked, experiment, number
 from explainers.grid_world import compiled, exact
-from explainers.grid_world.learn_params import OFF_POLICY, OneAgentParams, truth
+from explainers.grid_world.learn_params import OneAgentParams, comes_to_the_best, truth
 from explainers.grid_world.learning import (
     NO_LENGTHS,
     NO_RETURNS,
@@ -112,5 +112,5 @@ def _greedy(q: np.ndarray, acting: np.ndarray) -> np.ndarray:
 def _notes(params: LearnParams, ended: int) -> Iterator[str]:
     if not params.steps and ended < params.episodes:
         yield f"Stopped after {MOST_STEPS:,} transitions, in which {ended:,} episodes ended."
-    if params.algorithm not in OFF_POLICY and params.algorithm != "td0" and params.epsilon > 0:
+    if params.algorithm != "td0" and not comes_to_the_best(params, params.algorithm):
         yield "The truth is here the best policy that explores as the agent does: it is worth less than v*."

@@ -55,8 +55,7 @@ SCHEDULES = {
     "one_over_n": Schedule.ONE_OVER_N,
     "polynomial": Schedule.POLYNOMIAL,
 }
-OWN_BEHAVIOUR = ("q_learning", "double_q_learning", "dyna_q")  # learn off whatever policy they follow
-OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q", "mc_exploring_starts")  # what they look for is v*
+OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q")  # learn v* whatever policy they follow
 SPOILT = 100.0  # what a bad initial value adds
 
 # What an agent needs to learn each world: filled in like the world's own settings.
@@ -146,7 +145,13 @@ class AgentParams(_WithLambda):
         {"constant": "constant", "falls": "ε/√episode"},
     )
     n: int = number(
-        4, "Steps n", "Rewards in a target (n-step Sarsa)", least=1, most=1000, comfort=(1, 32), step=1
+        4,
+        "Steps n",
+        "Rewards in a target (n-step Sarsa, TD prediction)",
+        least=1,
+        most=1000,
+        comfort=(1, 32),
+        step=1,
     )
     q0: float = number(
         0, "Initial value", "Of all estimates", least=-1e6, most=1e6, comfort=(-20, 20), step=1
@@ -221,13 +226,15 @@ class AgentParams(_WithLambda):
 
 
 class OneAgentParams(AgentParams):
-    """An agent with its algorithm."""
+    """An agent with its algorithm. TD prediction is TD(0), unless another n is given."""
+
+    fills: ClassVar = {**AgentParams.fills, "algorithm": {"td0": {"n": 1}}}
 
     algorithm: Algorithm = choice("q_learning", "Algorithm", "How the agent learns", LABELS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
-        if self.behaviour == "uniform" and self.algorithm not in OWN_BEHAVIOUR:
+        if self.behaviour == "uniform" and self.algorithm not in OFF_POLICY:
             sentence = (
                 f"behaviour = uniform is not what {LABELS[self.algorithm]} can learn from; allowed: follow."
             )
@@ -250,11 +257,11 @@ def table_of(params: AgentParams, algorithm: str) -> Table:
     return Table(moves.to, moves.reward, moves.ends, _summed(moves.mix), starts, _summed(policy))
 
 
-def _summed(odds: np.ndarray) -> np.ndarray:
-    """Cumulative odds that end at exactly 1, from the last possible choice on."""
-    summed = odds.cumsum(axis=-1)
-    later = odds[:, ::-1].cumsum(axis=-1)[:, ::-1]
-    summed[(later - odds) <= 0] = 1.0
+def _summed(likely: np.ndarray) -> np.ndarray:
+    """Cumulative probabilities that end at exactly 1, from the last possible choice on."""
+    summed = likely.cumsum(axis=-1)
+    later = likely[:, ::-1].cumsum(axis=-1)[:, ::-1]
+    summed[(later - likely) <= 0] = 1.0
     return summed
 
 
@@ -287,7 +294,7 @@ def rules_of(params: AgentParams, algorithm: str) -> Rules:
         planning_steps=params.planning_steps,
         first_visit=params.first_visit,
         exploring_starts=algorithm == "mc_exploring_starts",
-        uniform_behaviour=params.behaviour == "uniform" and algorithm in OWN_BEHAVIOUR,
+        uniform_behaviour=params.behaviour == "uniform" and algorithm in OFF_POLICY,
         first_of_ties=broken == "first_index_ties",
         beyond_the_end=broken == "bootstrap_through_terminal",
         episode_length=params.episode_length,
@@ -303,24 +310,27 @@ def truth_in_words(params: AgentParams, algorithm: str) -> str:
     """Which truth that is."""
     if algorithm == "td0":
         return "the policy that it follows"
-    if _ends_at_the_best(params, algorithm):
+    if comes_to_the_best(params, algorithm):
         return "the best policy"
     return f"the best policy that explores with ε = {params.epsilon:g}"
 
 
-def _ends_at_the_best(params: AgentParams, algorithm: str) -> bool:
-    return algorithm in OFF_POLICY or params.epsilon == 0 or params.epsilon_schedule == "falls"
+def comes_to_the_best(params: AgentParams, algorithm: str) -> bool:
+    """Whether the agent's estimates come to q*: it looks for it off policy, or explores ever less."""
+    if algorithm in (*OFF_POLICY, "mc_exploring_starts"):
+        return True
+    return algorithm != "td0" and (params.epsilon == 0 or params.epsilon_schedule == "falls")
 
 
 def truth(params: AgentParams, algorithm: str) -> np.ndarray:
     """(states, actions) what the agent's estimates come to; of a prediction (states, 1).
 
-    v_pi for a prediction, q* for agents that look for the best policy while they follow another (OFF_POLICY, and
-    exploring starts); for the others the action values of the best policy that explores as they do.
+    v_pi for a prediction; q*, or for agents that go on exploring as the policy that they learn does, the action values
+    of the best policy that explores so.
     """
     world = params.grid
     if algorithm == "td0":
         return exact.value_of(world.moves, predicted_policy(params))[:, None]
-    if _ends_at_the_best(params, algorithm):
+    if comes_to_the_best(params, algorithm):
         return exact.optimal(world).q
     return world.moves.backup(exact.optimal_soft(world, params.epsilon)[1])

@@ -38,10 +38,10 @@ class Schedule(IntEnum):
 
 
 class Table(NamedTuple):
-    """The world as an agent meets it: World.moves with the actions' odds summed up.
+    """The world as an agent meets it: World.moves with the actions' probabilities summed up.
 
-    to, reward, ends: (states, moves). reaching: (actions, moves) cumulative odds. starts: (starts,) where episodes
-    begin. policy: (states, actions) cumulative odds of the given policy of a prediction, else (0, 0).
+    to, reward, ends: (states, moves). reaching: (actions, moves) cumulative probabilities. starts: (starts,) where
+    episodes begin. policy: (states, actions) cumulative probabilities of the policy of a prediction, else (0, 0).
     """
 
     to: np.ndarray

@@ -15,7 +15,6 @@ from explainers.grid_world.world import WALL
 from explainers.grid_world.world_params import WorldParams
 
 Algorithm = Literal["value_iteration", "policy_iteration", "truncated_policy_iteration", "mc_basic"]
-ROUNDING = 1e-9
 
 LABELS: dict[str, str] = {
     "value_iteration": "value iteration",
@@ -218,16 +217,16 @@ def _checks(
     errors: np.ndarray,
     best: exact.Optimal,
 ) -> Iterator[Check]:
-    gamma = params.gamma
+    gamma, rounding = params.gamma, exact.rounding(best.values)
     if params.algorithm == "value_iteration" and gamma < 1:
         # |v_k - v*| <= gamma^k |v_0 - v*|
         over = errors - gamma ** np.arange(len(errors)) * errors[0]
         yield Check(
-            "no error above gamma^k times the first", max(float(over.max()), 0.0), ROUNDING, "the contraction"
+            "no error above gamma^k times the first", max(float(over.max()), 0.0), rounding, "the contraction"
         )
     large = params.grid.states > exact.MOST_STATES
     known, reference = (
-        (exact.PROVEN, "sweeps with a bound") if large else (ROUNDING, "policy iteration, exactly solved")
+        (exact.PROVEN, "sweeps with a bound") if large else (rounding, "policy iteration, exactly solved")
     )
     if params.algorithm != "mc_basic" and gamma < 1 and _ended(params, stages):
         # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; evaluated exactly, a policy that stays has v*
@@ -241,7 +240,7 @@ def _checks(
         yield Check(
             "the returns are those of the policy over so many steps",
             float(error),
-            ROUNDING,
+            rounding,
             "its finite-horizon Bellman equation",
         )
     q = params.grid.moves.backup(best.values)
@@ -253,4 +252,4 @@ def _notes(params: PlanParams) -> Iterator[str]:
     if params.gamma == 1 and params.algorithm != "mc_basic":
         yield "Without a discount nothing contracts sweep by sweep: the curve falls once episodes reach an end."
     if params.algorithm == "mc_basic":
-        yield "An episode of L steps sees no reward beyond: cells farther than L from the target stay at 0."
+        yield "An episode of L steps sees no reward beyond them: what lies farther away counts for nothing."

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number, several
-from explainers.grid_world import compiled, exact
+from explainers.grid_world import compiled
+from explainers.grid_world.exact import ROUNDING
 from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
 from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
 from explainers.grid_world.memory import Kind, Memory, Schedule
-from explainers.grid_world.sound import COMPARED, ROUNDING, checks_of
+from explainers.grid_world.sound import COMPARED, checks_of
 from explainers.grid_world.world_params import PRESET_LABELS, Preset
 
 LAST = 100  # episodes whose returns count as "online"
@@ -80,8 +81,8 @@ class RaceResult(Checked):
     (algorithms,) mean return of the last 100 episodes, exploring; online_sd over the seeds. greedy_return:
     (algorithms,) mean return of the greedy policy after learning. online_median, greedy_median: of both over the
     seeds, which a few agents that walk in circles do not move. greedy_stuck: (algorithms,) seeds whose greedy policy
-    never ends an episode. steps_per_second: learning steps of all agents over wall time, without compilation and
-    greedy episodes.
+    never ends an episode. best_return: the most that any policy earns on average. steps_per_second: learning steps of
+    all agents over wall time, without compilation and greedy episodes.
     """
 
     median: np.ndarray
@@ -184,16 +185,17 @@ def _greedy(params: RaceParams, phase: Phase, memory: Memory) -> tuple[float, bo
     returns, lengths, again = np.zeros(GREEDY_EPISODES), np.zeros(GREEDY_EPISODES, np.int64), memory.copy()
     compiled.begin(table, rules, again)
     compiled.live(table, rules, again, MOST_STEPS, returns, lengths, compiled.no_record())
-    return float(returns.mean()), bool((lengths == params.episode_length).all())
+    finished = lengths > 0  # long ones may not all be
+    return float(returns[finished].mean()), bool((lengths[finished] == params.episode_length).all())
 
 
 def _best_return(params: RaceParams) -> float:
-    """The expected return, without discount, of the best policy in an episode from the start."""
+    """The most that any policy earns in an episode from the start, on average and without discount."""
     world = params.grid
-    chosen = exact.optimal(world).best.argmax(axis=1)
     moves, v = replace(world.moves, gamma=1.0), np.zeros(world.states)
     for _ in range(params.episode_length):
-        after = moves.backup(v)[np.arange(len(v)), chosen]
+        # v_(t+1)(s) = max_a q_t(s, a), with t steps to go
+        after = moves.backup(v).max(axis=1)
         if (after == v).all():
             break
         v = after
@@ -207,9 +209,9 @@ def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Che
         chunk, _ = advance((phase,), Checkpoint(newborn(phase, one, params.seed)), COMPARED)
         for check in checks_of(one, phase, chunk):
             yield replace(check, what=f"{LABELS[algorithm]}: {check.what}")
-    if not params.slip and params.gamma == 1:
-        over = max(float(greedy.max()) - best, 0.0)
-        yield Check("no greedy policy earns more than the best one", over, ROUNDING, "exact planning")
+    if not params.slip:
+        over = max(float(greedy.max()) - best, 0.0) / max(1.0, abs(best))
+        yield Check("no greedy policy earns more than is possible", over, ROUNDING, "exact planning")
 
 
 def _notes(params: RaceParams, stuck: np.ndarray, finished: int) -> Iterator[str]:

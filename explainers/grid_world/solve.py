@@ -17,7 +17,6 @@ from explainers.grid_world.world import ACTIONS, WALL, Moves, World
 from explainers.grid_world.world_params import WorldParams
 
 Policy = Literal["optimal", "uniform", "up", "right", "down", "left", "stay"]
-ROUNDING = 1e-9
 AGREES = 1e-8  # what sweeps that have settled may still lack
 SETTLED = 1e-12
 MOST_ITERATIONS = 20_000
@@ -130,7 +129,7 @@ def solve(params: SolveParams) -> SolveResult:
 
 def _checks(params: SolveParams, values: np.ndarray, policy: np.ndarray, residual: float) -> Iterator[Check]:
     large = params.grid.states > exact.MOST_STATES
-    tolerance = 2 * exact.PROVEN if large and params.policy == "optimal" else ROUNDING
+    tolerance = 2 * exact.PROVEN if large and params.policy == "optimal" else exact.rounding(values)
     yield Check(
         "the values solve the Bellman equation", residual, tolerance, "one look ahead from every cell"
     )
@@ -142,7 +141,8 @@ def _checks(params: SolveParams, values: np.ndarray, policy: np.ndarray, residua
                 "the residual proves the error", bound, exact.PROVEN, "the Bellman residual over 1 - gamma"
             )
         return
-    if params.policy == "optimal" and params.gamma < 1:
+    settles = params.gamma**MOST_ITERATIONS < SETTLED
+    if params.policy == "optimal" and settles:
         again, reference = _iterated(moves), "value iteration from 0"
     elif params.grid.states > MOST_ELIMINATED:
         return
@@ -190,7 +190,7 @@ def _dense(moves: Moves, policy: np.ndarray) -> np.ndarray:
 
 
 def _notes(params: SolveParams) -> Iterator[str]:
-    if params.target == "end" and params.gamma < 1:
+    if params.grid.terminal.any() and params.gamma < 1:
         yield "Twice the rewards are twice the values; but one more for every step moves the policy, as episodes end."
     elif params.gamma < 1:
         yield (

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from explainers.experiment import Check
-from explainers.grid_world import agents
+from explainers.grid_world import agents, compiled
 from explainers.grid_world.dice import Use
-from explainers.grid_world.learn_params import OFF_POLICY, OneAgentParams, truth
+from explainers.grid_world.exact import ROUNDING
+from explainers.grid_world.learn_params import OneAgentParams, comes_to_the_best, truth
 from explainers.grid_world.learning import Chunk, Phase
 from explainers.grid_world.memory import Kind, Rules, Schedule, Slot, new_memory
 from explainers.grid_world.world import Moves
 
 COMPARED = 256  # transitions that are taken again, by the readable agents
 THROWS = 1000
-ROUNDING = 1e-9
 MOST_ASKED = 40  # cells
 # the rules that learn from one transition alone; the others are asked for their target by its equation
 ASKED = (Kind.SARSA, Kind.EXPECTED_SARSA, Kind.Q_LEARNING, Kind.DOUBLE_Q_LEARNING, Kind.LAMBDA, Kind.DYNA)
@@ -26,7 +26,8 @@ def checks_of(
     params: OneAgentParams, phase: Phase, chunk: Chunk, until: int | None = None
 ) -> Iterator[Check]:
     """The checks of a phase of a run. chunk: transitions of it, of which `until` lie in this phase."""
-    yield _same_steps(phase, chunk, min(COMPARED, len(chunk.state) if until is None else until))
+    if compiled.ready():  # until then the chunk was taken by the readable agents themselves
+        yield _same_steps(phase, chunk, min(COMPARED, len(chunk.state) if until is None else until))
     yield _at_rest(params, phase)
     if params.algorithm != "td0":
         yield _fair(phase)
@@ -42,9 +43,9 @@ def _same_steps(phase: Phase, chunk: Chunk, n: int) -> Check:
     running = agents.live(phase.table, phase.rules, memory)
     taken = [next(running) for _ in range(n)]
     places = np.array([(one.state, one.action, one.move, one.after) for one in taken])
-    compiled = np.stack([chunk.state, chunk.action, chunk.move, chunk.after], axis=1)[:n]
+    ran = np.stack([chunk.state, chunk.action, chunk.move, chunk.after], axis=1)[:n]
     errors = np.array([one.td_error for one in taken])
-    same = (places == compiled).all(axis=1)
+    same = (places == ran).all(axis=1)
     same &= (errors == chunk.error[:n]) | (np.isnan(errors) & np.isnan(chunk.error[:n]))
     what = f"the readable agent takes the same {n} transitions"
     return Check(what, float((~same).sum()), 0.0, "agents.py, one step after another")
@@ -60,21 +61,24 @@ def _at_rest(params: OneAgentParams, phase: Phase) -> Check:
     asked = states[:: -(-len(states) // MOST_ASKED)]
     if rules.kind in ASKED:
         errors = np.array([_expected_errors(phase, moves, q, s) for s in asked])
+        what = "an agent that knew the truth would learn nothing, relative"
     else:
         # target(s, a) = sum_m mix[a, m] (r(s, m) + gamma V(s'))
         goes_on = ~moves.ends | rules.beyond_the_end
         target = (moves.reward + rules.gamma * goes_on * _value(params, phase, q)[moves.to]) @ moves.mix.T
         if params.algorithm == "td0":
-            target = (_odds(phase) * target).sum(axis=1, keepdims=True)
+            target = (_policy(phase) * target).sum(axis=1, keepdims=True)
         errors = (target - known)[asked]
+        what = "the truth solves the equation of the agent's target, relative"
     size = max(1.0, float(np.abs(known[acting]).max(initial=0.0)))
-    what = "an agent that knew the truth would learn nothing, relative"
     return Check(what, float(np.abs(errors).max()) / size, ROUNDING, "the exact answer, by linear equations")
 
 
 def _expected_errors(phase: Phase, moves: Moves, q: np.ndarray, s: int) -> np.ndarray:
     """(actions,) the TD error that the agent's own rule finds in s, on average over the moves and the next actions."""
     rules = phase.rules._replace(schedule=int(Schedule.CONSTANT), alpha=0.0, planning_steps=0)
+    if rules.epsilon_falls:  # what it comes to no longer explores
+        rules = rules._replace(epsilon=0.0)
     memory = new_memory(rules, len(q), q.shape[1], q.shape[1], 0.0, 0)
     memory.q[:] = q
     if memory.q2.size:
@@ -83,34 +87,33 @@ def _expected_errors(phase: Phase, moves: Moves, q: np.ndarray, s: int) -> np.nd
     found = np.zeros(len(moves.mix))
     for a, m in np.argwhere(moves.mix > 0):
         s2, r, ended = int(moves.to[s, m]), float(moves.reward[s, m]), bool(moves.ends[s, m])
-        for a2, odds in _next_actions(rules, q[s2]):
+        for a2, likely in _next_actions(rules, q[s2]):
             error = rule(agent, agents.Step(s, int(a), r, s2, a2, ended, True, 0))
-            found[a] += moves.mix[a, m] * odds * error
+            found[a] += moves.mix[a, m] * likely * error
     return found
 
 
 def _next_actions(rules: Rules, q: np.ndarray) -> list[tuple[int, float]]:
-    """The actions that may follow, with their odds: those of an epsilon-greedy policy where the rule needs one."""
+    """The actions that may follow, with their probabilities: of an epsilon-greedy policy where the rule needs one."""
     if rules.kind not in agents.CHOOSES_FIRST:
         return [(-1, 1.0)]
     # pi(a|s) = epsilon / |A| + (1 - epsilon) [a = a*]
-    epsilon = 0.0 if rules.epsilon_falls else rules.epsilon
-    odds = epsilon / len(q) + (1 - epsilon) * (np.arange(len(q)) == q.argmax())
-    return [(int(a), float(odds[a])) for a in np.flatnonzero(odds)]
+    likely = rules.epsilon / len(q) + (1 - rules.epsilon) * (np.arange(len(q)) == q.argmax())
+    return [(int(a), float(likely[a])) for a in np.flatnonzero(likely)]
 
 
 def _value(params: OneAgentParams, phase: Phase, q: np.ndarray) -> np.ndarray:
     """(states,) V(s) that the agent's rule looks ahead to."""
     if params.algorithm == "td0":
         return q[:, 0]
-    if params.algorithm in OFF_POLICY or phase.rules.epsilon == 0 or phase.rules.epsilon_falls:
+    if comes_to_the_best(params, params.algorithm):
         return q.max(axis=1)
     epsilon = phase.rules.epsilon
     # V(s) = epsilon mean_a Q(s, a) + (1 - epsilon) max_a Q(s, a)
     return epsilon * q.mean(axis=1) + (1 - epsilon) * q.max(axis=1)
 
 
-def _odds(phase: Phase) -> np.ndarray:
+def _policy(phase: Phase) -> np.ndarray:
     """(states, actions) the probabilities of the given policy, from its sums."""
     return np.diff(phase.table.policy, axis=1, prepend=0)
 

@@ -17,11 +17,15 @@ import numpy as np
 from explainers.experiment import Adjustment, Check, Checked, choice, experiment, number
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import HUGE, AverageParams
-from explainers.stochastic_approximation.steps import Rule, labels_of
+from explainers.stochastic_approximation.steps import FACTORS, Rule, labels_of
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run, work
 
 # For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"too_small_steps": {"step_rule": "c/(k+b)", "c": 1, "b": 1}}
+BITES: dict[str, dict[str, Any]] = {
+    "too_small_steps": {
+        "step_rule": "c/(k+b)", "c": 1, "b": 1, "mu": 0, "sigma": 1, "w1": 20, "steps": 60, "seeds": 1000,
+    },
+}  # fmt: skip
 
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
@@ -103,6 +107,8 @@ def _verdict(rule: Rule, steps: int) -> str:
     if math.isnan(limit):
         return "The product has no limit: the steps overshoot."
     if math.isfinite(rule.sum_of_powers(1)):
+        if rule.product(FACTORS)[0] == 0:
+            return "A later factor of the product is 0: with that one step every start is forgotten."
         return f"The product stops at {limit:.4g}: so much of the start is never forgotten."
     return "The product goes to 0: every start is forgotten in the end, though it may take long."
 

@@ -140,6 +140,7 @@ def _slope(node: Tree[Token], w: Any) -> Any:
             return du * v + u * dv
         case "divide":
             return np.divide(du * v - u * dv, v * v)
-    if isinstance(v, float):  # a constant exponent, for which a negative base has a slope too
+    if not any(node.children[-1].find_data("variable")):  # type: ignore[union-attr]
+        # a constant exponent, for which a negative base has a slope too
         return v * (_power(u, v - 1) if v != 1 else 1.0) * du
     return _power(u, v) * (dv * np.log(u) + v * du / u)

@@ -18,7 +18,7 @@ from explainers.experiment import Adjustment, Check, Checked, choice, experiment
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.noise import BIAS, LABELS
 from explainers.stochastic_approximation.roots import Root
-from explainers.stochastic_approximation.steps import Rule, StepParams, broken, labels_of
+from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
     ROUNDING,
@@ -35,11 +35,10 @@ from explainers.stochastic_approximation.walks import (
 HUGE = 1e100  # beyond which a run counts as diverged
 
 # For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "constant_step": {"step_rule": "c/k^p", "c": 1, "p": 1},
-    "biased_noise": {"step_rule": "c/k^p", "c": 1, "p": 1},
-    "too_small_steps": {"step_rule": "c/k^p", "c": 1, "p": 1},
-}
+SEEN: dict[str, Any] = {
+    "step_rule": "c/k^p", "c": 1, "p": 1, "alpha": 0, "mu": 2, "sigma": 1, "w1": -3, "steps": 100, "seeds": 1000,
+}  # fmt: skip
+BITES: dict[str, dict[str, Any]] = dict.fromkeys(("constant_step", "biased_noise", "too_small_steps"), SEEN)
 
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
@@ -96,10 +95,6 @@ class MeanParams(AverageParams):
     @property
     def rule(self) -> Rule:
         return Rule("constant", self.alpha) if self.alpha else super().rule
-
-    @property
-    def used(self) -> Rule:
-        return broken(self.rule, self.break_it)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from work(self.seeds, self.steps)

@@ -40,11 +40,12 @@ FARTHEST = 1e6  # from 0 that anything may be set
 BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
 
 # For each break, the settings under which it bites.
+SEEN: dict[str, Any] = {"noise": "normal", "sigma": 1, "seeds": 200, "c": 1, "p": 1}
 BITES: dict[str, dict[str, Any]] = {
-    "as_printed": {"function": "cubic", "step_rule": "c/(k+b)", "b": 2},
-    "constant_step": {"function": "linear", "steps": 200, "step_rule": "c/k^p"},
-    "biased_noise": {"function": "linear", "steps": 200, "step_rule": "c/k^p"},
-    "too_small_steps": {"function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
+    "as_printed": {**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "b": 2},
+    "constant_step": {**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
+    "biased_noise": {**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
+    "too_small_steps": {**SEEN, "function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
 }
 
 # For each break, what is lost without the part that it removes.

@@ -23,7 +23,7 @@ from explainers.stochastic_approximation.steps import Rule, StepParams, labels_o
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS
 
 POINTS = 100
-SCORED = 100  # seeds whose gradients are checked
+JUDGED = 100  # seeds whose gradients are checked
 SIDE = 20.0  # of the square in which the points of the mean lie
 LINE = (4.0, -3.0)  # intercept and slope of the line through which points are scattered
 SCATTER = 6.0
@@ -34,11 +34,11 @@ MOST_GATHERED = 300_000_000  # samples of all seeds, steps and batches
 Size = Literal["1", "2", "5", "10", "20", "50", "all"]
 
 # For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "constant_step": {"steps": 60, "step_rule": "c/k^p", "c": 1, "p": 1},
-    "biased_noise": {"steps": 60, "step_rule": "c/k^p", "c": 1, "p": 1},
-    "too_small_steps": {"steps": 60, "step_rule": "c/k^p", "c": 1, "p": 1},
-}
+SEEN: dict[str, Any] = {
+    "problem": "mean", "batch_sizes": ("1", "5", "50"), "steps": 60, "seeds": 200, "start_x": -18, "start_y": 18,
+    "step_rule": "c/k^p", "c": 1, "p": 1,
+}  # fmt: skip
+BITES: dict[str, dict[str, Any]] = dict.fromkeys(("constant_step", "biased_noise", "too_small_steps"), SEEN)
 
 # For each break, what is lost without the part that it removes.
 LOST: dict[str, str] = {
@@ -132,7 +132,8 @@ class Descent(NamedTuple):
 
     square, square_sd: (steps + 1,) mean and standard deviation over the seeds of the squared distance to the solution.
     off: (steps,) root mean square over the seeds of the sampled gradient's error, relative to the exact gradient's.
-    unfair: how far the errors are from a mean of 0, in standard errors that are known exactly.
+    unfair: how far the errors are from a mean of 0, in standard errors that are known exactly; where nothing is drawn,
+    0 or, if there are errors, infinite.
     """
 
     path: np.ndarray
@@ -151,7 +152,7 @@ def descend(params: SgdParams, squares: Squares, size: Size, rule: Rule, bias: f
     flat = np.concatenate([squares.A.reshape(POINTS, 4), squares.b], axis=1)
     whole, solution = flat.mean(axis=0), squares.solution
     w = np.tile(params.start, (params.seeds, 1))
-    path, away, gradients, off, scores = [w[0]], [((w - solution) ** 2).sum(axis=1)], [], [], []
+    path, away, gradients, off, errors = [w[0]], [((w - solution) ** 2).sum(axis=1)], [], [], []
     for a in rule.at(np.arange(1, params.steps + 1)):
         if size == "all":
             batch = np.broadcast_to(whole, (params.seeds, 6))
@@ -164,27 +165,34 @@ def descend(params: SgdParams, squares: Squares, size: Size, rule: Rule, bias: f
         gradients.append(gradient[0])
         with np.errstate(all="ignore"):
             off.append(np.sqrt(((gradient - exact) ** 2).sum() / (exact**2).sum()))
-            if size != "all":
-                scores.append(_scores(squares, w[:SCORED], (gradient - exact)[:SCORED], int(size)))
+            errors.append(_standardized(squares, w[:JUDGED], (gradient - exact)[:JUDGED], size))
             w = w - a * gradient
             away.append(((w - solution) ** 2).sum(axis=1))
         path.append(w[0])
-    score = np.concatenate(scores) if scores else np.zeros(0)
-    score = score[np.isfinite(score)]
+    error = np.concatenate(errors)
+    error = error[~np.isnan(error)]
     return Descent(
         path=np.array(path),
         gradients=np.array(gradients),
         square=np.mean(away, axis=1),
         square_sd=np.std(away, axis=1),
         off=np.array(off),
-        unfair=abs(float(score.sum())) / np.sqrt(max(len(score), 1)),
+        unfair=abs(float(error.sum())) / np.sqrt(max(len(error), 1)),
     )
 
 
-def _scores(squares: Squares, w: np.ndarray, errors: np.ndarray, m: int) -> np.ndarray:
-    """(seeds,) the errors along (1, 1), of mean 0 and variance 1 given w, as draws are fair: known from all samples."""
+def _standardized(squares: Squares, w: np.ndarray, errors: np.ndarray, size: Size) -> np.ndarray:
+    """(seeds,) the errors along (1, 1), of mean 0 and variance 1 given w, as draws are fair: known from all samples.
+
+    The exact gradient has no errors at all: one beyond rounding is infinite.
+    """
+    along = errors.sum(axis=1)
+    if size == "all":
+        beyond = np.abs(along) > ROUNDING * (1 + np.abs(w).sum(axis=1))
+        return np.where(np.isfinite(along), np.where(beyond, np.inf, 0.0), np.nan)
     each = (squares.A @ w.T).transpose(2, 0, 1) - squares.b  # (seeds, samples, 2) gradients
-    return errors.sum(axis=1) / np.sqrt(each.sum(axis=2).var(axis=1) / m)
+    made = along / np.sqrt(each.sum(axis=2).var(axis=1) / int(size))
+    return np.where(np.isfinite(made), made, np.nan)
 
 
 def law(params: SgdParams, squares: Squares, size: Size) -> np.ndarray:

@@ -91,7 +91,7 @@ def loss(
         for name, value in needed.items()
     )
     st.markdown(
-        f":red[**What is lost.**] {sentence} A check below is red for it."
+        f":red[**What is lost.**] {sentence} See the checks below."
         + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
     )
 

@@ -22,6 +22,11 @@ class Topic:
     card: str
     card_settings: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a section that the navigation would leave out, its pages with it."""
+        if self.section not in SECTIONS:
+            raise ValueError(f"{self.name}: {self.section!r} is not one of {SECTIONS}")
+
 
 TOPICS = (
     Topic(

@@ -23,7 +23,7 @@ from explainers.grid_world.learn_params import (
 from explainers.grid_world.learning import Chunk, believed
 from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
-from explainers.grid_world.memory import Kind, Schedule
+from explainers.grid_world.memory import Kind, Schedule, Slot
 from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit, side_by_side
 from explainers.panels import Axis, Cells, Code, Line, Lines
 from explainers.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track, Words
@@ -136,17 +136,26 @@ def _world(result: LiveResult) -> Cells:
             policy=Track(np.stack(policies), at),
             **shared,
         )
-    rules = [rules_of(held, held.algorithm) for held in settings]
-    epsilon = np.array([1.0 if one.uniform_behaviour else one.epsilon for one in rules])
     return Cells(
         "world",
         "What the agent believes: Q(s, a)",
         "triangles and disc: the actions; arrows: its policy, as long as probable",
         q=changing,
-        epsilon=Track(epsilon[:, None], at),
+        epsilon=_epsilon(result, settings, at),
         first_best=params.break_it == "first_index_ties",
         **shared,
     )
+
+
+def _epsilon(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> Track:
+    """The probability of an action at random after each transition: it falls with the episodes that have ended."""
+    rules = [rules_of(held, held.algorithm) for held in settings]
+    epsilon = np.array([1.0 if one.uniform_behaviour else one.epsilon for one in rules])
+    falls = np.array([one.epsilon_falls and not one.uniform_behaviour for one in rules])
+    if not falls.any():
+        return Track(epsilon[:, None], at)
+    ended = int(result.chunk.before.memory.where[Slot.EPISODE]) + np.cumsum(result.chunk.end > 0)
+    return Track((epsilon[at] / np.where(falls[at], np.sqrt(1 + ended), 1.0))[:, None])
 
 
 def _where_lived(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def _curves(result: RaceResult) -> Lines:
     high = max(float(result.smooth.max()), result.best_return)
     low = float(settled.min())
     low -= 0.08 * (high - low or 1.0)
-    lines = [Line(x, np.full(points, result.best_return), "muted", "the best policy", dashed=True)]
+    lines = [Line(x, np.full(points, result.best_return), "muted", "the most possible", dashed=True)]
     # what lies below the axis is left out, and the subtitle says so
     drawn = np.where(result.smooth >= low, result.smooth, np.nan)
     for row, algorithm in enumerate(result.params.algorithms):
@@ -108,7 +108,9 @@ def _words(result: RaceResult) -> Words:
     parts = [f"{LABELS[one]} **{{{column}:.4g}}**" for column, one in enumerate(result.params.algorithms, 1)]
     which = f"The {window} episodes up to {{0:d}}" if window > 1 else "Episode {0:d}"
     best = f"{result.best_return:.4g}".replace("-", "−")
-    sentence = f"{which}: median return of {', '.join(parts)}; the best policy earns {best}."
+    sentence = (
+        f"{which}: median return of {', '.join(parts)}; the most that any policy earns on average is {best}."
+    )
     last = window * (np.arange(points) + 1.0)
     values = np.concatenate([last[:, None], result.smooth[:, 1].T], axis=1)
     return Words((sentence,), np.zeros(points, int), values)
