@@ -31,8 +31,12 @@ def of_slope(least: float, most: float, low: float, high: float) -> Condition:
         why = f"g is not defined everywhere {where}"
     elif holds:
         why = f"{least:.3g} ≤ g′(w) ≤ {most:.3g} {where}"
+    elif not math.isfinite(most):
+        why = f"the slope goes beyond all numbers {where}"
+    elif least == 0:
+        why = f"the slope goes down to 0 {where}, so no c₁ above 0 is below it"
     else:
-        why = f"the least slope is {least:.3g}, so g does not rise everywhere {where}"
+        why = f"the least slope is {least:.3g}: g falls somewhere {where}".replace("-", "−")
     return Condition("0 < c₁ ≤ g′(w) ≤ c₂", holds, why)
 
 

@@ -93,7 +93,7 @@ def dvoretzky(params: DvoretzkyParams) -> DvoretzkyResult:
         iterates=ran.first.T,
         fan_at=ran.fan_at,
         fan=ran.quantiles,
-        verdict=_verdict(rule, params.steps),
+        verdict=f"{_verdict(rule, params.steps)} {_asked(rule)}",
         checks=tuple(_checks(params, rule, ran, expected)),
         params=params,
     )
@@ -111,6 +111,18 @@ def _verdict(rule: Rule, steps: int) -> str:
             return "A later factor of the product is 0: with that one step every start is forgotten."
         return f"The product stops at {limit:.4g}: so much of the start is never forgotten."
     return "The product goes to 0: every start is forgotten in the end, though it may take long."
+
+
+def _asked(rule: Rule) -> str:
+    """What the theorem asks of the sums of the steps, and what they are."""
+    told = []
+    for power, name, wanted in ((1, "Σ aₖ = ∞", math.inf), (2, "Σ aₖ² < ∞", 0.0)):
+        total = rule.sum_of_powers(power)
+        holds = (total == math.inf) == (wanted == math.inf)
+        told.append(
+            f"{name} {'✓' if holds else '✗'}" + ("" if math.isinf(total) else f" (it is {total:.4g})")
+        )
+    return f"Dvoretzky's theorem asks for {' and '.join(told)}."
 
 
 def closed_form(rule: Rule, steps: int) -> float | None:

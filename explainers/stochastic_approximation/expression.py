@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -33,6 +34,13 @@ GRAMMAR = r"""
     %ignore WS
 """
 ALLOWED = "numbers, w, + - * / ^, brackets, and sin, cos, tanh, exp, log, abs of a bracket"
+# what people write elsewhere, and how it is written here
+HINTS = (
+    (r"\*\*", "a power is written w^3, not w**3"),
+    (r"[\d.)]\s*(?:w|\(|sin|cos|tanh|exp|log|abs)", "a product needs its sign, as in 2*w"),
+    (r"sqrt", "a root is written as a power, as in w^0.5"),
+    (r"\bln\b", "the natural logarithm is log"),
+)
 _PARSER = Lark(GRAMMAR, start="sum", parser="lalr")
 
 # f -> f, and f' where the chain rule asks for it
@@ -81,6 +89,9 @@ def _where(error: UnexpectedInput, text: str) -> str:
     if token is not None and token.type == "$END":
         return "it ends too early"
     at = error.pos_in_stream or 0
+    for pattern, hint in HINTS:
+        if re.search(pattern, text):
+            return hint
     return f"character {at + 1}, {str(token or text[at])!r}, does not belong there"
 
 

@@ -34,15 +34,16 @@ from explainers.stochastic_approximation.walks import (
 )
 
 NEAR = 0.5  # from the root: converged
+STEEPER = 100.0  # times as steep a million away: what is told
 FARTHEST = 1e6  # from 0 that anything may be set
 
 # What stands beside the steps that the book prints.
 BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
 
 # For each break, the settings under which it bites.
-SEEN: dict[str, Any] = {"noise": "normal", "sigma": 1, "seeds": 200, "c": 1, "p": 1}
+SEEN: dict[str, Any] = {"noise": "normal", "sigma": 1, "seeds": 200}
 BITES: dict[str, dict[str, Any]] = {
-    "as_printed": {**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "b": 2},
+    "as_printed": {**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "c": 1, "b": 2},
     "constant_step": {**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
     "biased_noise": {**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
     "too_small_steps": {**SEEN, "function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
@@ -349,12 +350,25 @@ def _promise(params: RobbinsMonroParams, ran: Run) -> str:
 def _notes(params: RobbinsMonroParams) -> Iterator[str]:
     attracting = params.attracting
     if len(attracting) > 1:
-        places = ", ".join(f"{root.low:.3g}" for root in attracting)
+        places = ", ".join(f"{round(root.low, 9):.3g}" for root in attracting).replace("-", "−")
         yield f"g pulls towards several roots ({places}); near any of them counts as converged."
+    yield from _steepness(params)
     if any(root.high > root.low for root in attracting):
         yield "g is 0 on a whole stretch: the iterates may stop anywhere on it."
     if any(not root.attracts for root in params.roots):
         yield "At some roots g does not rise through 0: they do not hold the iterates."
+
+
+def _steepness(params: RobbinsMonroParams) -> Iterator[str]:
+    """Says so where g is much steeper far away, where a large step may lead."""
+    low, high = params.interval
+    _, here = roots.slopes(params.function_of_w, low, high)
+    _, far = roots.slopes_everywhere(params.function_of_w)
+    if far > STEEPER * here > 0:
+        yield (
+            f"g is at most {here:.3g} steep for w from {low:g} to {high:g}, but {far:.3g} somewhere within a million: "
+            "an iterate that a large step throws far out overshoots farther with the next."
+        ).replace("-", "−")
 
 
 def _checks(

@@ -262,7 +262,7 @@ def sgd(params: SgdParams) -> SgdResult:
 def _notes(params: SgdParams, by_step: dict[str, np.ndarray]) -> Iterator[str]:
     samples, distances = at_equal_samples(params, by_step)
     if distances:
-        parts = [f"{distance:.3g} with {label(size)}" for size, distance in distances.items()]
+        parts = [f"{round(distance, 12):.3g} with {label(size)}" for size, distance in distances.items()]
         yield f"After the same {samples:,} samples: {', '.join(parts)}."
     lands = (
         params.problem == "mean" and params.used.at(np.array(1)) == 1 and params.break_it != "biased_noise"

@@ -128,6 +128,11 @@ def broken(rule: Rule, break_it: str) -> Rule:
     return rule
 
 
+def unbroken(params: StepParams) -> str:
+    """What is added to the name of a law that a broken run is held against: that of the run without the break."""
+    return ", unbroken" if getattr(params, "break_it", "none") != "none" else ""
+
+
 def step_fields(params: StepParams) -> tuple[str, ...]:
     """The controls of the step size that tell for its rule."""
     own = {"c/k^p": ("c", "p"), "c/(k+b)": ("c", "b"), "constant": ("c",), "1/(k+1)^2": ()}

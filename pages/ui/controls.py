@@ -170,9 +170,7 @@ class Settings:
         step = self.shown.steps.get(prefix)
         if step is not None and steps is not None and step >= steps:
             with st.container(key=f"notes-step-{prefix}"):
-                st.text(
-                    f"{key_of(prefix, STEP)} = {step} lies beyond the last step, {steps - 1}, shown instead."
-                )
+                st.text(f"{key_of(prefix, STEP)} = {step} lies beyond the last step, which is shown instead.")
             return steps - 1
         return step
 

@@ -10,7 +10,7 @@ from explainers.panels import Area, Axis, Layer, Line, Lines, Marks
 from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
-from explainers.stochastic_approximation.steps import Rule
+from explainers.stochastic_approximation.steps import Rule, unbroken
 
 # Steps whose products stand beside, from those that forget slowly to those that never do.
 BESIDE: tuple[tuple[Rule, Hue], ...] = (
@@ -20,8 +20,8 @@ BESIDE: tuple[tuple[Rule, Hue], ...] = (
 )
 SYMBOLS = {"a": "the step size", "w": "the estimate", "μ": "the mean of the samples"}
 SENTENCE = (
-    "Step {0:d} keeps 1 − {1:.3g} of what was left: **{2:.4g}%** of the start. The seeds are at {3:.4g} on average; "
-    "expected {4:.4g}."
+    "Step {0:d} keeps the share 1 − {1:.4g} of what was left: **{2:.4g}%** of the start. The seeds are at {3:.4g} on "
+    "average; expected{unbroken} {4:.4g}."
 )
 FORMULA = r"\prod_{i \le \slot{0:d}} (1 - a_i) = \slot{5:.4g}"
 
@@ -30,6 +30,7 @@ def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
     """A step for each factor."""
     params, steps = result.params, result.params.steps
     k, a = np.arange(1.0, steps + 1), 1 - result.factors
+    sentence = SENTENCE.replace("{unbroken}", unbroken(params))
     product = np.where(np.abs(result.product) < 1e12, result.product, np.nan)
     rows = np.stack([k, a, 100 * product[1:], result.mean[1:], result.expected[1:], product[1:]], axis=1)
     return Scene(
@@ -37,7 +38,7 @@ def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
         title="Is the start forgotten?",
         steps=steps,
         columns=(Column(1, (_bar(result, product), _beside(result, product))), Column(1.2, (_runs(result),))),
-        words=Words((SENTENCE,), np.zeros(steps, int), sendable(rows), (formula(FORMULA),)),
+        words=Words((sentence,), np.zeros(steps, int), sendable(rows), (formula(FORMULA),)),
         reopens=True,
         rate=max(2.0, params.steps / 20),
         symbols=SYMBOLS,
@@ -131,7 +132,7 @@ def _runs(result: DvoretzkyResult) -> Lines:
                 every,
                 drawable(result.expected, low, high),
                 "muted",
-                "μ + (what is left)(w₁ − μ)",
+                "expected" + unbroken(params) if unbroken(params) else "μ + (what is left)(w₁ − μ)",
                 dashed=True,
             ),
             Line(every[[0, -1]], np.full(2, params.mu), "good", "μ", dashed=True),

@@ -13,20 +13,21 @@ from explainers.axes import (
     steps_axis,
 )
 from explainers.formula import formula
-from explainers.panels import Layer, Line, Lines, Marks
+from explainers.panels import Axis, Layer, Line, Lines, Marks
 from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import MeanResult
+from explainers.stochastic_approximation.steps import unbroken
 from explainers.stochastic_approximation.walks import walk
 
 BARS = 300  # at most, of samples
 SYMBOLS = {"w": "the estimate", "a": "the step size", "x": "a sample"}
 SENTENCE = (
-    "Sample {0:d} is {1:.3g}. The estimate goes {3:.3g} of the way to it, from {2:.4g} to **{4:.4g}**; the mean of all "
-    "samples so far is {5:.4g}, a difference of {6:.2g}."
+    "Sample {0:d} is {1:.4g}. The estimate goes a share of {3:.4g} of the way to it, from {2:.4g} to **{4:.4g}**; the "
+    "mean of all samples so far is {5:.4g}, a difference of {6:.2g}."
 )
-FORMULA = r"w_{k+1} = w_k + a_k (x_k - w_k) = \slot{2:.3g} + \slot{3:.3g} \, (\slot{1:.3g} - \slot{2:(.3g})"
+FORMULA = r"w_{k+1} = w_k + a_k (x_k - w_k) = \slot{2:.4g} + \slot{3:.4g} \, (\slot{1:.4g} - \slot{2:(.4g})"
 
 
 def mean_scene(result: MeanResult) -> Scene:
@@ -52,6 +53,9 @@ def _estimates(result: MeanResult) -> Lines:
     params, at = result.params, np.arange(result.params.steps + 1.0)
     low = float(min(result.samples.min(), params.w1))
     high = float(max(result.samples.max(), params.w1))
+    # the estimates too, unless they run away
+    room, estimates = high - low, result.iterates[0][np.isfinite(result.iterates[0])]
+    low, high = max(min(low, estimates.min()), low - room), min(max(high, estimates.max()), high + room)
     own = drawable(result.iterates[0], low, high)
     return Lines(
         name="estimates",
@@ -84,15 +88,16 @@ def _shares(result: MeanResult) -> Marks:
         shares[row, : len(seen)] = laws.weights(result.params.used, int(k))[seen]
     row_of_step = np.searchsorted(ends, np.arange(1, steps + 1), side="right") - 1
     half = 0.4 * steps / len(ends)
-    settled = np.clip(shares[min(4, len(ends) - 1) :], -1.05, 1.05)
-    highest, lowest = float(np.nanmax(settled)), min(float(np.nanmin(settled)), 0.0)
+    # beside the largest of the step, so that none is cut off
+    largest = np.nanmax(np.abs(shares), axis=1)
+    heights = shares / np.where(largest > 0, largest, 1.0)[:, None]
     zero = np.where(np.isnan(shares), np.nan, 0.0)
 
     def bars(first: int, last: int, hue: Hue) -> Layer:
         some = slice(first, last)
         return Layer(
             "rect", samples[some] - half, Track(zero[:, some], row_of_step), samples[some] + half,
-            Track(drawable(shares[:, some], lowest, highest), row_of_step), hue,
+            Track(heights[:, some], row_of_step), hue,
             numbers=Track(sendable(shares[:, some]), row_of_step), format=".3g",
             names=tuple(f"sample {k}: " if k else "the start: " for k in samples[some]),
         )  # fmt: skip
@@ -100,10 +105,12 @@ def _shares(result: MeanResult) -> Marks:
     return Marks(
         name="shares",
         title="What the estimate remembers",
-        subtitle="the share of each sample in it; red: of the start",
-        height=170,
+        subtitle="the share of each sample in it, beside the largest, whose number stands below; red: of the start",
+        height=190,
         x=steps_axis(steps, "sample", first=0),
-        y=axis(lowest, highest, room=0.02, most=3),
+        y=Axis(1.02 * float(np.nanmin(heights, initial=0.0)), 1.02, ticks=(0, 1), format="d"),
+        readout=Track(sendable(largest[:, None]), row_of_step),
+        readout_format=".3g",
         layers=(bars(0, 1, "bad"), bars(1, len(samples), "score")),
     )
 
@@ -115,7 +122,7 @@ def _variance(result: MeanResult) -> Lines:
     )
     lines = [
         Line(k, measured, "current", f"over {result.params.seeds:,} seeds"),
-        Line(k, law, "muted", "the law", dashed=True),
+        Line(k, law, "muted", "the law" + unbroken(result.params), dashed=True),
     ]
     if np.isfinite(floor := laws.steady_variance(result.params.used, result.params.sigma)):
         lines.append(Line(k, np.full(len(k), floor), "bad", f"a/(2 − a) σ² = {floor:.3g}", dashed=True))
@@ -145,7 +152,7 @@ def _bias(result: MeanResult) -> Lines:
         y=axis(float(np.nanmin(both)), float(np.nanmax(both)), most=4),
         lines=(
             Line(k, measured, "current", "measured"),
-            Line(k, law, "muted", "the law", dashed=True),
+            Line(k, law, "muted", "the law" + unbroken(result.params), dashed=True),
             Line(k[[0, -1]], np.full(2, result.params.mu), "good", "μ", dashed=True),
         ),
         shown=Track(k[1:, None] + 1),

@@ -21,9 +21,11 @@ from explainers.panels import Area, Axis, Layer, Line, Lines, Marks
 from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
+from explainers.stochastic_approximation.steps import unbroken
 from explainers.stochastic_approximation.walks import walk
 
 CURVE = 321  # points of the drawn g
+AWAY = 3  # lengths of the stated interval up to which the seeds are followed
 TRAIL = 12  # earlier steps that stay visible
 SYMBOLS = {
     "w": "the estimate",
@@ -32,14 +34,14 @@ SYMBOLS = {
     "g": "the function whose root is sought",
 }
 SENTENCES = (
-    "k = {0:d}: at w = {1:.3g} the observation is g + η = {2:.3g} + ({3:.3g}). A step of {4:.3g} times that leads to "
+    "k = {0:d}: at w = {1:.4g} the observation is g + η = {2:.4g} + ({3:.4g}). A step of {4:.4g} times that leads to "
     "**{5:.4g}**.",
     "k = {0:d}: the step leads beyond all numbers: this seed has **overflowed**. It diverges, as {6:.0f}% of the seeds "
     "have by now.",
     "k = {0:d}: this seed has overflowed before. {6:.0f}% of the seeds have by now.",
 )
 FORMULA = (
-    r"w_{k+1} = w_k - a_k (g(w_k) + \eta_k) = \slot{1:.3g} - \slot{4:.3g} \, (\slot{2:(.3g} + \slot{3:(.3g})"
+    r"w_{k+1} = w_k - a_k (g(w_k) + \eta_k) = \slot{1:.4g} - \slot{4:.4g} \, (\slot{2:(.4g} + \slot{3:(.4g})"
 )
 
 
@@ -78,13 +80,19 @@ def robbins_monro_card(result: RobbinsMonroResult) -> Scene:
 
 
 def _range(result: RobbinsMonroResult) -> tuple[float, float]:
-    """Which w are drawn: where most iterates are, within the stated interval."""
+    """Which w are drawn: where most iterates are, within the stated interval, and where half of the seeds end."""
     params = result.params
+    lowest, highest = params.interval
+    half = float(result.fan[2, -1])
+    if abs(half - (lowest + highest) / 2) < AWAY * (highest - lowest):
+        lowest, highest = min(lowest, half), max(highest, half)
     reached = [root.low for root in params.attracting]
     seen = np.concatenate([[params.w1], result.iterates[0], result.fan[[0, -1]].ravel(), [result.root]])
     seen = np.append(seen, [one for one in reached if np.nanmin(seen) <= one <= np.nanmax(seen)])
+    if not reached:  # what pushes away
+        seen = np.append(seen, [root.low for root in params.roots])
     seen = seen[np.isfinite(seen)]
-    low, high = float(np.clip(seen.min(), *params.interval)), float(np.clip(seen.max(), *params.interval))
+    low, high = (float(np.clip(end, lowest, highest)) for end in (seen.min(), seen.max()))
     room = 0.08 * (high - low) or 0.5
     return low - room, high + room
 
@@ -122,9 +130,8 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
         (False, "muted", "a root that pushes away: "),
     )
     for attracts, hue, name in marks:
-        here = np.array(
-            [(root.low + root.high) / 2 for root in result.params.roots if root.attracts == attracts]
-        )
+        ends = [{root.low, root.high} for root in result.params.roots if root.attracts == attracts]
+        here = np.array(sorted(set().union(*ends)))
         here = here[(here >= low) & (here <= high)]
         layers.append(
             Layer(
@@ -132,7 +139,13 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
                 names=(name,) * len(here),
             )  # type: ignore[arg-type]
         )  # fmt: skip
-    slope = f"0 < c₁ ≤ g′(w) ≤ c₂ {'✓' if result.conditions[0].holds else '✗'}"
+    stretches = [np.clip(root[:2], low, high) for root in result.params.attracting if root.high > root.low]
+    for left, right in stretches:
+        layers.append(
+            Layer("segment", np.array([left]), np.zeros(1), np.array([right]), np.zeros(1), "good", size=4)
+        )
+    where = "[{:g}, {:g}]".format(*result.params.interval).replace("-", "−")
+    slope = f"0 < c₁ ≤ g′(w) ≤ c₂ on {where} {'✓' if result.conditions[0].holds else '✗'}"
     return Marks(
         name="cobweb",
         title="" if card else f"g(w) = {result.params.g}",
@@ -199,9 +212,10 @@ def _fan(result: RobbinsMonroResult, low: float, high: float) -> Lines:
         Line(k, quantiles[2], "output", "median"),
         Line(np.arange(1.0, steps + 2), own, "current", "the seed on the left"),
     ]
-    for number, root in enumerate(one for one in result.params.attracting if low <= one.low <= high):
+    ends = sorted(set().union(*({root.low, root.high} for root in result.params.attracting)))
+    for number, end in enumerate(one for one in ends if low <= one <= high):
         name = "" if number else "root"
-        lines.append(Line(np.array([1.0, steps + 1]), np.full(2, root.low), "good", name, dashed=True))
+        lines.append(Line(np.array([1.0, steps + 1]), np.full(2, end), "good", name, dashed=True))
     lost = " that have not overflowed" if result.diverged_fraction else ""
     return Lines(
         name="fan",
@@ -260,7 +274,9 @@ def _distance(result: RobbinsMonroResult) -> tuple[Lines, ...]:
     k = np.arange(1.0, steps + 2)
     lines = [Line(k, shown, "current", "over all seeds")]
     if np.isfinite(result.bound).all() and result.bound.max() < 1e6 * max(shown.max(), 1e-12):
-        lines.append(Line(k, result.bound, "muted", "bound, as in the proof", dashed=True))
+        lines.append(
+            Line(k, result.bound, "muted", "bound, as in the proof" + unbroken(result.params), dashed=True)
+        )
     return (
         Lines(
             name="distance",

@@ -19,6 +19,7 @@ from explainers.panels import Axis, Layer, Line, Lines, Marks
 from explainers.scene import Column, Hue, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
+from explainers.stochastic_approximation.steps import unbroken
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them
@@ -137,7 +138,7 @@ def _by_updates(result: SgdResult) -> Lines:
     return Lines(
         name="updates",
         title="Distance to the solution, by updates",
-        subtitle=f"root mean square over {result.params.seeds:,} seeds; dashed: the exact law",
+        subtitle=f"root mean square over {result.params.seeds:,} seeds; dashed: the exact law{unbroken(result.params)}",
         height=190,
         x=steps_axis(result.params.steps, "update", first=0),
         y=log_axis(_finite(lines)),
