@@ -150,7 +150,8 @@ class Area:
 class Lines(Panel):
     """Curves that grow with the steps. shown: a Track of one number, how many points of each curve are drawn so far.
 
-    areas: drawn under the curves, and over one another. ahead: what lies after the current step is drawn faint.
+    areas: drawn under the curves, and over one another. ahead: what lies after the current step is drawn faint. marks:
+    x from which on something else holds, as dashed uprights.
     """
 
     kind: ClassVar[str] = "lines"
@@ -160,6 +161,7 @@ class Lines(Panel):
     areas: tuple[Area, ...] = ()
     shown: Track | None = None
     ahead: bool = False
+    marks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -243,24 +245,24 @@ class Cells(Panel):
     """A grid world seen from above, its cells numbered row by row.
 
     shape: rows, columns. kinds: (cells,) 0 floor, 1 wall, 2 forbidden (dashed outline), 3 target (solid outline).
-    start: a cell, -1 for none. directions: (rows down, columns right) of each action; (0, 0) is to stay.
-    values: (cells,), the colour of whole cells, diverging around zero and saturated at `limit`; NaN: none. q: (cells *
-    actions,), the value of each action as a triangle towards where it leads, staying as a disc; takes the place of
-    `values`. policy: (cells * actions,), probabilities, drawn as arrows as long as they are probable, staying as a
-    ring. epsilon: a Track of one number, for a policy that follows from q: with probability epsilon any action,
-    else one of the best; first_best: of equal ones only the first, instead of all. agent: a Track of (cell, action
-    intended, action executed; -1 for none). flash: a Track of numbers written beside the agent, by flash_names and
-    format (its reward, its TD error). trail: how many past cells of the agent are drawn. wind: (columns,) strength,
+    start: a cell, -1 for none; a Track of it, where it moves. directions: (rows down, columns right) of each action;
+    (0, 0) is to stay. values: (cells,), the colour of whole cells, diverging around zero and saturated at `limit`; NaN:
+    none. q: (cells * actions,), the value of each action as a triangle towards where it leads, staying as a disc; takes
+    the place of `values`. policy: (cells * actions,), probabilities, drawn as arrows as long as they are probable,
+    staying as a ring. epsilon: a Track of one number, for a policy that follows from q: with probability epsilon any
+    action, else one of the best; first_best: of equal ones only the first, instead of all. agent: a Track of (cell,
+    action intended, action executed; -1 for none). flash: a Track of numbers written beside the agent, by flash_names
+    and format (its reward, its TD error). trail: how many past cells of the agent are drawn. wind: (columns,) strength,
     written under the columns. arrows: jumps. decimals: of the numbers in the cells, which are drawn where they fit.
-    paint: a drag sends the cells it crossed with the click's event, as row * columns + column, while the page says
-    that it paints. told: a Track of the cell that a step's words speak of: a click goes to the last such step, or else
-    to the next.
+    paint: a drag sends the cells it crossed with the click's event, as row * columns + column, while the page says that
+    it paints. told: a Track of the cell that a step's words speak of: a click goes to the last such step, or else to
+    the next.
     """
 
     kind: ClassVar[str] = "cells"
     shape: tuple[int, int] = (1, 1)
     kinds: np.ndarray | Track = field(default_factory=lambda: np.zeros(1, np.uint8))
-    start: int = -1
+    start: int | Track = -1
     directions: tuple[tuple[int, int], ...] = ()
     values: np.ndarray | Track | Patches | None = None
     q: np.ndarray | Track | Patches | None = None

@@ -50,7 +50,7 @@ TRY = (
     ("race", "try_race_ice", "On the ice",
      {"preset": "frozen_lake_4x4", "algorithms": ("q_learning", "double_q_learning", "dyna_q"), "episodes": 2000}),
     ("race", "try_race_wind", "In the wind",
-     {"preset": "windy", "algorithms": ("sarsa", "n_step_sarsa", "sarsa_lambda", "dyna_q"), "episodes": 100}),
+     {"preset": "windy", "algorithms": ("sarsa", "n_step_sarsa", "sarsa_lambda", "dyna_q"), "episodes": 300}),
 )  # fmt: skip
 
 

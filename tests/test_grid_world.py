@@ -15,6 +15,8 @@ from explainers.grid_world import exact, planners
 from explainers.grid_world.plan import PlanParams, PlanResult, plan
 from explainers.grid_world.reach import cells_that_reach_an_end
 from explainers.grid_world.solve import SolveParams, SolveResult, policy_of, solve
+from explainers.grid_world.views.plan import plan_scene
+from explainers.grid_world.views.solve import solve_scene
 from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
 from explainers.grid_world.world_params import PRESETS, WorldParams
 from tests.grid_worlds import worlds
@@ -388,3 +390,18 @@ def test_every_world_of_a_book_has_a_best_policy_that_explores(preset: Any, epsi
     np.testing.assert_allclose(policy.sum(axis=1), 1)
     acting = world.lived_in
     np.testing.assert_allclose(values[acting], exploring_values(world, epsilon)[acting], rtol=1e-7, atol=1e-7)
+
+
+def test_a_formula_has_the_numbers_of_its_own_break() -> None:
+    """Without the discount the numbers put in are those of the discount that was left out."""
+    words = solve_scene(solved(break_it="forget_discount")).words
+    gamma, q, p, r, ahead = words.values[0, 3:8]
+    assert (gamma, p) == (1, 1)
+    assert q == pytest.approx(r + ahead)
+    told = plan_scene(planned(break_it="forget_discount", sweeps=20)).words
+    assert (told.values[:, 4] == 1).all()
+
+
+def test_policy_iteration_says_that_it_has_settled() -> None:
+    words = plan_scene(planned(algorithm="policy_iteration")).words
+    assert "stays as it is" in words.sentences[words.which[-1]]

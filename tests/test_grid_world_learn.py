@@ -21,6 +21,7 @@ from explainers.grid_world.memory import Kind, Memory, Slot
 from explainers.grid_world.race import RaceParams, race
 from explainers.grid_world.views.live import live_scene
 from explainers.panels import Cells
+from explainers.scene import Scene
 from tests.grid_worlds import worlds
 from tests.published import ROWS
 
@@ -374,7 +375,8 @@ def test_a_moved_control_is_a_change_from_the_next_step_on() -> None:
     assert params.now.epsilon == 0.5
     assert params.moved({"epsilon": 0.7}, 499) == {"changes": "100:epsilon=0.5|500:epsilon=0.7"}
     assert params.moved({"epsilon": 0.7}, 99) == {"changes": "100:epsilon=0.7"}
-    assert params.moved({"seed": 3}, 499) == {"changes": "", "seed": 3}
+    # a new run begins with what the controls show
+    assert params.moved({"seed": 3}, 499) == {"changes": "", "seed": 3, "epsilon": 0.5, "alpha": 0.2}
     assert params.moved({"epsilon": 0.7}, 0) == {"changes": "", "epsilon": 0.7}
 
 
@@ -474,3 +476,64 @@ def test_the_question_is_about_the_run_on_the_page() -> None:
 def test_every_algorithm_has_a_rule() -> None:
     assert set(KINDS) == set(ALGORITHMS)
     assert set(agents.LEARN) == set(Kind)
+
+
+# ----------------------------------------------------------------------------------------------- what the picture says
+
+
+def panel_of(scene: Scene, name: str) -> Any:
+    return next(panel for panel in scene.panels() if panel.name == name)
+
+
+@pytest.mark.parametrize("algorithm", ["td0", "n_step_sarsa", "mc_epsilon_greedy"])
+def test_what_is_learned_later_is_named_with_its_own_numbers(algorithm: Algorithm) -> None:
+    """The estimate that changes is not that of the cell in which the agent is."""
+    found = live(LiveParams(algorithm=algorithm, n=4, preset="random_walk"))
+    words, chunk = live_scene(found).words, found.chunk
+    learned_at = np.flatnonzero(~np.isnan(chunk.error) & (np.abs(chunk.error) > 1e-3))[:200]
+    columns = found.q.shape[1]
+    for t in learned_at:
+        changed = chunk.positions[chunk.starts[t] : chunk.starts[t + 1]] // columns
+        cell = int(words.values[t, 11] - 1) * found.params.grid.columns + int(words.values[t, 12]) - 1
+        assert cell in changed
+        before, alpha, after, G = words.values[t, [5, 6, 9, 13]]
+        assert after == pytest.approx(before + alpha * (G - before))
+        assert "learned for row {11:d}" in words.sentences[words.which[t]]
+    if algorithm == "td0":  # which values states, not actions
+        assert "<mi>a</mi>" not in words.formulas[words.which[learned_at[0]]]
+
+
+def test_traces_are_told_with_their_numbers() -> None:
+    found = live(LiveParams(algorithm="sarsa_lambda", **{"lambda": 0.9}))
+    reward, error, before, gamma, ahead = live_scene(found).words.values[100:200, [2, 3, 5, 7, 8]].T
+    np.testing.assert_allclose(reward + gamma * ahead - before, error, atol=1e-6 * 10)
+
+
+def test_the_words_count_the_episodes() -> None:
+    found = live(LiveParams(preset="cliff", chunk=1))
+    episode, ended = live_scene(found).words.values[:, 10], found.chunk.end > 0
+    assert (np.diff(episode) == ended[:-1]).all()
+    assert episode[-1] + ended[-1] == found.episodes + 1
+
+
+def test_what_is_painted_is_seen_at_once_and_marked_in_the_charts() -> None:
+    world = ".S.../.xx../..x../.xTx./.x..."
+    scene = live_scene(live(LiveParams(changes=f"1000:world={world}")))
+    start = panel_of(scene, "world").start
+    assert [int(start.values[start.at[t]][0]) for t in (998, 999)] == [0, 1]
+    assert panel_of(scene, "distance").marks == panel_of(scene, "returns").marks == (1000.0,)
+
+
+def test_first_estimates_have_a_colour() -> None:
+    """On the scale of the truth the first rewards of an agent would be as good as white."""
+    scene = live_scene(live(LiveParams(preset="zhao_3x3", algorithm="sarsa_lambda")))
+    most = panel_of(scene, "world").limit.values.ravel()
+    assert (np.diff(most) >= 0).all()
+    assert most[0] < most[-1] / 10
+
+
+def test_ends_are_not_counted_as_visited() -> None:
+    found = live(LiveParams(preset="frozen_lake_4x4"))
+    seen = panel_of(live_scene(found), "visits").values.keyframes[-1]
+    assert np.isnan(seen[~found.params.grid.lived_in]).all()
+    assert not np.isnan(seen[found.params.grid.lived_in]).any()

@@ -147,8 +147,9 @@ def _episodes(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
 
 def _notes(params: LiveParams) -> Iterator[str]:
     now = params.now
-    yield f"{now.rules} An episode is cut after {now.episode_length:,} steps."
     made = changes.parse(params.changes)
+    since = f"After the last change, at {made[-1].time:,}: " if made else ""
+    yield f"{since}{now.rules} An episode is cut after {now.episode_length:,} steps."
     if made:
         fields = LiveParams.model_fields
         told = [

@@ -55,9 +55,13 @@ class LiveParams(OneAgentParams):
     def moved(self, differences: Mapping[str, Any], step: int) -> Mapping[str, Any]:
         """A change of what may change in a run holds from the next transition on; any other begins a new run.
 
-        What was changed after the step is forgotten: the reader went back to before it.
+        What was changed after the step is forgotten: the reader went back to before it. A new run begins with the
+        settings that the controls show.
         """
-        if step == 0 or not differences.keys() <= set(changes.CHANGEABLE):
+        if not differences.keys() <= set(changes.CHANGEABLE):
+            changed = {one.field: getattr(self.now, one.field) for one in changes.parse(self.changes)}
+            return {**changed, "changes": "", **differences}
+        if step == 0:
             return {"changes": "", **differences}
         time = step + 1
         earlier = [one for one in changes.parse(self.changes) if one.time <= time]

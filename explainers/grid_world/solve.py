@@ -107,7 +107,7 @@ def solve(params: SolveParams) -> SolveResult:
     else:
         policy = policy_of(world, params.policy)
         values = exact.value_of(moves, policy)
-    looking = replace(moves, gamma=1.0) if params.break_it == "forget_discount" else moves
+    looking = looking_ahead(params)
     # q(s, a) = sum_m mix[a, m] (r + gamma v(s'))
     q = looking.backup(values)
     # v(s) = sum_a pi(a|s) q(s, a); for the optimal policy max_a q(s, a)
@@ -124,6 +124,13 @@ def solve(params: SolveParams) -> SolveResult:
         checks=tuple(_checks(params, values, policy, residual)),
         params=params,
         policy=np.where(world.lived_in[:, None], policy, np.nan),
+    )
+
+
+def looking_ahead(params: SolveParams) -> Moves:
+    """The moves as the look ahead takes them: a break leaves the discount out."""
+    return (
+        replace(params.grid.moves, gamma=1.0) if params.break_it == "forget_discount" else params.grid.moves
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
-from explainers.grid_world import paint
+from explainers.grid_world import changes, paint
 from pages.ui.controls import Settings
 from pages.ui.player.mount import Click, tell
 
 BRUSH = "_brush"
 LOOK = "look"  # no brush: a click on a cell shows its arithmetic
-BEFORE = "_before_painting"  # what the settings were before each painting
+PAINTED = "_painted"  # the worlds that were painted over, with those that came of it
 
 
 def brushes(settings: Settings) -> None:
@@ -26,10 +24,11 @@ def brushes(settings: Settings) -> None:
         key=BRUSH,
         label_visibility="collapsed",
     )
-    held = st.session_state.setdefault(BEFORE, [])
+    painted_over = st.session_state.get(PAINTED)
+    there = bool(painted_over) and painted_over[-1][1] == settings.params().now.world
     hint = "Take the last painting back, and what was learned since"
     st.button(
-        "Undo", key="undo", type="tertiary", help=hint, disabled=not held, on_click=undo, args=(settings,)
+        "Undo", key="undo", type="tertiary", help=hint, disabled=not there, on_click=undo, args=(settings,)
     )
 
 
@@ -46,11 +45,16 @@ def painted(settings: Settings, click: Click) -> None:
     except ValueError as error:
         tell(f"{error}.")
         return
-    before: dict[str, Any] = params.model_dump(include={"preset", "world", "changes"})
-    st.session_state.setdefault(BEFORE, []).append(before)
+    st.session_state.setdefault(PAINTED, []).append((params.now.world, world))
     settings.apply({"world": world})
 
 
 def undo(settings: Settings) -> None:
-    """Puts the world back as it was before the last painting."""
-    settings.put(st.session_state[BEFORE].pop())
+    """Takes the last painting out of the changes of the run, or puts the world of its start back as it was."""
+    before, after = st.session_state[PAINTED].pop()
+    made = changes.parse(settings.params().changes)
+    ours = [one for one in made if (one.field, one.value) == ("world", after)]
+    if ours:
+        settings.put({"changes": changes.write(tuple(one for one in made if one is not ours[-1]))})
+    else:
+        settings.put({"world": before, "changes": ""})

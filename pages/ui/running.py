@@ -67,4 +67,8 @@ class Running:
         old, new = ([first for first, _ in one.phases] for one in (before, params))
         held = zip(before.phases, params.phases, strict=False)
         same = next((k for k, (one, other) in enumerate(held) if one != other), min(len(old), len(new)))
+        if forgotten := [first for first in old[same:] if new[same:] and first > new[-1]]:
+            tell(
+                f"What was changed from transition {forgotten[0]:,} on is forgotten: you went back to before it."
+            )
         return min([*old[same:], *new[same:]], default=0)

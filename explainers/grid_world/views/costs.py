@@ -121,7 +121,8 @@ def _backups(result: CostsResult) -> Lines:
 def _wrong(result: CostsResult) -> Lines:
     title = "Cells whose action is not optimal without exploring"
     if result.params.study != "epsilon":
-        title = "Cells in which the policy is not optimal"
+        after = f" after {LOOK_AT} sweeps" if result.params.study == "sweeps" else ""
+        title = f"Cells in which the policy is not optimal{after}"
     lines = (Line(result.at, result.wrong.astype(float), "bad"),)
     return _curves(result, title, "", lines, _axis(0, max(float(result.wrong.max()), 1.0)), "wrong", 130)
 

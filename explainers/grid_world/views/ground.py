@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from explainers.formula import formula
-from explainers.grid_world.world import ACTIONS, DIRECTIONS, World
+from explainers.grid_world.world import ACTIONS, DIRECTIONS, Moves, World
 from explainers.panels import Arrow, Cells
 from explainers.scene import Column, Panel, Row
 
@@ -81,9 +81,8 @@ def backup_formula(terms: int, first: int = 0) -> str:
     return formula(rf"v(s) = \max_a q(s, a) = {' + '.join(sums)} = \slot{{{first + 1}:.4g}}")
 
 
-def backup_numbers(world: World, values: np.ndarray, s: int, a: int) -> list[float]:
+def backup_numbers(moves: Moves, values: np.ndarray, s: int, a: int) -> list[float]:
     """The columns of `backup_formula`, for one state and action and the values (states,) that it looks at."""
-    moves = world.moves
     numbers = [moves.gamma, float(moves.backup(values, slice(s, s + 1))[0, a])]
     for m in np.flatnonzero(moves.mix[a]):
         ahead = 0.0 if moves.ends[s, m] else float(values[moves.to[s, m]])

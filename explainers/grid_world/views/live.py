@@ -29,7 +29,8 @@ from explainers.panels import Axis, Cells, Code, Line, Lines
 from explainers.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track, Words
 from explainers.source_code import code_panel
 
-NOTHING = 1e-9  # of the largest value: an error that is none
+NOTHING = 1e-6  # of the largest value: an error that is none
+FAINTEST = 0.02  # of the largest true value: below it estimates are as good as none
 BIN = 512  # transitions whose episodes share a point of the curve of returns
 PAINT = Action("paint", "click or drag to change cells")
 MORE_SYMBOLS: Mapping[str, str] = {
@@ -48,6 +49,9 @@ OUTCOMES = (
     "Reward {2:.3g}, TD error **{3:.3g}**; the episode is cut here, with return {4:.4g}.",
     "Reward {2:.3g}. {waits}",
 )
+# of agents that learn later than they go: whose estimate the error is of
+LEARNED = ", learned for row {{11:d}}, column {{12:d}}{}: TD error **"
+LEARNED_OF = {Kind.N_STEP: LEARNED.format(""), Kind.MONTE_CARLO: LEARNED.format(" last of all")}
 # why an agent learns nothing from a transition
 WAITS = {
     Kind.MONTE_CARLO: "Monte Carlo learns when the episode is over.",
@@ -57,12 +61,15 @@ TARGET = r"\slot{2:(.3g} + \slot{7:.3g} \cdot \slot{8:(.4g}"
 ONE_STEP = (
     rf"Q(s, a) \leftarrow \slot{{5:.4g}} + \slot{{6:.3g}} ({TARGET} - \slot{{5:(.4g}}) = \slot{{9:.4g}}"
 )
+WITH_RETURN = (
+    r"Q(s, a) \leftarrow \slot{5:.4g} + \slot{6:.3g} (\slot{13:(.4g} - \slot{5:(.4g}) = \slot{9:.4g}"
+)
 SHORT = {
     Kind.DOUBLE_Q_LEARNING: r"\delta = r + \gamma Q_2(s', \operatorname{argmax}_a Q_1(s', a)) - Q_1(s, a) "
-    r"= \slot{3:.4g}",
-    Kind.N_STEP: r"\delta = r_1 + \gamma r_2 + \dots + \gamma^{n-1} r_n + \gamma^n Q(s', a') - Q = \slot{3:.4g}",
-    Kind.LAMBDA: r"\delta = r + \gamma Q(s', a') - Q(s, a) = \slot{3:.4g}, \quad Q \leftarrow Q + \alpha \delta e",
-    Kind.MONTE_CARLO: r"Q(s, a) \leftarrow Q(s, a) + \alpha (G - Q(s, a)), \quad \delta = \slot{3:.4g}",
+    r"= \slot{3:.4g}, \quad (Q_1 + Q_2) / 2 \leftarrow \slot{9:.4g}",
+    Kind.N_STEP: r"G = r_1 + \gamma r_2 + \dots + \gamma^n Q(s', a'), \quad " + WITH_RETURN,
+    Kind.LAMBDA: rf"\delta = {TARGET} - \slot{{5:(.4g}} = \slot{{3:.4g}}, \quad Q \leftarrow Q + \alpha \delta e",
+    Kind.MONTE_CARLO: WITH_RETURN,
 }
 
 
@@ -97,10 +104,11 @@ def _lineage(params: LiveParams) -> str:
     return hashlib.sha256(same.model_dump_json().encode()).hexdigest()[:16]
 
 
-def _phase_of_step(params: LiveParams) -> np.ndarray:
-    """(steps,) the number of the phase in which each transition of the chunk lies."""
+def _phase_of_step(params: LiveParams, later: int = 0) -> np.ndarray:
+    """(steps,) the number of the phase in which each transition of the chunk lies, or one that comes `later`."""
     firsts = np.array([first for first, _ in params.phases])
-    return np.searchsorted(firsts, params.chunk * TRANSITIONS + np.arange(TRANSITIONS), side="right") - 1
+    times = params.chunk * TRANSITIONS + np.arange(TRANSITIONS) + later
+    return np.searchsorted(firsts, times, side="right") - 1
 
 
 def _world(result: LiveResult) -> Cells:
@@ -111,11 +119,11 @@ def _world(result: LiveResult) -> Cells:
     known = truth(settings[-1], params.algorithm)
     changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
-        "kinds": _kinds(params),
+        **_kinds(params),
         "height": 460,
         "action": PAINT,
         "paint": True,
-        "limit": limit(known),
+        "limit": _limits(result, limit(known)),
         "told": Track(chunk.state[:, None]),
         "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk), chunk.state], axis=1)),
         "flash": Track(np.stack([chunk.reward, _rounded(chunk.error, limit(known))], axis=1)),
@@ -145,6 +153,19 @@ def _world(result: LiveResult) -> Cells:
         first_best=params.break_it == "first_index_ties",
         **shared,
     )
+
+
+def _limits(result: LiveResult, most: float) -> Track:
+    """Where the colours saturate: at the largest estimate so far, so that the first ones are seen already.
+
+    most: the largest value of the truth.
+    """
+    chunk, size = result.chunk, np.zeros(TRANSITIONS)
+    changed = np.flatnonzero(np.diff(chunk.starts))
+    if len(changed):
+        size[changed] = np.maximum.reduceat(np.abs(chunk.values), chunk.starts[changed])
+    before = limit(believed(chunk.before.memory)) if chunk.before.time else 0.0
+    return Track(np.maximum.accumulate(np.maximum(size, max(before, FAINTEST * most)))[:, None])
 
 
 def _epsilon(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> Track:
@@ -178,11 +199,13 @@ def _distance(result: LiveResult) -> Lines:
     return Lines(
         name="distance",
         title="How far its values are from the truth",
-        subtitle=f"root mean square; the truth is that of {truth_in_words(now, now.algorithm)}",
+        subtitle=f"root mean square; the truth is that of {truth_in_words(now, now.algorithm)}"
+        + (" · dashed: a change" if result.params.changes else ""),
         height=150,
         x=_time_axis(result),
         y=Axis(0, 1.08 * highest, ticks=(0.0, highest), format=".3g"),
         lines=(Line(x, result.rmse, "current"),),
+        marks=_marks(result.params),
         shown=Track(np.arange(TRANSITIONS)[:, None] // KEYFRAME_EVERY + 1),
     )
 
@@ -195,7 +218,9 @@ def _returns(result: LiveResult) -> Lines:
     total = np.bincount(ends // BIN, result.returns, minlength=bins)
     mean = np.divide(total, count, out=np.full(bins, np.nan), where=count > 0)
     x = result.first + BIN * (np.arange(bins) + 1.0)
-    low, high = (float(np.nanmin(mean)), float(np.nanmax(mean))) if count.any() else (0.0, 1.0)
+    # the first episodes of an agent that knows nothing may lie far below all others
+    settled = mean if np.isnan(mean[len(mean) // 4 :]).all() else mean[len(mean) // 4 :]
+    low, high = (float(np.nanmin(settled)), float(np.nanmax(mean))) if count.any() else (0.0, 1.0)
     low, high = min(low, 0.0), max(high, 0.0)
     room = 0.08 * (high - low or 1.0)
     return Lines(
@@ -206,8 +231,14 @@ def _returns(result: LiveResult) -> Lines:
         x=_time_axis(result),
         y=Axis(low - room, high + room, ticks=(low, high) if high > low else (low,), format=".3g"),
         lines=(Line(x, mean, "good"),),
+        marks=_marks(result.params),
         shown=Track(np.arange(TRANSITIONS)[:, None] // BIN),
     )
+
+
+def _marks(params: LiveParams) -> tuple[float, ...]:
+    """The transitions from which on something was changed."""
+    return tuple(dict.fromkeys(float(one.time) for one in parse(params.changes)))
 
 
 def _time_axis(result: LiveResult) -> Axis:
@@ -219,10 +250,13 @@ def _time_axis(result: LiveResult) -> Axis:
 def _visits(result: LiveResult) -> Cells:
     """How often the agent was in each cell."""
     chunk, params = result.chunk, result.params
-    shared: dict[str, Any] = ground(params.phases[-1][1].grid) | {"kinds": _kinds(params)}
-    seen = chunk.before.memory.visits.sum(axis=1)
+    now = params.phases[-1][1].grid
+    shared: dict[str, Any] = ground(now) | _kinds(params)
+    seen = chunk.before.memory.visits.sum(axis=1).astype(float)
+    # no agent acts in an end, so that none is counted there
+    seen[~now.lived_in & (result.visits.ravel() == 0)] = np.nan
     frames, values, highest = [], np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
-    most = int(seen.max(initial=0))
+    most = int(np.nanmax(seen, initial=0))
     for t, s in enumerate(chunk.state.tolist()):
         seen[s] += 1
         most = max(most, int(seen[s]))
@@ -233,7 +267,7 @@ def _visits(result: LiveResult) -> Cells:
     return Cells(
         "visits",
         "How often it was in each cell",
-        "of all transitions so far",
+        "of the cells in which it acts",
         height=190,
         values=changing,
         limit=Track(highest[:, None]),
@@ -242,9 +276,14 @@ def _visits(result: LiveResult) -> Cells:
     )
 
 
-def _kinds(params: LiveParams) -> Track:
-    """What each cell is, as it changes while the agent runs."""
-    return Track(np.stack([held.grid.cells.ravel() for _, held in params.phases]), _phase_of_step(params))
+def _kinds(params: LiveParams) -> dict[str, Track]:
+    """What each cell is, and which is the start, as it changes while the agent runs: painted is seen at once."""
+    at = _phase_of_step(params, later=1)
+    grids = [held.grid for _, held in params.phases]
+    return {
+        "kinds": Track(np.stack([grid.cells.ravel() for grid in grids]), at),
+        "start": Track(np.array([[grid.start] for grid in grids]), at),
+    }
 
 
 def _rounded(error: np.ndarray, scale: float) -> np.ndarray:
@@ -262,13 +301,16 @@ def _code(params: LiveParams) -> Code:
 
 
 def _words(result: LiveResult) -> Words:
-    """The columns: 0 row, 1 column, 2 reward, 3 error, 4 return, 5 Q before, 6 alpha, 7 gamma, 8 V ahead, 9 Q after."""
+    """The columns: 0 row, 1 column, 2 reward, 3 error, 4 return, 5 Q before, 6 alpha, 7 gamma, 8 V ahead, 9 Q after.
+
+    10 episode, 11 row and 12 column of what is learned, 13 the return or target G that it moves towards.
+    """
     params, chunk = result.params, result.chunk
     world, kind = params.grid, KINDS[params.algorithm]
     settings = [held for _, held in params.phases]
     at = _phase_of_step(params)
     gamma = np.array([1.0 if held.break_it == "forget_discount" else held.gamma for held in settings])[at]
-    before, after = _before_and_after(result)
+    cell, before, after = _learned(result, kind)
     looked = np.divide(chunk.error + before - chunk.reward, gamma, out=np.zeros(TRANSITIONS), where=gamma > 0)
     size = np.divide(after - before, chunk.error, out=_alpha(settings)[at], where=np.abs(chunk.error) > 1e-12)
     values = np.stack(
@@ -283,6 +325,10 @@ def _words(result: LiveResult) -> Words:
             gamma,
             looked,
             after,
+            _episode_of(chunk),
+            cell // world.columns + 1,
+            cell % world.columns + 1,
+            before + chunk.error,
         ],
         axis=1,
     )
@@ -291,20 +337,21 @@ def _words(result: LiveResult) -> Words:
     outcome = np.where(chunk.end > 0, ENDED + (chunk.end - 1), outcome)
     outcome = np.where(np.isnan(chunk.error), UNLEARNED, outcome)
     waits = WAITS.get(kind, "")
-    start = "Row {0:d}, column {1:d}: the agent goes **"
+    start = "Episode {10:d}, row {0:d}, column {1:d}: the agent goes **"
+    one_step = kind == Kind.N_STEP and rules_of(params, params.algorithm).n == 1
+    learned_of = "" if one_step else LEARNED_OF.get(kind, "")
+    outcomes = [what.replace(", TD error **", learned_of) if learned_of else what for what in OUTCOMES]
     sentences = [
         f"{start if name != 'stay' else start.replace('goes', 'chooses to')}{name}**. {what}".replace(
             "{waits}", waits
         )
         for name in names
-        for what in OUTCOMES
+        for what in outcomes
     ]
-    short = SHORT.get(kind, ONE_STEP)
-    if kind == Kind.N_STEP and params.algorithm == "td0" and params.n == 1:
-        short = ONE_STEP
-    learned = formula(
-        short.replace("Q", "V").replace("(s, a)", "(s)") if params.algorithm == "td0" else short
-    )
+    short = ONE_STEP if one_step else SHORT.get(kind, ONE_STEP)
+    if params.algorithm == "td0":
+        short = short.replace("Q", "V").replace("(s, a)", "(s)").replace("(s', a')", "(s')")
+    learned = formula(short)
     formulas = ["" if what == OUTCOMES[UNLEARNED] else learned for _ in names for what in OUTCOMES]
     which = chunk.action * len(OUTCOMES) + outcome
     return Words(tuple(sentences), which, np.nan_to_num(values), tuple(formulas))
@@ -317,21 +364,37 @@ def _alpha(settings: list[LiveParams]) -> np.ndarray:
     )
 
 
-def _before_and_after(result: LiveResult) -> tuple[np.ndarray, np.ndarray]:
-    """(steps,) the estimate of the pair that was tried, before the transition and after its first change."""
+def _learned(result: LiveResult, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(steps,) each: the cell of the estimate that a transition is told to change, and its value before and after.
+
+    That of the pair that was tried; of n steps the one that waited longest; of Monte Carlo the last one.
+    """
     chunk = result.chunk
     q = believed(chunk.before.memory)
-    pairs = chunk.state if q.shape[1] == 1 else chunk.state * q.shape[1] + chunk.action
+    columns = q.shape[1]
+    tried = chunk.state if columns == 1 else chunk.state * columns + chunk.action
     flat, starts = q.ravel(), chunk.starts.tolist()
-    before, after = np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
-    for t, pair in enumerate(pairs.tolist()):
-        before[t] = flat[pair]
-        changed = slice(starts[t], starts[t + 1])
+    pairs, before, after = tried.copy(), np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
+    for t, pair in enumerate(tried.tolist()):
+        positions = chunk.positions[starts[t] : starts[t + 1]]
+        values = chunk.values[starts[t] : starts[t + 1]]
+        if kind in LEARNED_OF and len(positions):
+            pair = int(positions[0 if kind == Kind.N_STEP else -1])
         # of Dyna-Q the update from the world comes first, and then those from its model
-        own = np.flatnonzero(chunk.positions[changed] == pair)
-        after[t] = chunk.values[changed][own[0]] if len(own) else flat[pair]
-        flat[chunk.positions[changed]] = chunk.values[changed]
-    return before, after
+        own = values[positions == pair]
+        pairs[t], before[t] = pair, flat[pair]
+        if len(own) and kind == Kind.MONTE_CARLO:
+            after[t], before[t] = own[-1], own[-2] if len(own) > 1 else flat[pair]
+        else:
+            after[t] = own[0] if len(own) else flat[pair]
+        flat[positions] = values
+    return pairs // columns, before, after
+
+
+def _episode_of(chunk: Chunk) -> np.ndarray:
+    """(steps,) the number of the episode in which each transition lies, from 1."""
+    ended = np.cumsum(chunk.end > 0)
+    return int(chunk.before.memory.where[Slot.EPISODE]) + 1 + np.concatenate([[0], ended[:-1]])
 
 
 def _return_so_far(chunk: Chunk) -> np.ndarray:

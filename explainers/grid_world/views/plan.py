@@ -117,10 +117,10 @@ def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
     across, up = max(float(evaluation.max()), SMALLEST), max(float(improvement.max()), SMALLEST)
     lines = Lines(
         name="zigzag",
-        title="Evaluation and improvement by turns",
-        subtitle="across: from v to the policy's own values · up: what a better action adds",
+        title="Evaluation and improvement by turns, down to 0",
+        subtitle="up: max q − q(s, π(s)), which improving brings to 0; across: |v − v_π|, which evaluating does",
         height=180,
-        x=Axis(0, 1.05 * across, label="for evaluation", ticks=(0, across / 2), format=".2g"),
+        x=Axis(0, 1.05 * across, label="|v − v_π|", ticks=(0, across / 2), format=".2g"),
         y=Axis(0, 1.05 * up, ticks=(0, up), format=".2g"),
         lines=(Line(evaluation, improvement, "current"),),
         shown=Track(np.arange(1, len(evaluation) + 1)[:, None]),
@@ -159,12 +159,13 @@ def _code(result: PlanResult) -> Code:
 
 
 SENTENCES = {
-    "start": "Before the first sweep every value is 0, up to **{1:.3g}** from v*. Greedy is: the best first reward.",
+    "start": "Before any sweep every value is 0, up to **{1:.3g}** from v*. The policy takes the best first reward.",
     "sweep": "After sweep {0:d} all values are within **{1:.3g}** of v*; cells with a policy not yet optimal: {2:d}.",
     "evaluated": "Round {0:d}: the policy is evaluated exactly. Its values are up to **{1:.3g}** from v*.",
     "improved": "After sweep {0:d} the policy improves; cells with another action: {3:d}, not yet optimal: {2:d}.",
 }  # fmt: skip
 ROUND_IMPROVED = "Round {0:d}: the policy improves; cells with another action: {3:d}, not yet optimal: {2:d}."
+SETTLED = "Round {0:d}: no action is better than the policy's own: it stays as it is. Not optimal: {2:d}."
 TRIED = (
     "Round {0:d}: an episode from every cell and action; cells with another action: {3:d}. The returns are up to "
     "**{1:.3g}** from v*."
@@ -185,7 +186,7 @@ def _words(result: PlanResult, distance: np.ndarray) -> Words:
     if algorithm == "truncated_policy_iteration":
         formulas["sweep"] = TRUNCATED_SWEEP
     if algorithm == "policy_iteration":
-        sentences["improved"] = ROUND_IMPROVED
+        sentences["improved"], sentences["settled"], formulas["settled"] = ROUND_IMPROVED, SETTLED, ""
     if algorithm == "mc_basic":
         sentences["improved"] = TRIED
     kinds = tuple(sentences)
@@ -194,15 +195,21 @@ def _words(result: PlanResult, distance: np.ndarray) -> Words:
     before = [stages[max(k - 1, 0)].chosen for k in range(len(stages))]
     changed = [(stage.chosen != old)[acting].sum() for stage, old in zip(stages, before, strict=True)]
     behind = _sweeps_before(result)
+    gamma = 1.0 if result.params.break_it == "forget_discount" else result.params.gamma
     if algorithm == "policy_iteration":
         behind = behind + np.array([stage.what == "evaluated" for stage in stages])
+    told = [stage.what for stage in stages]
+    if algorithm == "policy_iteration":
+        told = [
+            "settled" if what == "improved" and not n else what for what, n in zip(told, changed, strict=True)
+        ]
     values = np.stack(
-        [behind, distance, np.array(wrong), np.array(changed), np.full(len(stages), result.params.gamma)],
+        [behind, distance, np.array(wrong), np.array(changed), np.full(len(stages), gamma)],
         axis=1,
     ).astype(float)
     return Words(
         tuple(sentences.values()),
-        np.array([kinds.index(stage.what) for stage in stages]),
+        np.array([kinds.index(what) for what in told]),
         values,
         tuple(formula(one) if one else "" for one in formulas.values()),
     )

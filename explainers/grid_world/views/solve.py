@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from explainers.formula import formula
-from explainers.grid_world.solve import SolveResult
+from explainers.grid_world.solve import SolveResult, looking_ahead
 from explainers.grid_world.views.ground import (
     SYMBOLS,
     backup_formula,
@@ -19,6 +19,8 @@ from explainers.grid_world.views.ground import (
 from explainers.grid_world.world import World
 from explainers.panels import Cells
 from explainers.scene import Column, Scene, Track, Words
+
+NOTHING = 1e-12  # of the largest value: what rounding leaves
 
 
 def solve_scene(result: SolveResult) -> Scene:
@@ -102,6 +104,8 @@ def _words(result: SolveResult, world: World, lived: np.ndarray) -> Words:
     """
     optimal = result.params.policy == "optimal"
     values = np.nan_to_num(result.values.ravel())
+    looking = looking_ahead(result.params)
+    values[np.abs(values) < NOTHING * limit(values)] = 0.0
     names = world.action_names
     which, rows, sentences, formulas = [], [], [], []
     place: dict[tuple[int, int], int] = {}
@@ -115,7 +119,7 @@ def _words(result: SolveResult, world: World, lived: np.ndarray) -> Words:
             formulas.append(backup_formula(terms_of(world, a), first=3) if optimal else _mean(len(taken)))
         which.append(place[kind])
         of_policy = np.stack([result.policy[s], result.q[s]], axis=1)[taken].ravel()
-        numbers = backup_numbers(world, values, s, a) if optimal else of_policy
+        numbers = backup_numbers(looking, values, s, a) if optimal else of_policy
         rows.append([s // world.columns + 1, s % world.columns + 1, values[s], *numbers])
     width = max(map(len, rows))
     padded = np.array([row + [0.0] * (width - len(row)) for row in rows], float)

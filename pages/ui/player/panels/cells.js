@@ -11,6 +11,7 @@ registerPanel("cells", (spec) => {
   const actions = spec.directions.length;
   const kinds = reader(spec.kinds), values = reader(spec.values), q = reader(spec.q), policy = reader(spec.policy);
   const epsilon = reader(spec.epsilon), agent = reader(spec.agent), flash = reader(spec.flash), told = reader(spec.told);
+  const start = typeof spec.start === "number" ? () => [spec.start] : reader(spec.start);
   const limit = typeof spec.limit === "number" ? () => [spec.limit] : reader(spec.limit);
   const sectors = spec.directions.map(([down, right], action) => sectorOf(down, right, action));
   const ground = document.createElement("canvas"); // all cells, drawn when they change
@@ -76,7 +77,7 @@ registerPanel("cells", (spec) => {
       widenRange(now.q);
       letters = lettering();
     }
-    const key = `${theme.key} ${density} ${box.side} ${scale} ${epsilon ? epsilon(step)[0] : ""} ${letters.size} ${letters.decimals}`;
+    const key = `${theme.key} ${density} ${box.side} ${scale} ${start(step)[0]} ${epsilon ? epsilon(step)[0] : ""} ${letters.size} ${letters.decimals}`;
     const all = key !== drawn.key;
     if (all) {
       ground.width = Math.ceil((columns * box.side + 4) * density);
@@ -129,7 +130,7 @@ registerPanel("cells", (spec) => {
     context.strokeRect(x - side / 2, y - side / 2, side, side);
     if (kind === FORBIDDEN || kind === TARGET) outline(context, theme, kind, x, y);
     if (kind !== WALL) drawPolicy(context, theme, step, cell, x, y, Boolean(now.q));
-    if (cell === spec.start && side >= (now.values ? 40 : 14)) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
+    if (cell === start(step)[0] && side >= (now.values ? 40 : 14)) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
   }
 
   function outline(context, theme, kind, x, y) {
@@ -214,11 +215,12 @@ registerPanel("cells", (spec) => {
   function drawPolicy(context, theme, step, cell, x, y, onTriangles) {
     const likely = chances(step, cell);
     if (!likely || Number.isNaN(likely[0]) || (q && Number.isNaN(q(step)[cell * actions])) || !likely.some((one) => one > 0) || box.side < 9) return;
-    const reach = (onTriangles ? 0.19 : 0.24) * box.side;
+    const head = 0.05 * box.side;
+    const reach = onTriangles ? disc * box.side - head : 0.24 * box.side; // a number begins where the disc ends
     const lift = onTriangles || !values ? 0 : 0.13 * box.side; // the number stands below
     if (onTriangles && box.side >= 30) {
       context.beginPath();
-      context.arc(x, y, 0.155 * box.side, 0, 2 * Math.PI);
+      context.arc(x, y, disc * box.side, 0, 2 * Math.PI);
       context.fillStyle = css(theme.ground);
       context.fill();
     }
@@ -228,7 +230,7 @@ registerPanel("cells", (spec) => {
       context.strokeStyle = context.fillStyle = theme.text;
       context.globalAlpha = 0.35 + 0.65 * chance;
       context.lineWidth = Math.max(1, box.side / 34);
-      if (sector) arrow(context, x, y - lift, sector.unit, reach * chance, Math.max(2, 0.055 * box.side));
+      if (sector) arrow(context, x, y - lift, sector.unit, reach * chance, Math.max(2, head));
       else {
         context.beginPath();
         context.arc(x, y - lift, Math.max(1.5, 0.07 * box.side * chance), 0, 2 * Math.PI);

@@ -108,6 +108,20 @@ registerPanel("lines", (spec) => {
     if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 10, { align: "right", size: 10 });
   }
 
+  /** Where something else begins to hold. */
+  function drawMarks(context, theme) {
+    context.strokeStyle = theme.muted;
+    context.lineWidth = 1;
+    context.setLineDash([3, 3]);
+    for (const x of spec.marks.filter((one) => one >= spec.x.low && one <= spec.x.high)) {
+      context.beginPath();
+      context.moveTo(across(x), box.y);
+      context.lineTo(across(x), box.y + box.height);
+      context.stroke();
+    }
+    context.setLineDash([]);
+  }
+
   function drawLegend(context, theme) {
     for (const { line, x, row } of legendPlaces(box.width)) {
       const y = 7.5 + 16 * row;
@@ -142,6 +156,7 @@ registerPanel("lines", (spec) => {
     draw(context, theme, state) {
       drawFrame(context, theme);
       drawLegend(context, theme);
+      drawMarks(context, theme);
       withinFrame(context, () => {
         if (spec.ahead) drawAhead(context, theme);
         for (const area of spec.areas) drawArea(context, theme, area, shown ? Math.min(shown(state.step)[0], area.x.data.length) : area.x.data.length);
