@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import threading
 import time
 import zlib
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explainers.experiment import Check, Params, choice, find, number, switch, text
+from explainers.experiment import Check, Params, choice, find, number, read, switch, text
 from explainers.packing.histogram_params import HistogramParams
 from pages.ui import (
     apart,
@@ -251,6 +252,27 @@ def test_the_command_leaves_defaults_out_and_quotes() -> None:
     assert commands.command("topic.name", params, "--json") == (
         "python -m explainers topic.name --length 128 --causal false --words 'it'\"'\"'s; rm -rf' --row 1,2.5 --json"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("grid_world.learn", {"preset": "cliff", "gamma": 0.9, "epsilon": 0.3}),
+        ("grid_world.learn", {"algorithm": "td0", "n": 4}),
+        ("stochastic_approximation.robbins_monro", {"g": "w - 7", "w1": 0}),
+        ("kv_cache.size", {"model": "gemma-3-27b"}),
+    ],
+)
+def test_a_command_gives_the_same_settings(name: str, values: dict[str, object]) -> None:
+    """Also where a setting is at its own default, and a preset that is named would fill in another one."""
+    params_type = find(name).params
+    params = params_type.model_validate(values)
+    words = shlex.split(commands.command(name, params))[4:]
+    again, problems = read(
+        params_type, dict(zip((word[2:] for word in words[::2]), words[1::2], strict=True))
+    )
+    assert not problems
+    assert again == params
 
 
 # ------------------------------------------------------------------------------------------------------- share

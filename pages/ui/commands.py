@@ -8,12 +8,15 @@ from explainers.experiment import Params, as_text
 
 
 def command(experiment: str, params: Params, *ending: str) -> str:
-    """The shell command for this run: python -m explainers flash_attention.tiles --seq_len 64, defaults left out."""
-    defaults = type(params)()
+    """The shell command for this run: python -m explainers flash_attention.tiles --seq_len 64.
+
+    Left out is what the shell takes by itself: defaults, and what a preset that is named fills in.
+    """
+    defaults, filled = type(params)(), params.baseline()
     words = ["python", "-m", "explainers", experiment]
     for name in type(params).model_fields:
         value = getattr(params, name)
-        if value != getattr(defaults, name):
+        if value != getattr(defaults if name in params.fills else filled, name):
             words += [f"--{name}", as_text(value)]
     return shlex.join([*words, *ending])
 
