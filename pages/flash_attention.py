@@ -68,7 +68,7 @@ def tiles_controls() -> None:
     """The sizes of the grid and the switches, and what is asked for less often behind a button."""
     kernel = ("backend",) if triton_available() else ()
     settings.panel("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
         breaking.switches(settings, tiles.BITES)
         with st.popover("More settings", type="tertiary"):
             settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)

@@ -97,7 +97,7 @@ def learn_controls() -> None:
     """The world and the agent, what may change while it runs, the brush, the switches, and what is set less often."""
     params = settings.params()
     settings.panel("preset", "algorithm", "alpha", *question.telling_fields(params), "gamma", "r_forbidden")
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
         painting.brushes(settings)
         with st.popover("More settings", type="tertiary"):
             settings.panel("seed", "q0", "episode_length", *question.further_fields(params), reset=False)

@@ -64,7 +64,7 @@ def compare_section() -> None:
 def compare_controls() -> None:
     """The models and the request, the switches, and behind buttons the engine and a config of one's own."""
     settings.panel("models", "seq_len", "batch", "dtype")
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
         breaking.switches(settings, compare.BITES)
         with st.popover("Engine", type="tertiary"):
             settings.panel("tensor_parallel", "block_tokens", reset=False)

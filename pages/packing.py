@@ -71,7 +71,7 @@ def pack_controls() -> None:
     """The two strategies and the documents, the switches, and behind buttons what is set less often."""
     params = settings.params()
     settings.panel("strategy", "versus", *question.telling_fields(params))
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
         breaking.switches(settings, pack.BITES)
         with st.popover("More settings", type="tertiary"):
             settings.panel(*question.further_fields(params), reset=False)

@@ -63,7 +63,7 @@ def played(
         params = settings.params(prefix)
         settings.panel(*(fields(params) if callable(fields) else fields), prefix=prefix)
         bites, lost = breaks or ({}, {})
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"switches-{prefix}"):
             if breaks:
                 breaking.switches(settings, bites, prefix)
             if more:

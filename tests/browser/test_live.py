@@ -166,7 +166,7 @@ def test_a_click_without_a_brush_shows_the_last_update_of_a_cell(reader: Reader)
     player = reader.player(LEARNING)
     reader.page.mouse.click(*corner(player, "world", 0, 1))
     player.wait_for("lantern.step < 300")
-    assert player.sentence.startswith("Row 1, column 2: ")
+    assert ", row 1, column 2: the agent" in player.sentence
     assert changes(reader) == ""
 
 

@@ -199,3 +199,36 @@ def settled(reader: Reader, rows: Locator) -> int:
     """The outlines' edges in the first row, once the picture has glided to its step."""
     reader.page.wait_for_timeout(300)
     return rows.evaluate(ACCENTS)
+
+
+def test_the_whole_screen_keeps_the_controls_and_fits(new_reader: NewReader) -> None:
+    """A lecturer moves a slider where everybody sees what it does."""
+    reader = new_reader(viewport={"width": 1280, "height": 720})
+    reader.open("/stochastic_approximation?chapter=search")
+    player, title, slider = reader.player(), reader.page.locator("h1"), reader.page.locator(".st-key-p")
+
+    def fits() -> bool:
+        bottom = player.root.locator(".controls").evaluate("(bar) => bar.getBoundingClientRect().bottom")
+        return bottom <= 721
+
+    reader.page.get_by_role("button", name="Fill the screen").click()
+    title.wait_for(state="hidden")
+    assert slider.is_visible()
+    assert fits()
+    slider.get_by_role("slider").focus()
+    reader.page.keyboard.press("ArrowRight")
+    reader.settle()
+    assert "p=1.05" in reader.query()
+    assert title.is_hidden()
+    assert fits()
+    reader.page.get_by_role("button", name="Fill the screen").click()
+    title.wait_for(state="visible")
+
+
+def test_a_reader_comes_back_to_where_a_chapter_was_left(reader: Reader) -> None:
+    reader.open("/stochastic_approximation?chapter=search&step=10")
+    reader.page.get_by_role("radio", name="SGD").click()
+    reader.settle()
+    reader.page.get_by_role("radio", name="A noisy root").click()
+    reader.settle()
+    assert reader.player().step == 10

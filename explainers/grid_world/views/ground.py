@@ -46,7 +46,7 @@ def is_wide(world: World) -> bool:
 def side_by_side(world: World, picture: Cells, *others: Panel, under: int = UNDER_WIDE) -> tuple[Column, ...]:
     """The picture of a world and, beside it or `under` px high below a wide one, other panels."""
     if not is_wide(world):
-        return (Column(1.3, (picture,)), Column(1, others))
+        return (Column(1, (picture,)), Column(1, others))
     return (Column(1, (picture, Row(tuple(replace(one, height=under) for one in others)))),)
 
 

@@ -120,7 +120,7 @@ def _world(result: LiveResult) -> Cells:
     changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
         **_kinds(params),
-        "height": 460,
+        "height": 520,
         "action": PAINT,
         "paint": True,
         "limit": _limits(result, limit(known)),
@@ -201,7 +201,7 @@ def _distance(result: LiveResult) -> Lines:
         title="How far its values are from the truth",
         subtitle=f"root mean square; the truth is that of {truth_in_words(now, now.algorithm)}"
         + (" · dashed: a change" if result.params.changes else ""),
-        height=150,
+        height=130,
         x=_time_axis(result),
         y=Axis(0, 1.08 * highest, ticks=(0.0, highest), format=".3g"),
         lines=(Line(x, result.rmse, "current"),),
@@ -227,7 +227,7 @@ def _returns(result: LiveResult) -> Lines:
         name="returns",
         title="What it earns: return of an episode",
         subtitle=f"mean over each {BIN} transitions, without discount",
-        height=120,
+        height=110,
         x=_time_axis(result),
         y=Axis(low - room, high + room, ticks=(low, high) if high > low else (low,), format=".3g"),
         lines=(Line(x, mean, "good"),),
@@ -268,7 +268,7 @@ def _visits(result: LiveResult) -> Cells:
         "visits",
         "How often it was in each cell",
         "of the cells in which it acts",
-        height=190,
+        height=165,
         values=changing,
         limit=Track(highest[:, None]),
         decimals=0,

@@ -120,6 +120,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     if (goesOn && options.opening === opening) step = at - origin();
     else if (wanted !== null) step = wanted - origin();
     else if (!before && options.resumes !== null) step = options.resumes - origin();
+    else if (!before && goesBack(leftAt.get(options.address))) step = leftAt.get(options.address).step;
     else if (!before || scene.live || options.opening !== opening || (scene.reopens && scene.start !== before.start)) step = scene.start;
     else if (wasLast) step = scene.steps - 1;
     step = Math.max(0, Math.min(step, scene.steps - 1));
@@ -127,9 +128,13 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     takeTheme();
     measure();
     render();
-    if (before) rememberStep();
+    if (before || step !== scene.start) rememberStep();
+    if (fullScreen()) fitScreen();
     if (before && options.opening !== opening) comeIntoView();
   }
+
+  /** Whether the reader was here before, in the picture that is shown again. */
+  const goesBack = (left) => left?.name === scene.name && left.opening === options.opening;
 
   /** The step of the whole run with which what the player holds begins. */
   const origin = () => scene.live?.first ?? 0;
@@ -547,12 +552,16 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
 
   // -------------------------------------------------------------------------------------------- full screen
 
+  // On the site the whole page fills the screen, and its style sheet leaves only the controls and the picture; a page
+  // that holds nothing but the player has no controls to keep.
+  const site = document.querySelector(".stApp");
+
   function toggleScreen() {
-    if (fullScreen()) document.exitFullscreen();
-    else root.requestFullscreen();
+    if (document.fullscreenElement) document.exitFullscreen();
+    else (site ? document.documentElement : root).requestFullscreen();
   }
 
-  const fullScreen = () => host.getRootNode().fullscreenElement === root || host.fullscreenElement === root;
+  const fullScreen = () => Boolean(document.fullscreenElement) && options.mode !== "card";
 
   function zoomTo(factor) {
     zoom = factor;
@@ -564,12 +573,15 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
 
   /** Picture, sentence and controls as large as the screen allows; the code waits outside. */
   function fitScreen() {
+    if (!scene) return;
     root.classList.toggle("full", fullScreen());
+    site?.classList.toggle("on-screen", fullScreen());
     zoomTo(fullScreen() ? Math.min(window.innerWidth / 1180, 2.5) : 1);
+    const above = site ? root.getBoundingClientRect().top : 0; // the controls
     // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.
     for (let round = 0; fullScreen() && round < 5; round++) {
       const tall = root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 50;
-      const fits = window.innerHeight / (tall * zoom);
+      const fits = (window.innerHeight - above) / (tall * zoom);
       if (fits >= 1) break;
       zoomTo(Math.max(0.6, zoom * fits));
     }
@@ -672,12 +684,17 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   root.addEventListener("pointerleave", () => { hideTip(); if (options.mode === "card") rest(); });
   root.addEventListener("focusin", () => { makeActive(); if (options.mode === "card" && !still.matches) play(); });
   root.addEventListener("focusout", () => { if (options.mode === "card") rest(); });
-  root.addEventListener("fullscreenchange", fitScreen);
+  document.addEventListener("fullscreenchange", fitScreen);
+  window.addEventListener("resize", refit);
   document.addEventListener("keydown", onKey, true);
   document.addEventListener("keydown", onControlKey, true);
   for (const type of ["pointerdown", "pointerup"]) document.addEventListener(type, onPointer, true);
   window.addEventListener("popstate", followAddress);
   if (!activePlayer?.isConnected) makeActive();
+
+  function refit() {
+    if (fullScreen()) fitScreen();
+  }
 
   function rest() {
     pause();
@@ -692,6 +709,9 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     document.removeEventListener("keydown", onControlKey, true);
     for (const type of ["pointerdown", "pointerup"]) document.removeEventListener(type, onPointer, true);
     window.removeEventListener("popstate", followAddress);
+    document.removeEventListener("fullscreenchange", fitScreen);
+    window.removeEventListener("resize", refit);
+    if (scene && !scene.live) leftAt.set(options.address, { name: scene.name, opening: options.opening, step });
     root.remove();
   }
 
@@ -701,3 +721,4 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
 }
 
 let activePlayer = null;
+const leftAt = new Map(); // by the place of the step in the address: where a reader left a picture for another
