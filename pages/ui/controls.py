@@ -12,6 +12,7 @@ say, what a button asks for, the rules across fields, and the address.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,10 +33,11 @@ from explainers.experiment import (
 from pages.ui import address
 from pages.ui.changed import change_sentence, changed_fields, readable
 from pages.ui.link import STEP, key_of, own_fields, query_of, short, take, take_step, titled, unknown
-from pages.ui.player.mount import player_key, step_on_screen
+from pages.ui.player.mount import is_asking, player_key, step_on_screen
 from pages.ui.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
 SENTENCES_UP_TO = 6
+STALE_FOR = 2.0  # seconds after which the browser has heard that a control was set
 COMPARED = 3  # settings that may change at once for two results to be compared
 UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
 
@@ -48,7 +50,7 @@ class _Shown:
     yet. problems: what the address said and was ignored, refused: what a control says and is not accepted, both by key.
     notes: what was adjusted or left out, by prefix. steps: at which a link wants the players, openings: how often a
     button opened something there, numbers: of the result, with the params they belong to, changes: the line about the
-    last change; all by prefix.
+    last change; all by prefix. set_from: what a control said before it was set, and when that was, by key.
     """
 
     visit: int = -1
@@ -62,6 +64,7 @@ class _Shown:
     openings: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, tuple[Params, dict[str, str]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
+    set_from: dict[str, tuple[Any, float]] = field(default_factory=dict)
 
 
 def settings(main: type[Params] | None = None, /, **others: type[Params]) -> Settings:
@@ -281,7 +284,9 @@ class Settings:
         params = self.shown.params[prefix]
         held, now = params.model_dump(), params.now.model_dump()
         keys = {name: key_of(prefix, name) for name in held}
-        drawn = {name: _clean(st.session_state[key]) for name, key in keys.items() if key in st.session_state}
+        drawn = {
+            name: _clean(st.session_state[key]) for name, key in keys.items() if self._speaks(prefix, key)
+        }
         differs = {name: one for name, one in drawn.items() if one is not None and not _same(one, now[name])}
         differs |= self.shown.applied.pop(prefix, {})
         asked = self.shown.asked.pop(prefix, {})
@@ -293,6 +298,16 @@ class Settings:
                 wanted = {name: value for name, value in wanted.items() if name not in settable}
         return wanted
 
+    def _speaks(self, prefix: str, key: str) -> bool:
+        """Whether a control says what the reader wants.
+
+        A player that asks for more may send what the controls said before the browser heard that they were set.
+        """
+        if key not in st.session_state or not is_asking(player_key(prefix)):
+            return key in st.session_state
+        before, when = self.shown.set_from.get(key, (None, -math.inf))
+        return time.monotonic() - when >= STALE_FOR or st.session_state[key] != before
+
     def _set_controls(self, prefix: str) -> None:
         """Makes controls show the params, before they are drawn; text that was refused stays, to be mended."""
         params = self.shown.params[prefix]
@@ -300,6 +315,7 @@ class Settings:
             key = key_of(prefix, name)
             value = _control_value(type(params), name, getattr(params.now, name))
             if key in st.session_state and key not in self.shown.refused and st.session_state[key] != value:
+                self.shown.set_from[key] = (st.session_state[key], time.monotonic())
                 st.session_state[key] = value
                 self.set_now.add(key)
 
@@ -342,6 +358,8 @@ class Settings:
             # Once more: what was set while the control was away, Streamlit keeps to itself.
             st.session_state[key] = value
             self.set_now.discard(key)
+            if key in self.shown.set_from:  # the browser hears of it when this run ends
+                self.shown.set_from[key] = (self.shown.set_from[key][0], time.monotonic())
         described = params_type.model_fields[name]
         control = control_of(params_type, name)
         common = {"label": described.title or described.description, "key": key}

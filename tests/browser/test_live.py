@@ -223,3 +223,23 @@ def test_a_reader_who_looks_elsewhere_comes_back_to_the_same_transition(
     again = reader.player(LEARNING)
     again.wait_for(f"lantern.step === {step}")
     assert again.sentence == sentence
+
+
+def test_back_after_a_reset_brings_back_the_run_and_nothing_else(reader: Reader) -> None:
+    """The player asks for what was before while the browser still shows the controls of the reset."""
+    run = "3000:r_forbidden=-10"
+    reader.open(f"/grid_world?changes={run}&step=4000")
+    reader.page.locator(".st-key-alpha").get_by_role("slider").focus()
+    reader.page.keyboard.press("ArrowRight")
+    reader.page.wait_for_url("**alpha**")
+    reader.settle()
+    reader.page.get_by_role("button", name="Reset").click()
+    reader.page.wait_for_function("!window.location.search.includes('changes')")
+    reader.settle()
+    reader.page.go_back()
+    reader.page.wait_for_url("**alpha**")
+    reader.settle()
+    assert changes(reader) == f"{run}|4001:alpha=0.11"
+    reader.page.go_back()
+    reader.settle()
+    assert changes(reader) == run

@@ -82,6 +82,11 @@ def is_on_screen(key: str) -> bool:
     return key in st.session_state
 
 
+def is_asking(key: str) -> bool:
+    """Whether an event of this player made the page run, not a control."""
+    return (st.session_state.get(key) or {}).get("click") is not None
+
+
 def step_on_screen(key: str) -> int:
     """The step that a player of a live run showed when a control of the page was last touched."""
     step = (st.session_state.get(key) or {}).get("step")
