@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explainers.grid_world import costs, learn_params, live_params, plan, question, race, solve
+from explainers.grid_world.world_params import WorldParams
 from pages.ui import (
     breaking,
     chapters,
@@ -17,7 +18,6 @@ from pages.ui import (
     predict,
     running,
     section,
-    tables,
     world_file,
 )
 from pages.ui.player.mount import Click
@@ -123,12 +123,11 @@ def after_plan(facts: Mapping[str, Any]) -> None:
     section.notes(facts)
 
 
-def after_race(facts: Mapping[str, Any]) -> None:
-    """How fast the race was run, and its notes."""
-    tables.lines([f"{facts['steps']:,} steps in {facts['seconds']:.2f} s of learning.", *facts["notes"]])
-
-
-match chapters.choose(settings):
+chapter = chapters.choose(settings)
+if chapter in ("solve", "plan", "costs"):
+    fields = WorldParams.model_fields
+    section.borrowing(settings, fields, chapter, words["another_world"], "Take the agent's")
+match chapter:
     case "learn":
         learn_section()
     case "solve":
@@ -154,6 +153,6 @@ match chapters.choose(settings):
             settings, "grid_world.race", "race", title="Many agents, the same dice", words=words["race"],
             fields=("preset", "algorithms", "alpha", "epsilon", "seeds", "episodes"),
             more=("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *question.SCHEDULES),
-            breaks=(learn_params.BITES, learn_params.LOST), told=after_race, tries=lambda: offer("race"),
+            breaks=(learn_params.BITES, learn_params.LOST), tries=lambda: offer("race"),
         )  # fmt: skip
 page.sources(words["sources"])

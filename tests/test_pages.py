@@ -482,6 +482,15 @@ def test_back_in_the_history_shows_what_the_address_says(monkeypatch: pytest.Mon
     assert query(page) == {"length": "8", "block": "8"}
 
 
+def test_a_chapter_offers_the_world_of_the_running_agent() -> None:
+    page = open_page("pages/grid_world.py", chapter="solve", gamma="0.85", changes="300:r_forbidden=-10")
+    assert any("another one (Discount γ, Forbidden)" in one.value for one in page.caption)
+    run(next(button for button in page.button if button.label == "Take the agent's").click())
+    assert query(page)["solve.gamma"] == "0.85"
+    assert query(page)["solve.r_forbidden"] == "-10"
+    assert not any("another one" in one.value for one in page.caption)
+
+
 def test_a_break_gives_back_what_it_changed() -> None:
     """The next break, and nothing, begin from what the reader had; what was changed since stays."""
     address = {"chapter": "search", "function": "sine", "w1": "2.5", "step_rule": "constant", "c": "0.3"}

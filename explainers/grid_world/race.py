@@ -139,7 +139,10 @@ def race(params: RaceParams) -> RaceResult:
         steps=steps,
         seconds=seconds,
         steps_per_second=steps / seconds,
-        notes=tuple(_notes(params, greedy[:, :, 1].sum(axis=1), finished)),
+        notes=(
+            f"{steps:,} steps in {seconds:.2f} s of learning.",
+            *_notes(params, greedy[:, :, 1].sum(axis=1), finished),
+        ),
         checks=tuple(_checks(params, greedy[:, :, 0], best)),
         params=params,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -135,6 +135,20 @@ def picture(
         resumes=resumes,
         on_click=on_click,
     )
+
+
+def borrowing(settings: Settings, names: Iterable[str], prefix: str, words: str, label: str) -> None:
+    """Says so where settings differ from those of the page's main experiment, and offers to take these over.
+
+    names: the fields to compare. words: with a place {told} for the titles of those that differ. label: of the button.
+    """
+    main, here = settings.params().now, settings.params(prefix)
+    differs = {name: getattr(main, name) for name in names if getattr(main, name) != getattr(here, name)}
+    if not differs:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key=f"borrowing-{prefix}"):
+        st.caption(words.format(told=", ".join(settings.title(name, prefix) for name in differs)))
+        st.button(label, type="tertiary", on_click=settings.open, args=(differs, prefix))
 
 
 def cards(

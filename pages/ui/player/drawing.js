@@ -89,6 +89,12 @@ function sizeCanvas(canvas, width, height, zoom) {
   return context;
 }
 
+/** The width in px that the numbers beside an upright axis take, of about six px a letter: at least so much, if any. */
+function roomForTicks(axis, least) {
+  if (!axis.ticks.length) return 0;
+  return Math.max(least, 8 + 6.4 * Math.max(...axis.ticks.map((tick) => formatNumber(tick, axis.format).length)));
+}
+
 /** Data -> pixels along one direction of a panel (Axis in panels.py). */
 function axisScale(axis, from, to) {
   const place = axis.log ? (value) => Math.log10(value) : (value) => value;

@@ -487,6 +487,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   function showHit(panel, event) {
     const hit = hitAt(panel, event);
     if (!hit) return hideTip();
+    if (options.paints && panel.spec.paint) return hideTip(); // it would lie on the cells to paint
     const hint = panel.spec.told && !options.paints ? ". click for its arithmetic" : panel.spec.action ? `. ${panel.spec.action.hint}` : "";
     showTip(hit.text + hint, { left: event.clientX, right: event.clientX, top: event.clientY, bottom: event.clientY + 14 });
   }

@@ -12,7 +12,7 @@ registerPanel("lines", (spec) => {
 
   function place(width) {
     const total = spec.height || 150;
-    const left = spec.y.ticks.length ? 40 : 0;
+    const left = roomForTicks(spec.y, 40);
     const below = spec.x.ticks.length || spec.x.label ? 18 : 0;
     const top = named ? 16 * legendRows(width - left - 1) : 0;
     box = { x: left, y: top, width: width - left - 1, height: total - below - top - 1, total };

@@ -12,7 +12,7 @@ registerPanel("marks", (spec) => {
 
   function place(width) {
     const total = spec.height || 180;
-    const left = spec.y.ticks.length ? 44 : 0;
+    const left = roomForTicks(spec.y, 44);
     const below = (readout ? 24 : 0) + (hasAxis ? 18 : 0);
     box = { x: left, y: 1, width: width - left - 1, height: total - below - 2, total };
     const edge = spec.frame ? 8 : 0;
