@@ -205,7 +205,7 @@ class WorldParams(Params):
             return
         grid = self.grid
         stuck = int((grid.lived_in & ~cells_that_reach_an_end(grid)).sum())
-        gains = bool((grid.moves.reward[grid.lived_in] > 0).any() and _pays_on_the_way(grid))
+        gains = _pays_on_the_way(grid)
         if stuck or gains:
             why = f"{stuck} cells never reach an end" if stuck else "a reward can be collected forever"
             allowed = "less than 1, or a world whose episodes end"
