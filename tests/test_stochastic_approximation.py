@@ -337,6 +337,22 @@ def test_what_the_product_decides(values: dict[str, Any], part: str) -> None:
     assert part in forgotten(**values).verdict
 
 
+@pytest.mark.parametrize("g", ["w - cos(w)", "w + sin(w)", "w - cos(w) + 0.3", "w^3 - 5"])
+def test_a_slope_that_touches_zero_between_two_places_is_found(g: str) -> None:
+    """g' = 1 + sin w is 0 at -pi/2, which no evenly spread place hits."""
+    found = searched(g=g)
+    assert not found.conditions[0].holds
+    assert "promises nothing" in found.verdict
+    assert roots.slopes(parse(g), -5, 5)[0] == 0
+    assert roots.slopes_everywhere(parse(g))[0] == 0
+
+
+def test_a_small_slope_is_not_zero() -> None:
+    least, most = roots.slopes(parse("tanh(w - 1)"), -5, 5)
+    assert least == pytest.approx(1 / np.cosh(6) ** 2)
+    assert most == 1
+
+
 def test_limits_of_products_by_the_gamma_function() -> None:
     """prod (1 - (x/k)^2) = sin(pi x)/(pi x), for steps c/k^2 with c = x^2."""
     for x in (0.5, 1.5, 2.5, 9.5):

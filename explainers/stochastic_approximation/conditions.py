@@ -26,7 +26,7 @@ class Condition:
 def of_slope(least: float, most: float, low: float, high: float) -> Condition:
     """g' between two positive bounds, on the stated interval."""
     holds = least > 0 and math.isfinite(most)
-    where = f"for w from {low:g} to {high:g}".replace("-", "−")
+    where = f"for w from {low:.4g} to {high:.4g}".replace("-", "−")
     if math.isnan(least) or math.isnan(most):
         why = f"g is not defined everywhere {where}"
     elif holds:

@@ -30,6 +30,8 @@ WHY_THE_OTHERS = (
     "Steps that stay large let TD(0) and Q-learning go on mending targets that were wrong at first, while the noise of "
     "the mean's own samples keeps it where it is."
 )
+WHY_ALIKE = "With aₖ = 1/k on a mean every sample counts alike, however they are bundled."
+WHY_NOT_ALIKE = "Only with aₖ = 1/k on a mean does every sample count alike; with these steps it matters how they are bundled."
 ALIKE = "all about the same"
 ALIKE_WITHIN = 1.25  # times each other
 
@@ -62,7 +64,13 @@ def about_start(params: DvoretzkyParams, facts: Mapping[str, Any]) -> Asked:
     left = float(abs(laws.product(params.used, params.steps)[-1]))
     right = SHARES_OF_START[sum(left > limit for limit in (0, 0.01, 0.3))]
     limit = params.used.product_limit
-    end = "it has no limit" if np.isnan(limit) else f"in the end it is {limit:.2%}"
+    end = (
+        "it has no limit"
+        if np.isnan(limit)
+        else "in the end nothing is"
+        if limit == 0
+        else f"in the end it is {limit:.2%}"
+    )
     told = {"steps": params.steps, "rule": params.used.words, "left": left, "end": end}
     return told | {"answers": SHARES_OF_START, "right": right}
 
@@ -80,6 +88,7 @@ def about_batches(params: SgdParams, facts: Mapping[str, Any]) -> Asked | None:
         "samples": samples,
         "rule": params.used.words,
         "distances": told,
+        "why": WHY_ALIKE if params.used.is_running_mean and params.problem == "mean" else WHY_NOT_ALIKE,
         "answers": answers,
         "right": right,
     }

@@ -350,7 +350,7 @@ def _promise(params: RobbinsMonroParams, ran: Run) -> str:
 def _notes(params: RobbinsMonroParams) -> Iterator[str]:
     attracting = params.attracting
     if len(attracting) > 1:
-        places = ", ".join(f"{round(root.low, 9):.3g}" for root in attracting).replace("-", "−")
+        places = ", ".join(f"{round(root.low, 9) + 0.0:.3g}" for root in attracting).replace("-", "−")
         yield f"g pulls towards several roots ({places}); near any of them counts as converged."
     yield from _steepness(params)
     if any(root.high > root.low for root in attracting):

@@ -13,6 +13,7 @@ from explainers.stochastic_approximation.expression import Expression
 POINTS = 4001  # at which g and its slope are looked at
 ZERO = 1e-12
 STRETCH = 0.01  # of the interval, from which zeros side by side are a stretch and not a point
+CLOSER = 9  # times, each to a fiftieth: from places 100,000 apart to what numbers can tell apart
 OF_NEIGHBOURS = 1e-3  # of the values beside it, from which what changes its sign there is a pole or a jump
 HALVINGS = 2000  # of an interval as long as floating-point numbers reach
 WIDENINGS = 15  # of the interval, each to three times its length, before there is no root that attracts
@@ -95,7 +96,17 @@ def slopes_everywhere(g: Expression) -> tuple[float, float]:
 
 
 def _slopes(g: Expression, w: np.ndarray) -> tuple[float, float]:
-    value, slope = g.value(w), g.slope(w)
+    value = g.value(w)
     if not np.isfinite(value).all() or not all(is_root for *_, is_root in _crossings(g, w, value)):
         return np.nan, np.nan
-    return float(slope.min()), float(slope.max())
+    return _extreme(g, w, np.min, np.argmin), _extreme(g, w, np.max, np.argmax)
+
+
+def _extreme(g: Expression, w: np.ndarray, most: Any, at: Any) -> float:
+    """The least or greatest slope, looked at ever more closely: between two places it may touch 0."""
+    found = float(most(g.slope(w)))
+    for _ in range(CLOSER):
+        k = int(at(g.slope(w)))
+        w = np.linspace(w[max(k - 1, 0)], w[min(k + 1, len(w) - 1)], 101)
+        found = float(most([found, most(g.slope(w))]))
+    return found

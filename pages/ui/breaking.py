@@ -90,10 +90,12 @@ def loss(
         f"{titles[name].title} {named(control_of(type(params), name), value)}"
         for name, value in needed.items()
     )
-    st.markdown(
-        f":red[**What is lost.**] {sentence} See the checks below."
-        + (f" :gray[Set for it: {set_for_it}.]" if needed else "")
-    )
+    back = " What you had set comes back with “nothing”." if prefix in _held() else ""
+    with st.container(key=f"switches-lost-{prefix}"):  # on the whole screen too
+        st.markdown(
+            f":red[**What is lost.**] {sentence} See the checks below."
+            + (f" :gray[Set for it: {set_for_it}.{back}]" if needed else "")
+        )
 
 
 def harmless(params: Params, found: Iterable[Check]) -> None:

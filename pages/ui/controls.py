@@ -37,7 +37,7 @@ from pages.ui.player.mount import is_asking, player_key, step_on_screen
 from pages.ui.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
 SENTENCES_UP_TO = 6
-STALE_FOR = 2.0  # seconds after which the browser has heard that a control was set
+STALE_FOR = 30.0  # seconds after which the browser has heard that a control was set
 COMPARED = 3  # settings that may change at once for two results to be compared
 UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
 

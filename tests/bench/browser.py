@@ -181,6 +181,19 @@ def learning(reader: Reader) -> Iterator[Figure]:
     yield Figure(f"25 x 25 cells, p95 of {len(times)} drawings", times[int(0.95 * len(times))], "ms", 16)
 
 
+def changing(reader: Reader) -> Iterator[Figure]:
+    """From the release of a slider of an agent that learns to the run that goes on with the new value."""
+    reader.open("/grid_world")
+    player = reader.player("An agent that learns")
+    player.take()
+    reader.page.keyboard.press("Space")
+    player.wait_for("lantern.playing && lantern.step > 10")
+    times = sorted(release(reader, player, place) for place in (0.3, 0.7, 0.1, 0.9, 0.2, 0.5, 0.8, 0.4, 0.6))
+    assert player.playing
+    yield Figure(f"a change of a running agent, median of {len(times)}", statistics.median(times), "ms", 300)
+    yield Figure("a change of a running agent, the slowest", times[-1], "ms", 300)
+
+
 def searching(reader: Reader) -> Iterator[Figure]:
     """Frames a second while the cobweb of a noisy root plays, and what one drawing takes."""
     reader.open("/stochastic_approximation?chapter=search&steps=500&step=0")
@@ -251,7 +264,7 @@ def main() -> None:
         for figure in opening(playwright.chromium, site, Path(name)):
             print(figure.line(), flush=True)
         with visit(playwright.chromium, Path(name) / "profile-long", site) as reader:
-            for measure in (stepping, playing, learning, searching, sliding):
+            for measure in (stepping, playing, learning, changing, searching, sliding):
                 for figure in measure(reader):
                     print(figure.line(), flush=True)
             assert not reader.problems, reader.problems

@@ -213,6 +213,10 @@ def test_the_whole_screen_keeps_the_controls_and_fits(new_reader: NewReader) -> 
 
     reader.page.get_by_role("button", name="Fill the screen").click()
     title.wait_for(state="hidden")
+    reader.page.get_by_role("button", name="noise with a mean").click()
+    reader.page.get_by_text("What is lost").wait_for()
+    reader.settle()
+    assert fits()
     assert slider.is_visible()
     assert fits()
     slider.get_by_role("slider").focus()
@@ -221,7 +225,7 @@ def test_the_whole_screen_keeps_the_controls_and_fits(new_reader: NewReader) -> 
     assert "p=1.05" in reader.query()
     assert title.is_hidden()
     assert fits()
-    reader.page.get_by_role("button", name="Fill the screen").click()
+    reader.page.get_by_role("button", name="Leave the full screen").click()
     title.wait_for(state="visible")
 
 

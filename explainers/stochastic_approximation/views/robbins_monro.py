@@ -34,7 +34,7 @@ SYMBOLS = {
     "g": "the function whose root is sought",
 }
 SENTENCES = (
-    "k = {0:d}: at w = {1:.4g} the observation is g + η = {2:.4g} + ({3:.4g}). A step of {4:.4g} times that leads to "
+    "k = {0:d}: at w = {1:.4g} the observation is g + η = {2:.4g} + {3:(.4g}. A step of {4:.4g} times that leads to "
     "**{5:.4g}**.",
     "k = {0:d}: the step leads beyond all numbers: this seed has **overflowed**. It diverges, as {6:.0f}% of the seeds "
     "have by now.",

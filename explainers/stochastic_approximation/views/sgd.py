@@ -24,9 +24,13 @@ from explainers.stochastic_approximation.steps import unbroken
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them
 FAR = 100.0  # beyond which a path that diverges is not followed
+ROUNDED_OFF = 1e-12
 FLOOR = 1e-3  # below which a distance counts as none
 SYMBOLS = {"w": "the estimate, two numbers", "a": "the step size", "m": "the batch size"}
 FORMULA = r"w_{k+1} = w_k - \slot{1:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{batch}} \nabla f(w_k, x_i)"
+
+
+ROOM = 1.5  # of what must be seen: how much farther paths are followed
 
 
 def sgd_scene(result: SgdResult) -> Scene:
@@ -97,14 +101,16 @@ def _plane(result: SgdResult) -> Marks:
 
 
 def _frame(result: SgdResult, paths: list[np.ndarray]) -> tuple[Axis, Axis]:
-    """Axes that hold the start, the solution, the points of a mean, and nearly all of the paths."""
+    """Axes that hold the start, the solution, the points of a mean, and the paths, unless they lead far away."""
     needed = np.stack([result.solution, result.params.start])
     if result.params.problem == "mean":
         needed = np.concatenate([needed, result.points])
     ways = np.concatenate(paths)
     ways = ways[np.isfinite(ways).all(axis=1) & (np.abs(ways) < FAR).all(axis=1)]
-    low = np.minimum(needed.min(axis=0), np.quantile(ways, 0.02, axis=0))
-    high = np.maximum(needed.max(axis=0), np.quantile(ways, 0.98, axis=0))
+    least, most = needed.min(axis=0), needed.max(axis=0)
+    room = ROOM * (most - least)
+    low = np.clip(ways.min(axis=0), least - room, least)
+    high = np.clip(ways.max(axis=0), most, most + room)
     x, y = (axis(float(low[one]), float(high[one])) for one in (0, 1))
     name = "first coordinate" if result.params.problem == "mean" else "intercept"
     ticks = tuple(one for one in x.ticks if one < x.low + 0.75 * (x.high - x.low))
@@ -138,7 +144,7 @@ def _by_updates(result: SgdResult) -> Lines:
     return Lines(
         name="updates",
         title="Distance to the solution, by updates",
-        subtitle=f"root mean square over {result.params.seeds:,} seeds; dashed: the exact law{unbroken(result.params)}",
+        subtitle=f"{_at_the_solution(result)}root mean square over {result.params.seeds:,} seeds; dashed: the exact law{unbroken(result.params)}",
         height=190,
         x=steps_axis(result.params.steps, "update", first=0),
         y=log_axis(_finite(lines)),
@@ -199,6 +205,12 @@ def _errors(result: SgdResult) -> Lines:
     )
 
 
+def _at_the_solution(result: SgdResult) -> str:
+    """Which batch sizes end so near to the solution that the log axis has no place for them."""
+    there = [label(size) for size, rms in result.rms.items() if rms < FLOOR]
+    return f"below the axis, at the solution: {', '.join(there)}; " if there else ""
+
+
 def _visible(distance: np.ndarray) -> np.ndarray:
     """Distances that a log axis can show: nothing of an exact hit, nor of what has overflowed."""
     return np.where((distance >= FLOOR) & (distance < GREATEST), distance, np.nan)
@@ -209,11 +221,16 @@ def _finite(lines: list[Line]) -> np.ndarray:
     return every[np.isfinite(every)] if np.isfinite(every).any() else np.ones(1)
 
 
+def _told(distance: np.ndarray) -> np.ndarray:
+    """Distances as a sentence tells them: 0 where rounding alone is left."""
+    return np.where(distance < ROUNDED_OFF, 0.0, distance)
+
+
 def _words(result: SgdResult) -> Words:
     """The columns: 0 k, 1 a, then the distance of each batch size."""
     sizes, steps = list(result.rms_by_step), result.params.steps
     parts = [f"{label(size)} **{{{column}:.3g}}**" for column, size in enumerate(sizes, 2)]
     sentence = f"After update {{0:d}}, root mean square distance: {', '.join(parts)}."
     k = np.arange(1, steps + 1)
-    columns = [k, result.params.used.at(k), *(result.rms_by_step[size][1:] for size in sizes)]
+    columns = [k, result.params.used.at(k), *(_told(result.rms_by_step[size][1:]) for size in sizes)]
     return Words((sentence,), np.zeros(steps, int), sendable(np.stack(columns, axis=1)), (formula(FORMULA),))

@@ -14,6 +14,7 @@ const ICONS = {
   forward: "M7 5l10 7-10 7z",
   last: "M5 5l10 7-10 7zM19 5v14",
   screen: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
+  leave: "M9 4v5H4M15 4v5h5M20 15h-5v5M4 15h5v5",
   episode: "M5 4v16M5 5h13l-4 4 4 4H5",
   picture: "M12 4v10M7.5 10l4.5 4.5L16.5 10M5 19h14",
 };
@@ -572,20 +573,37 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     render();
   }
 
+  let above = 0; // px of the whole screen that the controls take
+
   /** Picture, sentence and controls as large as the screen allows; the code waits outside. */
   function fitScreen() {
     if (!scene) return;
-    root.classList.toggle("full", fullScreen());
-    site?.classList.toggle("on-screen", fullScreen());
-    zoomTo(fullScreen() ? Math.min(window.innerWidth / 1180, 2.5) : 1);
-    const above = site ? root.getBoundingClientRect().top : 0; // the controls
+    const full = fullScreen(), label = full ? "Leave the full screen" : "Fill the screen";
+    root.classList.toggle("full", full);
+    site?.classList.toggle("on-screen", full);
+    const button = root.querySelector("button.screen");
+    button.setAttribute("aria-label", label);
+    button.title = `${label} (F)`;
+    button.replaceChildren(icon(full ? "leave" : "screen"));
+    squeeze(1);
+    zoomTo(full ? Math.min(window.innerWidth / 1180, 2.5) : 1);
+    above = site && full ? root.getBoundingClientRect().top : 0;
+    const room = window.innerHeight - above - (site ? 16 : 0);
+    const fits = () => room / (zoom * (root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 50));
+    // Flatter charts first, whose letters stay as large; then all of it smaller.
+    for (let factor = 1; full && fits() < 1 && factor > 0.65; ) squeeze((factor *= Math.max(0.8, Math.min(0.97, fits()))));
     // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.
-    for (let round = 0; fullScreen() && round < 5; round++) {
-      const tall = root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 50;
-      const fits = (window.innerHeight - above) / (tall * zoom);
-      if (fits >= 1) break;
-      zoomTo(Math.max(0.6, zoom * fits));
+    for (let round = 0; full && round < 5 && fits() < 1; round++) zoomTo(Math.max(0.6, zoom * fits()));
+  }
+
+  /** Panels of a share of their own height. */
+  function squeeze(factor) {
+    for (const panel of panels.filter((one) => one.canvas)) {
+      panel.natural ??= panel.spec.height;
+      panel.spec.height = Math.round(panel.natural * factor);
     }
+    measure();
+    render();
   }
 
   // ----------------------------------------------------------------------------------------------- take-away
@@ -670,7 +688,10 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   }
 
   let lastWidth = 0;
-  const sizes = new ResizeObserver(([entry]) => {
+  const sizes = new ResizeObserver((entries) => {
+    if (fullScreen() && site && Math.abs(root.getBoundingClientRect().top - above) > 2) fitScreen(); // a row more, or less
+    const entry = entries.find((one) => one.target === root);
+    if (!entry) return;
     const width = Math.round(entry.contentRect.width);
     root.classList.toggle("narrow", width < NARROW);
     if (width === lastWidth || !scene) return;
@@ -678,6 +699,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     redraw();
   });
   sizes.observe(root);
+  if (site) sizes.observe(document.querySelector("[data-testid=stMainBlockContainer]") ?? site);
   // A change of theme changes inherited colours; the transition on `color` (player.css) reports it.
   const themeChanged = (event) => { if (event.target === root && scene && readTheme(root).key !== theme.key) redraw(); };
   root.addEventListener("transitionend", themeChanged);
