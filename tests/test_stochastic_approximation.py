@@ -541,10 +541,10 @@ def test_what_counts_most(values: dict[str, Any], right: str) -> None:
 @pytest.mark.parametrize(
     ("values", "right", "end"),
     [
-        ({}, "nothing", "in the end it is 0.00%"),
+        ({}, "nothing", "in the end nothing is left"),
         ({"step_rule": "1/(k+1)^2"}, "more than 30%", "in the end it is 50.00%"),
-        ({"step_rule": "constant", "c": 0.1, "steps": 200}, "less than 1%", "in the end it is 0.00%"),
-        ({"c": 0.5}, "1% to 30%", "in the end it is 0.00%"),
+        ({"step_rule": "constant", "c": 0.1, "steps": 200}, "less than 1%", "in the end nothing is left"),
+        ({"c": 0.5}, "1% to 30%", "in the end nothing is left"),
         ({"step_rule": "constant", "c": 3}, "more than 30%", "it has no limit"),
     ],
 )

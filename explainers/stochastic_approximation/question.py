@@ -64,13 +64,9 @@ def about_start(params: DvoretzkyParams, facts: Mapping[str, Any]) -> Asked:
     left = float(abs(laws.product(params.used, params.steps)[-1]))
     right = SHARES_OF_START[sum(left > limit for limit in (0, 0.01, 0.3))]
     limit = params.used.product_limit
-    end = (
-        "it has no limit"
-        if np.isnan(limit)
-        else "in the end nothing is"
-        if limit == 0
-        else f"in the end it is {limit:.2%}"
-    )
+    end = "it has no limit" if np.isnan(limit) else f"in the end it is {limit:.2%}"
+    if limit == 0:
+        end = "in the end nothing is left"
     told = {"steps": params.steps, "rule": params.used.words, "left": left, "end": end}
     return told | {"answers": SHARES_OF_START, "right": right}
 

@@ -144,7 +144,8 @@ def _by_updates(result: SgdResult) -> Lines:
     return Lines(
         name="updates",
         title="Distance to the solution, by updates",
-        subtitle=f"{_at_the_solution(result)}root mean square over {result.params.seeds:,} seeds; dashed: the exact law{unbroken(result.params)}",
+        subtitle=f"{_at_the_solution(result)}root mean square over {result.params.seeds:,} seeds; dashed: the exact law"
+        + unbroken(result.params),
         height=190,
         x=steps_axis(result.params.steps, "update", first=0),
         y=log_axis(_finite(lines)),
