@@ -31,7 +31,9 @@ WHY_THE_OTHERS = (
     "the mean's own samples keeps it where it is."
 )
 WHY_ALIKE = "With aₖ = 1/k on a mean every sample counts alike, however they are bundled."
-WHY_NOT_ALIKE = "Only with aₖ = 1/k on a mean does every sample count alike; with these steps it matters how they are bundled."
+WHY_NOT_ALIKE = (
+    "Only with aₖ = 1/k on a mean does every sample count alike; here it matters how they are bundled."
+)
 ALIKE = "all about the same"
 ALIKE_WITHIN = 1.25  # times each other
 

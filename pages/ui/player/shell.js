@@ -589,16 +589,17 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     zoomTo(full ? Math.min(window.innerWidth / 1180, 2.5) : 1);
     above = site && full ? root.getBoundingClientRect().top : 0;
     const room = window.innerHeight - above - (site ? 16 : 0);
-    const fits = () => room / (zoom * (root.querySelector(".stage").offsetHeight + root.querySelector(".dock").offsetHeight + 50));
+    const [stage, dock] = [".stage", ".dock"].map((name) => root.querySelector(name));
+    const fits = () => room / (zoom * (stage.offsetHeight + dock.offsetHeight + (site ? 28 : 50)));
     // Flatter charts first, whose letters stay as large; then all of it smaller.
-    for (let factor = 1; full && fits() < 1 && factor > 0.65; ) squeeze((factor *= Math.max(0.8, Math.min(0.97, fits()))));
+    for (let factor = 1; full && fits() < 1 && factor > 0.76; ) squeeze((factor *= Math.max(0.9, Math.min(0.98, fits()))));
     // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.
     for (let round = 0; full && round < 5 && fits() < 1; round++) zoomTo(Math.max(0.6, zoom * fits()));
   }
 
-  /** Panels of a share of their own height. */
+  /** Charts of a share of their own height; what has cells is as high as they are. */
   function squeeze(factor) {
-    for (const panel of panels.filter((one) => one.canvas)) {
+    for (const panel of panels.filter((one) => ["lines", "marks", "bands"].includes(one.spec.kind))) {
       panel.natural ??= panel.spec.height;
       panel.spec.height = Math.round(panel.natural * factor);
     }
