@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from cachetools import LRUCache, cached
 from pydantic import create_model
 
 from explainers.experiment import Adjustment, choice, number, switch
@@ -56,6 +58,7 @@ SCHEDULES = {
     "polynomial": Schedule.POLYNOMIAL,
 }
 OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q")  # learn v* whatever policy they follow
+KNOWN_BYTES = 50_000_000  # of true values that are kept
 SPOILT = 100.0  # what a bad initial value adds
 
 # What an agent needs to learn each world: filled in like the world's own settings.
@@ -322,12 +325,25 @@ def comes_to_the_best(params: AgentParams, algorithm: str) -> bool:
     return algorithm != "td0" and (params.epsilon == 0 or params.epsilon_schedule == "falls")
 
 
+def _what_truth_hangs_on(params: AgentParams, algorithm: str) -> tuple[Any, ...]:
+    names = (*WorldParams.model_fields, "epsilon", "epsilon_schedule", "policy")
+    return algorithm, *(getattr(params, name) for name in names)
+
+
+# A chunk of a run asks for it four times, and so does the next one.
+@cached(LRUCache(KNOWN_BYTES, lambda known: known.nbytes), _what_truth_hangs_on, threading.Lock())
 def truth(params: AgentParams, algorithm: str) -> np.ndarray:
     """(states, actions) what the agent's estimates come to; of a prediction (states, 1).
 
     v_pi for a prediction; q*, or for agents that go on exploring as the policy that they learn does, the action values
-    of the best policy that explores so.
+    of the best policy that explores so. Not to be written to.
     """
+    known = _truth(params, algorithm)
+    known.setflags(write=False)
+    return known
+
+
+def _truth(params: AgentParams, algorithm: str) -> np.ndarray:
     world = params.grid
     if algorithm == "td0":
         return exact.value_of(world.moves, predicted_policy(params))[:, None]

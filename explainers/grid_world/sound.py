@@ -27,7 +27,10 @@ def checks_of(
 ) -> Iterator[Check]:
     """The checks of a phase of a run. chunk: transitions of it, of which `until` lie in this phase."""
     if compiled.ready():  # until then the chunk was taken by the readable agents themselves
-        yield _same_steps(phase, chunk, min(COMPARED, len(chunk.state) if until is None else until))
+        lie_here = len(chunk.state) if until is None else until
+        # a transition with many planned updates takes as long as several
+        planned = phase.rules.planning_steps if phase.rules.kind == Kind.DYNA else 0
+        yield _same_steps(phase, chunk, min(COMPARED // (1 + planned // 10), lie_here))
     yield _at_rest(params, phase)
     if params.algorithm != "td0":
         yield _fair(phase)
