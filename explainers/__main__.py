@@ -20,21 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from explainers.experiment import (
-    Check,
-    Experiment,
-    Params,
-    UnknownExperiment,
-    allowed,
-    as_json,
-    as_text,
-    control_of,
-    experiments,
-    find,
-    fit,
-    longest_of,
-    read,
-)
+from explainers.experiment import Check, Experiment, UnknownExperiment, as_json, experiments, find
+from explainers.params import Params, allowed, as_text, control_of, fit, longest_of, read
 
 LONGEST_SHOWN = 500  # characters of a text in a report: the longest sentence of a Result fits
 

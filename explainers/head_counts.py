@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from explainers.experiment import Adjustment
+from explainers.params import Adjustment
 
 
 def whole_groups(name: str, groups: int, heads: int, allowed: str = "") -> Iterator[Adjustment]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,33 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("local"), max_examples=25, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from a second thread, which on a busy machine waits for the first."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def compiled_agents() -> None:
+    """The compiled agents of the grid world, where the readable ones would stand in."""
+    from explainers.grid_world import compiled
+
+    compiled.wait()
+
+
+@pytest.fixture
+def own_navigation() -> None:
+    """As the server does: a folder named pages is not Streamlit's older kind of navigation."""
+    from streamlit.runtime.pages_manager import PagesManager
+
+    PagesManager.uses_pages_directory = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

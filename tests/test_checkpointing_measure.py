@@ -22,9 +22,10 @@ from explainers.checkpointing.views.measure import (
     forward_borders,
     measure_scene,
 )
-from explainers.experiment import find, fit
+from explainers.experiment import find
 from explainers.model_shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
 from explainers.panels import Bands
+from explainers.params import fit
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ import pytest
 from explainers.checkpointing.measure import in_words, measure, run
 from explainers.checkpointing.measure_params import BITES, LOST, REAL_BUDGET, MeasureParams
 from explainers.checkpointing.model import resident_bytes
-from explainers.experiment import choices_of, fit
+from explainers.params import choices_of, fit
 from tests.test_checkpointing_measure import params
 
 ROOT = Path(__file__).parents[1]

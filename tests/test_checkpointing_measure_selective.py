@@ -16,7 +16,7 @@ from explainers.checkpointing.memory_trace import PHASES, MemoryTrace
 from explainers.checkpointing.schedule import ScheduleParams, actions_of, front_of, least_extra_in
 from explainers.checkpointing.step import forward
 from explainers.checkpointing.views.measure import backward_borders, measure_scene, opening_event
-from explainers.experiment import fit
+from explainers.params import fit
 
 SELECTIVE = ("selective_matmuls", "selective_attention")
 SMALL: dict[str, Any] = {"layers": 3, "hidden": 16, "heads": 4, "seq_len": 8}

@@ -11,8 +11,9 @@ from explainers.checkpointing.measure import in_words
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.model import Stopped, in_thread, model, model_with_progress, verdict
 from explainers.checkpointing.views.measure import measure_scene
-from explainers.experiment import fit, watch
+from explainers.experiment import watch
 from explainers.model_shapes import PUBLISHED_PARAMETERS
+from explainers.params import fit
 from tests.test_checkpointing_measure import STRATEGIES, panel
 
 # --------------------------------------------------------------------------------------------------- whole models

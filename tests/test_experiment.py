@@ -21,28 +21,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
-from explainers.experiment import (
+from explainers.experiment import Check, Experiment, UnknownExperiment, as_json, experiments, find, watch
+from explainers.params import (
     Adjustment,
-    Check,
-    Experiment,
     Params,
-    UnknownExperiment,
     allowed,
-    as_json,
     as_text,
     bounds_of,
     choice,
     choices_of,
     control_of,
-    experiments,
-    find,
     fit,
     number,
     read,
     several_of,
     switch,
     text,
-    watch,
 )
 
 ROOT = Path(__file__).parents[1]

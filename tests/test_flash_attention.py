@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,50 +15,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.experiment import as_json, choices_of, fit, read, watch
+from explainers.experiment import as_json, watch
 from explainers.flash_attention import backward as backward_module
 from explainers.flash_attention import (
-    fast,
     kernel_trace,
-    machines,
     online_softmax,
-    race,
     tiled,
     tiles,
     traffic,
 )
-from explainers.flash_attention.backward import BackwardParams, backward, exact_gradients, tiled_backward
-from explainers.flash_attention.loop_orders import LoopOrdersParams, loop_orders
+from explainers.flash_attention.backward import BackwardParams
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.standard import masked_scores, standard_attention
 from explainers.flash_attention.tiled import tiled_attention
 from explainers.flash_attention.tiles import TilesParams
-from explainers.flash_attention.traffic import TrafficParams
+from explainers.params import choices_of, fit, read
+from tests.flash_attention_runs import ORACLE, drawn, sizes
 
-ORACLE = json.loads((Path(__file__).parent / "oracles" / "attention.json").read_text(encoding="utf-8"))
 PHASES = ["scores", "maximum", "weights", "rescale", "accumulate"]
-
-
-def drawn(n_q: int, n_k: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return tuple(torch.randn(n, d, generator=generator) for n in (n_q, n_k, n_k))  # type: ignore[return-value]
 
 
 def in_double(*parts: torch.Tensor) -> list[torch.Tensor]:
     return [part.double() for part in parts]
-
-
-sizes = st.fixed_dictionaries(
-    {
-        "n_q": st.integers(1, 40),
-        "n_k": st.integers(1, 40),
-        "d": st.sampled_from([8, 16, 23]),
-        "block_q": st.integers(1, 45),
-        "block_k": st.integers(1, 45),
-        "causal": st.booleans(),
-        "seed": st.integers(0, 1000),
-    }
-)
 
 
 # ---------------------------------------------------------------------------------------- standard attention
@@ -415,250 +391,3 @@ def test_the_outlier_stands_where_it_is_put() -> None:
         online_softmax.draw_row(OnlineSoftmaxParams(outlier=one, outlier_at=1.0)) for one in (0, 50)
     )
     assert (raised - plain).tolist() == pytest.approx([0.0] * 23 + [50.0], abs=1e-5)
-
-
-# -------------------------------------------------------------------------------------------------- traffic
-
-
-@given(n=st.integers(1, 60), d=st.integers(1, 20), block_q=st.integers(1, 70), block_k=st.integers(1, 70))
-def test_the_counting_twins_equal_the_loops(n: int, d: int, block_q: int, block_k: int) -> None:
-    size = (n, d, block_q, block_k)
-    assert traffic.total(traffic.flash_attention_1_moves(*size)) == traffic.flash_attention_1_traffic(*size)
-    assert traffic.total(traffic.flash_attention_2_moves(*size)) == traffic.flash_attention_2_traffic(*size)
-    assert traffic.total(traffic.standard_moves(n, d)) == traffic.standard_traffic(n, n, d)
-
-
-@pytest.mark.parametrize(("n", "d"), [(4096, 64), (16_384, 64), (131_072, 128)])
-def test_the_flash_attention_1_count_halves_when_sram_doubles(n: int, d: int) -> None:
-    memory = 16 * d
-    while memory <= n * d // 8:
-        result, doubled = (
-            traffic.traffic(TrafficParams(seq_len=n, head_dim=d, sram_bytes=2 * one))
-            for one in (memory, 2 * memory)
-        )
-        assert doubled.tiled_accesses / result.tiled_accesses == pytest.approx(0.5, rel=0.05)
-        assert result.tiled_when_sram_doubles == doubled.tiled_accesses / result.tiled_accesses
-        # the theorem's growth: the ratio to N^2 d^2 / M settles (12 + 16 / d, and less where outer loads matter)
-        assert 11 < result.tiled_accesses / result.theorem_accesses < 16
-        memory *= 4
-
-
-def test_the_flash_attention_2_count_stops_once_a_query_block_holds_d_rows() -> None:
-    n, d = 8192, 64
-    saturated = traffic.traffic(TrafficParams(seq_len=n, head_dim=d)).fa2_saturates_at_bytes
-    at, below, far = (
-        traffic.traffic(TrafficParams(seq_len=n, head_dim=d, sram_bytes=one))
-        for one in (saturated, saturated - 1, 2**24)
-    )
-    assert at.block_q == d
-    assert below.block_q == d - 1
-    assert below.tiled_accesses_fa2 > at.tiled_accesses_fa2 == far.tiled_accesses_fa2
-    assert at.tiled_accesses_fa2 == 2 * n * d * (n // d) + 2 * n * d + n
-    assert far.tiled_accesses < at.tiled_accesses
-
-
-def test_blocks_bounds_and_intensity_at_one_setting() -> None:
-    result = traffic.traffic(
-        TrafficParams(seq_len=1000, head_dim=64, sram_bytes=100_000, bytes_per_element=2)
-    )
-    assert (result.block_q, result.block_k) == (64, math.ceil(50_000 / 256))  # min(Bc, d), ceil(M / 4d)
-    assert result.standard_accesses == 4 * 1000**2 + 4 * 1000 * 64
-    assert result.lower_bound_accesses == 4 * 1000 * 64
-    assert result.theorem_accesses == pytest.approx(1000**2 * 64**2 / 50_000)
-    assert result.standard_intensity == pytest.approx(4 * 1000**2 * 64 / (2 * result.standard_accesses))
-    assert result.passed
-    assert result.lower_bound_accesses < result.tiled_accesses < result.standard_accesses
-
-
-def test_the_longest_sequence_is_counted_at_once() -> None:
-    result = traffic.traffic(
-        TrafficParams(seq_len=131_072, head_dim=256, sram_bytes=2048, bytes_per_element=2)
-    )
-    assert result.block_k == 1
-    assert result.tiled_accesses == 2 * 131_072 * 256 + 131_072**2 * (3 * 256 + 4) + 131_072 * (256 + 2)
-
-
-def test_curves_pass_through_the_chosen_point() -> None:
-    result = traffic.traffic(TrafficParams())
-    at = result.over_seq_len.x.tolist().index(4096)
-    assert result.over_seq_len.tiled[at] == result.tiled_accesses
-    at = result.over_sram.x.tolist().index(131_072)
-    assert result.over_sram.tiled_fa2[at] == result.tiled_accesses_fa2
-    assert result.over_sram.theorem[at] == result.theorem_accesses
-    assert (np.diff(result.over_seq_len.standard) > 0).all()
-
-
-def test_the_papers_table_beside_our_count() -> None:
-    printed, counted = ORACLE["table_gpt2_attention"]["printed"], ORACLE["flops_example"]["matmul_gflop"]
-    standard, flash = traffic.paper_table()
-    for row, name in ((standard, "standard"), (flash, "flash")):
-        assert (row.printed_gflops, row.printed_hbm_gb, row.printed_ms) == tuple(printed[name].values())
-    assert standard.counted_gflops == pytest.approx(counted["forward_backward"], abs=0.05)
-    assert flash.counted_gflops == pytest.approx(counted["forward_backward_with_recompute"], abs=0.05)
-    assert flash.counted_hbm_gb == pytest.approx(flash.printed_hbm_gb, rel=0.1)
-    # 11 passes over N x N (2.147 GB each) and 12 over N x d
-    one_pass = ORACLE["flops_example"]["one_fp16_pass_over_NxN_gigabytes"]
-    assert standard.counted_hbm_gb == pytest.approx(11 * one_pass + 12 * one_pass / 16, rel=1e-3)
-
-
-def test_legal_blocks_and_rooflines() -> None:
-    legal = {(one.gpu, one.block_q, one.block_k): one for one in machines.legal_blocks(128, 2)}
-    a100, h100 = (gpu.name for gpu in machines.GPUS)
-    assert legal[a100, 128, 128].bytes_used == 3 * 128 * 128 * 2
-    assert legal[a100, 128, 256].bytes_used == 163_840
-    assert legal[a100, 128, 256].fits  # 160 KiB of 163
-    assert not legal[a100, 256, 256].fits
-    assert legal[h100, 256, 256].bytes_used == 196_608
-    assert legal[h100, 256, 256].fits
-    roof = traffic.traffic(TrafficParams()).rooflines[0]
-    assert roof.standard == pytest.approx(2039e9 * traffic.traffic(TrafficParams()).standard_intensity)
-    assert roof.tiled == roof.peak
-    assert 100 < roof.ridge < 200
-
-
-def test_sram_must_hold_a_row_of_each_tile() -> None:
-    params, made = fit(TrafficParams(head_dim=256, sram_bytes=1024, bytes_per_element=4))
-    assert (params.sram_bytes, made[0].field) == (4096, "sram_bytes")
-    assert traffic.traffic(params).block_k == 1
-
-
-@pytest.mark.parametrize("settings_of", [{}, {"seq_len": 50, "block_q": 16, "block_k": 12}])
-def test_loop_orders_side_by_side(settings_of: dict[str, int]) -> None:
-    params = LoopOrdersParams(**settings_of)
-    result = loop_orders(params)
-    n, d = params.seq_len, params.head_dim
-    columns = math.ceil(n / params.block_k)
-    assert result.passed
-    assert result.fa2_output_writes == n * d
-    assert result.fa1_output_writes == n * d * (columns + 1)  # zeroed once, then once a key tile
-    assert sorted(map(tuple, result.fa1.tiles)) == sorted(map(tuple, result.fa2.tiles))
-    assert result.fa1.tiles[:2].tolist() == [[0, 0], [1, 0]]
-    assert result.fa2.tiles[:2].tolist() == [[0, 0], [0, 1]]
-    for order, accesses in ((result.fa1, result.fa1_accesses), (result.fa2, result.fa2_accesses)):
-        assert len(order.reads) == len(order.tiles) + 1
-        assert order.reads[-1] + order.writes[-1] == accesses == sum(move.elements for move in order.moves)
-        assert (np.diff(order.reads) > 0).all()
-        assert (np.diff(order.writes) >= 0).all()
-    assert result.fa1.writes[0] == n * d + 2 * n  # O, l and m are set up before the first tile
-    assert result.fa2.writes[0] == 0
-
-
-# ------------------------------------------------------------------------------------------------- backward
-
-
-@given(sizes)
-@settings(max_examples=20)
-def test_tiled_gradients_equal_autograd(size: dict[str, Any]) -> None:
-    q, k, v = drawn(size["n_q"], size["n_k"], size["d"], size["seed"])
-    d_output = torch.randn(q.shape, generator=torch.Generator().manual_seed(1))
-    how = {"causal": size["causal"], "scale": size["d"] ** -0.5}
-    output, lse = standard_attention(q, k, v, **how)
-    blocks = {"block_q": size["block_q"], "block_k": size["block_k"]}
-    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, **blocks, **how))
-    for ours, exact in zip(gradients, exact_gradients(q, k, v, d_output, **how), strict=True):
-        assert (ours - exact).abs().max() <= 1e-5
-    # each gradient tile is written by its one owner, once
-    key_owners = [step.key_tile for _, step in steps if (step.owner, step.phase) == ("key", "write")]
-    query_owners = [step.query_tile for _, step in steps if (step.owner, step.phase) == ("query", "write")]
-    assert key_owners == list(range(math.ceil(size["n_k"] / size["block_k"])))
-    assert query_owners == list(range(math.ceil(size["n_q"] / size["block_q"])))
-
-
-def test_the_backward_experiment_keeps_o_and_lse_only() -> None:
-    result = backward(BackwardParams(seq_len=48, head_dim=16))
-    assert result.passed
-    assert len(result.checks) == 3
-    assert result.saved_bytes == 4 * (48 * 16 + 48)
-    assert result.standard_saved_bytes == 4 * 48 * 48
-    assert (result.tiles_total, result.tiles_recomputed) == (9, 2 * 6)  # each visited tile in both passes
-    code, first = inspect.getsourcelines(tiled_backward)
-    assert all(f'yield BackwardStep("{step.phase}"' in code[line - first] for line, step in result.steps)
-    assert {"max_abs_error_dq", "max_abs_error_dk", "max_abs_error_dv", "passed"} <= set(as_json(result))
-
-
-@pytest.mark.parametrize(("break_it", "wrong"), [("no_lse", "qkv"), ("no_delta", "qk")])
-def test_each_break_of_the_backward_pass(break_it: str, wrong: str) -> None:
-    settings_of = backward_module.BITES[break_it]
-    broken = backward(BackwardParams(**{**settings_of, "break_it": break_it}))
-    assert [check.passed for check in broken.checks] == [letter not in wrong for letter in "qkv"]
-    assert not broken.passed
-    assert backward(BackwardParams(**settings_of)).passed
-
-
-# ----------------------------------------------------------------------------------- the fast twin, the race
-
-
-@given(sizes, st.integers(1, 3))
-@settings(max_examples=20)
-def test_the_fast_twin_equals_the_generator(size: dict[str, Any], heads: int) -> None:
-    one = [drawn(size["n_q"], size["n_k"], size["d"], size["seed"] + head) for head in range(heads)]
-    q, k, v = (torch.stack(parts) for parts in zip(*one, strict=True))
-    with pytest.MonkeyPatch.context() as patch:  # small tiles, so that there are many
-        patch.setattr(fast, "BLOCK_Q", size["block_q"])
-        patch.setattr(fast, "BLOCK_K", size["block_k"])
-        output, lse = fast.fast_attention(q, k, v, causal=size["causal"])
-    how = {"block_q": 7, "block_k": 5, "causal": size["causal"], "scale": size["d"] ** -0.5}
-    for head in range(heads):
-        _, (exact, exact_lse) = watch(tiled_attention(q[head], k[head], v[head], **how))
-        assert torch.allclose(output[head], exact, atol=2e-6)
-        assert torch.allclose(lse[head], exact_lse, atol=1e-5)
-
-
-def test_the_fast_twin_takes_batches_and_its_own_blocks() -> None:
-    q, k, v = torch.randn(3, 2, 2, 300, 16, generator=torch.Generator().manual_seed(0)).unbind()
-    output, lse = fast.fast_attention(q, k, v, causal=True, scale=0.3)
-    theirs = scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3)
-    assert output.shape == q.shape
-    assert lse.shape == q.shape[:-1]
-    assert (output - theirs).abs().max() < 2e-6
-
-
-def test_the_fast_twin_shares_out_heads_and_leaves_the_number_of_threads_alone() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        q, k, v = torch.randn(3, 7, 40, 16).unbind()  # 3 + 3 + 1 heads
-        output, _ = fast.fast_attention(q, k, v, causal=False)
-        assert (output - scaled_dot_product_attention(q, k, v)).abs().max() < 2e-6
-        assert torch.get_num_threads() == 3
-        with ThreadPoolExecutor(1) as born_later:
-            assert born_later.submit(torch.get_num_threads).result() == 3
-        assert set(fast._workers(3).map(lambda _: torch.get_num_threads(), range(6))) == {1}
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_memory_is_measured_and_the_tiles_need_little() -> None:
-    assert race.peak_extra_bytes(lambda: torch.zeros(1000, 1000).sum()) == pytest.approx(4_000_000, rel=0.01)
-    q, k, v = torch.randn(3, 2, 2048, 16).unbind()
-    naive = race.peak_extra_bytes(lambda: race.naive_attention(q, k, v, causal=True))
-    ours = race.peak_extra_bytes(lambda: fast.fast_attention(q, k, v, causal=True))
-    assert naive == pytest.approx(race.naive_bytes(2, 2048, 4), rel=0.1)
-    assert ours < 0.05 * naive
-
-
-def test_the_race_gives_a_row_after_each_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race, "LARGEST_NAIVE_BYTES", race.naive_bytes(1, 300, 4))
-    params = race.RaceParams(longest=512, heads=1, head_dim=16)
-    run = race.run_race(params)
-    first = next(run)
-    assert (first.method, first.seq_len) == ("naive", 256)
-    assert first.seconds is not None
-    assert first.seconds > 0
-    rows = [first, *run]
-    assert len(rows) == race.measurements(params)
-    skipped = next(row for row in rows if (row.method, row.seq_len) == ("naive", 512))
-    assert skipped.seconds is None
-    assert "GB" in skipped.note
-    assert all(row.max_abs_error < 5e-6 for row in rows if row.max_abs_error is not None)
-
-
-def test_a_wrong_competitor_is_caught() -> None:
-    q, k, v = torch.randn(3, 1, 300, 16).unbind()
-    right = race.naive_attention(q, k, v, causal=True)
-    assert race.max_abs_error(right, q, k, v, causal=True) < 5e-6
-    wrong = right.clone()
-    wrong[0, 299, 3] += 1e-3
-    assert race.max_abs_error(wrong, q, k, v, causal=True) > 9e-4
-    wrong[0, 0, 0] = math.nan
-    assert race.max_abs_error(wrong, q, k, v, causal=True) == math.inf

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from explainers.experiment import fit
 from explainers.grid_world import exact, planners
 from explainers.grid_world.plan import PlanParams, PlanResult, plan
 from explainers.grid_world.reach import cells_that_reach_an_end
@@ -19,6 +18,7 @@ from explainers.grid_world.views.plan import plan_scene
 from explainers.grid_world.views.solve import solve_scene
 from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
 from explainers.grid_world.world_params import PRESETS, WorldParams
+from explainers.params import fit
 from tests.grid_worlds import worlds
 from tests.published import ROWS
 

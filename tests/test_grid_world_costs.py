@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explainers.experiment import fit
 from explainers.grid_world import exact, planners
 from explainers.grid_world.costs import LOOK_AT, NEAR, CostsParams, CostsResult, costs
 from explainers.grid_world.plan import PlanParams, plan
 from explainers.grid_world.views.costs import costs_scene
 from explainers.grid_world.views.plan import plan_scene
+from explainers.params import fit
 from tests.published import ROWS
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explainers.experiment import fit, read
 from explainers.grid_world import paint, world_text
 from explainers.grid_world.solve import SolveParams, solve
 from explainers.grid_world.world_params import PRESETS, WorldParams
+from explainers.params import fit, read
 from tests.grid_worlds import worlds
 
 

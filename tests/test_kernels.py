@@ -1,16 +1,6 @@
 """The Triton kernels, through the interpreter worker: against float64, tile by tile, and under hostile conditions."""
 
-import contextlib
-import inspect
-import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +20,6 @@ from kernels.flash_attention import (
     step_lines,
     visited_tiles,
 )
-from kernels.interpreter import Cancelled, WorkerDied, interpreter, run_as
 from tests.gpu.attention_reference import (
     GRADIENT_FACTOR,
     HEAD_DIMS,
@@ -41,18 +30,13 @@ from tests.gpu.attention_reference import (
     plain_attention,
     random_inputs,
 )
-
-ROOT = Path(__file__).parents[1]
+from tests.kernel_runs import ROOT, assert_close, heads
 
 pytestmark = pytest.mark.skipif(not interpreting.triton_available(), reason="Triton exists for Linux only")
 
 # In CI every shape at two head dimensions and every head dimension at two shapes; tests/gpu has the whole grid.
 CASES = sorted({(shape, dim) for shape in SHAPES for dim in (64, 111)}
                | {(shape, dim) for shape in [(113, 203), (512, 256)] for dim in HEAD_DIMS})  # fmt: skip
-
-
-def assert_close(ours: torch.Tensor, true: torch.Tensor, atol: float, rtol: float = 0.0) -> None:
-    torch.testing.assert_close(ours.double(), true.double(), atol=atol, rtol=rtol)
 
 
 @pytest.mark.slow
@@ -326,13 +310,6 @@ def test_every_step_is_marked_in_the_source():
 # ---------------------------------------------------------------------------------------------- bad arguments
 
 
-def heads(
-    n_q: int = 8, n_k: int = 8, head_dim: int = 16, dtype: torch.dtype = torch.float32, query_heads: int = 2
-) -> list[torch.Tensor]:
-    inputs, _ = random_inputs(n_q, n_k, head_dim, dtype, query_heads=query_heads, key_heads=2)
-    return [tensor.detach() for tensor in inputs]
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "options"),
     [
@@ -404,162 +381,3 @@ def test_where_triton_is_missing_the_sentence_says_so(monkeypatch):
     monkeypatch.setattr(attention, "triton_available", lambda: False)
     with pytest.raises(RuntimeError, match=r"^Triton is not installed here"):
         flash_attention(*heads())
-
-
-# ---------------------------------------------------------------------------------------------- the worker
-
-
-def test_eight_threads_at_once():
-    def run(seed):
-        inputs, _ = random_inputs(60, 70, 32, torch.float32, seed=seed)
-        exact, _ = plain_attention(*(tensor.double() for tensor in inputs), causal=True)
-        return (flash_attention(*inputs, causal=True) - exact).abs().max().item()
-
-    with ThreadPoolExecutor(8) as pool:
-        assert max(pool.map(run, range(16))) <= 2e-6
-
-
-def long_run():
-    """A second or more of interpreted work."""
-    q = torch.ones(1, 64, 512, 32)
-    return flash_attention(q, q, q)
-
-
-@contextlib.contextmanager
-def run_in_background(work):
-    """The future of `work`, once the worker has taken it up."""
-    interpreter.warm_up().join()
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
-        wait_until(lambda: interpreter._in_flight is not None)
-        time.sleep(0.1)
-        yield future
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_a_worker_killed_in_mid_run_is_replaced_and_the_run_repeated():
-    with run_in_background(long_run) as future:
-        restarts, pid = interpreter.restarts, interpreter.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        torch.testing.assert_close(future.result(), torch.ones(1, 64, 512, 32))
-    assert interpreter.restarts == restarts + 1
-    assert interpreter.pid not in (None, pid)
-
-
-def test_a_worker_that_dies_twice_is_reported():
-    with run_in_background(long_run) as future:
-        for _ in range(2):
-            pid = interpreter.pid
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-            wait_until(lambda pid=pid: future.done() or interpreter.pid not in (None, pid))
-        with pytest.raises(WorkerDied, match="died twice"):
-            future.result()
-    assert flash_attention(*heads()).isfinite().all()
-
-
-def test_cancel_stops_the_run_of_its_owner_and_no_other():
-    def owned():
-        with run_as("somebody"):
-            return long_run()
-
-    with run_in_background(owned) as future:
-        restarts = interpreter.restarts
-        interpreter.cancel("somebody else")
-        time.sleep(0.1)
-        assert not future.done()
-        interpreter.cancel("somebody")
-        with pytest.raises(Cancelled):
-            future.result()
-    assert flash_attention(*heads()).isfinite().all()
-    assert interpreter.restarts == restarts  # what was stopped on purpose did not die
-
-
-def test_a_run_over_its_time_is_stopped():
-    interpreter.warm_up().join()
-    with run_as(timeout=0.2), pytest.raises(TimeoutError, match=r"0\.2 s"):
-        long_run()
-    assert flash_attention(*heads()).isfinite().all()
-
-
-def test_an_error_in_the_worker_comes_back_and_the_worker_lives_on():
-    flash_attention(*heads())
-    pid = interpreter.pid
-    with pytest.raises(RuntimeError, match="no_such_operation"):
-        interpreter.run("no_such_operation", {}, {})
-    with pytest.raises(ValueError, match="x must have one of the dtypes"):
-        interpreter.run("ready", {"x": np.zeros(1, dtype="float64")}, {})
-    with pytest.raises(RuntimeError, match="surprise"):
-        interpreter.run("ready", {}, {"surprise": 1})
-    assert interpreter.pid == pid
-
-
-def test_stray_prints_in_the_worker_do_not_reach_the_protocol():
-    program = inspect.cleandoc("""
-        import os
-        from kernels import worker
-        def noisy():
-            print("a stray line")
-            os.write(1, b"another one")
-            return ()
-        worker._load_operations = lambda: {"noisy": noisy}
-        worker.main()
-    """)
-    text = json.dumps({"operation": "noisy", "options": {}, "arrays": []}).encode()
-    request = len(text).to_bytes(4, "little") + text
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        input=request * 2,
-        capture_output=True,
-        cwd=ROOT,
-        timeout=60,
-        check=True,
-    )
-    answer = json.dumps({"arrays": []}).encode()
-    assert run.stdout == 2 * (len(answer).to_bytes(4, "little") + answer)
-    assert b"a stray line" in run.stderr
-
-
-def test_the_worker_is_found_from_anywhere_and_ends_with_the_program(tmp_path):
-    program = inspect.cleandoc(f"""
-        import os, sys
-        sys.path.insert(0, {str(ROOT)!r})
-        import torch
-        from kernels.flash_attention import flash_attention
-        from kernels.interpreter import interpreter
-        q = torch.ones(1, 1, 20, 16)
-        assert flash_attention(q, q, q).eq(1).all()
-        assert "triton" not in sys.modules and "TRITON_INTERPRET" not in os.environ
-        child = os.fork()
-        if child == 0:
-            os._exit(interpreter.pid is not None)
-        assert os.waitpid(child, 0)[1] == 0
-        print(interpreter.pid)
-    """)
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True
-    )
-    wait_until(lambda: not Path(f"/proc/{int(run.stdout)}").exists())
-
-
-def test_without_a_gpu_the_benchmark_says_so():
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    run = subprocess.run(
-        [sys.executable, "-m", "kernels.bench"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 2
-    assert run.stderr.count("\n") == 1
-    assert "CUDA" in run.stderr

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,8 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.experiment import as_json, choices_of, find, fit, read, watch
-from explainers.kv_cache import decode as decode_module
+from explainers.experiment import as_json, watch
 from explainers.kv_cache.attention import (
     Cache,
     GroupedQueryAttention,
@@ -31,16 +23,10 @@ from explainers.kv_cache.attention import (
     rms_norm,
     rope,
 )
-from explainers.kv_cache.decode import DTYPES, DecodeResult, decode, decode_grouped, decode_latent
+from explainers.kv_cache.decode import DTYPES, decode, decode_grouped, decode_latent
 from explainers.kv_cache.decode_params import BITES, KINDS, LOST, DecodeParams
-from explainers.kv_cache.views.decode import decode_card, decode_scene
-from explainers.panels import Lines, Marks, Matrix
-from explainers.scene import Patches, Scene, Track
-
-ROOT = Path(__file__).parents[1]
-CLAIMS = {"bytes": "bytes of its formula", "cached": "equals computing again", "absorbed": "absorbed equals"}
-EXACT = 1e-12
-LARGEST = {"heads": 16, "groups": 8, "head_dim": 16, "latent_dim": 64, "rope_dim": 16, "hidden_size": 128}
+from explainers.params import choices_of, fit, read
+from tests.kv_cache_decoding import CLAIMS, EXACT, LARGEST, errors, of
 
 sizes = st.fixed_dictionaries(
     {
@@ -56,19 +42,7 @@ sizes = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from a second thread, which on a busy machine waits for the first."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def of(size: dict[str, Any], **more: Any) -> DecodeParams:
-    heads, groups = size["heads_groups"]
-    rest = {name: value for name, value in size.items() if name != "heads_groups"}
-    return DecodeParams(heads=heads, groups=groups, **rest, **more)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -97,13 +71,6 @@ def turned(x: Tensor) -> Tensor:
     angles = torch.outer(torch.arange(tokens).double(), 10_000.0 ** (-torch.arange(d // 2).double() * 2 / d))
     pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], d // 2, 2))
     return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
-
-
-def errors(result: DecodeResult) -> dict[str, bool]:
-    """Which claim passed, by its short name."""
-    return {
-        name: check.passed for name, words in CLAIMS.items() for check in result.checks if words in check.what
-    }
 
 
 # ------------------------------------------------------------------------------------------------ the bytes
@@ -407,174 +374,3 @@ def test_weights_are_known_when_attended_and_sum_to_one(kind: str) -> None:
             assert step.weights is not None
             assert step.weights.shape == (8, step.stop)
             assert (step.weights.sum(1) - 1).abs().max() <= EXACT
-
-
-# ------------------------------------------------------------------------------------------------ the scene
-
-CORNERS = [
-    {},
-    {"kind": "mla"},
-    {"kind": "mqa", "dtype": "bfloat16"},
-    {"kind": "mla", "break_it": "no_rope_dims", "dtype": "float32"},
-    {"kind": "mla", "break_it": "cache_before_norm"},
-    {"kind": "mla", "break_it": "rope_on_latent"},
-    {"kind": "mha", "heads": 1, "groups": 1, "prefill": 1, "tokens": 1},
-    {"kind": "mha", **LARGEST, "prefill": 16, "tokens": 32},
-    {"kind": "mla", **LARGEST, "prefill": 16, "tokens": 32},
-]
-
-
-def shown(track: Track, step: int) -> np.ndarray:
-    return track.values[step if track.at is None else track.at[step]]
-
-
-def panel(scene: Scene, name: str) -> Any:
-    return next(one for one in scene.panels() if one.name == name)
-
-
-def states(values: Patches, steps: int) -> list[np.ndarray]:
-    """Every state of Patches, read as the player reads them."""
-    now, seen = values.keyframes[0].copy(), []
-    for step in range(steps):
-        where = slice(values.starts[step], values.starts[step + 1])
-        now[values.positions[where]] = values.values[where]
-        seen.append(now.copy())
-    return seen
-
-
-@pytest.mark.parametrize("given", CORNERS, ids=str)
-def test_the_picture_of_every_corner(given: dict[str, Any]) -> None:
-    result = decode(DecodeParams(**given))
-    scene = decode_scene(result)
-    assert scene.steps == len(result.steps)
-    assert {0 <= stop < scene.steps for stop in (*scene.stops, scene.start)} == {True}
-    assert len(scene.stops) == result.params.tokens
-    assert len(scene.to_bytes()) < 4_000_000
-    card = decode_card(result)
-    assert [one.name for one in card.panels()] == ["wiring", "bytes"]
-    assert 0 < len(card.to_bytes()) < len(scene.to_bytes())
-    for marks in (one for one in [*scene.panels(), *card.panels()] if isinstance(one, Marks)):
-        for layer in marks.layers:
-            for axis, values in (
-                (marks.x, layer.x),
-                (marks.x, layer.x2),
-                (marks.y, layer.y),
-                (marks.y, layer.y2),
-            ):
-                numbers = np.asarray(values.values if isinstance(values, Track) else values, float)
-                inside = np.isnan(numbers) | ((numbers >= axis.low) & (numbers <= axis.high))
-                assert inside.all(), (marks.name, layer.mark, layer.names)
-
-
-@pytest.mark.parametrize("given", [{}, {"kind": "mla"}], ids=str)
-def test_the_matrices_show_what_is_cached_and_nothing_else(given: dict[str, Any]) -> None:
-    result = decode(DecodeParams(**given, tokens=24))
-    scene = decode_scene(result)
-    for name in result.steps[0][1].parts:
-        matrix = panel(scene, name)
-        assert isinstance(matrix, Matrix)
-        assert isinstance(matrix.values, Patches)
-        for (_, step), state in zip(result.steps, states(matrix.values, scene.steps), strict=True):
-            rows = state.reshape(matrix.shape)
-            kept = step.parts[name].movedim(-2, 0).flatten(1).float().numpy()
-            assert np.array_equal(rows[: len(kept)], kept)
-            assert np.isnan(rows[len(kept) :]).all()
-    weights = panel(scene, "weights")
-    for (_, step), state in zip(result.steps, states(weights.values, scene.steps), strict=True):
-        if step.weights is not None:
-            assert np.allclose(state.reshape(weights.shape)[:, : step.stop], step.weights.numpy(), atol=1e-7)
-
-
-def test_the_bars_are_the_bytes_of_the_four_runs() -> None:
-    result = decode(DecodeParams())
-    scene = decode_scene(result)
-    chosen, _, others, _ = panel(scene, "bytes").layers
-    assert [layer.style for layer in (chosen, others)] == ["solid", "faint"]
-    assert [*shown(chosen.x2, -1), *shown(others.x2, -1)] == [3072, 12288, 1536, 3456]
-    project = next(number for number, (_, step) in enumerate(result.steps) if step.phase == "project")
-    assert shown(others.x2, project)[0] == 4 * 1024  # the new token is not cached yet
-    assert shown(others.x2, project + 1)[0] == 5 * 1024
-    assert chosen.names == ("GQA, 2 groups: ",)
-
-
-def test_errors_appear_when_they_are_known() -> None:
-    result = decode(DecodeParams(kind="mla"))
-    lines = panel(decode_scene(result), "errors")
-    assert isinstance(lines, Lines)
-    assert lines.shown is not None
-    counts = lines.shown.values[:, 0].tolist()
-    assert counts == [4, *[known for token in range(4, 12) for known in (token, token, token, token + 1)]]
-    assert [line.label for line in lines.lines] == ["with cache", "absorbed", "tolerance"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_words_have_the_live_numbers(kind: str) -> None:
-    result = decode(DecodeParams(kind=kind))  # type: ignore[arg-type]
-    scene = decode_scene(result)
-    values = scene.words.values
-    assert len(scene.words.sentences) == len(scene.words.formulas) == (5 if kind == "mla" else 4)
-    for (_, step), row in zip(result.steps, values, strict=True):
-        held = step.start if step.phase == "project" else step.stop
-        assert row[:3].tolist() == [step.stop - 1, held, step.cache_bytes]
-        assert row[4] == 2 * 8 * 8 * 8 * held
-        assert (row[3] > 0) == (step.phase in ("prefill", "append"))
-    used = {
-        column for text in (*scene.words.sentences, *scene.words.formulas) for column in placeholders(text)
-    }
-    assert max(used) < values.shape[1]
-
-
-def placeholders(text: str) -> list[int]:
-    return [int(part.split(":")[0]) for part in text.split("{")[1:]]
-
-
-@pytest.mark.parametrize("kind", ["gqa", "mla"])
-def test_every_explained_symbol_stands_in_a_formula_and_only_as_itself(kind: str) -> None:
-    scene = decode_scene(decode(DecodeParams(kind=kind)))  # type: ignore[arg-type]
-    formulas = [ElementTree.fromstring(markup) for markup in scene.words.formulas]
-    explained = {
-        text(one) for tree in formulas for one in tree.iter() if kind_of(one) in ("mi", "mo", "msub", "msup")
-    }
-    assert not set(scene.symbols) - explained
-    for tree in formulas:
-        for one in tree.iter():
-            if kind_of(one) == "msub":  # a letter inside it would tell another meaning
-                assert text(one) in scene.symbols
-                assert not {text(part) for part in one.iter() if kind_of(part) in ("mi", "mo")} & set(
-                    scene.symbols
-                )
-
-
-def kind_of(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
-def text(element: ElementTree.Element) -> str:
-    return "".join(element.itertext()).strip()
-
-
-# ------------------------------------------------------------------------------------------------ the shell
-
-
-def test_the_shell_gives_the_fixed_fields() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "explainers", "kv_cache.decode", "--kind", "mla", "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    given = json.loads(done.stdout)
-    assert given["cache_bytes_measured"] == given["cache_bytes_formula"] == 3456
-    assert given["max_abs_error_cached"] <= EXACT
-    assert given["max_abs_error_absorbed"] <= EXACT
-    assert given["passed"] is True
-    assert given["all_cache_bytes"] == {"mha": 12288, "gqa": 3072, "mqa": 1536, "mla": 3456}
-    assert not {"steps", "params"} & set(given)
-
-
-def test_what_is_null_and_what_is_registered() -> None:
-    assert as_json(decode(DecodeParams()))["max_abs_error_absorbed"] is None
-    known = find("kv_cache.decode")
-    assert known.function is decode_module.decode
-    assert known.summary.endswith(".")

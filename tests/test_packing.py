@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ortools.sat.python import cp_model
 
-from explainers.experiment import fit, read
 from explainers.packing import fast, measures
 from explainers.packing import pack as pack_module
 from explainers.packing.lengths import MOST_DOCUMENTS, Source, stream
 from explainers.packing.pack import Outcome, PackParams, PackResult, pack
 from explainers.packing.strategies import Strategy
+from explainers.params import fit, read
 
 ROOT = Path(__file__).parents[1]
 ORACLE = json.loads((ROOT / "tests" / "oracles" / "packing.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explainers.experiment import as_json, choices_of, find, read
+from explainers.experiment import as_json, find
 from explainers.packing.histogram import GREEDY, histogram
 from explainers.packing.histogram_packing import (
     Packer,
@@ -31,6 +31,7 @@ from explainers.packing.histogram_packing import (
 from explainers.packing.histogram_params import BITES, LOST, HistogramParams, built_in, read_histogram
 from explainers.packing.views.histogram import MOST_STEPS, played
 from explainers.panels import Code
+from explainers.params import choices_of, read
 
 SHARED = Path(__file__).parents[2] / "shared"
 ORACLE, WIKIPEDIA = SHARED / "oracles" / "packing.json", SHARED / "data" / "wikipedia_bert_512.json"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from explainers.experiment import as_json, choices_of, fit, read
+from explainers.experiment import as_json
 from explainers.head_counts import divisors, one_of, whole_groups
 from explainers.packing.decoder_three_ways import (
     Layout,
@@ -23,6 +23,7 @@ from explainers.packing.run import RunResult, run
 from explainers.packing.run_params import BITES, LOST, RunParams
 from explainers.packing.views.run import SEEN, SEEN_WITH_ROPE, run_scene
 from explainers.panels import Marks, Strip
+from explainers.params import choices_of, fit, read
 from kernels.interpreter import triton_available
 
 SMALL: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 1, "vocab": 32}

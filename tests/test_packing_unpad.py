@@ -17,12 +17,12 @@ from transformers import Qwen2_5_VLConfig, Qwen3VLConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
-from explainers.experiment import choices_of, fit, read
 from explainers.packing import mrope
 from explainers.packing.mrope import IMAGE, VIDEO, Model
 from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, count_tiles, rotated, tiles_of, unpad
 from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT, unpad_scene
 from explainers.panels import Marks, Strip
+from explainers.params import choices_of, fit, read
 from pages.ui.prose import prose
 
 RULER_HEIGHT = 22  # px, as in panels/strip.js

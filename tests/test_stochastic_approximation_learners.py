@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explainers.experiment import fit
+from explainers.params import fit
 from explainers.stochastic_approximation import bridge, question, sgd
 from explainers.stochastic_approximation.bridge import BridgeParams, BridgeResult
 from explainers.stochastic_approximation.sgd import SgdParams, SgdResult, law, problem_of

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explainers.experiment import Check, Params, choice, find, number, read, switch, text
+from explainers.experiment import Check, find
 from explainers.packing.histogram_params import HistogramParams
+from explainers.params import Params, choice, number, read, switch, text
 from pages.ui import (
     apart,
     changed,

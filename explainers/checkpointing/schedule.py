@@ -23,7 +23,8 @@ from explainers.checkpointing.chain import (
     with_lines,
 )
 from explainers.checkpointing.pareto import Point, front, least_extra
-from explainers.experiment import Adjustment, Check, Checked, Params, choice, experiment, number, several
+from explainers.experiment import Check, Checked, experiment
+from explainers.params import Adjustment, Params, choice, number, several
 
 MOST_LAYERS = 256
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from explainers.experiment import Adjustment
+from explainers.params import Adjustment
 
 LEAST_BLOCK = 4
 

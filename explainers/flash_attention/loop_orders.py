@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.experiment import Adjustment, Check, Checked, Params, experiment, number
+from explainers.experiment import Check, Checked, experiment
 from explainers.flash_attention import blocks
 from explainers.flash_attention.traffic import (
     Move,
@@ -22,6 +22,7 @@ from explainers.flash_attention.traffic import (
     flash_attention_2_traffic,
     total,
 )
+from explainers.params import Adjustment, Params, number
 
 MOST_TILES = 1024  # more than a reader will step through
 

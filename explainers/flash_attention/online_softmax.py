@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from explainers.experiment import Adjustment, Check, Checked, Params, choice, experiment, number, text, watch
+from explainers.experiment import Check, Checked, experiment, watch
+from explainers.params import Adjustment, Params, choice, number, text
 
 MOST_SCORES = 256
 LARGEST_SCORE = 10_000

@@ -15,8 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from explainers.experiment import Adjustment, Check, Checked, Params, experiment, number
+from explainers.experiment import Check, Checked, experiment
 from explainers.flash_attention.machines import GPUS, LegalBlock, Roofline, legal_blocks, roofline
+from explainers.params import Adjustment, Params, number
 
 # ------------------------------------------------------------------------------- the loops, move by move
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from explainers.experiment import Adjustment, Params, choice, number
 from explainers.head_counts import whole_groups
+from explainers.params import Adjustment, Params, choice, number
 
 Kind = Literal["mha", "gqa", "mqa", "mla"]
 KINDS: tuple[Kind, ...] = ("mha", "gqa", "mqa", "mla")

@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Generator
 
-from explainers.experiment import Params, find
+from explainers.experiment import find
+from explainers.params import Params
 from pages.ui.drawn import Drawn, packed
 
 LOOK_EVERY = 0.3  # seconds

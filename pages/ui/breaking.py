@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import Check, Params, choices_of, control_of
+from explainers.experiment import Check
+from explainers.params import Params, choices_of, control_of
 from pages.ui.address import visit
 from pages.ui.changed import named
 from pages.ui.controls import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from explainers.experiment import Control, Params, as_text, control_of
+from explainers.params import Control, Params, as_text, control_of
 from pages.ui.checks import scientific
 from pages.ui.link import short
 

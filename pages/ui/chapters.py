@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import create_model
 
-from explainers.experiment import Params, choice
+from explainers.params import Params, choice
 from pages.ui.controls import Settings
 
 

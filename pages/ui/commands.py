@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from explainers.experiment import Params, as_text
+from explainers.params import Params, as_text
 
 
 def command(experiment: str, params: Params, *ending: str) -> str:

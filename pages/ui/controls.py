@@ -19,7 +19,7 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import (
+from explainers.params import (
     Params,
     as_text,
     bounds_of,

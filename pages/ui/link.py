@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from explainers.experiment import Adjustment, Params, ParamsT, Problem, as_text, choices_of, read
+from explainers.params import Adjustment, Params, ParamsT, Problem, as_text, choices_of, read
 
 STEP = "step"  # the name under which a player keeps its step
 GREATEST_STEP = 10_000_000

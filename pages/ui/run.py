@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import streamlit as st
 from cachetools import LRUCache, cached
 
-from explainers.experiment import Params, ParamsT, as_json, code_version, find
+from explainers.experiment import as_json, code_version, find
+from explainers.params import Params, ParamsT
 from kernels.interpreter import interpreter, run_as
 from pages.ui.apart import run_apart
 from pages.ui.drawn import Drawn, packed

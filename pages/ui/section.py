@@ -8,7 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import Check, Params
+from explainers.experiment import Check
+from explainers.params import Params
 from pages.ui import breaking, checks, page, predict, run, share, tables
 from pages.ui.controls import Settings
 from pages.ui.drawn import Drawn

@@ -9,7 +9,7 @@ import segno
 import streamlit as st
 from streamlit.components.v2 import component
 
-from explainers.experiment import Params
+from explainers.params import Params
 from pages.ui import address, run
 from pages.ui.commands import reproducing
 from pages.ui.player.export import page_of_bytes

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import Control, as_text
+from explainers.params import Control, as_text
 
 SEGMENTS_UP_TO = 100  # characters of choices that stand side by side; more become a list
 SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed

@@ -6,8 +6,8 @@ import json
 
 import streamlit as st
 
-from explainers.experiment import as_text, read
 from explainers.grid_world.world_params import WorldParams
+from explainers.params import as_text, read
 from pages.ui.controls import Settings
 from pages.ui.player.mount import tell
 

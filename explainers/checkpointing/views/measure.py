@@ -15,9 +15,9 @@ from explainers.checkpointing.model import ModelResult
 from explainers.checkpointing.prediction import Strategy
 from explainers.checkpointing.step import training_step
 from explainers.decoder import GptBlock, LlamaBlock
-from explainers.experiment import control_of
 from explainers.model_shapes import LLAMA_3_1
 from explainers.panels import Axis, Bands, Layer, Line, Marks
+from explainers.params import control_of
 from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.source_code import code_panel, line_with
 

@@ -1,0 +1,277 @@
+"""The settings of an experiment: one declaration is control, address parameter, command-line flag and validation.
+
+    class CoinParams(Params):
+        tosses: int = number(10, "Tosses", "How often the coin is thrown", least=1, most=1000, comfort=(1, 100))
+
+A page and the shell turn raw text into Params with `read`, field by field, and mend the rules across fields with `fit`.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+ParamsT = TypeVar("ParamsT", bound="Params")
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a person sets a field. Validity is pydantic's business; comfort is what a slider offers.
+
+    options: the values of a stepped slider, instead of comfort and step.
+    labels: what the screen calls each choice of a Literal.
+    long_text: the field is a paragraph (a pasted row, a config), which needs a text area.
+    """
+
+    comfort: tuple[float, float] | None = None
+    step: float | None = None
+    options: tuple[int | float, ...] | None = None
+    labels: Mapping[str, str] | None = None
+    unit: str = ""
+    long_text: bool = False
+
+
+class Params(BaseModel):
+    """The settings of one experiment: immutable, validated, every field with a default.
+
+    fills: field -> its value -> what that value (a preset) sets of other fields where they are not given.
+    shared: fields that all experiments of a page which inherit them have in common there.
+    """
+
+    fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    shared: ClassVar[tuple[str, ...]] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Splits lists, which are written with commas in an address and on a command line; fills in presets."""
+        if not isinstance(values, dict):
+            return values
+        given = {name: _from_text(cls, name, value) for name, value in values.items()}
+        filled: dict[str, Any] = {}
+        for chooser, presets in cls.fills.items():
+            filled |= presets.get(given.get(chooser, cls.model_fields[chooser].default), {})
+        return filled | given
+
+    def baseline(self) -> Self:
+        """The same presets, and nothing else given."""
+        return type(self)(**{chooser: getattr(self, chooser) for chooser in self.fills})
+
+    @property
+    def now(self) -> Params:
+        """What controls show: these settings, or the last ones of a run whose settings change on the way."""
+        return self
+
+    def moved(self, differences: Mapping[str, Any], step: int) -> Mapping[str, Any]:
+        """The fields to set when controls differ from `now` while the player shows this step."""
+        return differences
+
+    @property
+    def needs_button(self) -> bool:
+        """Whether a run with these values is too long for a page to start by itself."""
+        return False
+
+    @property
+    def why_button(self) -> str:
+        """Why a run that `needs_button` does not start by itself."""
+        return "This run takes longer than a click should, so it starts by a button."
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        """The rules across fields that these values break, each with the value that mends it.
+
+        A page applies them and says so; the shell refuses with the sentence.
+        """
+        return iter(())
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """One field to change so that the fields fit together, and the sentence that says why."""
+
+    field: str
+    value: Any
+    sentence: str
+
+
+def number(
+    default: float,
+    title: str,
+    description: str,
+    *,
+    least: float,
+    most: float,
+    comfort: tuple[float, float] | None = None,
+    step: float | None = None,
+    options: tuple[int | float, ...] | None = None,
+    unit: str = "",
+) -> Any:
+    """A field for a whole or decimal number from `least` to `most`, both allowed."""
+    control = Control(comfort=comfort or (least, most), step=step, options=options, unit=unit)
+    return _field(default, title, description, control, ge=least, le=most)
+
+
+def choice(default: str, title: str, description: str, labels: Mapping[str, str] | None = None) -> Any:
+    """A field whose annotation is a Literal; `labels` says what the screen calls each value."""
+    return _field(default, title, description, Control(labels=labels))
+
+
+def several(
+    default: tuple[str, ...],
+    title: str,
+    description: str,
+    *,
+    most: int,
+    labels: Mapping[str, str] | None = None,
+) -> Any:
+    """A field for at most `most` values, whose annotation is a tuple of a Literal; `labels` as for a choice."""
+    return _field(default, title, description, Control(labels=labels), max_length=most)
+
+
+def switch(default: bool, title: str, description: str) -> Any:
+    """A field that is true or false."""
+    return _field(default, title, description, Control())
+
+
+def text(default: str, title: str, description: str, *, longest: int, long_text: bool = False) -> Any:
+    """A field that holds text of at most `longest` characters (text, never a path)."""
+    return _field(default, title, description, Control(long_text=long_text), max_length=longest)
+
+
+def _field(default: Any, title: str, description: str, control: Control, **bounds: Any) -> Any:
+    extra: Any = {"control": control}
+    return Field(default, title=title, description=description, json_schema_extra=extra, **bounds)
+
+
+def control_of(params_type: type[Params], name: str) -> Control:
+    """The Control declared with field `name`."""
+    extra = params_type.model_fields[name].json_schema_extra
+    return extra["control"] if isinstance(extra, dict) else Control()  # type: ignore[return-value]
+
+
+def bounds_of(params_type: type[Params], name: str) -> tuple[float, float]:
+    """The least and greatest value that field `name` accepts."""
+    field = params_type.model_fields[name]
+    least = next(rule.ge for rule in field.metadata if hasattr(rule, "ge"))
+    most = next(rule.le for rule in field.metadata if hasattr(rule, "le"))
+    return least, most
+
+
+def choices_of(params_type: type[Params], name: str) -> tuple[str, ...]:
+    """The values of a Literal field; empty for a field of another kind."""
+    return _literals(params_type.model_fields[name].annotation)
+
+
+def several_of(params_type: type[Params], name: str) -> tuple[str, ...]:
+    """The values among which a field for several chooses; empty for a field of another kind."""
+    annotation = params_type.model_fields[name].annotation
+    return _literals(typing.get_args(annotation)[0]) if typing.get_origin(annotation) is tuple else ()
+
+
+def longest_of(params_type: type[Params], name: str) -> int:
+    """How many values a field for several holds at most, or how many characters a text."""
+    return next(
+        rule.max_length for rule in params_type.model_fields[name].metadata if hasattr(rule, "max_length")
+    )
+
+
+def _literals(annotation: Any) -> tuple[str, ...]:
+    return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
+
+
+def _from_text(params_type: type[Params], name: str, value: Any) -> Any:
+    field = params_type.model_fields.get(name)
+    if isinstance(value, str) and field is not None and typing.get_origin(field.annotation) is tuple:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A field's value as an address and a command line write it; `Params` reads it back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, tuple):
+        return ",".join(as_text(part) for part in value)
+    return str(value)
+
+
+def allowed(params_type: type[Params], name: str) -> str:
+    """What field `name` accepts, in words that finish the sentence 'allowed: ...'."""
+    field = params_type.model_fields[name]
+    if choices := choices_of(params_type, name):
+        return "one of " + ", ".join(choices)
+    if choices := several_of(params_type, name):
+        return f"at most {longest_of(params_type, name)} of " + ", ".join(choices)
+    if field.annotation is bool:
+        return "true or false"
+    if field.annotation in (int, float):
+        least, most = bounds_of(params_type, name)
+        kind = "a whole number" if field.annotation is int else "a number"
+        return f"{kind} from {as_text(least)} to {as_text(most)}"
+    return _allowed_text(field)
+
+
+def _allowed_text(field: FieldInfo) -> str:
+    longest = next((rule.max_length for rule in field.metadata if hasattr(rule, "max_length")), None)
+    limit = f" of at most {longest:,} characters" if longest else ""
+    kind = "a list separated by commas" if typing.get_origin(field.annotation) is tuple else "text"
+    return f"{kind}{limit}; {field.description}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A value that was not accepted: the field, what was given, and what is allowed."""
+
+    field: str
+    value: str
+    allowed: str
+
+    @property
+    def sentence(self) -> str:
+        shown = self.value if len(self.value) <= 40 else f"{self.value[:37]}..."
+        return f"{self.field} = {shown!r} is not accepted; allowed: {self.allowed}."
+
+
+def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, list[Problem]]:
+    """Params from raw text, field by field: what is not accepted keeps its default and is reported.
+
+    raw: field name -> text, as in an address or on a command line. Unknown names are problems too.
+    """
+    accepted: dict[str, Any] = {}
+    problems = []
+    for name, value in raw.items():
+        if name not in params_type.model_fields:
+            problems.append(Problem(name, value, "one of " + ", ".join(params_type.model_fields)))
+            continue
+        try:
+            params_type(**{name: value})
+        except ValidationError as error:
+            problems.append(Problem(name, value, _reason(error) or allowed(params_type, name)))
+        else:
+            accepted[name] = value
+    return params_type(**accepted), problems
+
+
+def _reason(error: ValidationError) -> str | None:
+    """The words of a validator of our own (it knows more than the field's bounds), if one refused."""
+    own = [detail.get("ctx", {})["error"] for detail in error.errors() if detail["type"] == "value_error"]
+    return str(own[0]) if own else None
+
+
+def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:
+    """Params that obey the rules across fields, and what was changed for it, in order."""
+    made: list[Adjustment] = []
+    while (adjustment := next(params.adjustments(), None)) is not None:
+        made.append(adjustment)
+        if len(made) > len(type(params).model_fields):
+            raise RuntimeError(f"the rules of {type(params).__name__} never settle: {adjustment.sentence}")
+        params = type(params)(**{**params.model_dump(), adjustment.field: adjustment.value})
+    return params, made

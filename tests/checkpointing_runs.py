@@ -1,0 +1,22 @@
+"""Schedules of checkpointing as several tests make them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+
+from explainers.checkpointing.chain import Action, Chain, Moment, play
+
+
+def played(
+    chain: Chain, actions: Iterable[Action], budget: float = math.inf
+) -> tuple[float, int, list[Moment]]:
+    """Peak, extra forwards and the moments of a schedule."""
+    moments = list(play(chain, actions, budget))
+    forwards = sum(moment.kind != "backward" for moment in moments)
+    return max(moment.memory for moment in moments), forwards - chain.layers, moments
+
+
+def drawn_chain(rng: random.Random, layers: int) -> Chain:
+    return Chain(*(tuple(rng.randint(1, most) for _ in range(layers)) for most in (6, 6, 9)))
