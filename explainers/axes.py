@@ -84,3 +84,8 @@ def curve(
 def sendable(values: np.ndarray) -> np.ndarray:
     """Numbers that fit into single precision; 0 where there is none, which no sentence then speaks of."""
     return np.clip(np.nan_to_num(values, posinf=GREATEST, neginf=-GREATEST), -GREATEST, GREATEST)
+
+
+def rounded_off(values: np.ndarray, smallest: float) -> np.ndarray:
+    """Values as a reader is told them: 0 where they are smaller than what rounding may leave."""
+    return np.where(np.abs(values) < smallest, 0.0, values)

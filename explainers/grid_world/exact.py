@@ -69,14 +69,13 @@ def within(moves: Moves, policy: np.ndarray, steps: int) -> np.ndarray:
 
 def optimal(world: World) -> Optimal:
     """v*, q* and the optimal actions; ties within TIE, of large worlds within twice the error, are all optimal."""
-    moves, error = world.moves, 0.0
-    if moves.gamma == 1:
-        values = _by_sweeps(moves)
-    elif world.states <= MOST_STATES:
-        _, values = _by_policy_iteration(moves, 0.0)
-    else:
+    moves = world.moves
+    if moves.gamma < 1 and world.states > MOST_STATES:
         values, error = solve_large(world, PROVEN)
-    tie = 2 * error or tie_among(values)
+        tie = 2 * error
+    else:
+        values = _by_sweeps(moves) if moves.gamma == 1 else _by_policy_iteration(moves, 0.0)[1]
+        tie = tie_among(values)
     q = moves.backup(values)
     best = (q >= q.max(axis=1, keepdims=True) - tie) & world.lived_in[:, None]
     return Optimal(values, q, best)

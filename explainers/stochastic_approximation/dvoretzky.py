@@ -16,7 +16,7 @@ import numpy as np
 
 from explainers.experiment import Check, Checked, experiment
 from explainers.params import Adjustment, choice, number
-from explainers.stochastic_approximation import laws
+from explainers.stochastic_approximation import conditions, laws
 from explainers.stochastic_approximation.mean import HUGE, AverageParams
 from explainers.stochastic_approximation.steps import FACTORS, Rule, labels_of
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run, work
@@ -115,14 +115,8 @@ def _verdict(rule: Rule, steps: int) -> str:
 
 
 def _asked(rule: Rule) -> str:
-    """What the theorem asks of the sums of the steps, and what they are."""
-    told = []
-    for power, name, wanted in ((1, "Σ aₖ = ∞", math.inf), (2, "Σ aₖ² < ∞", 0.0)):
-        total = rule.sum_of_powers(power)
-        holds = (total == math.inf) == (wanted == math.inf)
-        told.append(
-            f"{name} {'✓' if holds else '✗'}" + ("" if math.isinf(total) else f" (it is {total:.4g})")
-        )
+    """What the theorem asks of the sums of the steps, and whether it is so."""
+    told = [f"{one.name} {'✓' if one.holds else '✗'}" for one in conditions.of_steps(rule)]
     return f"Dvoretzky's theorem asks for {' and '.join(told)}."
 
 

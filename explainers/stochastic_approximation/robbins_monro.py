@@ -176,6 +176,16 @@ class RobbinsMonroParams(StepParams):
             np.fmax(max(self.high, self.w1), self.root)
         )
 
+    @cached_property
+    def slopes(self) -> tuple[float, float]:
+        """The least and greatest slope of g on the interval."""
+        return roots.slopes(self.function_of_w, *self.interval)
+
+    @cached_property
+    def slopes_everywhere(self) -> tuple[float, float]:
+        """The same for all w, as far as they are looked at."""
+        return roots.slopes_everywhere(self.function_of_w)
+
     def adjustments(self) -> Iterator[Adjustment]:
         if self.high <= self.low:
             least = type(self).model_fields["low"].default
@@ -303,7 +313,7 @@ def _bound(params: RobbinsMonroParams, ran: Run) -> np.ndarray:
 
 def _conditions(params: RobbinsMonroParams) -> Iterator[Condition]:
     low, high = params.interval
-    yield conditions.of_slope(*roots.slopes(params.function_of_w, low, high), low, high)
+    yield conditions.of_slope(*params.slopes, low, high)
     yield from conditions.of_steps(params.used)
     yield from conditions.of_noise(params.noise, params.sigma, params.bias)
 
@@ -335,7 +345,7 @@ def _verdict(
 
 def _promise(params: RobbinsMonroParams, ran: Run) -> str:
     """What the theorem says where all its conditions hold on the interval: it asks for the slope on the whole line."""
-    least, most = roots.slopes_everywhere(params.function_of_w)
+    least, most = params.slopes_everywhere
     if least > 0 and np.isfinite(most):
         return "All conditions hold, and for all w: the theorem promises convergence, with probability one."
     low, high = params.interval
@@ -363,8 +373,7 @@ def _notes(params: RobbinsMonroParams) -> Iterator[str]:
 def _steepness(params: RobbinsMonroParams) -> Iterator[str]:
     """Says so where g is much steeper far away, where a large step may lead."""
     low, high = params.interval
-    _, here = roots.slopes(params.function_of_w, low, high)
-    _, far = roots.slopes_everywhere(params.function_of_w)
+    (_, here), (_, far) = params.slopes, params.slopes_everywhere
     if far > STEEPER * here > 0:
         yield (
             f"g is at most {here:.3g} steep for w from {low:g} to {high:g}, but {far:.3g} somewhere within a million: "

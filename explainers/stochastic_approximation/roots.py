@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,14 +99,15 @@ def _slopes(g: Expression, w: np.ndarray) -> tuple[float, float]:
     value = g.value(w)
     if not np.isfinite(value).all() or not all(is_root for *_, is_root in _crossings(g, w, value)):
         return np.nan, np.nan
-    return _extreme(g, w, np.min, np.argmin), _extreme(g, w, np.max, np.argmax)
+    return _least(g.slope, w), -_least(lambda w: -g.slope(w), w)
 
 
-def _extreme(g: Expression, w: np.ndarray, most: Any, at: Any) -> float:
-    """The least or greatest slope, looked at ever more closely: between two places it may touch 0."""
-    found = float(most(g.slope(w)))
-    for _ in range(CLOSER):
-        k = int(at(g.slope(w)))
+def _least(slope: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> float:
+    """The least slope, looked at ever more closely: between two places it may touch 0."""
+    found = np.inf
+    for _ in range(1 + CLOSER):
+        here = slope(w)
+        k = int(here.argmin())
+        found = np.minimum(found, here[k])
         w = np.linspace(w[max(k - 1, 0)], w[min(k + 1, len(w) - 1)], 101)
-        found = float(most([found, most(g.slope(w))]))
-    return found
+    return float(found)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from explainers.axes import rounded_off
 from explainers.formula import formula
 from explainers.grid_world import agents
 from explainers.grid_world.changes import parse
@@ -126,7 +127,7 @@ def _world(result: LiveResult) -> Cells:
         "limit": _limits(result, limit(known)),
         "told": Track(chunk.state[:, None]),
         "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk), chunk.state], axis=1)),
-        "flash": Track(np.stack([chunk.reward, _rounded(chunk.error, limit(known))], axis=1)),
+        "flash": Track(np.stack([chunk.reward, rounded_off(chunk.error, NOTHING * limit(known))], axis=1)),
         "flash_names": ("reward", "δ"),
         "format": ".3g",
         "decimals": 2 if limit(known) < 10 else 1,
@@ -286,11 +287,6 @@ def _kinds(params: LiveParams) -> dict[str, Track]:
     }
 
 
-def _rounded(error: np.ndarray, scale: float) -> np.ndarray:
-    """TD errors, 0 where they are what rounding leaves of values of this size."""
-    return np.where(np.abs(error) < NOTHING * scale, 0.0, error)
-
-
 def _code(params: LiveParams) -> Code:
     rule = agents.LEARN[KINDS[params.algorithm]]
     twin = "its compiled twin takes the same steps, and a check compares them"
@@ -318,7 +314,7 @@ def _words(result: LiveResult) -> Words:
             chunk.state // world.columns + 1,
             chunk.state % world.columns + 1,
             chunk.reward,
-            _rounded(chunk.error, limit(truth(settings[-1], params.algorithm))),
+            rounded_off(chunk.error, NOTHING * limit(truth(settings[-1], params.algorithm))),
             _return_so_far(chunk),
             before,
             size,

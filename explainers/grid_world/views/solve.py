@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.axes import rounded_off
 from explainers.formula import formula
 from explainers.grid_world.solve import SolveResult, looking_ahead
 from explainers.grid_world.views.ground import (
@@ -104,8 +105,8 @@ def _words(result: SolveResult, world: World, lived: np.ndarray) -> Words:
     """
     optimal = result.params.policy == "optimal"
     values = np.nan_to_num(result.values.ravel())
+    values = rounded_off(values, NOTHING * limit(values))
     looking = looking_ahead(result.params)
-    values[np.abs(values) < NOTHING * limit(values)] = 0.0
     names = world.action_names
     which, rows, sentences, formulas = [], [], [], []
     place: dict[tuple[int, int], int] = {}

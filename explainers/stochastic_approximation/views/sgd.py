@@ -11,6 +11,7 @@ from explainers.axes import (
     axis,
     drawable,
     log_axis,
+    rounded_off,
     sendable,
     steps_axis,
 )
@@ -222,16 +223,15 @@ def _finite(lines: list[Line]) -> np.ndarray:
     return every[np.isfinite(every)] if np.isfinite(every).any() else np.ones(1)
 
 
-def _told(distance: np.ndarray) -> np.ndarray:
-    """Distances as a sentence tells them: 0 where rounding alone is left."""
-    return np.where(distance < ROUNDED_OFF, 0.0, distance)
-
-
 def _words(result: SgdResult) -> Words:
     """The columns: 0 k, 1 a, then the distance of each batch size."""
     sizes, steps = list(result.rms_by_step), result.params.steps
     parts = [f"{label(size)} **{{{column}:.3g}}**" for column, size in enumerate(sizes, 2)]
     sentence = f"After update {{0:d}}, root mean square distance: {', '.join(parts)}."
     k = np.arange(1, steps + 1)
-    columns = [k, result.params.used.at(k), *(_told(result.rms_by_step[size][1:]) for size in sizes)]
+    columns = [
+        k,
+        result.params.used.at(k),
+        *(rounded_off(result.rms_by_step[size][1:], ROUNDED_OFF) for size in sizes),
+    ]
     return Words((sentence,), np.zeros(steps, int), sendable(np.stack(columns, axis=1)), (formula(FORMULA),))

@@ -93,6 +93,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
   let frame = 0;
   let clock = 0;
   let zoom = 1; // how much larger everything is on a full screen
+  let flatness = 1; // the share of their own height that charts have there
   let addressTimer = 0;
   let parts = {};
   let run; // of a live scene: the chunks of it
@@ -130,7 +131,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     measure();
     render();
     if (before || step !== scene.start) rememberStep();
-    if (fullScreen()) fitScreen();
+    if (fullScreen() && !goesOn) fitScreen();
     if (before && options.opening !== opening) comeIntoView();
   }
 
@@ -315,7 +316,7 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     for (const panel of panels) {
       if (!panel.canvas) continue;
       panel.width = panel.canvas.parentElement.clientWidth;
-      panel.height = panel.layout(panel.width);
+      panel.height = panel.layout(panel.width, flatness);
     }
   }
 
@@ -580,7 +581,6 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     if (!scene) return;
     const full = fullScreen(), label = full ? "Leave the full screen" : "Fill the screen";
     root.classList.toggle("full", full);
-    site?.classList.toggle("on-screen", full);
     const button = root.querySelector("button.screen");
     button.setAttribute("aria-label", label);
     button.title = `${label} (F)`;
@@ -592,17 +592,13 @@ function mountPlayer(host, onEvent, onStep = () => {}) {
     const [stage, dock] = [".stage", ".dock"].map((name) => root.querySelector(name));
     const fits = () => room / (zoom * (stage.offsetHeight + dock.offsetHeight + (site ? 28 : 50)));
     // Flatter charts first, whose letters stay as large; then all of it smaller.
-    for (let factor = 1; full && fits() < 1 && factor > 0.76; ) squeeze((factor *= Math.max(0.9, Math.min(0.98, fits()))));
+    while (full && fits() < 1 && flatness > 0.76) squeeze(flatness * Math.max(0.9, Math.min(0.98, fits())));
     // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.
     for (let round = 0; full && round < 5 && fits() < 1; round++) zoomTo(Math.max(0.6, zoom * fits()));
   }
 
-  /** Charts of a share of their own height; what has cells is as high as they are. */
-  function squeeze(factor) {
-    for (const panel of panels.filter((one) => ["lines", "marks", "bands"].includes(one.spec.kind))) {
-      panel.natural ??= panel.spec.height;
-      panel.spec.height = Math.round(panel.natural * factor);
-    }
+  function squeeze(share) {
+    flatness = share;
     measure();
     render();
   }

@@ -115,9 +115,9 @@ registerPanel("bands", (spec) => {
   }
 
   return {
-    layout(width) {
+    layout(width, share) {
       const top = 8 + 16 * legendRows(width - 2);
-      const tall = spec.height || 220;
+      const tall = Math.round((spec.height || 220) * share);
       const below = spec.step_label ? 18 : 2;
       box = { x: 1, y: top, width: width - 2, height: tall - below, total: top + tall };
       return box.total;

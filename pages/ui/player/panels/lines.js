@@ -10,8 +10,8 @@ registerPanel("lines", (spec) => {
   const named = spec.lines.some((line) => line.label);
   const exact = spec.y.log ? ".3e" : ".4g"; // the format of the hover
 
-  function place(width) {
-    const total = spec.height || 150;
+  function place(width, share) {
+    const total = Math.round((spec.height || 150) * share);
     const left = roomForTicks(spec.y, 40);
     const below = spec.x.ticks.length || spec.x.label ? 18 : 0;
     const top = named ? 16 * legendRows(width - left - 1) : 0;
@@ -149,8 +149,8 @@ registerPanel("lines", (spec) => {
   const countAt = (line, step) => (shown ? Math.min(shown(step)[0], line.x.data.length) : line.x.data.length);
 
   return {
-    layout(width) {
-      place(width);
+    layout(width, share) {
+      place(width, share);
       return box.total;
     },
     draw(context, theme, state) {

@@ -10,8 +10,8 @@ registerPanel("marks", (spec) => {
   let box = { x: 0, y: 0, width: 1, height: 1 };
   let [across, up] = [(value) => value, (value) => value];
 
-  function place(width) {
-    const total = spec.height || 180;
+  function place(width, share) {
+    const total = Math.round((spec.height || 180) * share);
     const left = roomForTicks(spec.y, 44);
     const below = (readout ? 24 : 0) + (hasAxis ? 18 : 0);
     box = { x: left, y: 1, width: width - left - 1, height: total - below - 2, total };
@@ -134,8 +134,8 @@ registerPanel("marks", (spec) => {
   }
 
   return {
-    layout(width) {
-      place(width);
+    layout(width, share) {
+      place(width, share);
       return box.total;
     },
     draw(context, theme, state) {
