@@ -276,6 +276,14 @@ def test_a_command_gives_the_same_settings(name: str, values: dict[str, object])
     assert again == params
 
 
+def test_a_topic_s_runs_are_forgotten_and_no_other_s() -> None:
+    names = ("grid_world.solve", "stochastic_approximation.mean")
+    first = {name: run.draw(name, "test", find(name).params()) for name in names}
+    run.forget("grid_world")
+    kept = {name: run.draw(name, "test", find(name).params()) is first[name] for name in names}
+    assert kept == {"grid_world.solve": False, "stochastic_approximation.mean": True}
+
+
 # ------------------------------------------------------------------------------------------------------- share
 
 

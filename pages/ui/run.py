@@ -53,10 +53,21 @@ def drawn(name: str, params: Params) -> Drawn | None:
         return None
 
 
-@cached(LRUCache(SCENE_BYTES_KEPT, getsizeof=lambda one: len(one.scene)), lock=threading.Lock())
+_scenes: LRUCache[Any, Drawn] = LRUCache(SCENE_BYTES_KEPT, getsizeof=lambda one: len(one.scene))
+_scenes_lock = threading.Lock()
+
+
+@cached(_scenes, lock=_scenes_lock)
 def draw(name: str, version: str, params: Params) -> Drawn:
     """Runs experiment `name` and packs its scene. Cached, up to SCENE_BYTES_KEPT, by name, code version and params."""
     return packed(name, find(name)(params))
+
+
+def forget(topic: str) -> None:
+    """Drops the cached runs of a topic: of what ran before something was ready, and is incomplete."""
+    with _scenes_lock:
+        for key in [key for key in _scenes if key[0].startswith(f"{topic}.")]:
+            del _scenes[key]
 
 
 def _by_button(name: str, params: Params) -> Drawn | None:

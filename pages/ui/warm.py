@@ -33,7 +33,10 @@ def _load() -> None:
         importlib.import_module("torch").set_num_threads(1)
         run.draw(FIRST, code_version(), find(FIRST).params())
         importlib.import_module("pages.ui.charts")
-        importlib.import_module("explainers.grid_world.compiled").ready()  # begins to compile
+        compiled = importlib.import_module("explainers.grid_world.compiled")
+        compiled.ready()  # begins to compile
         importlib.import_module("scipy.optimize")  # of the packers that plan, about a second
+        compiled.wait()
+        run.forget("grid_world")  # agents that ran before have no twin to be checked against
     except Exception:  # the page that needs it will say what is wrong
         logging.getLogger(__name__).exception("warming up failed")
