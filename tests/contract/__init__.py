@@ -1,0 +1,1 @@
+"""Tests of the contract: Params, experiments, Results, messages, and what every experiment answered before."""
