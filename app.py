@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import address, navigation, page, warm
+from pages.ui import navigation, page
+from pages.ui.jobs import warm_up
+from pages.ui.settings import address
 from pages.ui.topics import SECTIONS, TOPICS
 
 st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide", initial_sidebar_state=232)
@@ -22,5 +24,5 @@ chosen = st.navigation({"": [home], **sections}, position="hidden")
 address.enter(chosen.url_path)
 page.style()
 navigation.draw(home, sections, chosen)
-warm.start()
+warm_up.start()
 chosen.run()

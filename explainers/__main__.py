@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from explainers.experiment import Check, Experiment, UnknownExperiment, as_json, experiments, find
-from explainers.params import Params, allowed, as_text, control_of, fit, longest_of, read
+from explainers.contract.experiment import Check, Experiment, UnknownExperiment, as_json, experiments, find
+from explainers.contract.params import Params, allowed, as_text, control_of, fit, longest_of, read
 
 LONGEST_SHOWN = 500  # characters of a text in a report: the longest sentence of a Result fits
 
@@ -78,7 +78,7 @@ def _follow(arguments: list[str]) -> None:
 def _run(experiment: Experiment, params: Params, in_json: bool, file: Path | None) -> None:
     result = experiment(params)
     if file:
-        from pages.ui.player.export import page
+        from explainers.player.export import page
 
         _write(file, page(experiment.scene(result)))
     if in_json:

@@ -8,9 +8,12 @@ from typing import Any
 import streamlit as st
 
 from explainers.checkpointing import law, measure_params, optimal, question, schedule
-from pages.ui import breaking, chapters, controls, drawn, page, predict, run, section, tables
+from pages.ui import chapters, page, section
+from pages.ui.cards import predict, tables
+from pages.ui.jobs import packed_result, run
 from pages.ui.player.mount import Click
 from pages.ui.prose import prose
+from pages.ui.settings import breaks, controls
 
 words = prose("checkpointing")
 page.frame("Training", "Gradient checkpointing, to the byte", words["claim"])
@@ -61,8 +64,8 @@ def schedule_section() -> None:
 def schedule_controls() -> None:
     """The strategy with the settings that tell for it, and the switches."""
     settings.panel("strategy", *question.telling_fields(settings.params()))
-    breaking.switches(settings, schedule.BITES)
-    breaking.loss(settings, schedule.BITES, schedule.LOST)
+    breaks.switches(settings, schedule.BITES)
+    breaks.loss(settings, schedule.BITES, schedule.LOST)
 
 
 def which_segment(params: schedule.ScheduleParams) -> predict.Question | None:
@@ -98,12 +101,12 @@ def model_section() -> None:
     section.cards("checkpointing.model", params, shown.checks, shown.scene)
 
 
-def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, drawn.Drawn]:
+def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, packed_result.Drawn]:
     """The trace with its progress, and its picture. torch is loaded here, when it is asked for."""
     from explainers.checkpointing.model import model_with_progress
 
     result = yield from model_with_progress(params)
-    return drawn.packed("checkpointing.model", result)
+    return packed_result.packed("checkpointing.model", result)
 
 
 def in_bytes(facts: Mapping[str, Any]) -> None:
@@ -131,20 +134,20 @@ match chapters.choose(settings):
     case "law":
         section.played(
             settings, "checkpointing.law", "law", title="How long should a segment be?", words=words["law"],
-            fields=("layers", "ratio"), breaks=(law.BITES, law.LOST),
+            fields=("layers", "ratio"), broken_by=(law.BITES, law.LOST),
         )  # fmt: skip
     case "measure":
         section.played(
             settings, "checkpointing.measure", "measure", title="A training step, traced", words=words["measure"],
             fields=lambda params: ("block", *measure_params.strategy_fields(params), "layers", "seq_len", "batch"),
             more=("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake"),
-            breaks=(measure_params.BITES, measure_params.LOST), told=measured,
+            broken_by=(measure_params.BITES, measure_params.LOST), told=measured,
         )  # fmt: skip
     case "model":
         model_section()
     case "optimal":
         section.played(
             settings, "checkpointing.optimal", "optimal", title="Layers that differ", words=words["optimal"],
-            fields=("budget", "times", "boundaries", "internals"), breaks=(optimal.BITES, optimal.LOST),
+            fields=("budget", "times", "boundaries", "internals"), broken_by=(optimal.BITES, optimal.LOST),
         )  # fmt: skip
 page.sources(words["sources"])

@@ -10,20 +10,19 @@ from explainers.flash_attention.traffic import PAPER_SOURCE, TrafficParams, traf
 from explainers.flash_attention.views import race as race_figures
 from explainers.flash_attention.views import traffic as traffic_figures
 from kernels.interpreter import interpreter, triton_available
-from pages.ui import breaking, chapters, charts, checks, controls, page, predict, run, section
+from pages.ui import chapters, page, section
+from pages.ui.cards import charts, checks, predict
+from pages.ui.jobs import run
 from pages.ui.player.mount import Click
 from pages.ui.prose import prose
+from pages.ui.settings import breaks, controls
 
 words = prose("flash_attention")
 page.frame("Attention", "Flash attention, one tile at a time", words["claim"])
 CHAPTERS = {
-    "tiles": "Tile by tile",
-    "softmax": "One row",
-    "traffic": "Memory traffic",
-    "orders": "Loop orders",
-    "backward": "Backward",
-    "race": "Race",
-}
+    "tiles": "Tile by tile", "softmax": "One row", "traffic": "Memory traffic", "orders": "Loop orders",
+    "backward": "Backward", "race": "Race",
+}  # fmt: skip
 settings = controls.settings(
     tiles.TilesParams,
     _page=chapters.params_of(CHAPTERS),
@@ -69,10 +68,10 @@ def tiles_controls() -> None:
     kernel = ("backend",) if triton_available() else ()
     settings.panel("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
     with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
-        breaking.switches(settings, tiles.BITES)
+        breaks.switches(settings, tiles.BITES)
         with st.popover("More settings", type="tertiary"):
             settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
-    breaking.loss(settings, tiles.BITES, tiles.LOST)
+    breaks.loss(settings, tiles.BITES, tiles.LOST)
 
 
 def follow(click: Click) -> None:
@@ -139,7 +138,7 @@ match chapters.choose(settings):
         section.played(
             settings, "flash_attention.online_softmax", "softmax", title="One row: the online softmax",
             words=words["softmax"], fields=("length", "block", "outlier", "outlier_at", "seed"), paragraph="scores",
-            breaks=(online_softmax.BITES, online_softmax.LOST),
+            broken_by=(online_softmax.BITES, online_softmax.LOST),
         )  # fmt: skip
     case "traffic":
         traffic_section()
@@ -152,7 +151,7 @@ match chapters.choose(settings):
         section.played(
             settings, "flash_attention.backward", "backward", title="Backward",
             words=words["backward"], fields=("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"),
-            breaks=(backward.BITES, backward.LOST),
+            broken_by=(backward.BITES, backward.LOST),
         )  # fmt: skip
     case "race":
         race_section()

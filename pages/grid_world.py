@@ -9,19 +9,13 @@ import streamlit as st
 
 from explainers.grid_world import costs, learn_params, live_params, plan, question, race, solve
 from explainers.grid_world.world_params import WorldParams
-from pages.ui import (
-    breaking,
-    chapters,
-    controls,
-    page,
-    painting,
-    predict,
-    running,
-    section,
-    world_file,
-)
+from pages.parts import painting, world_file
+from pages.ui import chapters, page, section
+from pages.ui.cards import predict
+from pages.ui.jobs import live_run
 from pages.ui.player.mount import Click
 from pages.ui.prose import prose
+from pages.ui.settings import breaks, controls
 
 words = prose("grid_world")
 page.frame("Reinforcement learning", "The grid world: agents that learn while you watch", words["claim"])
@@ -65,7 +59,7 @@ def offer(chapter: str) -> None:
 def learn_section() -> None:
     """An agent that goes on learning while the reader changes its settings and its world."""
     st.markdown(words["learn"])
-    run = running.Running(settings, "", live_params.TRANSITIONS, live_params.MOST_CHUNKS)
+    run = live_run.Running(settings, "", live_params.TRANSITIONS, live_params.MOST_CHUNKS)
 
     def answer(click: Click) -> None:
         if click.action == "more":
@@ -104,8 +98,8 @@ def learn_controls() -> None:
         with st.popover("The world", type="tertiary"):
             settings.panel(*WORLD, reset=False)
             world_file.import_and_export(settings)
-    breaking.switches(settings, live_params.BITES)
-    breaking.loss(settings, live_params.BITES, learn_params.LOST)
+    breaks.switches(settings, live_params.BITES)
+    breaks.loss(settings, live_params.BITES, learn_params.LOST)
 
 
 def after_one_reward(params: live_params.LiveParams) -> predict.Question | None:
@@ -134,25 +128,25 @@ match chapter:
         section.played(
             settings, "grid_world.solve", "solve", title="Every value, exactly", words=words["solve"],
             fields=("preset", "policy", "gamma", "slip", "r_forbidden"),
-            more=("actions", "forbidden", "target", "bump"), paragraph="world", breaks=(solve.BITES, solve.LOST),
+            more=("actions", "forbidden", "target", "bump"), paragraph="world", broken_by=(solve.BITES, solve.LOST),
         )  # fmt: skip
     case "plan":
         section.played(
             settings, "grid_world.plan", "plan", title="Planning, sweep by sweep", words=words["plan"],
             fields=question.planning_fields, more=("tolerance", "in_place", "slip", "forbidden", "target", "bump"),
-            paragraph="world", breaks=(plan.BITES, plan.LOST), told=after_plan, tries=lambda: offer("plan"),
+            paragraph="world", broken_by=(plan.BITES, plan.LOST), told=after_plan, tries=lambda: offer("plan"),
         )  # fmt: skip
     case "costs":
         section.played(
             settings, "grid_world.costs", "costs", title="What it costs", words=words["costs"],
             fields=question.costs_fields, more=("slip", "forbidden", "target", "bump"), paragraph="world",
-            breaks=(costs.BITES, costs.LOST), tries=lambda: offer("costs"),
+            broken_by=(costs.BITES, costs.LOST), tries=lambda: offer("costs"),
         )  # fmt: skip
     case "race":
         section.played(
             settings, "grid_world.race", "race", title="Many agents, the same dice", words=words["race"],
             fields=("preset", "algorithms", "alpha", "epsilon", "seeds", "episodes"),
             more=("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *question.SCHEDULES),
-            breaks=(learn_params.BITES, learn_params.LOST), tries=lambda: offer("race"),
+            broken_by=(learn_params.BITES, learn_params.LOST), tries=lambda: offer("race"),
         )  # fmt: skip
 page.sources(words["sources"])

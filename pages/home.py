@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explainers.experiment import find
+from explainers.contract.experiment import find
 from pages.ui import page
 from pages.ui.player.mount import play
 from pages.ui.prose import prose

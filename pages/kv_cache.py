@@ -11,8 +11,10 @@ from explainers.kv_cache import compare, decode_params, published, size
 from explainers.kv_cache.fit import FitParams
 from explainers.kv_cache.roofline import RooflineParams
 from explainers.kv_cache.views import size as size_tables
-from pages.ui import breaking, chapters, controls, page, predict, section, tables
+from pages.ui import chapters, page, section
+from pages.ui.cards import predict, tables
 from pages.ui.prose import prose
+from pages.ui.settings import breaks, controls
 
 words = prose("kv_cache")
 page.frame("Attention", "The KV cache, counted and measured", words["claim"])
@@ -65,12 +67,12 @@ def compare_controls() -> None:
     """The models and the request, the switches, and behind buttons the engine and a config of one's own."""
     settings.panel("models", "seq_len", "batch", "dtype")
     with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
-        breaking.switches(settings, compare.BITES)
+        breaks.switches(settings, compare.BITES)
         with st.popover("Engine", type="tertiary"):
             settings.panel("tensor_parallel", "block_tokens", reset=False)
         with st.popover("Paste a config.json", type="tertiary"):
             settings.panel("config", reset=False)
-    breaking.loss(settings, compare.BITES, size.LOST)
+    breaks.loss(settings, compare.BITES, size.LOST)
 
 
 def where(sizes: Sequence[Mapping[str, Any]]) -> None:
@@ -126,20 +128,20 @@ match chapters.choose(settings):
             settings, "kv_cache.decode", "sharing", title="Who shares what", words=words["sharing"],
             fields=decode_params.telling_fields,
             more=("heads", "hidden_size", "prefill", "dtype", "seed"),
-            breaks=(decode_params.BITES, decode_params.LOST),
+            broken_by=(decode_params.BITES, decode_params.LOST),
         )  # fmt: skip
     case "fit":
         section.played(
             settings, "kv_cache.fit", "fit", title="What fits on which GPUs", words=words["fit"],
             fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"),
             more=("memory_share", "block_tokens"), paragraph="config", told=on_gpus,
-            breaks=(size.BITES, size.LOST),
+            broken_by=(size.BITES, size.LOST),
         )  # fmt: skip
     case "roofline":
         section.played(
             settings, "kv_cache.roofline", "roofline", title="How fast it can be read", words=words["roofline"],
             fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"), paragraph="config",
-            told=sum_and_notes, breaks=(size.BITES, size.LOST),
+            told=sum_and_notes, broken_by=(size.BITES, size.LOST),
         )  # fmt: skip
     case "published":
         published_section()

@@ -9,8 +9,10 @@ import streamlit as st
 
 from explainers.stochastic_approximation import bridge, dvoretzky, mean, question, robbins_monro, sgd
 from explainers.stochastic_approximation.steps import StepParams, step_fields
-from pages.ui import chapters, controls, page, predict, section, tables
+from pages.ui import chapters, page, section
+from pages.ui.cards import predict, tables
 from pages.ui.prose import prose
+from pages.ui.settings import controls
 
 words = prose("stochastic_approximation")
 page.frame("Reinforcement learning", "Stochastic approximation: a little towards each sample", words["claim"])
@@ -100,34 +102,34 @@ match chapters.choose(settings):
     case "mean":
         section.played(
             settings, "stochastic_approximation.mean", "mean", words=words["mean"], fields=with_steps("w1", "sigma"),
-            more=("mu", "distribution", "alpha", "steps", "seeds", "seed"), breaks=(mean.BITES, mean.LOST),
+            more=("mu", "distribution", "alpha", "steps", "seeds", "seed"), broken_by=(mean.BITES, mean.LOST),
             question=QUESTIONS["mean"], tries=offer("mean"),
         )  # fmt: skip
     case "search":
         section.played(
             settings, "stochastic_approximation.robbins_monro", title="The root of a function seen through noise",
             words=words["search"], fields=with_steps("noise", "sigma", "w1", before=("function", "g")),
-            more=("steps", "seeds", "seed", "low", "high"), breaks=(robbins_monro.BITES, robbins_monro.LOST),
+            more=("steps", "seeds", "seed", "low", "high"), broken_by=(robbins_monro.BITES, robbins_monro.LOST),
             told=theorem, question=QUESTIONS["search"], tries=offer(""),
         )  # fmt: skip
     case "forgetting":
         section.played(
             settings, "stochastic_approximation.dvoretzky", "forgetting", title="Is the start forgotten?",
             words=words["forgetting"], fields=with_steps("w1", "steps"),
-            more=("mu", "sigma", "distribution", "seeds", "seed"), breaks=(dvoretzky.BITES, dvoretzky.LOST),
+            more=("mu", "sigma", "distribution", "seeds", "seed"), broken_by=(dvoretzky.BITES, dvoretzky.LOST),
             told=verdict, question=QUESTIONS["start"], tries=offer("forgetting"),
         )  # fmt: skip
     case "sgd":
         section.played(
             settings, "stochastic_approximation.sgd", "sgd", title="One sample, a few, or all", words=words["sgd"],
             fields=with_steps("problem", "batch_sizes", "steps"), more=("seeds", "start_x", "start_y", "seed"),
-            breaks=(sgd.BITES, sgd.LOST), question=QUESTIONS["batches"], tries=offer("sgd"),
+            broken_by=(sgd.BITES, sgd.LOST), question=QUESTIONS["batches"], tries=offer("sgd"),
         )  # fmt: skip
     case "bridge":
         section.played(
             settings, "stochastic_approximation.bridge", "bridge", title="One update, three names",
             words=words["bridge"], fields=with_steps("updates", "seeds"), more=("seed",),
-            breaks=(bridge.BITES, bridge.LOST), question=QUESTIONS["bridge"],
+            broken_by=(bridge.BITES, bridge.LOST), question=QUESTIONS["bridge"],
             tries=offer("bridge"),
         )  # fmt: skip
 page.sources(words["sources"])

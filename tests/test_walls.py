@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from explainers import panels, scene
+from explainers.drawing import panels, scene
 from pages.ui.topics import TOPICS as LISTED
 
 ROOT = Path(__file__).parents[1]
@@ -20,8 +20,16 @@ KERNELS_MAY_USE = {"kernels", "torch", "triton", "numpy"} | sys.stdlib_module_na
 LONGEST_PAGE = 160
 
 PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.name != "__init__.py")
-TOPICS = sorted(path.parent.name for path in (ROOT / "explainers").glob("*/__init__.py"))
-PANELS = sorted(path.stem for path in (ROOT / "pages/ui/player/panels").glob("*.js"))
+TOPICS = sorted(path.parent.name for path in (ROOT / "explainers").glob("*/views"))
+# The shared rooms of explainers, each with the rooms that it may import.
+ROOMS = {
+    "contract": {"contract", "drawing"},
+    "drawing": {"drawing"},
+    "player": {"player", "drawing"},
+    "hardware": {"hardware"},
+    "models": {"models", "contract"},
+}
+PANELS = sorted(path.stem for path in (ROOT / "explainers/player/panels").glob("*.js"))
 
 
 def sources(place: str) -> list[Path]:
@@ -55,12 +63,6 @@ def imported(place: str) -> list[tuple[str, str]]:
 def test_imports_run_one_way(place: str) -> None:
     above = {*PLACES[PLACES.index(place) + 1 :], "app", "tests"}
     wrong = [(file, name) for file, name in imported(place) if name.split(".")[0] in above]
-    # The shell is a way in, as a page is: it may write a scene as a document.
-    wrong = [
-        one
-        for one in wrong
-        if not (one[0] == "explainers/__main__.py" and one[1].startswith("pages.ui.player.export"))
-    ]
     assert not wrong
 
 
@@ -73,6 +75,21 @@ def test_kernels_stand_alone() -> None:
     assert not [
         (file, name) for file, name in imported("kernels") if name.split(".")[0] not in KERNELS_MAY_USE
     ]
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_shared_room_imports_no_topic_and_no_room_above_it(room: str) -> None:
+    names = {name for _, name in imported(f"explainers/{room}") if name.startswith("explainers.")}
+    assert not {name for name in names if name.split(".")[1] not in ROOMS[room]}
+
+
+def test_a_package_of_explainers_is_a_topic_or_a_shared_room() -> None:
+    packages = {path.parent.name for path in (ROOT / "explainers").glob("*/__init__.py")}
+    assert packages == {*TOPICS, *ROOMS}
+
+
+def test_what_pages_share_knows_no_topic() -> None:
+    assert not of_other_topics("", TOPICS, [name for _, name in imported("pages/ui")])
 
 
 def of_other_topics(topic: str, topics: list[str], names: Iterable[str]) -> list[str]:
@@ -114,14 +131,14 @@ def test_a_page_is_short_and_has_its_words(page: Path) -> None:
 def test_one_topic_one_name_three_places(page: Path) -> None:
     if page.stem != "home":
         assert page.stem in TOPICS
-        assert (ROOT / "tests" / f"test_{page.stem}.py").is_file()
+        assert (ROOT / "tests" / page.stem / "__init__.py").is_file()
         assert page.stem in [topic.name for topic in LISTED]
 
 
 # The calls of st.html whose argument is not written out; each function behind them escapes what it is given.
 ESCAPED = {
-    ("pages/ui/checks.py", '"".join(line(check) for check in checks)'),
-    ("pages/ui/controls.py", "_value_style(prefix, values)"),
+    ("pages/ui/cards/checks.py", '"".join(line(check) for check in checks)'),
+    ("pages/ui/settings/controls.py", "_value_style(prefix, values)"),
     ("pages/ui/page.py", "_STYLE"),
 }
 
@@ -158,12 +175,12 @@ def test_the_rule_finds_html_that_is_not_written_out() -> None:
     [("SCENE_VERSION", scene.VERSION), ("KEYFRAME_EVERY", scene.KEYFRAME_EVERY)],
 )
 def test_the_player_reads_what_a_scene_writes(constant: str, value: int) -> None:
-    player = (ROOT / "pages/ui/player/data.js").read_text(encoding="utf-8")
+    player = (ROOT / "explainers/player/data.js").read_text(encoding="utf-8")
     assert re.findall(rf"^const {constant} = (\d+);", player, re.MULTILINE) == [str(value)]
 
 
 def test_the_player_knows_a_scene_by_its_first_bytes() -> None:
-    player = (ROOT / "pages/ui/player/data.js").read_text(encoding="utf-8")
+    player = (ROOT / "explainers/player/data.js").read_text(encoding="utf-8")
     assert re.findall(r'magic !== "(\w+)"', player) == [scene.MAGIC.decode()]
 
 

@@ -18,8 +18,8 @@ from pydantic import field_validator
 
 from explainers.checkpointing.chain import Chain, play
 from explainers.checkpointing.schedules import every, every_k_peak, in_segments
-from explainers.experiment import Check, Checked, experiment
-from explainers.params import Params, choice, number
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Params, choice, number
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {"forget_boundaries": {"layers": 64, "ratio": 1.0}}

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from explainers.alone import alone
 from explainers.checkpointing import prediction
 from explainers.checkpointing.measure_params import MeasureParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
 from explainers.checkpointing.prediction import CountRow, Sizes, Strategy, Term
 from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
-from explainers.decoder import Decoder
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.hardware.exclusive import alone
+from explainers.models.decoder import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 POLICIES = {"selective_matmuls": "matmuls", "selective_attention": "attention"}

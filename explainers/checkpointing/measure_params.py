@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from explainers.checkpointing.prediction import Sizes, Strategy, step_bytes
-from explainers.head_counts import divisors, one_of, whole_groups
-from explainers.model_shapes import LLAMA_3_1, Block, DecoderShape
-from explainers.params import Adjustment, Params, bounds_of, choice, number, switch
+from explainers.contract.params import Adjustment, Params, bounds_of, choice, number, switch
+from explainers.models.head_counts import divisors, one_of, whole_groups
+from explainers.models.shapes import LLAMA_3_1, Block, DecoderShape
 
 VOCABULARY = 256  # a token is a byte
 DROPOUT = 0.1

@@ -24,9 +24,9 @@ from explainers.checkpointing.measure import POLICIES, StepResult, in_words, mea
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.memory_trace import MemoryTrace, Phase
 from explainers.checkpointing.step import Plan, Step, training_step
-from explainers.decoder import Decoder
-from explainers.experiment import Check, experiment, watch
-from explainers.model_shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
+from explainers.contract.experiment import Check, experiment, watch
+from explainers.models.decoder import Decoder
+from explainers.models.shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
 
 GPU_BYTES = 80_000_000_000
 BYTES_A_PARAMETER = 2  # bfloat16

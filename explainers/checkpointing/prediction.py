@@ -17,7 +17,7 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from explainers.checkpointing import schedules
-from explainers.model_shapes import DecoderShape
+from explainers.models.shapes import DecoderShape
 
 Strategy = Literal["none", "every_k", "sqrt", "full", "selective_matmuls", "selective_attention"]
 TOKEN_BYTES = 8  # a token is an int64

@@ -13,7 +13,8 @@ u, B, I: time, boundary and internal activations of a layer; j runs from s + 1 t
 which charges the input of the layer in backward like any other: here it is the activation at hand (see `chain`).
 
 The optimum is, as in the paper, among persistent schedules, where what is kept stays until its layer's backward. One
-that drops what it has kept for something smaller can be better: tests/test_checkpointing.py holds two such chains.
+that drops what it has kept for something smaller can be better: tests/checkpointing/test_checkpointing.py
+holds two such chains.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from explainers.checkpointing.chain import (
     with_lines,
 )
 from explainers.checkpointing.pareto import Point, front, least_extra
-from explainers.experiment import Check, Checked, experiment
-from explainers.params import Adjustment, Params, choice, number, several
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, Params, choice, number, several
 
 MOST_LAYERS = 256
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from explainers.checkpointing.memory_trace import MemoryTrace, Timeline
-from explainers.decoder import Decoder, LlamaBlock
+from explainers.models.decoder import Decoder, LlamaBlock
 
 LEARNING_RATE, BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = 1e-3, 0.9, 0.95, 1e-8, 0.1
 

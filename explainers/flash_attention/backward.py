@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from explainers.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.params import Adjustment, Params, choice, number, switch
 from explainers.flash_attention import blocks
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
 from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges
-from explainers.params import Adjustment, Params, choice, number, switch
 
 TOLERANCE = 1e-5
 MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients beside it

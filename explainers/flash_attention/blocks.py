@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from explainers.params import Adjustment
+from explainers.contract.params import Adjustment
 
 LEAST_BLOCK = 4
 

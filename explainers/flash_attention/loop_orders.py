@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, Params, number
 from explainers.flash_attention import blocks
 from explainers.flash_attention.traffic import (
     Move,
@@ -22,7 +23,6 @@ from explainers.flash_attention.traffic import (
     flash_attention_2_traffic,
     total,
 )
-from explainers.params import Adjustment, Params, number
 
 MOST_TILES = 1024  # more than a reader will step through
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from explainers import gpus
-from explainers.gpus import Gpu
+from explainers.hardware import gpus
+from explainers.hardware.gpus import Gpu
 
 GPUS = (gpus.GPUS["a100-80gb"], gpus.GPUS["h100-80gb"])
 

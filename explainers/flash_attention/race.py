@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.params import Params, number, switch
 from explainers.flash_attention.fast import fast_attention
 from explainers.flash_attention.standard import standard_attention, visible
-from explainers.params import Params, number, switch
 
 LARGEST_NAIVE_BYTES = 2**30  # naive attention is not run where its score matrices would be larger
 REFERENCE_ROWS = 256

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from explainers.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.params import Adjustment, Params, choice, number, switch
 from explainers.flash_attention import blocks
 from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
 from explainers.flash_attention.standard import masked_scores, standard_attention
 from explainers.flash_attention.tiled import TileStep, tiled_attention
 from explainers.flash_attention.traffic import standard_traffic
-from explainers.params import Adjustment, Params, choice, number, switch
 
 MOST_TILES = 1024  # about a second of readable torch
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]

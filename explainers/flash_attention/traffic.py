@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, Params, number
 from explainers.flash_attention.machines import GPUS, LegalBlock, Roofline, legal_blocks, roofline
-from explainers.params import Adjustment, Params, number
 
 # ------------------------------------------------------------------------------- the loops, move by move
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, choice, number
 from explainers.grid_world import exact, planners
 from explainers.grid_world.world import WALL, Moves, World
 from explainers.grid_world.world_params import WorldParams
-from explainers.params import Adjustment, choice, number
 
 NEAR = 1e-3  # values this close to v* are called found
 LOOK_AT = 12  # sweeps after which the world is drawn, whatever j

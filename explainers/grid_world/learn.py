@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import number
 from explainers.grid_world import compiled, exact
 from explainers.grid_world.learn_params import OneAgentParams, comes_to_the_best, truth
 from explainers.grid_world.learning import (
@@ -23,7 +24,6 @@ from explainers.grid_world.learning import (
 )
 from explainers.grid_world.memory import Memory, Slot
 from explainers.grid_world.sound import COMPARED, checks_of
-from explainers.params import number
 
 MEASURED = 200  # times that the distance to the truth is measured
 MOST_STEPS = 50_000_000  # where episodes never end

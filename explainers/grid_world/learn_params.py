@@ -10,12 +10,12 @@ import numpy as np
 from cachetools import LRUCache, cached
 from pydantic import create_model
 
+from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.grid_world import exact
 from explainers.grid_world.memory import Kind, Rules, Schedule, Table
 from explainers.grid_world.reach import ends_under, start_reaches_an_aim
 from explainers.grid_world.solve import policy_of
 from explainers.grid_world.world_params import PRESETS, WorldParams
-from explainers.params import Adjustment, choice, number, switch
 
 Algorithm = Literal[
     "q_learning", "sarsa", "expected_sarsa", "double_q_learning", "n_step_sarsa", "sarsa_lambda", "dyna_q",

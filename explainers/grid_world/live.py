@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.drawing.scene import KEYFRAME_EVERY
 from explainers.grid_world import changes
 from explainers.grid_world.learn_params import truth
 from explainers.grid_world.learning import (
@@ -25,7 +26,6 @@ from explainers.grid_world.learning import (
 from explainers.grid_world.live_params import TRANSITIONS, LiveParams
 from explainers.grid_world.memory import Slot
 from explainers.grid_world.sound import checks_of
-from explainers.scene import KEYFRAME_EVERY
 
 MOST_CHECKPOINTS = 64
 TOLD = 5  # changes that a note names

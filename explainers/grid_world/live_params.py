@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError, field_validator
 
+from explainers.contract.params import Adjustment, as_text, number, text
 from explainers.grid_world import changes
 from explainers.grid_world.learn_params import BITES as BITES_OF_AGENTS
 from explainers.grid_world.learn_params import OneAgentParams
-from explainers.params import Adjustment, as_text, number, text
 
 TRANSITIONS = 5_120  # of a chunk: 80 keyframes of 64
 MOST_CHUNKS = 1_000

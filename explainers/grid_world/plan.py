@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.grid_world import exact, planners
 from explainers.grid_world.rollouts import returns_of
 from explainers.grid_world.world import WALL
 from explainers.grid_world.world_params import WorldParams
-from explainers.params import Adjustment, choice, number, switch
 
 Algorithm = Literal["value_iteration", "policy_iteration", "truncated_policy_iteration", "mc_basic"]
 

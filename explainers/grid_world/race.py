@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, choice, number, several
 from explainers.grid_world import compiled
 from explainers.grid_world.exact import ROUNDING
 from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
@@ -18,7 +19,6 @@ from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, 
 from explainers.grid_world.memory import Kind, Memory, Schedule
 from explainers.grid_world.sound import COMPARED, checks_of
 from explainers.grid_world.world_params import PRESET_LABELS, Preset
-from explainers.params import Adjustment, choice, number, several
 
 LAST = 100  # episodes whose returns count as "online"
 GREEDY_EPISODES = 20

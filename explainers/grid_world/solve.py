@@ -10,12 +10,12 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, choice
 from explainers.grid_world import exact
 from explainers.grid_world.reach import ends_under
 from explainers.grid_world.world import ACTIONS, WALL, Moves, World
 from explainers.grid_world.world_params import WorldParams
-from explainers.params import Adjustment, choice
 
 Policy = Literal["optimal", "uniform", "up", "right", "down", "left", "stay"]
 AGREES = 1e-8  # what sweeps that have settled may still lack

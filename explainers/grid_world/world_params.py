@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import field_validator
 
+from explainers.contract.params import Adjustment, Params, choice, number, text
 from explainers.grid_world import world_text
 from explainers.grid_world.reach import cells_that_reach_an_end
 from explainers.grid_world.world import FORBIDDEN, TARGET, Actions, Bump, Forbidden, Target, World
-from explainers.params import Adjustment, Params, choice, number, text
 
 Preset = Literal[
     "zhao_5x5", "zhao_2x2", "zhao_3x3", "zhao_two_cells", "sutton_5x5", "sutton_4x4", "windy", "cliff", "random_walk",

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, several
 from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
 from explainers.kv_cache.config import read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 from explainers.kv_cache.size import CacheParams, SizeResult, size_of
-from explainers.params import Adjustment, several
 
 STEPS = 64  # lengths at which the caches are counted, from none to the length asked for
 RANKS = 32  # on which the reader is asked what an engine reserves

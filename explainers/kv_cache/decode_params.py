@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from explainers.head_counts import whole_groups
-from explainers.params import Adjustment, Params, choice, number
+from explainers.contract.params import Adjustment, Params, choice, number
+from explainers.models.head_counts import whole_groups
 
 Kind = Literal["mha", "gqa", "mqa", "mla"]
 KINDS: tuple[Kind, ...] = ("mha", "gqa", "mqa", "mla")

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from explainers.experiment import Check, Checked, experiment
-from explainers.gpus import GPUS, LABELS, Gpu, GpuName
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import choice, number
+from explainers.hardware.gpus import GPUS, LABELS, Gpu, GpuName
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, Model
 from explainers.kv_cache.size import ELEMENT_LABELS, ELEMENTS, SizeParams, both_units, chosen_model, size_of
-from explainers.params import choice, number
 
 LONGEST_CONTEXT = 10_000_000  # tokens; no longer context is looked for
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)

@@ -12,11 +12,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Params
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, beyond, find_model
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
-from explainers.params import Params
 
 DEEPSEEK_V2 = "DeepSeek-V2 (arXiv 2405.04434)"
 ISCA = "Insights into DeepSeek-V3, ISCA 2025 (arXiv 2505.09343), Table 1"

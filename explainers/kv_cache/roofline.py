@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
-from explainers.experiment import Check, Checked, experiment
-from explainers.gpus import GPUS, Gpu
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.hardware.gpus import GPUS, Gpu
 from explainers.kv_cache.fit import GpuParams
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementType, LayerKind, Model, Parameters, Vector
 from explainers.kv_cache.size import chosen_model, size_of

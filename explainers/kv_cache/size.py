@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import field_validator
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Params, choice, number, text
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, LABELS, ModelName, beyond, find_model
 from explainers.kv_cache.config import LONGEST_CONFIG, BreakSize, read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model, Vector
 from explainers.kv_cache.real_cache import real_bytes
-from explainers.params import Params, choice, number, text
 
 ELEMENTS = "fp32 takes 4 B, bf16 (and fp16) 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
 ELEMENT_LABELS: Mapping[str, str] = {name: name for name in ELEMENT_TYPES}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
 from explainers.packing.histogram_packing import (
     PLANNED_DEPTH,
     Packer,

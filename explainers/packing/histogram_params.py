@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from explainers.params import Params, choice, number, text
+from explainers.contract.params import Params, choice, number, text
 
 LONGEST_TEXT = 1_000_000
 MOST_LENGTH = 65_536

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from explainers.params import Adjustment, Params, choice, number, text
+from explainers.contract.params import Adjustment, Params, choice, number, text
 
 MOST_DOCUMENTS = 20_000
 LONGEST_DOCUMENT = 1_048_576

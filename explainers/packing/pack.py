@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
+from explainers.contract.experiment import Check, Checked, experiment
 from explainers.packing import measures, strategies
 from explainers.packing.lengths import stream
 from explainers.packing.pack_params import LABELS, Overlong, PackParams

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.contract.params import Adjustment, choice, number
 from explainers.packing.lengths import MOST_DOCUMENTS, LengthsParams, stream
 from explainers.packing.strategies import Strategy
-from explainers.params import Adjustment, choice, number
 
 MOST_PIECES = 2 * MOST_DOCUMENTS
 MOST_NNLS_LENGTHS = 128  # different ones, up to which the least squares take a fraction of a second

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from explainers.head_counts import whole_groups
+from explainers.contract.params import Adjustment, Params, choice, number, text
+from explainers.models.head_counts import whole_groups
 from explainers.packing.lengths import parse_lengths
-from explainers.params import Adjustment, Params, choice, number, text
 
 MOST_DOCUMENTS = 16
 LONGEST_DOCUMENT = 128

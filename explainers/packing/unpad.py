@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import Check, Checked, experiment, watch
 from explainers.packing import mrope
 from explainers.packing.unpad_params import UnpadParams
 

@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from explainers.head_counts import whole_groups
+from explainers.contract.params import Adjustment, Params, choice, number, switch, text
+from explainers.models.head_counts import whole_groups
 from explainers.packing import mrope
 from explainers.packing.lengths import parse_lengths
-from explainers.params import Adjustment, Params, choice, number, switch, text
 
 MOST_DOCUMENTS = 16
 MOST_TOKENS = 128  # of a batch, those of pictures among them

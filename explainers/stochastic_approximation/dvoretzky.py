@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
-from explainers.params import Adjustment, choice, number
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, choice, number
 from explainers.stochastic_approximation import conditions, laws
 from explainers.stochastic_approximation.mean import HUGE, AverageParams
 from explainers.stochastic_approximation.steps import FACTORS, Rule, labels_of

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.experiment import Check, Checked, experiment
-from explainers.params import Adjustment, choice, number
+from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.params import Adjustment, choice, number
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.noise import BIAS, LABELS
 from explainers.stochastic_approximation.roots import Root

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from scipy.special import zeta
 
-from explainers.params import Params, choice, number
+from explainers.contract.params import Params, choice, number
 
 Kind = Literal["c/k^p", "c/(k+b)", "constant", "1/(k+1)^2"]
 CONSTANT_OF_BREAK = 0.2

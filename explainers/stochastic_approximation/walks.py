@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explainers.params import Adjustment
+from explainers.contract.params import Adjustment
 from explainers.stochastic_approximation.noise import BLOCK, Noise, draws, spread
 from explainers.stochastic_approximation.roots import Root
 from explainers.stochastic_approximation.steps import Rule

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import create_model
 
-from explainers.params import Params, choice
-from pages.ui.controls import Settings
+from explainers.contract.params import Params, choice
+from pages.ui.settings.controls import Settings
 
 
 def params_of(labels: Mapping[str, str]) -> type[Params]:

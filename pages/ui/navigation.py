@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from pages.ui import address
+from pages.ui.settings import address
 
 
 def draw(home: Any, sections: Mapping[str, Sequence[Any]], chosen: Any) -> None:

@@ -8,13 +8,16 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.experiment import Check
-from explainers.params import Params
-from pages.ui import breaking, checks, page, predict, run, share, tables
-from pages.ui.controls import Settings
-from pages.ui.drawn import Drawn
-from pages.ui.link import STEP, key_of
+from explainers.contract.experiment import Check
+from explainers.contract.params import Params
+from pages.ui import page
+from pages.ui.cards import checks, predict, share, tables
+from pages.ui.jobs import run
+from pages.ui.jobs.packed_result import Drawn
 from pages.ui.player.mount import Click, play, player_key
+from pages.ui.settings import breaks
+from pages.ui.settings.controls import Settings
+from pages.ui.settings.link import STEP, key_of
 
 # Seconds that the browser has for the picture alone, before some sixty other elements come that it lays out anew.
 HEAD_START = 0.06
@@ -45,7 +48,7 @@ def played(
     fields: Sequence[str] | Callable[[Any], Sequence[str]],
     more: Sequence[str] = (),
     paragraph: str = "",
-    breaks: Breaks | None = None,
+    broken_by: Breaks | None = None,
     told: Callable[[Mapping[str, Any]], None] = notes,
     question: Callable[[Any, Mapping[str, Any]], predict.Question | None] | None = None,
     tries: Callable[[], None] | None = None,
@@ -53,9 +56,9 @@ def played(
     """A section that plays an experiment of the page under its prefix; moving its controls runs it alone.
 
     fields: the controls, in their order, or a function that chooses them by the params. more: further ones, behind a
-    button. paragraph: a field of long text, behind a button too. breaks: for `break_it`. told: says under the picture
-    what the player does not, from the result's facts; its notes, where nothing else is given. question: what is asked,
-    from params and facts. tries: draws the settings to try.
+    button. paragraph: a field of long text, behind a button too. broken_by: for `break_it`. told: says under the
+    picture what the player does not, from the result's facts; its notes, where nothing else is given. question: what
+    is asked, from params and facts. tries: draws the settings to try.
     """
     heading(title, words)
 
@@ -63,18 +66,18 @@ def played(
         """The row of controls, the switches, and what stands behind buttons."""
         params = settings.params(prefix)
         settings.panel(*(fields(params) if callable(fields) else fields), prefix=prefix)
-        bites, lost = breaks or ({}, {})
+        bites, lost = broken_by or ({}, {})
         with st.container(horizontal=True, vertical_alignment="center", key=f"switches-{prefix}"):
-            if breaks:
-                breaking.switches(settings, bites, prefix)
+            if broken_by:
+                breaks.switches(settings, bites, prefix)
             if more:
                 with st.popover("More settings", type="tertiary"):
                     settings.panel(*more, prefix=prefix, reset=False)
             if paragraph:
                 with st.popover(settings.title(paragraph, prefix), type="tertiary"):
                     settings.panel(paragraph, prefix=prefix, reset=False)
-        if breaks:
-            breaking.loss(settings, bites, lost, prefix)
+        if broken_by:
+            breaks.loss(settings, bites, lost, prefix)
 
     if shown := steered(settings, experiment, controls, prefix):
         told(shown.facts)
@@ -171,7 +174,7 @@ def cards(
     left, right = st.columns(2)
     with left, page.card("checked", "Checked"):
         checks.show(found)
-        breaking.harmless(params, found)
+        breaks.harmless(params, found)
         one_more = st.container()
     with right, page.card("take", "Take it along"):
         share.take_along(experiment, params, scene)

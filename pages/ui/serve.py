@@ -13,14 +13,14 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from pages.ui import warm
+from pages.ui.jobs import warm_up
 
 
 @asynccontextmanager
 async def _lifespan(_: Any) -> AsyncIterator[None]:
     """Starts the warming once the server is up."""
     PagesManager.uses_pages_directory = False  # as navigation.own, before the first reader
-    warm.start()
+    warm_up.start()
     yield
 
 

@@ -40,8 +40,8 @@ FRAMES = 120
 WARM = """
 import threading, time
 started = time.perf_counter()
-from pages.ui import warm
-warm.start()
+from pages.ui.jobs import warm_up
+warm_up.start()
 for thread in threading.enumerate():
     if thread.name == "warm":
         thread.join()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from explainers.experiment import experiments
+from explainers.contract.experiment import experiments
 from tests.contract.golden import GOLDEN, answer, condensed, differences
 
 CASES = json.loads(GOLDEN.read_text(encoding="utf-8"))

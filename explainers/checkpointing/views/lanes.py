@@ -9,8 +9,8 @@ import numpy as np
 
 from explainers.checkpointing.chain import KEPT, NOT_KEPT, RECOMPUTED
 from explainers.checkpointing.views.playing import Playing
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Action, Hue, Track
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Action, Hue, Track
 
 HEIGHT = 196  # px, of which 18 are for the layers' numbers; heights below are in px from the top
 INSIDE, BOUNDARY, LAYER = (22.0, 76.0), (104.0, 122.0), (150.0, 170.0)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from explainers.checkpointing.law import LawResult
-from explainers.formula import formula
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Column, Hue, Scene, Track, Words
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 
 SYMBOLS: Mapping[str, str] = {
     "L": "L: layers of the chain",

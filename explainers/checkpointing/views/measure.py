@@ -14,12 +14,12 @@ from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, Phase, Tim
 from explainers.checkpointing.model import ModelResult
 from explainers.checkpointing.prediction import Strategy
 from explainers.checkpointing.step import training_step
-from explainers.decoder import GptBlock, LlamaBlock
-from explainers.model_shapes import LLAMA_3_1
-from explainers.panels import Axis, Bands, Layer, Line, Marks
-from explainers.params import control_of
-from explainers.scene import Column, Hue, Panel, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
+from explainers.contract.params import control_of
+from explainers.drawing.panels import Axis, Bands, Layer, Line, Marks
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
+from explainers.drawing.source_code import code_panel, line_with
+from explainers.models.decoder import GptBlock, LlamaBlock
+from explainers.models.shapes import LLAMA_3_1
 
 MOST_STEPS = 1500
 MOST_STOPS = 40

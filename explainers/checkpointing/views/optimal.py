@@ -8,8 +8,8 @@ from explainers.checkpointing.views.lanes import chain_panel
 from explainers.checkpointing.views.plane import Dot, plane
 from explainers.checkpointing.views.playing import condensed
 from explainers.checkpointing.views.schedule import SYMBOLS, memory_panel, schedule_code, so_far, words
-from explainers.panels import Marks
-from explainers.scene import Column, Scene
+from explainers.drawing.panels import Marks
+from explainers.drawing.scene import Column, Scene
 
 
 def optimal_scene(result: OptimalResult) -> Scene:

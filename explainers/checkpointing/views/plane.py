@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Hue
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Hue
 
 FAMILIES: dict[str, tuple[str, Hue]] = {
     "every_k": ("every k", "key"),

@@ -13,10 +13,10 @@ from explainers.checkpointing.schedule import ScheduleResult, segment_length
 from explainers.checkpointing.views.lanes import chain_panel
 from explainers.checkpointing.views.plane import Dot, plane
 from explainers.checkpointing.views.playing import Playing, condensed
-from explainers.formula import formula
-from explainers.panels import Axis, Bands, Code, Layer, Line, Marks
-from explainers.scene import Column, Hue, Panel, Scene, Track, Words
-from explainers.source_code import code_panel
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Bands, Code, Layer, Line, Marks
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
+from explainers.drawing.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {
     "M": "M: memory now, in units",

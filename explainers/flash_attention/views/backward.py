@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Band, Matrix, Tiles
+from explainers.drawing.scene import Column, Panel, Row, Scene, Track, Words, patches
+from explainers.drawing.source_code import code_panel
 from explainers.flash_attention.backward import BackwardResult, BackwardStep, tiled_backward
-from explainers.formula import formula
-from explainers.panels import Band, Matrix, Tiles
-from explainers.scene import Column, Panel, Row, Scene, Track, Words, patches
-from explainers.source_code import code_panel
 
 HEIGHT = 330
 

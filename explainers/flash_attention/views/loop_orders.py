@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.drawing.panels import Axis, Band, Layer, Marks, Matrix, Tiles
+from explainers.drawing.scene import Column, Panel, Scene, Track, Words
 from explainers.flash_attention.loop_orders import LoopOrder, LoopOrdersResult
-from explainers.panels import Axis, Band, Layer, Marks, Matrix, Tiles
-from explainers.scene import Column, Panel, Scene, Track, Words
 
 _BEFORE = (
     "Before the first tile FlashAttention-1 has written **{2:d}** numbers of O already: it starts with O = 0 in slow "

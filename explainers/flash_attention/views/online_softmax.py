@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Column, Hue, Panel, Row, Scene, Track, Words
+from explainers.drawing.source_code import code_panel
 from explainers.flash_attention.online_softmax import OnlineSoftmaxResult, SoftmaxStep, softmax_in_blocks
 from explainers.flash_attention.views.parts import bars, dumbbells
-from explainers.formula import formula
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Column, Hue, Panel, Row, Scene, Track, Words
-from explainers.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {
     "m": "m: running maximum, the largest score so far",

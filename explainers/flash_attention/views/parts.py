@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Action, Panel, Track
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Action, Panel, Track
 
 
 def dumbbells(

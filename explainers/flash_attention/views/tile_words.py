@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.drawing.formula import formula
+from explainers.drawing.scene import Words
 from explainers.flash_attention.tiled import TileStep
 from explainers.flash_attention.tiles import TilesResult
-from explainers.formula import formula
-from explainers.scene import Words
 
 SYMBOLS = {
     "m": "m: running maximum, the largest score that this row has seen so far",

@@ -7,12 +7,12 @@ import inspect
 import numpy as np
 from torch import Tensor
 
+from explainers.drawing.panels import Axis, Band, Code, Layer, Line, Lines, Marks, Matrix, Text, Tiles
+from explainers.drawing.scene import Action, Column, Hue, Panel, Row, Scene, Track, patches
 from explainers.flash_attention.tiled import SENTINEL, TileStep, tiled_attention
 from explainers.flash_attention.tiles import TilesResult
 from explainers.flash_attention.views.parts import bars, dumbbells
 from explainers.flash_attention.views.tile_words import SYMBOLS, tile_words
-from explainers.panels import Axis, Band, Code, Layer, Line, Lines, Marks, Matrix, Text, Tiles
-from explainers.scene import Action, Column, Hue, Panel, Row, Scene, Track, patches
 
 HEIGHT = 384
 NAN = float("nan")

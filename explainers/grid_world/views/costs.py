@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Cells, Line, Lines
+from explainers.drawing.scene import Column, Scene, Track, Words, patches
 from explainers.grid_world.costs import LOOK_AT, NEAR, CostsResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
-from explainers.panels import Axis, Cells, Line, Lines
-from explainers.scene import Column, Scene, Track, Words, patches
 
 NAMES = {"epsilon": "ε", "length": "L", "sweeps": "j"}
 TITLES = {

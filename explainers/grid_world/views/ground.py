@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Arrow, Cells
+from explainers.drawing.scene import Column, Panel, Row
 from explainers.grid_world.world import ACTIONS, DIRECTIONS, Moves, World
-from explainers.panels import Arrow, Cells
-from explainers.scene import Column, Panel, Row
 
 UNDER_WIDE = 150  # px of the panels that stand under a wide world
 SYMBOLS: Mapping[str, str] = {

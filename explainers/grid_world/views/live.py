@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from explainers.axes import rounded_off
-from explainers.formula import formula
+from explainers.drawing.axes import rounded_off
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Cells, Code, Line, Lines
+from explainers.drawing.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track, Words
+from explainers.drawing.source_code import code_panel
 from explainers.grid_world import agents
 from explainers.grid_world.changes import parse
 from explainers.grid_world.learn_params import (
@@ -26,9 +29,6 @@ from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
 from explainers.grid_world.memory import Kind, Schedule, Slot
 from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit, side_by_side
-from explainers.panels import Axis, Cells, Code, Line, Lines
-from explainers.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track, Words
-from explainers.source_code import code_panel
 
 NOTHING = 1e-6  # of the largest value: an error that is none
 FAINTEST = 0.02  # of the largest true value: below it estimates are as good as none

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Cells, Code, Line, Lines
+from explainers.drawing.scene import Column, Scene, Track, Words, patches
+from explainers.drawing.source_code import code_panel
 from explainers.grid_world import planners
 from explainers.grid_world.plan import LABELS, PlanResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
 from explainers.grid_world.world import WALL
-from explainers.panels import Axis, Cells, Code, Line, Lines
-from explainers.scene import Column, Scene, Track, Words, patches
-from explainers.source_code import code_panel
 
 SMALLEST = 1e-12  # of the error axis: below it lies rounding
 RUNS: dict[str, Callable[..., Any]] = {

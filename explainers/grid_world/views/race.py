@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.axes import round_ticks, steps_axis
+from explainers.drawing.axes import round_ticks, steps_axis
+from explainers.drawing.panels import Axis, Layer, Line, Lines, Marks
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.grid_world.learn_params import LABELS
 from explainers.grid_world.race import LAST, RaceResult
-from explainers.panels import Axis, Layer, Line, Lines, Marks
-from explainers.scene import Column, Hue, Scene, Track, Words
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 

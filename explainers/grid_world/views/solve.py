@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.axes import rounded_off
-from explainers.formula import formula
+from explainers.drawing.axes import rounded_off
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Cells
+from explainers.drawing.scene import Column, Scene, Track, Words
 from explainers.grid_world.solve import SolveResult, looking_ahead
 from explainers.grid_world.views.ground import (
     SYMBOLS,
@@ -18,8 +20,6 @@ from explainers.grid_world.views.ground import (
     terms_of,
 )
 from explainers.grid_world.world import World
-from explainers.panels import Cells
-from explainers.scene import Column, Scene, Track, Words
 
 NOTHING = 1e-12  # of the largest value: what rounding leaves
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.drawing.panels import Axis, Code, Layer, Marks
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.kv_cache.compare import CompareResult, Growth
 from explainers.kv_cache.layers import LayerKind, Model, Vector
-from explainers.panels import Axis, Code, Layer, Marks
-from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 
 HUES: dict[str, Hue] = {"key": "key", "value": "value", "latent": "activation", "RoPE key": "key"}
 COUNTS = {"logical": "logical", "windowed": "kept", "reserved": "reserved"}  # and what the screen calls them

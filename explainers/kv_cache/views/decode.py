@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Band, Layer, Line, Lines, Marks, Matrix, Tiles
+from explainers.drawing.scene import Column, Panel, Row, Scene, Track, Words, patches
+from explainers.drawing.source_code import code_panel
 from explainers.kv_cache.decode import DecodeResult, DecodeStep, decode_grouped, decode_latent
 from explainers.kv_cache.decode_params import KINDS, DecodeParams, groups_of
 from explainers.kv_cache.views import wiring
@@ -18,9 +21,6 @@ from explainers.kv_cache.views.decode_words import (
     grouped_moments,
     latent_moments,
 )
-from explainers.panels import Axis, Band, Layer, Line, Lines, Marks, Matrix, Tiles
-from explainers.scene import Column, Panel, Row, Scene, Track, Words, patches
-from explainers.source_code import code_panel
 
 LABELS = {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"}
 

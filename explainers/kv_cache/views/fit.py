@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.kv_cache.fit import FitResult
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 
 STEPS_UP_TO = 48
 HEIGHT = 310  # px of both panels

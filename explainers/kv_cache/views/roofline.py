@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Layer, Marks
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.kv_cache.roofline import RooflineResult, Variant
 from explainers.kv_cache.views.fit import round_ticks
-from explainers.panels import Axis, Layer, Marks
-from explainers.scene import Column, Hue, Panel, Scene, Track, Words
 
 ROW = 38  # px of a variant: its name, and its bar below
 LEFT = 0.25  # FLOP/byte at the left edge of the roofline

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from explainers.drawing.panels import Layer
+from explainers.drawing.scene import Hue, Track
 from explainers.kv_cache.decode import DecodeStep
-from explainers.panels import Layer
-from explainers.scene import Hue, Track
 
 HEIGHT = 262  # px
 BOTTOM = 10.4  # of the vertical axis, which begins with 0 at the top; the horizontal one runs from 0 to 1

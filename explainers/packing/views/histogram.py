@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Code, Layer, Line, Lines, Marks, Strip
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
+from explainers.drawing.source_code import code_panel, line_with
 from explainers.packing.histogram import GREEDY, HistogramResult
 from explainers.packing.histogram_packing import Packs, least_squares_plan, linear_plan
-from explainers.panels import Axis, Code, Layer, Line, Lines, Marks, Strip
-from explainers.scene import Column, Hue, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 256  # of lengths or compositions; where there are more, a step shows several
 MOST_BARS = 128

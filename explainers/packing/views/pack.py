@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Code, Line, Lines, Strip
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
+from explainers.drawing.source_code import code_panel, line_with
 from explainers.packing.pack import Outcome, PackResult
 from explainers.packing.strategies import Placement, code_of, place
-from explainers.panels import Axis, Code, Line, Lines, Strip
-from explainers.scene import Column, Hue, Panel, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
 
 MOST_STEPS = 1000  # of more placements, a step shows several
 MOST_IN_STREAM = 400  # documents; of more, the stream is not drawn

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.drawing.panels import Axis, Band, Code, Layer, Marks, Matrix, Strip, Tiles
+from explainers.drawing.scene import Column, Hue, Panel, Row, Scene, Track, Words
+from explainers.drawing.source_code import code_panel
 from explainers.packing.decoder_three_ways import unpadded
 from explainers.packing.run import WAYS, RunResult
 from explainers.packing.run_params import RunParams
-from explainers.panels import Axis, Band, Code, Layer, Marks, Matrix, Strip, Tiles
-from explainers.scene import Column, Hue, Panel, Row, Scene, Track, Words
-from explainers.source_code import code_panel
 
 # The steps; from LEAKS on one for each document that has tokens, and a last one for all of them.
 PADDED, NAIVE, UNPADDED, COMPARED, COST, LEAKS = range(6)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.formula import formula
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Code, Layer, Marks, Strip
+from explainers.drawing.scene import Column, Scene, Track, Words
+from explainers.drawing.source_code import code_panel
 from explainers.packing import mrope
 from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles_of
-from explainers.panels import Axis, Code, Layer, Marks, Strip
-from explainers.scene import Column, Scene, Track, Words
-from explainers.source_code import code_panel
 
 PADDING, LOST_TOKEN = -1, -3  # hues of a strip
 STRIPS_HEIGHT = 182  # px for the rows of the three strips, so that they end above the player's bar

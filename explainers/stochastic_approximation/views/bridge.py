@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.axes import GREATEST, axis, drawable, log_axis, sendable, steps_axis
-from explainers.formula import formula
-from explainers.panels import Axis, Layer, Line, Lines, Marks
-from explainers.scene import Column, Hue, Row, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
+from explainers.drawing.axes import GREATEST, axis, drawable, log_axis, sendable, steps_axis
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Layer, Line, Lines, Marks
+from explainers.drawing.scene import Column, Hue, Row, Scene, Track, Words
+from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
 
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "score"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from explainers.axes import axis, drawable, sendable, steps_axis
-from explainers.formula import formula
-from explainers.panels import Area, Axis, Layer, Line, Lines, Marks
-from explainers.scene import Column, Hue, Scene, Track, Words
+from explainers.drawing.axes import axis, drawable, sendable, steps_axis
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Area, Axis, Layer, Line, Lines, Marks
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
 from explainers.stochastic_approximation.steps import Rule, unbroken

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from explainers.axes import (
+from explainers.drawing.axes import (
     GREATEST,
     axis,
     curve,
@@ -16,10 +16,10 @@ from explainers.axes import (
     sendable,
     steps_axis,
 )
-from explainers.formula import formula
-from explainers.panels import Area, Axis, Layer, Line, Lines, Marks
-from explainers.scene import Column, Hue, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Area, Axis, Layer, Line, Lines, Marks
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
+from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
 from explainers.stochastic_approximation.steps import unbroken
 from explainers.stochastic_approximation.walks import walk

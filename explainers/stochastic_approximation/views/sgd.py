@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from explainers.axes import (
+from explainers.drawing.axes import (
     GREATEST,
     axis,
     drawable,
@@ -15,10 +15,10 @@ from explainers.axes import (
     sendable,
     steps_axis,
 )
-from explainers.formula import formula
-from explainers.panels import Axis, Layer, Line, Lines, Marks
-from explainers.scene import Column, Hue, Scene, Track, Words
-from explainers.source_code import code_panel, line_with
+from explainers.drawing.formula import formula
+from explainers.drawing.panels import Axis, Layer, Line, Lines, Marks
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
+from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
 from explainers.stochastic_approximation.steps import unbroken
 

@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from streamlit.components.v2 import component
 
-from pages.ui.player.source import blob, javascript, stylesheet
+from explainers.player.source import blob, javascript, stylesheet
 
 _TOLD = "_told"  # sentences that wait for the next run
 _component = component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())

@@ -1,0 +1,1 @@
+"""The contract: Params, experiments, Results and checks, messages."""

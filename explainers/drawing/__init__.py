@@ -1,0 +1,1 @@
+"""What the player can draw, as plain data: scenes, panels, axes, formulas, source code."""

@@ -1,0 +1,1 @@
+"""Decoders that topics share: shapes, layers, caches."""

@@ -1,0 +1,1 @@
+"""What single topics add to their pages beyond chapters as data."""

@@ -1,0 +1,43 @@
+"""A grid world as a JSON file: taken along, and read back with one sentence for each thing that is not accepted."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from explainers.contract.params import as_text, read
+from explainers.grid_world.world_params import WorldParams
+from pages.ui.player.mount import tell
+from pages.ui.settings.controls import Settings
+
+PASTED = "_pasted_world"
+LONGEST = 200_000  # characters
+
+
+def import_and_export(settings: Settings) -> None:
+    """A button to save the world as it is now, and a field to paste one."""
+    now = settings.params().now.model_dump(include=set(WorldParams.model_fields))
+    st.download_button(
+        "World as JSON", json.dumps(now, indent=2), "world.json", "application/json", key="save_world"
+    )
+    label = "Paste a world as JSON"
+    st.text_area(label, key=PASTED, height=90, max_chars=LONGEST, on_change=_take, args=(settings,))
+
+
+def _take(settings: Settings) -> None:
+    """The pasted world becomes the world of a new run."""
+    try:
+        pasted = json.loads(st.session_state[PASTED])
+    except ValueError:
+        tell("This is no JSON; allowed: what “World as JSON” saves.")
+        return
+    if not isinstance(pasted, dict):
+        tell("This JSON is no object; allowed: what “World as JSON” saves.")
+        return
+    texts = {str(name): as_text(value) for name, value in pasted.items()}
+    params, problems = read(WorldParams, texts)
+    for problem in problems[:3]:
+        tell(problem.sentence)
+    if not problems:
+        settings.put(params.model_dump() | {"changes": ""})

@@ -1,0 +1,1 @@
+"""The cards under a picture: checks, questions, links and files, tables, charts."""

@@ -1,0 +1,1 @@
+"""Running experiments for a page: cache, background, long runs, subprocess, warm-up."""

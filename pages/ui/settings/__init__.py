@@ -1,0 +1,1 @@
+"""The settings of a page: address bar, link, session, widgets, breaks, changes."""

@@ -1,0 +1,105 @@
+"""Break it: switches that remove one necessary part each, so that a check turns red and the reader sees why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from explainers.contract.experiment import Check
+from explainers.contract.params import Params, choices_of, control_of
+from pages.ui.settings.address import visit
+from pages.ui.settings.changes import named
+from pages.ui.settings.controls import Settings
+
+
+def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:
+    """A row of switches for the field break_it.
+
+    bites: for each break the other settings under which it bites. Choosing a break applies them; the next choice first
+    gives back what the reader had, but for what was changed since.
+    """
+    params = settings.params(prefix)
+    labels = control_of(type(params), "break_it").labels or {}
+    given = _given_back(params, bites, prefix)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"breaks-{prefix}"):
+        st.markdown("Break it")
+        for name in choices_of(type(params), "break_it"):
+            st.button(
+                labels.get(name, name),
+                key=f"break-{prefix}-{name}",
+                type="primary" if params.break_it == name else "secondary",
+                on_click=_choose,
+                args=(settings, given, bites.get(name, {}), name, prefix),
+            )
+
+
+def _choose(
+    settings: Settings, given: Mapping[str, Any], needed: Mapping[str, Any], name: str, prefix: str
+) -> None:
+    """Applies what a break needs to what the reader had; a preset among it fills its own fields."""
+    if name == "none":
+        _held().pop(prefix, None)
+    else:
+        _held()[prefix] = (dict(given), None)
+    params_type = settings.types[prefix]
+    fills = params_type.fills
+    filled = {
+        field for chooser in fills.keys() & needed for preset in fills[chooser].values() for field in preset
+    }
+    kept = {field: value for field, value in given.items() if field not in filled}
+    settings.open(params_type(**{**kept, **needed, "break_it": name}).model_dump(), prefix)
+
+
+def _given_back(params: Params, bites: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:
+    """The settings without the break that is on: those before it, but for what was changed since.
+
+    Where the break came with the link, there are none before: what breaks need goes back to its default.
+    """
+    now = params.model_dump()
+    if now["break_it"] == "none":
+        _held().pop(prefix, None)
+        return now
+    if prefix not in _held():
+        defaults = type(params)().model_dump(include={name for needed in bites.values() for name in needed})
+        return defaults | {"break_it": "none"}
+    before, broken = _held()[prefix]
+    if broken is None:  # the first run with the break
+        broken = now
+        _held()[prefix] = (before, broken)
+    return before | {name: value for name, value in now.items() if value != broken[name]}
+
+
+def _held() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
+    """By page and prefix: the settings before a break, and as the break made them; None until it ran."""
+    return st.session_state.setdefault("_before_break", {}).setdefault(visit().page, {})
+
+
+def loss(
+    settings: Settings, bites: Mapping[str, Mapping[str, Any]], lost: Mapping[str, str], prefix: str = ""
+) -> None:
+    """What the chosen break loses, and what was set so that it bites; nothing while nothing is broken."""
+    params = settings.params(prefix)
+    if (sentence := lost.get(params.break_it)) is None:
+        return
+    defaults, titles = type(params)(), type(params).model_fields
+    needed = {
+        name: value for name, value in bites[params.break_it].items() if value != getattr(defaults, name)
+    }
+    set_for_it = ", ".join(
+        f"{titles[name].title} {named(control_of(type(params), name), value)}"
+        for name, value in needed.items()
+    )
+    back = " What you had set comes back with “nothing”." if prefix in _held() else ""
+    with st.container(key=f"switches-lost-{prefix}"):  # on the whole screen too
+        st.markdown(
+            f":red[**What is lost.**] {sentence} See the checks below."
+            + (f" :gray[Set for it: {set_for_it}.{back}]" if needed else "")
+        )
+
+
+def harmless(params: Params, found: Iterable[Check]) -> None:
+    """Says so where the chosen break does no harm with the other settings."""
+    if getattr(params, "break_it", "none") != "none" and all(check.passed for check in found):
+        st.caption("With these settings the break does no harm. After a Reset it does.")

@@ -1,0 +1,383 @@
+"""The Triton kernels, through the interpreter worker: against float64, tile by tile, and under hostile conditions."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import flash_attention as attention
+from kernels import interpreter as interpreting
+from kernels.flash_attention import (
+    BREAKS,
+    flash_attention,
+    flash_attention_trace,
+    flash_attention_varlen,
+    kernel_source,
+    step_lines,
+    visited_tiles,
+)
+from tests.gpu.attention_reference import (
+    GRADIENT_FACTOR,
+    HEAD_DIMS,
+    ORACLE,
+    SHAPES,
+    assert_follows_the_rule,
+    gradients,
+    plain_attention,
+    random_inputs,
+)
+from tests.kernels.runs import ROOT, assert_close, heads
+
+pytestmark = pytest.mark.skipif(not interpreting.triton_available(), reason="Triton exists for Linux only")
+
+# In CI every shape at two head dimensions and every head dimension at two shapes; tests/gpu has the whole grid.
+CASES = sorted({(shape, dim) for shape in SHAPES for dim in (64, 111)}
+               | {(shape, dim) for shape in [(113, 203), (512, 256)] for dim in HEAD_DIMS})  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize(("shape", "head_dim"), CASES, ids=str)
+def test_output_and_gradients_follow_the_rule(shape, head_dim, dtype, causal):
+    inputs, grad_output = random_inputs(shape[0], shape[1], head_dim, dtype)
+    output = flash_attention(*inputs, causal=causal)
+    ours = gradients(output, inputs, grad_output)
+    assert_follows_the_rule(output, ours, inputs, grad_output, causal)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("query_heads", "key_heads"), [(4, 4), (6, 2), (4, 1)], ids=["MHA", "GQA", "MQA"])
+def test_groups_of_heads(query_heads, key_heads, causal):
+    inputs, grad_output = random_inputs(
+        70, 300, 40, torch.float32, batch=2, query_heads=query_heads, key_heads=key_heads
+    )
+    output = flash_attention(*inputs, causal=causal)
+    ours = gradients(output, inputs, grad_output)
+    assert_follows_the_rule(output, ours, inputs, grad_output, causal)
+
+
+@settings(max_examples=15)
+@given(
+    n_q=st.integers(0, 600),
+    n_k=st.integers(0, 600),
+    head_dim=st.integers(16, 80),
+    heads=st.sampled_from([(1, 1), (2, 1), (3, 3)]),
+    causal=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_shape(n_q, n_k, head_dim, heads, causal, seed):
+    inputs, grad_output = random_inputs(
+        n_q, n_k, head_dim, torch.float32, query_heads=heads[0], key_heads=heads[1], seed=seed
+    )
+    output, lse = flash_attention(*inputs, causal=causal, return_lse=True)
+    exact_inputs = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
+    exact, exact_lse = plain_attention(*exact_inputs, causal=causal)
+    assert_close(output, exact, 1e-5)
+    assert_close(lse, exact_lse, 1e-5)
+    plain, _ = plain_attention(*inputs, causal=causal)
+    true_gradients = gradients(exact, exact_inputs, grad_output)
+    rough_gradients = gradients(plain, inputs, grad_output)
+    for mine, rough, true in zip(
+        gradients(output, inputs, grad_output), rough_gradients, true_gradients, strict=True
+    ):
+        # With a hundred queries on one key dV is a sum of a hundred rows, and plain fp32 misses 1e-5 as well.
+        plain_error = (rough - true).abs().max().item() if true.numel() else 0.0
+        assert_close(mine, true, max(1e-5, GRADIENT_FACTOR * plain_error))
+
+
+@settings(max_examples=10)
+@given(
+    lengths=st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)), min_size=0, max_size=5),
+    causal=st.booleans(),
+)
+def test_a_pack_equals_its_sequences(lengths, causal):
+    lengths_q, lengths_k = [q for q, _ in lengths], [k for _, k in lengths]
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (
+        torch.randn(sum(rows), heads, 24, generator=generator, requires_grad=True)
+        for rows, heads in ((lengths_q, 4), (lengths_k, 2), (lengths_k, 2))
+    )
+    starts_q, starts_k = cumulative(lengths_q), cumulative(lengths_k)
+    longest = max([*lengths_q, 0]) + 3, max([*lengths_k, 0])
+    output = flash_attention_varlen(
+        q, k, v, starts_q, starts_k, longest[0], longest[1], causal=causal, scale=0.3
+    )
+    exact = [torch.zeros(0, 4, 24, dtype=torch.float64)]
+    parts = zip(
+        q.double().split(lengths_q), k.double().split(lengths_k), v.double().split(lengths_k), strict=True
+    )
+    for sequence in parts if lengths else []:
+        one, _ = plain_attention(*(part.transpose(0, 1)[None] for part in sequence), causal=causal, scale=0.3)
+        exact.append(one[0].transpose(0, 1))
+    assert_close(output, torch.cat(exact), 1e-5)
+    if sum(lengths_q) and sum(lengths_k):
+        grad_output = torch.randn(output.shape, generator=generator)
+        mine = gradients(output, (q, k, v), grad_output)
+        true = gradients(torch.cat(exact), (q, k, v), grad_output)
+        torch.testing.assert_close(mine, true, atol=1e-5, rtol=0)
+
+
+def cumulative(lengths):
+    return torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
+
+
+def test_rows_that_see_nothing():
+    inputs, grad_output = random_inputs(300, 20, 32, torch.float32)
+    output, lse = flash_attention(*inputs, causal=True, return_lse=True)
+    assert torch.equal(output[0, 0, :280], torch.zeros(280, 32))
+    assert torch.equal(lse[0, 0, :280], torch.full((280,), -math.inf))
+    assert lse[0, 0, 280:].isfinite().all()
+    grad_q, grad_k, grad_v = gradients(output, inputs, grad_output)
+    assert torch.equal(grad_q[0, 0, :280], torch.zeros(280, 32))
+    assert grad_k.isfinite().all()
+    assert grad_v.isfinite().all()
+
+
+def test_gradients_where_every_score_is_far_below_zero():
+    """Keys that pad the last tile have score 0 there, e^512 times the weight of the real ones."""
+    q = torch.full((1, 1, 5, 32), 4.0, requires_grad=True)
+    k = torch.full((1, 1, 20, 32), -4.0, requires_grad=True)
+    v = torch.randn(1, 1, 20, 32, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    output = flash_attention(q, k, v, scale=1.0)
+    exact, _ = plain_attention(q.double(), k.double(), v.double(), causal=False, scale=1.0)
+    grad_output = torch.ones_like(output)
+    assert_close(output, exact, 1e-5)
+    for mine, true in zip(
+        gradients(output, (q, k, v), grad_output), gradients(exact, (q, k, v), grad_output), strict=True
+    ):
+        assert_close(mine, true, 1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("n_q", "n_k"), [(2, 5), (5, 2)])
+def test_causal_is_aligned_bottom_right(n_q, n_k):
+    picture = ORACLE["bottom_right_alignment"][f"Nq{n_q}_Nk{n_k}"]
+    v = torch.eye(16)[:n_k]  # row i of the output holds the weight of each key
+    output = flash_attention(
+        torch.zeros(1, 1, n_q, 16), torch.zeros(1, 1, n_k, 16), v[None, None], causal=True
+    )
+    drawn = ["".join("1" if weight > 0 else "0" for weight in row[:n_k]) for row in output[0, 0]]
+    assert drawn == picture
+
+
+def test_the_log_sum_exp_carries_no_gradient():
+    inputs, grad_output = random_inputs(20, 20, 16, torch.float32)
+    output, lse = flash_attention(*inputs, return_lse=True)
+    assert not lse.requires_grad
+    ours = gradients(output, inputs, grad_output)
+    assert_follows_the_rule(output, ours, inputs, grad_output, False)
+
+
+def test_any_layout_in_memory():
+    (q, k, v), _ = random_inputs(33, 40, 32, torch.float32, batch=2, query_heads=2, key_heads=2)
+    expected = flash_attention(q, k, v)
+    strided = [tensor.detach().transpose(1, 2).contiguous().transpose(1, 2) for tensor in (q, k)]
+    columns = v.detach().transpose(2, 3).contiguous().transpose(2, 3)
+    torch.testing.assert_close(flash_attention(strided[0], strided[1], columns), expected, atol=0, rtol=0)
+    one_head = k[:, :1]
+    torch.testing.assert_close(
+        flash_attention(q, one_head.expand(-1, 2, -1, -1), one_head.expand(-1, 2, -1, -1)),
+        flash_attention(q, one_head, one_head),
+        atol=1e-6,
+        rtol=0,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the trace
+
+
+@pytest.mark.parametrize("case", ORACLE["causal_tiles_visited"], ids=lambda case: str(case["N"]))
+def test_visited_tiles_equal_the_oracle(case):
+    n, block = case["N"], case["block"]
+    assert visited_tiles(n, n, block, block, True) == case["visited"]
+    assert visited_tiles(n, n, block, block, False) == case["total"]
+
+
+def dense_trace(q, k, v, block_q, block_k, causal, scale, break_it):
+    """The recurrence written down once more, in torch: (m, l, alpha, accumulator) of each visited tile, by (i, j)."""
+    (n_q, _), n_k, tiles = q.shape, len(k), {}
+    sentinel = break_it == "finite_sentinel"
+    hidden = -1e6 if sentinel else -math.inf
+    offset = 0 if break_it == "top_left" else n_k - n_q
+    for i, first in enumerate(range(0, n_q, block_q)):
+        rows = torch.arange(first, min(first + block_q, n_q))
+        m, l = torch.full((len(rows),), hidden), torch.zeros(len(rows))
+        acc = torch.zeros(len(rows), v.shape[1])
+        reached = max(int(rows[-1]) + 1 + offset, 1 if sentinel else 0) if causal else n_k
+        for j, start in enumerate(range(0, min(reached, n_k), block_k)):
+            columns = torch.arange(start, min(start + block_k, n_k))
+            scores = q[rows] @ k[columns].T * scale
+            if causal:
+                scores[columns > rows[:, None] + offset] = hidden
+            m_new = torch.zeros_like(m) if break_it == "no_max" else torch.maximum(m, scores.amax(1))
+            nothing_yet = m_new == -math.inf
+            weights = torch.where(nothing_yet[:, None], 0.0, torch.exp(scores - m_new[:, None]))
+            alpha = torch.where(nothing_yet, 1.0, torch.exp(m - m_new))
+            if break_it == "no_rescale":
+                alpha = torch.ones_like(alpha)
+            m, l = m_new, alpha * l + weights.sum(1)
+            acc = alpha[:, None] * acc + weights @ v[columns]
+            if break_it == "fp16_accumulator":
+                l, acc = l.half().float(), acc.half().float()
+            tiles[i, j] = m, l, alpha, acc
+    return tiles
+
+
+@pytest.mark.parametrize("break_it", BREAKS)
+@pytest.mark.parametrize(
+    ("n_q", "n_k", "causal"), [(40, 56, False), (40, 72, True), (70, 41, True), (64, 64, True)]
+)
+def test_the_trace_equals_the_recurrence_tile_by_tile(n_q, n_k, causal, break_it):
+    q, k, v = (torch.randn(n, 24, generator=torch.Generator().manual_seed(n)) for n in (n_q, n_k, n_k))
+    trace = flash_attention_trace(
+        q, k, v, block_q=16, block_k=32, causal=causal, scale=0.4, break_it=break_it
+    )
+    expected = dense_trace(q, k, v, 16, 32, causal, 0.4, break_it)
+    assert trace.visited.shape == (-(-n_q // 16), -(-n_k // 32))
+    assert {tuple(tile) for tile in trace.visited.nonzero().tolist()} == set(expected)
+    if break_it in ("none", "no_rescale", "no_max", "fp16_accumulator"):
+        assert int(trace.visited.sum()) == visited_tiles(n_q, n_k, 16, 32, causal)
+    # What falls on the other side of a float16 rounding is off by one part in a thousand from then on, and without
+    # the maximum numbers are large.
+    loose = {"fp16_accumulator": (1e-2, 2e-3), "no_max": (1e-3, 1e-4)}
+    atol, rtol = loose.get(break_it, (2e-5, 1e-5))
+    for (i, j), (m, l, alpha, accumulator) in expected.items():
+        count = len(m)
+        assert_close(trace.m[i, j, :count], m, atol, rtol)
+        assert_close(trace.l[i, j, :count], l, atol, rtol)
+        assert_close(trace.alpha[i, j, :count], alpha, atol, rtol)
+        assert_close(trace.accumulator[i, j, :count], accumulator, atol, rtol)
+        assert not trace.accumulator[i, j, count:].any()
+    assert not trace.l[~trace.visited].any()
+
+
+def traced(n_q, n_k, causal, break_it, scale=None):
+    q, k, v = (torch.randn(n, 32, generator=torch.Generator().manual_seed(7 + n)) for n in (n_q, n_k, n_k))
+    trace = flash_attention_trace(
+        q, k, v, block_q=16, block_k=16, causal=causal, scale=scale, break_it=break_it
+    )
+    exact, lse = plain_attention(
+        *(tensor.double()[None, None] for tensor in (q, k, v)), causal=causal, scale=scale
+    )
+    return trace, exact[0, 0], lse[0, 0], v
+
+
+def test_the_trace_ends_in_the_output():
+    trace, exact, lse, _ = traced(64, 64, True, "none")
+    assert_close(trace.output, exact, 2e-6)
+    assert_close(trace.lse, lse, 2e-6)
+    torch.testing.assert_close(trace.m[-1, -1] + trace.l[-1, -1].log(), trace.lse[-16:])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "n_q", "n_k", "causal", "scale"),
+    [("no_rescale", 32, 64, False, 1.0), ("fp16_accumulator", 32, 64, False, None), ("top_left", 32, 64, True, None)],
+)  # fmt: skip
+def test_each_broken_part_shows_in_the_output(break_it, n_q, n_k, causal, scale):
+    broken, exact, _, _ = traced(n_q, n_k, causal, break_it, scale)
+    whole, *_ = traced(n_q, n_k, causal, "none", scale)
+    assert (whole.output - exact).abs().max() < 5e-6
+    assert (broken.output - exact).abs().max() > 5e-5
+
+
+def test_without_the_maximum_a_large_score_overflows():
+    assert not traced(32, 32, False, "no_max", 40.0)[0].output.isfinite().all()
+    assert traced(32, 32, False, "none", 40.0)[0].output.isfinite().all()
+
+
+def test_a_finite_sentinel_averages_v_where_nothing_is_seen():
+    broken, exact, _, v = traced(48, 16, True, "finite_sentinel")
+    torch.testing.assert_close(broken.output[:32], v.mean(0).expand(32, -1), atol=1e-5, rtol=0)
+    assert not exact[:32].any()
+
+
+def test_every_step_is_marked_in_the_source():
+    text, first_line = kernel_source()
+    assert list(step_lines()) == ["scores", "maximum", "weights", "rescale", "accumulate", "finish"]
+    file = ROOT / "kernels" / "flash_attention_forward.py"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines[first_line - 1].startswith("@triton.jit")
+    assert "\n".join(lines[first_line - 1 :]).startswith(text.rstrip("\n"))
+    expected = {"scores": "tl.dot(q", "maximum": "m_new = ", "weights": "tl.exp2(scores", "rescale": "* alpha",
+                "accumulate": "tl.dot(weights", "finish": "acc / "}  # fmt: skip
+    assert all(expected[step] in lines[line - 1] for step, line in step_lines().items())
+
+
+# ---------------------------------------------------------------------------------------------- bad arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "options"),
+    [
+        ("q", [torch.zeros(2, 8, 16), *heads()[1:]], {}),
+        ("q", ["text", *heads()[1:]], {}),
+        ("q", heads(head_dim=8), {}),
+        ("q", heads(head_dim=257), {}),
+        ("q", heads(dtype=torch.float64), {}),
+        ("q", heads(dtype=torch.bfloat16), {}),
+        ("q", heads(query_heads=3), {}),
+        ("k", [heads()[0], heads(head_dim=32)[1], heads()[2]], {}),
+        ("k", [heads()[0], heads()[1].half(), heads()[2]], {}),
+        ("k", [heads()[0], heads()[1].repeat(2, 1, 1, 1), heads()[2].repeat(2, 1, 1, 1)], {}),
+        ("q", [tensor.to("meta") for tensor in heads()], {}),
+        ("v", [*heads()[:2], heads(n_k=9)[2]], {}),
+        ("scale", heads(), {"scale": 0.0}),
+        ("scale", heads(), {"scale": math.nan}),
+    ],
+)
+def test_a_bad_argument_is_named(name, arguments, options):
+    with pytest.raises(ValueError, match=rf"^{name} must .*\.$"):
+        flash_attention(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("cu_seqlens_q", {3: torch.tensor([1, 6], dtype=torch.int32)}),
+        ("cu_seqlens_q", {3: torch.tensor([0, 4, 2, 6], dtype=torch.int32)}),
+        ("cu_seqlens_q", {3: torch.tensor([0, 5], dtype=torch.int32)}),
+        ("cu_seqlens_q", {3: torch.tensor([0, 6])}),
+        ("cu_seqlens_q", {3: torch.tensor([], dtype=torch.int32)}),
+        ("cu_seqlens_k", {4: torch.tensor([0, 3, 6], dtype=torch.int32)}),
+        ("max_seqlen_q", {5: 5}),
+        ("max_seqlen_k", {6: 2.5}),
+        ("k", {1: torch.zeros(6, 2, 20)}),
+    ],
+)
+def test_a_bad_pack_is_named(name, change):
+    whole = torch.tensor([0, 6], dtype=torch.int32)
+    arguments = [*torch.zeros(3, 6, 2, 16), whole, whole, 6, 6]
+    varlen: Any = flash_attention_varlen
+    varlen(*arguments)
+    for position, value in change.items():
+        arguments[position] = value
+    with pytest.raises(ValueError, match=rf"^{name} must .*\.$"):
+        varlen(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("block_q", {"block_q": 8}),
+        ("block_k", {"block_k": 48}),
+        ("break_it", {"break_it": "everything"}),
+        ("q", {"q": torch.zeros(8, 16).half()}),
+    ],
+)
+def test_a_bad_trace_is_named(name, change):
+    trace: Any = flash_attention_trace
+    arguments = {**dict.fromkeys("qkv", torch.zeros(8, 16)), "block_q": 16, "block_k": 16}
+    if "q" in change:
+        change = dict.fromkeys("qkv", change["q"])
+    with pytest.raises(ValueError, match=rf"^{name} must .*\.$"):
+        trace(**(arguments | change))
+
+
+def test_where_triton_is_missing_the_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(attention, "triton_available", lambda: False)
+    with pytest.raises(RuntimeError, match=r"^Triton is not installed here"):
+        flash_attention(*heads())

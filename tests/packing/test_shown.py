@@ -1,0 +1,158 @@
+"""What the page shows and offers of `packing.pack`: the picture, what to try, the breaks, the question."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from explainers.drawing.panels import Lines
+from explainers.drawing.scene import Scene
+from explainers.packing import pack as pack_module
+from explainers.packing import question
+from explainers.packing.pack import PackParams
+from explainers.packing.strategies import Strategy
+from explainers.packing.views.pack import pack_scene
+from pages.ui.jobs.packed_result import facts
+from pages.ui.prose import prose
+from tests.packing.test_packing import STRATEGIES, packed
+from tests.pages.test_pages import open_page, sentences
+from tests.pages.test_pages import run as run_page
+
+ROOT = Path(__file__).parents[2]
+
+
+def tries() -> dict[str, dict[str, Any]]:
+    """What the page offers to try: the name of its words, and what differs from the defaults."""
+    page = ast.parse((ROOT / "pages" / "packing.py").read_text(encoding="utf-8"))
+    [tried] = [
+        node.value
+        for node in page.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRY"
+    ]
+    return {name: changes for name, _, changes in ast.literal_eval(tried)}
+
+
+# ------------------------------------------------------------------------------------------------- the picture
+
+
+def padding_panel(scene: Scene) -> Lines:
+    [panel] = [panel for panel in scene.panels() if isinstance(panel, Lines)]
+    return panel
+
+
+def sentence(scene: Scene, step: int) -> str:
+    return scene.words.sentences[scene.words.which[step]]
+
+
+def test_two_strategies_are_drawn_over_the_tokens_that_each_has_placed() -> None:
+    lengths = [2, 5, 3, 6, 1]
+    result = packed(lengths, capacity=8, strategy="next_fit", versus="best_fit_decreasing")
+    scene = pack_scene(result)
+    first, second, bound = padding_panel(scene).lines
+    assert first.x.tolist() == [0, 2, 7, 10, 16, 17, 17]
+    assert second.x.tolist() == [0, 6, 11, 14, 16, 17, 17]
+    assert first.y[3] == pytest.approx(100 * (1 - 10 / 16))  # (2, 5), (3
+    assert second.y[3] == pytest.approx(100 * (1 - 14 / 16))  # (6), (5, 3
+    assert (bound.label, bound.x.tolist()) == ("least in the end: 3 packs", [0, 17])
+    assert bound.y[0] == pytest.approx(100 * (1 - 17 / 24))
+    said = sentence(scene, 2)
+    assert said.startswith("Next-fit, {11:d} tokens placed: document {0:d}")
+    assert "Best-fit-decreasing, {24:d} tokens placed: document {13:d}" in said
+    assert scene.words.values[2, [0, 11, 13, 24]].tolist() == [1, 7, 1, 11]
+    assert scene.start == scene.steps - 1
+
+
+def test_each_bound_is_drawn_as_it_stands_in_the_table() -> None:
+    result = packed(**tries()["try_wrap"])
+    assert result.other is not None
+    scene = pack_scene(result)
+    drawn = [line.label for line in padding_panel(scene).lines if line.dashed]
+    assert drawn == ["least in the end: 21 packs", "least in the end: 27 packs"]
+    place = question.COUNT_NAMES.index("proven bound")
+    assert [row[place] for row in question.count_rows(facts(result))] == ["21", "27"]
+    assert sentence(scene, scene.steps - 1).count("(proven bound ") == 2
+
+
+def test_the_lost_pack_is_named_where_the_scene_opens() -> None:
+    scene = pack_scene(packed(**pack_module.BITES["lose_last_pack"], break_it="lose_last_pack"))
+    assert "**65 tokens lost**: pack 15 was never handed on." in sentence(scene, scene.start)
+    lines = padding_panel(scene).lines[0]
+    assert np.all(np.diff(lines.x) >= 0)
+    assert lines.x[-1] == 12_352  # placed, though not handed on
+
+
+# ------------------------------------------------------------------------------------------- what is offered
+
+TOLD = {
+    "try_pad": "{padding_percent:.1f}% is padding, with {other_label} {other_padding_percent:.1f}%",
+    "try_next_fit": "{n_packs} packs, where {other_label} needs {other_n_packs}",
+    "try_decreasing": "needs {other_n_packs} packs for these {count} documents. Longest first, {proven_bound} are "
+    "enough, the proven bound. The price: documents move by up to {displacement_most} places instead of "
+    "{other_displacement_most}",
+    "try_wrap": "needs {other_n_packs} packs, {other_padding_percent:.1f}% padding. Concatenated and cut, they fill "
+    "{n_packs}, {padding_percent:.1f}% padding; the price is that {documents_cut} of {count} documents are cut",
+    "try_bimodal": "{n_packs} packs. Next-fit, with one open pack, needs {other_n_packs}",
+}
+
+
+@pytest.mark.parametrize(("name", "changes"), tries().items())
+def test_what_is_said_of_a_setting_to_try_is_what_is_computed(name: str, changes: dict[str, Any]) -> None:
+    result = packed(**changes)
+    assert result.params == PackParams(**changes)  # nothing had to be adjusted
+    assert result.other is not None
+    numbers = facts(result)
+    beside = {f"other_{key}": value for key, value in numbers["other"].items()}
+    assert TOLD[name].format(**numbers, **beside, count=len(result.documents)) in prose("packing")[name]
+    if name == "try_decreasing":
+        assert result.n_packs == result.proven_bound
+
+
+def test_a_break_is_compared_with_the_same_settings_unbroken() -> None:
+    page = open_page("pages/packing.py")
+    page = run_page(page.button(key="break--lose_last_pack").click())
+    assert (
+        "Break it nothing → forget to flush the open pack: packs 16 → 15, padding 24.6% → 20.0%, tokens lost 0 → 65"
+        in sentences(page)
+    )
+    assert [
+        line.value for line in page.markdown if "Set for it: Strategy next-fit, Beside it none." in line.value
+    ]
+    page = run_page(page.button(key="break--none").click())
+    assert any(
+        "next-fit → first-fit" in line and line.endswith("tokens lost 65 → 0") for line in sentences(page)
+    )
+
+
+def test_only_what_the_capacity_changes_at_once_is_asked() -> None:
+    asked = {one for one in STRATEGIES if question.can_be_asked(packed(strategy=one, versus="none").params)}
+    assert set(STRATEGIES) - asked == {"nnlshp", "lp", "pad_to_longest"}
+
+
+@pytest.mark.parametrize("strategy", [one for one in STRATEGIES if one not in question.UNASKED])
+def test_the_question_is_about_what_the_page_does_not_show(strategy: Strategy) -> None:
+    result = packed(strategy=strategy, versus="none")
+    asked = question.asked(facts(result), result.params)
+    doubled = packed(strategy=strategy, versus="none", capacity=2048)
+    assert asked["right"] == f"{round(doubled.attention_waste_percent)}%"
+    assert asked["packs"] == f"{doubled.n_packs} packs"
+    assert asked["right"] in asked["answers"]
+    assert len(asked["answers"]) >= 2
+    assert asked["right"] != f"{round(result.attention_waste_percent)}%"
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), capacity=st.integers(1, 12))
+def test_the_question_always_has_a_wrong_answer(lengths: list[int], capacity: int) -> None:
+    result = packed(lengths, capacity=capacity)
+    asked = question.asked(facts(result), result.params)
+    numbers = [int(answer.removesuffix("%")) for answer in asked["answers"]]
+    assert len(numbers) >= 2
+    assert numbers == sorted(set(numbers))
+    assert min(numbers) >= 0
+    assert max(numbers) <= 100
