@@ -9,7 +9,7 @@ SYSTEM  = $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 pyt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: run test quick browser lint bench lecture picture chromium clean
+.PHONY: run test quick browser lint messages bench lecture picture chromium clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.running  ## serves the site on this machine
@@ -29,6 +29,9 @@ lint: $(VENV)/.testing  ## style and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pyright
+
+messages: $(VENV)/.running  ## writes lantern.pot, every sentence that can be translated
+	$(PYTHON) -m babel.messages.frontend extract --no-location --sort-output -F babel.cfg -o lantern.pot .
 
 bench: $(VENV)/.testing chromium  ## measures, and prints the ratios
 	@for script in tests/bench/*.py; do case $$script in *__init__.py) ;; *) \

@@ -20,8 +20,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from explainers.contract.experiment import Check, Experiment, UnknownExperiment, as_json, experiments, find
+from explainers.contract.experiment import Experiment, UnknownExperiment, experiments, find
 from explainers.contract.params import Params, allowed, as_text, control_of, fit, longest_of, read
+from explainers.contract.result import Check, as_json
 
 LONGEST_SHOWN = 500  # characters of a text in a report: the longest sentence of a Result fits
 
@@ -170,7 +171,7 @@ def _is_file(value: str) -> bool:
 def _html_file(experiment: Experiment, value: str | None) -> Path | None:
     if value is None:
         return None
-    if experiment.view is None:
+    if not experiment.has_scene:
         raise Refused(f"html = {value[:40]!r} is not accepted: {experiment.name} has no scene to write.")
     return Path(value)
 
@@ -205,7 +206,7 @@ def _help(experiment: Experiment) -> str:
             f"      allowed: {allowed(experiment.params, name)}; default: {as_text(field.default) or 'empty'}"
         )
     picture = (
-        "" if experiment.view is None else "\n  --html FILE  write the scene as a page that plays offline"
+        "" if not experiment.has_scene else "\n  --html FILE  write the scene as a page that plays offline"
     )
     return "\n".join([*lines, "", f"  --json  print the Result as one JSON object{picture}"])
 

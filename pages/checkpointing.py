@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explainers.checkpointing import law, measure_params, optimal, question, schedule
+from explainers.contract.experiment import find
 from pages.ui import chapters, page, section
 from pages.ui.cards import predict, tables
 from pages.ui.jobs import packed_result, run
@@ -64,8 +65,8 @@ def schedule_section() -> None:
 def schedule_controls() -> None:
     """The strategy with the settings that tell for it, and the switches."""
     settings.panel("strategy", *question.telling_fields(settings.params()))
-    breaks.switches(settings, schedule.BITES)
-    breaks.loss(settings, schedule.BITES, schedule.LOST)
+    breaks.switches(settings, find("checkpointing.schedule").breaks)
+    breaks.loss(settings, find("checkpointing.schedule").breaks)
 
 
 def which_segment(params: schedule.ScheduleParams) -> predict.Question | None:
@@ -134,20 +135,19 @@ match chapters.choose(settings):
     case "law":
         section.played(
             settings, "checkpointing.law", "law", title="How long should a segment be?", words=words["law"],
-            fields=("layers", "ratio"), broken_by=(law.BITES, law.LOST),
+            fields=("layers", "ratio"),
         )  # fmt: skip
     case "measure":
         section.played(
             settings, "checkpointing.measure", "measure", title="A training step, traced", words=words["measure"],
             fields=lambda params: ("block", *measure_params.strategy_fields(params), "layers", "seq_len", "batch"),
-            more=("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake"),
-            broken_by=(measure_params.BITES, measure_params.LOST), told=measured,
+            more=("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake"), told=measured,
         )  # fmt: skip
     case "model":
         model_section()
     case "optimal":
         section.played(
             settings, "checkpointing.optimal", "optimal", title="Layers that differ", words=words["optimal"],
-            fields=("budget", "times", "boundaries", "internals"), broken_by=(optimal.BITES, optimal.LOST),
+            fields=("budget", "times", "boundaries", "internals"),
         )  # fmt: skip
 page.sources(words["sources"])

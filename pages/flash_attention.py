@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from explainers.contract.experiment import find
 from explainers.flash_attention import backward, online_softmax, race, tiles
 from explainers.flash_attention.loop_orders import LoopOrdersParams
 from explainers.flash_attention.traffic import PAPER_SOURCE, TrafficParams, traffic
@@ -68,10 +69,10 @@ def tiles_controls() -> None:
     kernel = ("backend",) if triton_available() else ()
     settings.panel("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
     with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
-        breaks.switches(settings, tiles.BITES)
+        breaks.switches(settings, find("flash_attention.tiles").breaks)
         with st.popover("More settings", type="tertiary"):
             settings.panel("kv_len", "score_scale", "outlier", "row", "seed", reset=False)
-    breaks.loss(settings, tiles.BITES, tiles.LOST)
+    breaks.loss(settings, find("flash_attention.tiles").breaks)
 
 
 def follow(click: Click) -> None:
@@ -138,7 +139,6 @@ match chapters.choose(settings):
         section.played(
             settings, "flash_attention.online_softmax", "softmax", title="One row: the online softmax",
             words=words["softmax"], fields=("length", "block", "outlier", "outlier_at", "seed"), paragraph="scores",
-            broken_by=(online_softmax.BITES, online_softmax.LOST),
         )  # fmt: skip
     case "traffic":
         traffic_section()
@@ -151,7 +151,6 @@ match chapters.choose(settings):
         section.played(
             settings, "flash_attention.backward", "backward", title="Backward",
             words=words["backward"], fields=("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"),
-            broken_by=(backward.BITES, backward.LOST),
         )  # fmt: skip
     case "race":
         race_section()

@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.grid_world import costs, learn_params, live_params, plan, question, race, solve
+from explainers.contract.experiment import find
+from explainers.grid_world import costs, live_params, plan, question, race, solve
 from explainers.grid_world.world_params import WorldParams
 from pages.parts import painting, world_file
 from pages.ui import chapters, page, section
@@ -98,8 +99,8 @@ def learn_controls() -> None:
         with st.popover("The world", type="tertiary"):
             settings.panel(*WORLD, reset=False)
             world_file.import_and_export(settings)
-    breaks.switches(settings, live_params.BITES)
-    breaks.loss(settings, live_params.BITES, learn_params.LOST)
+    breaks.switches(settings, find("grid_world.live").breaks)
+    breaks.loss(settings, find("grid_world.live").breaks)
 
 
 def after_one_reward(params: live_params.LiveParams) -> predict.Question | None:
@@ -128,25 +129,23 @@ match chapter:
         section.played(
             settings, "grid_world.solve", "solve", title="Every value, exactly", words=words["solve"],
             fields=("preset", "policy", "gamma", "slip", "r_forbidden"),
-            more=("actions", "forbidden", "target", "bump"), paragraph="world", broken_by=(solve.BITES, solve.LOST),
+            more=("actions", "forbidden", "target", "bump"), paragraph="world",
         )  # fmt: skip
     case "plan":
         section.played(
             settings, "grid_world.plan", "plan", title="Planning, sweep by sweep", words=words["plan"],
             fields=question.planning_fields, more=("tolerance", "in_place", "slip", "forbidden", "target", "bump"),
-            paragraph="world", broken_by=(plan.BITES, plan.LOST), told=after_plan, tries=lambda: offer("plan"),
+            paragraph="world", told=after_plan, tries=lambda: offer("plan"),
         )  # fmt: skip
     case "costs":
         section.played(
             settings, "grid_world.costs", "costs", title="What it costs", words=words["costs"],
-            fields=question.costs_fields, more=("slip", "forbidden", "target", "bump"), paragraph="world",
-            broken_by=(costs.BITES, costs.LOST), tries=lambda: offer("costs"),
+            fields=question.costs_fields, more=("slip", "forbidden", "target", "bump"), paragraph="world", tries=lambda: offer("costs"),
         )  # fmt: skip
     case "race":
         section.played(
             settings, "grid_world.race", "race", title="Many agents, the same dice", words=words["race"],
             fields=("preset", "algorithms", "alpha", "epsilon", "seeds", "episodes"),
-            more=("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *question.SCHEDULES),
-            broken_by=(learn_params.BITES, learn_params.LOST), tries=lambda: offer("race"),
+            more=("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *question.SCHEDULES), tries=lambda: offer("race"),
         )  # fmt: skip
 page.sources(words["sources"])

@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.kv_cache import compare, decode_params, published, size
+from explainers.contract.experiment import find
+from explainers.kv_cache import compare, decode_params, published
 from explainers.kv_cache.fit import FitParams
 from explainers.kv_cache.roofline import RooflineParams
 from explainers.kv_cache.views import size as size_tables
@@ -67,12 +68,12 @@ def compare_controls() -> None:
     """The models and the request, the switches, and behind buttons the engine and a config of one's own."""
     settings.panel("models", "seq_len", "batch", "dtype")
     with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
-        breaks.switches(settings, compare.BITES)
+        breaks.switches(settings, find("kv_cache.compare").breaks)
         with st.popover("Engine", type="tertiary"):
             settings.panel("tensor_parallel", "block_tokens", reset=False)
         with st.popover("Paste a config.json", type="tertiary"):
             settings.panel("config", reset=False)
-    breaks.loss(settings, compare.BITES, size.LOST)
+    breaks.loss(settings, find("kv_cache.compare").breaks)
 
 
 def where(sizes: Sequence[Mapping[str, Any]]) -> None:
@@ -128,20 +129,18 @@ match chapters.choose(settings):
             settings, "kv_cache.decode", "sharing", title="Who shares what", words=words["sharing"],
             fields=decode_params.telling_fields,
             more=("heads", "hidden_size", "prefill", "dtype", "seed"),
-            broken_by=(decode_params.BITES, decode_params.LOST),
         )  # fmt: skip
     case "fit":
         section.played(
             settings, "kv_cache.fit", "fit", title="What fits on which GPUs", words=words["fit"],
             fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"),
             more=("memory_share", "block_tokens"), paragraph="config", told=on_gpus,
-            broken_by=(size.BITES, size.LOST),
         )  # fmt: skip
     case "roofline":
         section.played(
             settings, "kv_cache.roofline", "roofline", title="How fast it can be read", words=words["roofline"],
             fields=("model", "gpu", "tensor_parallel", "seq_len", "batch", "weight_dtype", "dtype"), paragraph="config",
-            told=sum_and_notes, broken_by=(size.BITES, size.LOST),
+            told=sum_and_notes,
         )  # fmt: skip
     case "published":
         published_section()

@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.packing import histogram_params, pack, pack_params, question, run_params, unpad, unpad_params
+from explainers.contract.experiment import find
+from explainers.packing import histogram_params, pack_params, question, run_params, unpad_params
 from pages.ui import chapters, page, section
 from pages.ui.cards import predict, tables
 from pages.ui.jobs import run
@@ -75,12 +76,12 @@ def pack_controls() -> None:
     params = settings.params()
     settings.panel("strategy", "versus", *question.telling_fields(params))
     with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
-        breaks.switches(settings, pack.BITES)
+        breaks.switches(settings, find("packing.pack").breaks)
         with st.popover("More settings", type="tertiary"):
             settings.panel(*question.further_fields(params), reset=False)
         with st.popover(settings.title("lengths"), type="tertiary"):
             settings.panel("lengths", reset=False)
-    breaks.loss(settings, pack.BITES, pack.LOST)
+    breaks.loss(settings, find("packing.pack").breaks)
 
 
 def unbroken(params: pack_params.PackParams) -> Mapping[str, Any] | None:
@@ -127,21 +128,18 @@ match chapters.choose(settings):
     case "histogram":
         section.played(
             settings, "packing.histogram", "histogram", title="Millions of documents at once",
-            words=words["histogram"], fields=("strategy", "depth"), paragraph="histogram",
-            broken_by=(histogram_params.BITES, histogram_params.LOST), told=after_histogram,
+            words=words["histogram"], fields=("strategy", "depth"), paragraph="histogram", told=after_histogram,
         )  # fmt: skip
     case "unpad":
         section.played(
             settings, "packing.unpad", "unpad", title="Padding removed, tensor by tensor", words=words["unpad"],
             fields=("lengths", "images", "model"),
             more=("pad_again", "heads", "kv_heads", "head_size", "block_q", "block_k"),
-            broken_by=(unpad.BITES, unpad.LOST),
         )  # fmt: skip
     case "run":
         section.played(
             settings, "packing.run", "run", title="The same decoder, three ways", words=words["run"],
             fields=("lengths", "layers", "hidden", "positions"),
-            more=("heads", "kv_heads", "head_dim", "vocab", "backend", "seed"),
-            broken_by=(run_params.BITES, run_params.LOST), told=after_run,
+            more=("heads", "kv_heads", "head_dim", "vocab", "backend", "seed"), told=after_run,
         )  # fmt: skip
 page.sources(words["sources"])

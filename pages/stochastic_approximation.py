@@ -102,34 +102,32 @@ match chapters.choose(settings):
     case "mean":
         section.played(
             settings, "stochastic_approximation.mean", "mean", words=words["mean"], fields=with_steps("w1", "sigma"),
-            more=("mu", "distribution", "alpha", "steps", "seeds", "seed"), broken_by=(mean.BITES, mean.LOST),
+            more=("mu", "distribution", "alpha", "steps", "seeds", "seed"),
             question=QUESTIONS["mean"], tries=offer("mean"),
         )  # fmt: skip
     case "search":
         section.played(
             settings, "stochastic_approximation.robbins_monro", title="The root of a function seen through noise",
             words=words["search"], fields=with_steps("noise", "sigma", "w1", before=("function", "g")),
-            more=("steps", "seeds", "seed", "low", "high"), broken_by=(robbins_monro.BITES, robbins_monro.LOST),
+            more=("steps", "seeds", "seed", "low", "high"),
             told=theorem, question=QUESTIONS["search"], tries=offer(""),
         )  # fmt: skip
     case "forgetting":
         section.played(
             settings, "stochastic_approximation.dvoretzky", "forgetting", title="Is the start forgotten?",
             words=words["forgetting"], fields=with_steps("w1", "steps"),
-            more=("mu", "sigma", "distribution", "seeds", "seed"), broken_by=(dvoretzky.BITES, dvoretzky.LOST),
+            more=("mu", "sigma", "distribution", "seeds", "seed"),
             told=verdict, question=QUESTIONS["start"], tries=offer("forgetting"),
         )  # fmt: skip
     case "sgd":
         section.played(
             settings, "stochastic_approximation.sgd", "sgd", title="One sample, a few, or all", words=words["sgd"],
-            fields=with_steps("problem", "batch_sizes", "steps"), more=("seeds", "start_x", "start_y", "seed"),
-            broken_by=(sgd.BITES, sgd.LOST), question=QUESTIONS["batches"], tries=offer("sgd"),
+            fields=with_steps("problem", "batch_sizes", "steps"), more=("seeds", "start_x", "start_y", "seed"), question=QUESTIONS["batches"], tries=offer("sgd"),
         )  # fmt: skip
     case "bridge":
         section.played(
             settings, "stochastic_approximation.bridge", "bridge", title="One update, three names",
-            words=words["bridge"], fields=with_steps("updates", "seeds"), more=("seed",),
-            broken_by=(bridge.BITES, bridge.LOST), question=QUESTIONS["bridge"],
+            words=words["bridge"], fields=with_steps("updates", "seeds"), more=("seed",), question=QUESTIONS["bridge"],
             tries=offer("bridge"),
         )  # fmt: skip
 page.sources(words["sources"])

@@ -23,8 +23,8 @@ PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.name != "_
 TOPICS = sorted(path.parent.name for path in (ROOT / "explainers").glob("*/views"))
 # The shared rooms of explainers, each with the rooms that it may import.
 ROOMS = {
-    "contract": {"contract", "drawing"},
-    "drawing": {"drawing"},
+    "contract": {"contract"},
+    "drawing": {"drawing", "contract"},
     "player": {"player", "drawing"},
     "hardware": {"hardware"},
     "models": {"models", "contract"},

@@ -18,8 +18,9 @@ from pydantic import field_validator
 
 from explainers.checkpointing.chain import Chain, play
 from explainers.checkpointing.schedules import every, every_k_peak, in_segments
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Params, choice, number
+from explainers.contract.result import Check, Checked
 
 # For each break, the settings under which it bites.
 BITES: dict[str, dict[str, Any]] = {"forget_boundaries": {"layers": 64, "ratio": 1.0}}

@@ -19,7 +19,8 @@ from explainers.checkpointing.measure_params import MeasureParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
 from explainers.checkpointing.prediction import CountRow, Sizes, Strategy, Term
 from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
+from explainers.contract.result import Check, Checked
 from explainers.hardware.exclusive import alone
 from explainers.models.decoder import Decoder
 

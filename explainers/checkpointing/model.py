@@ -24,7 +24,8 @@ from explainers.checkpointing.measure import POLICIES, StepResult, in_words, mea
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.memory_trace import MemoryTrace, Phase
 from explainers.checkpointing.step import Plan, Step, training_step
-from explainers.contract.experiment import Check, experiment, watch
+from explainers.contract.experiment import experiment, watch
+from explainers.contract.result import Check
 from explainers.models.decoder import Decoder
 from explainers.models.shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
 

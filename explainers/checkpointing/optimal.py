@@ -12,8 +12,9 @@ from pydantic import field_validator
 
 from explainers.checkpointing import revolve, rotor, schedules
 from explainers.checkpointing.chain import Action, Chain, Moment, play, with_lines
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, Params, choice, number, several
+from explainers.contract.result import Check, Checked
 
 MOST_LAYERS = 32
 LARGEST_TIME, LARGEST_SIZE = 1_000, 256

@@ -23,8 +23,9 @@ from explainers.checkpointing.chain import (
     with_lines,
 )
 from explainers.checkpointing.pareto import Point, front, least_extra
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, Params, choice, number, several
+from explainers.contract.result import Check, Checked
 
 MOST_LAYERS = 256
 

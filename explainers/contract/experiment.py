@@ -12,8 +12,11 @@ An experiment `<topic>.<name>` lives in `explainers/<topic>/<name>.py`, so that 
         heads: int
         checks: tuple[Check, ...]
 
-    @experiment("probability.coin", view="explainers.probability.views.coin:coin_scene")
+    @experiment("probability.coin")
     def coin(params: CoinParams) -> CoinResult: ...
+
+Its pictures are found by their place: `scene(result)` and, for the home page, `card(result)` of
+`explainers/<topic>/views/<name>.py`.
 """
 
 from __future__ import annotations
@@ -22,68 +25,20 @@ import difflib
 import functools
 import hashlib
 import importlib
-import math
+import importlib.util
 import pkgutil
 import re
 import typing
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from explainers.contract.breaks import Break
+from explainers.contract.messages import Message
 from explainers.contract.params import Params, ParamsT
-from explainers.drawing.scene import Scene
 
 # --------------------------------------------------------------------------------------------------- results
-
-
-@dataclass(frozen=True)
-class Check:
-    """A result held against an independent reference.
-
-    what: the claim ("equals exact attention"). error, tolerance: in the same unit; passes when error <= tolerance.
-    reference: what it was compared with.
-    """
-
-    what: str
-    error: float
-    tolerance: float
-    reference: str
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.error <= self.tolerance)  # an error that is NaN fails
-
-
-class Checked:
-    """What every Result is: it has checks, and has passed when all of them have."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
-
-
-def as_json(result: Any) -> Any:
-    """A Result as JSON types: arrays as nested lists; numbers that are not finite become null.
-
-    A dataclass field with metadata {"shell": False} (the steps of a scene) is left out.
-    """
-    if is_dataclass(result):
-        shown = [field for field in fields(result) if field.metadata.get("shell", True)]
-        named = {field.name: as_json(getattr(result, field.name)) for field in shown}
-        passed = getattr(result, "passed", None)
-        return named if passed is None else named | {"passed": passed}
-    if hasattr(result, "tolist"):  # NumPy arrays and scalars, torch tensors
-        return as_json(result.tolist())
-    if isinstance(result, Mapping):
-        return {str(key): as_json(value) for key, value in result.items()}
-    if isinstance(result, Sequence) and not isinstance(result, str):
-        return [as_json(value) for value in result]
-    if isinstance(result, float):
-        return result if math.isfinite(result) else None
-    return result
 
 
 StepT = TypeVar("StepT")
@@ -106,13 +61,14 @@ def watch(run: Generator[StepT, None, ReturnT]) -> tuple[list[tuple[int, StepT]]
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named pure function of its Params, with the views that draw its Result, whole and as a small card."""
+    """A named pure function of its Params, with its breaks; its views draw its Result, whole and as a small card."""
 
     name: str
     params: type[Params]
     function: Callable[[Any], Any]
-    view: str | None
-    card_view: str | None
+    breaks: tuple[Break, ...] = ()
+    view: str | None = None
+    card_view: str | None = None
 
     @property
     def summary(self) -> str:
@@ -121,19 +77,39 @@ class Experiment:
     def __call__(self, params: Params) -> Any:
         return self.function(params)
 
-    def scene(self, result: Any) -> Scene:
-        """The Scene of a Result. Views load late: computing needs none of them."""
-        return self._view(self.view, result)
+    @property
+    def has_scene(self) -> bool:
+        """Whether there is a picture for the player."""
+        return self._view("scene") is not None
 
-    def card(self, result: Any) -> Scene:
+    @property
+    def has_card(self) -> bool:
+        """Whether there is a small picture for the home page."""
+        return self._view("card") is not None
+
+    def scene(self, result: Any) -> Any:
+        """The Scene (explainers/drawing/scene.py) of a Result. Views load late: computing needs none of them."""
+        return self._drawn("scene", result)
+
+    def card(self, result: Any) -> Any:
         """The small Scene of a Result, for the home page."""
-        return self._view(self.card_view, result)
+        return self._drawn("card", result)
 
-    def _view(self, view: str | None, result: Any) -> Scene:
-        if view is None:
-            raise ValueError(f"{self.name} has no picture for the player")
-        module, function = view.split(":")
-        return getattr(importlib.import_module(module), function)(result)
+    def _drawn(self, kind: str, result: Any) -> Any:
+        if (view := self._view(kind)) is None:
+            raise ValueError(f"{self.name} has no {kind} for the player")
+        return view(result)
+
+    def _view(self, kind: str) -> Callable[[Any], Any] | None:
+        named = self.view if kind == "scene" else self.card_view
+        if named is not None:
+            module, function = named.split(":")
+            return getattr(importlib.import_module(module), function)
+        topic, _, short = self.name.partition(".")
+        module = f"explainers.{topic}.views.{short}"
+        if importlib.util.find_spec(module) is None:
+            return None
+        return getattr(importlib.import_module(module), kind, None)
 
 
 class UnknownExperiment(ValueError):
@@ -144,18 +120,15 @@ _registry: dict[str, Experiment] = {}
 
 
 def experiment(
-    name: str, *, view: str | None = None, card: str | None = None
+    name: str, *, breaks: Sequence[Break] = (), view: str | None = None, card: str | None = None
 ) -> Callable[[Callable[[ParamsT], ReturnT]], Callable[[ParamsT], ReturnT]]:
-    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params.
-
-    view, card: "module:function" that makes the Scene of a Result, whole and small.
-    """
+    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params."""
 
     def register(function: Callable[[ParamsT], ReturnT]) -> Callable[[ParamsT], ReturnT]:
         if not function.__module__.endswith(name):
             raise ValueError(f"experiment {name} must stand in explainers/{name.replace('.', '/')}.py")
         params_type = next(iter(typing.get_type_hints(function).values()))
-        _registry[name] = Experiment(name, params_type, function, view, card)
+        _registry[name] = Experiment(name, params_type, function, tuple(breaks), view, card)
         return function
 
     return register
@@ -171,9 +144,17 @@ def find(name: str) -> Experiment:
     names = [known.name for known in experiments()]
     nearest = max(names, key=lambda known: _likeness(name, known))
     close = _likeness(name, nearest) >= 0.6
-    topics = ", ".join(f"{topic}.*" for topic in dict.fromkeys(name.partition(".")[0] for name in names))
-    hint = f"; did you mean {nearest}?" if close else f"; there are {topics} (without a name all are listed)"
-    raise UnknownExperiment(f"there is no experiment {name[:60]!r}{hint}")
+    if close:
+        sentence = Message(
+            "there is no experiment {name}; did you mean {nearest}?", name=repr(name[:60]), nearest=nearest
+        )
+    else:
+        sentence = Message(
+            "there is no experiment {name}; there are {topics} (without a name all are listed)",
+            name=repr(name[:60]),
+            topics=", ".join(f"{topic}.*" for topic in topics()),
+        )
+    raise UnknownExperiment(sentence)
 
 
 def _likeness(name: str, known: str) -> float:

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from explainers.contract.messages import Message
+
 ParamsT = TypeVar("ParamsT", bound="Params")
 
 
@@ -207,23 +209,29 @@ def allowed(params_type: type[Params], name: str) -> str:
     """What field `name` accepts, in words that finish the sentence 'allowed: ...'."""
     field = params_type.model_fields[name]
     if choices := choices_of(params_type, name):
-        return "one of " + ", ".join(choices)
+        return Message("one of {choices}", choices=", ".join(choices))
     if choices := several_of(params_type, name):
-        return f"at most {longest_of(params_type, name)} of " + ", ".join(choices)
+        most = longest_of(params_type, name)
+        return Message("at most {most} of {choices}", most=most, choices=", ".join(choices))
     if field.annotation is bool:
-        return "true or false"
+        return Message("true or false")
     if field.annotation in (int, float):
         least, most = bounds_of(params_type, name)
-        kind = "a whole number" if field.annotation is int else "a number"
-        return f"{kind} from {as_text(least)} to {as_text(most)}"
+        limits = {"least": as_text(least), "most": as_text(most)}
+        if field.annotation is int:
+            return Message("a whole number from {least} to {most}", **limits)
+        return Message("a number from {least} to {most}", **limits)
     return _allowed_text(field)
 
 
 def _allowed_text(field: FieldInfo) -> str:
     longest = next((rule.max_length for rule in field.metadata if hasattr(rule, "max_length")), None)
-    limit = f" of at most {longest:,} characters" if longest else ""
-    kind = "a list separated by commas" if typing.get_origin(field.annotation) is tuple else "text"
-    return f"{kind}{limit}; {field.description}"
+    described = {"description": field.description or ""}
+    if typing.get_origin(field.annotation) is tuple:
+        return Message("a list separated by commas; {description}", **described)
+    if longest is None:
+        return Message("text; {description}", **described)
+    return Message("text of at most {longest:,} characters; {description}", longest=longest, **described)
 
 
 @dataclass(frozen=True)
@@ -237,7 +245,10 @@ class Problem:
     @property
     def sentence(self) -> str:
         shown = self.value if len(self.value) <= 40 else f"{self.value[:37]}..."
-        return f"{self.field} = {shown!r} is not accepted; allowed: {self.allowed}."
+        return Message(
+            "{field} = {value} is not accepted; allowed: {allowed}.",
+            field=self.field, value=repr(shown), allowed=self.allowed,
+        )  # fmt: skip
 
 
 def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, list[Problem]]:
@@ -249,7 +260,8 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
     problems = []
     for name, value in raw.items():
         if name not in params_type.model_fields:
-            problems.append(Problem(name, value, "one of " + ", ".join(params_type.model_fields)))
+            names = Message("one of {choices}", choices=", ".join(params_type.model_fields))
+            problems.append(Problem(name, value, names))
             continue
         try:
             params_type(**{name: value})
@@ -263,7 +275,7 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
 def _reason(error: ValidationError) -> str | None:
     """The words of a validator of our own (it knows more than the field's bounds), if one refused."""
     own = [detail.get("ctx", {})["error"] for detail in error.errors() if detail["type"] == "value_error"]
-    return str(own[0]) if own else None
+    return own[0].args[0] if own else None
 
 
 def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:

@@ -10,12 +10,16 @@ which the player in the browser reads. Everything that changes from step to step
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+
+from explainers.contract.messages import PLACE, render
+from explainers.contract.numbers import ENGLISH
 
 MAGIC = b"LNTN"
 VERSION = 1
@@ -26,6 +30,12 @@ Hue = Literal[
     "query", "key", "value", "score", "output", "parameter", "gradient", "optimizer", "activation", "current", "muted",
     "good", "bad",
 ]  # fmt: skip
+
+
+# Fields whose text no reader sees: names by which parts know one another, and choices.
+UNSPOKEN = {
+    "name", "kind", "hue", "style", "mark", "scale", "side", "cell", "anchor", "format", "readout_format", "source",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,18 +82,38 @@ def patches(states: Sequence[np.ndarray]) -> Patches:
 class Words:
     """One sentence a step, with the live numbers in it.
 
-    sentences: templates such as "row {0:d} rises to **{1:.2f}**": {column:format} is replaced by the step's number
-        (d whole, .2f decimals, .2e scientific, bytes in GB, ibytes in GiB, allbytes in both; "(" before it brackets
-        a negative number). **...** is set in
-        the accent colour.
+    sentences: templates such as "row {row:d} rises to **{maximum:.2f}**" (LiveMessage):
+        {column:format} is replaced by the step's number (d whole, .2f decimals, .2e scientific, bytes in GB, ibytes in
+        GiB, allbytes in both; "(" before it brackets a negative number). **...** is set in the accent colour.
+    which: (steps,) the template of each step. values: (steps, columns). columns: the name of each column.
     formulas: MathML templates with the same placeholders, one for each sentence ("" for none).
-    which: (steps,) the template of each step. values: (steps, columns).
     """
 
     sentences: tuple[str, ...]
     which: np.ndarray
     values: np.ndarray
     formulas: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    def column(self, name: str) -> np.ndarray:
+        """(steps,) the numbers of one column."""
+        return self.values[:, self.columns.index(name)]
+
+    def numbered(self, template: str) -> str:
+        """The template as the player reads it: with the number of each column in place of its name.
+
+        Raises ValueError for a name that is no column.
+        """
+        if not self.columns:
+            return template
+
+        def number(place: re.Match[str]) -> str:
+            name, form = place.groups()
+            if name not in self.columns:
+                raise ValueError(f"{name!r} in {template!r} is none of the columns {', '.join(self.columns)}")
+            return f"{{{self.columns.index(name)}:{form}}}"
+
+        return PLACE.sub(number, template)
 
 
 @dataclass(frozen=True)
@@ -192,10 +222,13 @@ class Scene:
             for item in column.panels:
                 yield from item.panels if isinstance(item, Row) else (item,)
 
-    def to_bytes(self) -> bytes:
-        """One blob: magic, version, header length, JSON header, then the arrays, each at a multiple of 8 bytes."""
+    def to_bytes(self, language: str = ENGLISH) -> bytes:
+        """One blob: magic, version, header length, JSON header, then the arrays, each at a multiple of 8 bytes.
+
+        Its words are those of the language.
+        """
         arrays: list[np.ndarray] = []
-        scene = _plain(self, arrays)
+        scene = _plain(self, arrays, language)
         table, offset = [], 0
         for array in arrays:
             table.append({"type": array.dtype.name, "shape": array.shape, "offset": offset})
@@ -222,19 +255,37 @@ def _padded(size: int) -> int:
     return -(-size // 8) * 8
 
 
-def _plain(value: Any, arrays: list[np.ndarray]) -> Any:
-    """`value` as JSON, with each array moved to `arrays` and replaced by its place there."""
+def _plain(value: Any, arrays: list[np.ndarray], language: str) -> Any:
+    """`value` as JSON, with each array moved to `arrays` and replaced by its place there; words in the language."""
     if isinstance(value, np.ndarray):
         arrays.append(np.ascontiguousarray(value, _sent_type(value)))
         return {"array": len(arrays) - 1}
+    if isinstance(value, Words):
+        return _plain_words(value, arrays, language)
     if is_dataclass(value):
-        named = {item.name: _plain(getattr(value, item.name), arrays) for item in fields(value)}
+        named = {
+            item.name: _plain(
+                getattr(value, item.name), arrays, ENGLISH if item.name in UNSPOKEN else language
+            )
+            for item in fields(value)
+        }
         return named | ({"kind": value.kind} if isinstance(value, Panel) else {})
     if isinstance(value, Mapping):
-        return {key: _plain(item, arrays) for key, item in value.items()}
+        return {key: _plain(item, arrays, language) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_plain(item, arrays) for item in value]
+        return [_plain(item, arrays, language) for item in value]
+    if isinstance(value, str):
+        return render(value, language)
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _plain_words(words: Words, arrays: list[np.ndarray], language: str) -> dict[str, Any]:
+    return {
+        "sentences": [words.numbered(render(sentence, language)) for sentence in words.sentences],
+        "which": _plain(words.which, arrays, language),
+        "values": _plain(words.values, arrays, language),
+        "formulas": [words.numbered(formula) for formula in words.formulas],
+    }
 
 
 def _sent_type(array: np.ndarray) -> type:

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import experiment, watch
 from explainers.contract.params import Adjustment, Params, choice, number, switch
+from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
 from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from explainers.contract.experiment import Check
+from explainers.contract.result import Check
 from explainers.flash_attention.standard import visible
 from explainers.flash_attention.tiled import SENTINEL, SlowMemory, TileStep, moment, tile_ranges
 

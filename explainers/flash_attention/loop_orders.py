@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, Params, number
+from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.traffic import (
     Move,

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import experiment, watch
 from explainers.contract.params import Adjustment, Params, choice, number, text
+from explainers.contract.result import Check, Checked
 
 MOST_SCORES = 256
 LARGEST_SCORE = 10_000

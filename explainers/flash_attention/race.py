@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import experiment, watch
 from explainers.contract.params import Params, number, switch
+from explainers.contract.result import Check, Checked
 from explainers.flash_attention.fast import fast_attention
 from explainers.flash_attention.standard import standard_attention, visible
 

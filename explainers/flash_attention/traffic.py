@@ -15,8 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, Params, number
+from explainers.contract.result import Check, Checked
 from explainers.flash_attention.machines import GPUS, LegalBlock, Roofline, legal_blocks, roofline
 
 # ------------------------------------------------------------------------------- the loops, move by move

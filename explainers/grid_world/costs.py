@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number
+from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact, planners
 from explainers.grid_world.world import WALL, Moves, World
 from explainers.grid_world.world_params import WorldParams

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import number
+from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled, exact
 from explainers.grid_world.learn_params import OneAgentParams, comes_to_the_best, truth
 from explainers.grid_world.learning import (

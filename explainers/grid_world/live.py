@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
+from explainers.contract.result import Check, Checked
 from explainers.drawing.scene import KEYFRAME_EVERY
 from explainers.grid_world import changes
 from explainers.grid_world.learn_params import truth

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import experiment, watch
 from explainers.contract.params import Adjustment, choice, number, switch
+from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact, planners
 from explainers.grid_world.rollouts import returns_of
 from explainers.grid_world.world import WALL

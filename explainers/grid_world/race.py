@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number, several
+from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled
 from explainers.grid_world.exact import ROUNDING
 from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams

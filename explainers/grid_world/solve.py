@@ -10,8 +10,9 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice
+from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact
 from explainers.grid_world.reach import ends_under
 from explainers.grid_world.world import ACTIONS, WALL, Moves, World

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from explainers.contract.experiment import Check
+from explainers.contract.result import Check
 from explainers.grid_world import agents, compiled
 from explainers.grid_world.dice import Use
 from explainers.grid_world.exact import ROUNDING

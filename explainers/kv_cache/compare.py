@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, several
+from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
 from explainers.kv_cache.config import read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model

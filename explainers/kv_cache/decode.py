@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import experiment, watch
+from explainers.contract.result import Check, Checked
 from explainers.kv_cache.attention import Cache, GroupedQueryAttention, MultiHeadLatentAttention
 from explainers.kv_cache.decode_params import KINDS, DecodeParams, Kind, cache_formula, groups_of
 

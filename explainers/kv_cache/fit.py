@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import choice, number
+from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, LABELS, Gpu, GpuName
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, Model
 from explainers.kv_cache.size import ELEMENT_LABELS, ELEMENTS, SizeParams, both_units, chosen_model, size_of

@@ -12,8 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Params
+from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, beyond, find_model
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model

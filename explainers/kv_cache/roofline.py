@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
+from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, Gpu
 from explainers.kv_cache.fit import GpuParams
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementType, LayerKind, Model, Parameters, Vector

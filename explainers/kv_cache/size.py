@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import field_validator
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Params, choice, number, text
+from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, LABELS, ModelName, beyond, find_model
 from explainers.kv_cache.config import LONGEST_CONFIG, BreakSize, read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model, Vector

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
+from explainers.contract.result import Check, Checked
 from explainers.packing.histogram_packing import (
     PLANNED_DEPTH,
     Packer,

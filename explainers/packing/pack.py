@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
+from explainers.contract.result import Check, Checked
 from explainers.packing import measures, strategies
 from explainers.packing.lengths import stream
 from explainers.packing.pack_params import LABELS, Overlong, PackParams

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
+from explainers.contract.result import Check, Checked
 from explainers.hardware.exclusive import alone
 from explainers.packing.decoder_three_ways import (
     END_OF_TEXT,

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment, watch
+from explainers.contract.experiment import experiment, watch
+from explainers.contract.result import Check, Checked
 from explainers.packing import mrope
 from explainers.packing.unpad_params import UnpadParams
 

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number
+from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation.noise import BIAS
 from explainers.stochastic_approximation.steps import StepParams, labels_of
 from explainers.stochastic_approximation.walks import ROUNDING, STANDARD_ERRORS

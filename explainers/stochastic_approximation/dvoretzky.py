@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number
+from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import conditions, laws
 from explainers.stochastic_approximation.mean import HUGE, AverageParams
 from explainers.stochastic_approximation.steps import FACTORS, Rule, labels_of

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number
+from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.noise import BIAS, LABELS
 from explainers.stochastic_approximation.roots import Root

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import field_validator, model_validator
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number, text
+from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import conditions, expression, roots
 from explainers.stochastic_approximation.conditions import Condition
 from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise

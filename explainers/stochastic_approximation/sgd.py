@@ -17,8 +17,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from explainers.contract.experiment import Check, Checked, experiment
+from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number, several
+from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation.noise import BIAS
 from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS

@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from explainers.contract.experiment import Check
+from explainers.contract.experiment import find
 from explainers.contract.params import Params
+from explainers.contract.result import Check
 from pages.ui import page
 from pages.ui.cards import checks, predict, share, tables
 from pages.ui.jobs import run
@@ -21,8 +22,6 @@ from pages.ui.settings.link import STEP, key_of
 
 # Seconds that the browser has for the picture alone, before some sixty other elements come that it lays out anew.
 HEAD_START = 0.06
-
-Breaks = tuple[Mapping[str, Mapping[str, Any]], Mapping[str, str]]
 
 
 def heading(title: str, words: str) -> None:
@@ -48,7 +47,6 @@ def played(
     fields: Sequence[str] | Callable[[Any], Sequence[str]],
     more: Sequence[str] = (),
     paragraph: str = "",
-    broken_by: Breaks | None = None,
     told: Callable[[Mapping[str, Any]], None] = notes,
     question: Callable[[Any, Mapping[str, Any]], predict.Question | None] | None = None,
     tries: Callable[[], None] | None = None,
@@ -56,7 +54,7 @@ def played(
     """A section that plays an experiment of the page under its prefix; moving its controls runs it alone.
 
     fields: the controls, in their order, or a function that chooses them by the params. more: further ones, behind a
-    button. paragraph: a field of long text, behind a button too. broken_by: for `break_it`. told: says under the
+    button. paragraph: a field of long text, behind a button too. told: says under the
     picture what the player does not, from the result's facts; its notes, where nothing else is given. question: what
     is asked, from params and facts. tries: draws the settings to try.
     """
@@ -66,10 +64,10 @@ def played(
         """The row of controls, the switches, and what stands behind buttons."""
         params = settings.params(prefix)
         settings.panel(*(fields(params) if callable(fields) else fields), prefix=prefix)
-        bites, lost = broken_by or ({}, {})
+        broken_by = find(experiment).breaks
         with st.container(horizontal=True, vertical_alignment="center", key=f"switches-{prefix}"):
             if broken_by:
-                breaks.switches(settings, bites, prefix)
+                breaks.switches(settings, broken_by, prefix)
             if more:
                 with st.popover("More settings", type="tertiary"):
                     settings.panel(*more, prefix=prefix, reset=False)
@@ -77,7 +75,7 @@ def played(
                 with st.popover(settings.title(paragraph, prefix), type="tertiary"):
                     settings.panel(paragraph, prefix=prefix, reset=False)
         if broken_by:
-            breaks.loss(settings, bites, lost, prefix)
+            breaks.loss(settings, broken_by, prefix)
 
     if shown := steered(settings, experiment, controls, prefix):
         told(shown.facts)

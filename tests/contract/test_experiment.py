@@ -21,15 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
-from explainers.contract.experiment import (
-    Check,
-    Experiment,
-    UnknownExperiment,
-    as_json,
-    experiments,
-    find,
-    watch,
-)
+from explainers.contract.experiment import Experiment, UnknownExperiment, experiments, find, watch
 from explainers.contract.params import (
     Adjustment,
     Params,
@@ -46,6 +38,7 @@ from explainers.contract.params import (
     switch,
     text,
 )
+from explainers.contract.result import Check, as_json
 
 ROOT = Path(__file__).parents[2]
 

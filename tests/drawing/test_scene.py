@@ -27,8 +27,8 @@ from explainers.drawing.scene import (
 )
 
 EXPERIMENTS = experiments()
-DRAWN = [known.name for known in EXPERIMENTS if known.view]
-CARDS = [known.name for known in EXPERIMENTS if known.card_view]
+DRAWN = [known.name for known in EXPERIMENTS if known.has_scene]
+CARDS = [known.name for known in EXPERIMENTS if known.has_card]
 
 
 def unpack(blob: bytes) -> tuple[dict, list[np.ndarray]]:
@@ -194,7 +194,7 @@ def test_every_card_is_a_small_scene(name: str) -> None:
     card = known.card(result)
     header, _ = unpack(card.to_bytes())
     assert header["steps"] > 1
-    if known.view:
+    if known.has_scene:
         assert len(card.to_bytes()) <= len(known.scene(result).to_bytes())
 
 

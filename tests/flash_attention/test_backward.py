@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.contract.experiment import as_json, watch
+from explainers.contract.experiment import watch
+from explainers.contract.result import as_json
 from explainers.flash_attention import backward as backward_module
 from explainers.flash_attention import (
     fast,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explainers.contract.experiment import as_json
 from explainers.contract.params import fit, read
+from explainers.contract.result import as_json
 from explainers.drawing.scene import Scene
 from explainers.grid_world.learn_params import Algorithm
 from explainers.grid_world.live import live

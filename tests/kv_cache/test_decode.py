@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from explainers.contract.experiment import as_json, watch
+from explainers.contract.experiment import watch
 from explainers.contract.params import choices_of, fit, read
+from explainers.contract.result import as_json
 from explainers.kv_cache.attention import (
     Cache,
     GroupedQueryAttention,

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from explainers.contract.experiment import as_json, find
+from explainers.contract.experiment import find
+from explainers.contract.result import as_json
 from explainers.drawing.panels import Lines, Marks, Matrix
 from explainers.drawing.scene import Patches, Scene, Track
 from explainers.kv_cache import decode as decode_module

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from explainers.__main__ import main
-from explainers.contract.experiment import as_json
+from explainers.contract.result import as_json
 from explainers.kv_cache.catalogue import CATALOGUE, FAMILIES, LABELS, find_model
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.real_cache import head_bytes

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from explainers.contract.experiment import as_json, find
+from explainers.contract.experiment import find
+from explainers.contract.result import as_json
 from explainers.kv_cache import compare as compare_module
 from explainers.kv_cache.catalogue import CATALOGUE
 from explainers.kv_cache.compare import CompareParams, compare
@@ -183,6 +184,6 @@ def test_every_experiment_counts_an_extreme_config_at_once(config: dict[str, int
         known = find(f"kv_cache.{name}")
         result = known(known.params(config=text))  # type: ignore[call-arg]
         assert as_json(result)
-        if known.view:
+        if known.has_scene:
             assert known.scene(result).to_bytes()
     assert time.perf_counter() - started < 5

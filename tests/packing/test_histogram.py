@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explainers.contract.experiment import as_json, find
+from explainers.contract.experiment import find
 from explainers.contract.params import choices_of, read
+from explainers.contract.result import as_json
 from explainers.drawing.panels import Code
 from explainers.packing.histogram import GREEDY, histogram
 from explainers.packing.histogram_packing import (

@@ -9,8 +9,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from explainers.contract.experiment import as_json
 from explainers.contract.params import choices_of, fit, read
+from explainers.contract.result import as_json
 from explainers.drawing.panels import Marks, Strip
 from explainers.models.head_counts import divisors, one_of, whole_groups
 from explainers.packing.decoder_three_ways import (

@@ -68,7 +68,7 @@ def test_every_topic_has_a_card_on_the_home_page() -> None:
     assert [topic.title for topic in TOPICS] == [label.strip("*→ ") for label in linked]
     for topic in TOPICS:
         known = find(topic.card)
-        assert known.card_view
+        assert known.has_card
         assert known.params(**topic.card_settings)
 
 

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explainers.contract.experiment import Check, find
+from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice, number, read, switch, text
+from explainers.contract.result import Check
 from explainers.packing.histogram_params import HistogramParams
 from pages.ui import prose
 from pages.ui.cards import charts, checks, commands, predict, share, tables

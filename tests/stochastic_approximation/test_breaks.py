@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explainers.contract.experiment import as_json, find
+from explainers.contract.experiment import find
 from explainers.contract.params import choices_of, control_of, fit
+from explainers.contract.result import as_json
 from explainers.stochastic_approximation import (
     bridge,
     dvoretzky,

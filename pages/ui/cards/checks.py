@@ -8,7 +8,7 @@ from html import escape
 
 import streamlit as st
 
-from explainers.contract.experiment import Check
+from explainers.contract.result import Check
 
 
 def show(checks: Iterable[Check]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from explainers.contract.experiment import Check, as_json, find
+from explainers.contract.experiment import find
+from explainers.contract.result import Check, as_json
 
 
 @dataclass(frozen=True)

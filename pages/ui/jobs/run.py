@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import streamlit as st
 from cachetools import LRUCache, cached
 
-from explainers.contract.experiment import as_json, code_version, find
+from explainers.contract.experiment import code_version, find
 from explainers.contract.params import Params, ParamsT
+from explainers.contract.result import as_json
 from kernels.interpreter import interpreter, run_as
 from pages.ui.jobs.packed_result import Drawn, packed
 from pages.ui.jobs.separate_process import run_apart

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from explainers.contract.experiment import Check
+from explainers.contract.breaks import Break
 from explainers.contract.params import Params, choices_of, control_of
+from explainers.contract.result import Check
 from pages.ui.settings.address import visit
 from pages.ui.settings.changes import named
 from pages.ui.settings.controls import Settings
 
 
-def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:
+def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
     """A row of switches for the field break_it.
 
-    bites: for each break the other settings under which it bites. Choosing a break applies them; the next choice first
-    gives back what the reader had, but for what was changed since.
+    Choosing a break applies the settings that make it visible; the next choice first gives back what the reader had,
+    but for what was changed since.
     """
     params = settings.params(prefix)
     labels = control_of(type(params), "break_it").labels or {}
-    given = _given_back(params, bites, prefix)
+    given = _given_back(params, breaks, prefix)
+    needed = {each.name: each.settings for each in breaks}
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"breaks-{prefix}"):
         st.markdown("Break it")
         for name in choices_of(type(params), "break_it"):
@@ -31,7 +33,7 @@ def switches(settings: Settings, bites: Mapping[str, Mapping[str, Any]], prefix:
                 key=f"break-{prefix}-{name}",
                 type="primary" if params.break_it == name else "secondary",
                 on_click=_choose,
-                args=(settings, given, bites.get(name, {}), name, prefix),
+                args=(settings, given, needed.get(name, {}), name, prefix),
             )
 
 
@@ -52,7 +54,7 @@ def _choose(
     settings.open(params_type(**{**kept, **needed, "break_it": name}).model_dump(), prefix)
 
 
-def _given_back(params: Params, bites: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, Any]:
+def _given_back(params: Params, breaks: Sequence[Break], prefix: str) -> dict[str, Any]:
     """The settings without the break that is on: those before it, but for what was changed since.
 
     Where the break came with the link, there are none before: what breaks need goes back to its default.
@@ -62,7 +64,7 @@ def _given_back(params: Params, bites: Mapping[str, Mapping[str, Any]], prefix: 
         _held().pop(prefix, None)
         return now
     if prefix not in _held():
-        defaults = type(params)().model_dump(include={name for needed in bites.values() for name in needed})
+        defaults = type(params)().model_dump(include={name for each in breaks for name in each.settings})
         return defaults | {"break_it": "none"}
     before, broken = _held()[prefix]
     if broken is None:  # the first run with the break
@@ -76,25 +78,22 @@ def _held() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
     return st.session_state.setdefault("_before_break", {}).setdefault(visit().page, {})
 
 
-def loss(
-    settings: Settings, bites: Mapping[str, Mapping[str, Any]], lost: Mapping[str, str], prefix: str = ""
-) -> None:
-    """What the chosen break loses, and what was set so that it bites; nothing while nothing is broken."""
+def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
+    """What the chosen break loses, and what was set to make it visible; nothing while nothing is broken."""
     params = settings.params(prefix)
-    if (sentence := lost.get(params.break_it)) is None:
+    chosen = next((each for each in breaks if each.name == params.break_it), None)
+    if chosen is None:
         return
     defaults, titles = type(params)(), type(params).model_fields
-    needed = {
-        name: value for name, value in bites[params.break_it].items() if value != getattr(defaults, name)
-    }
+    needed = {name: value for name, value in chosen.settings.items() if value != getattr(defaults, name)}
     set_for_it = ", ".join(
         f"{titles[name].title} {named(control_of(type(params), name), value)}"
         for name, value in needed.items()
     )
-    back = " What you had set comes back with “nothing”." if prefix in _held() else ""
+    back = " Choose “nothing” to restore your settings." if prefix in _held() else ""
     with st.container(key=f"switches-lost-{prefix}"):  # on the whole screen too
         st.markdown(
-            f":red[**What is lost.**] {sentence} See the checks below."
+            f":red[**What is lost.**] {chosen.consequence} See the checks below."
             + (f" :gray[Set for it: {set_for_it}.{back}]" if needed else "")
         )
 
@@ -102,4 +101,4 @@ def loss(
 def harmless(params: Params, found: Iterable[Check]) -> None:
     """Says so where the chosen break does no harm with the other settings."""
     if getattr(params, "break_it", "none") != "none" and all(check.passed for check in found):
-        st.caption("With these settings the break does no harm. After a Reset it does.")
+        st.caption("At these settings the break changes nothing. Reset to see its effect.")
