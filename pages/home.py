@@ -20,8 +20,9 @@ def picture(number: int) -> bytes:
     return experiment.card(experiment(experiment.params(**TOPICS[number].card_settings))).to_bytes()
 
 
-page.frame("Lantern", "Language models and reinforcement learning, from the inside", prose("home")["claim"])
-st.markdown(prose("home")["how"])
+words = prose("home")
+page.frame("Lantern", words.title, words["claim"])
+st.markdown(words["how"])
 for number, topic in enumerate(TOPICS):
     if number % CARDS_IN_A_ROW == 0:
         row = st.columns(CARDS_IN_A_ROW)

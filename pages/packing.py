@@ -2,144 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from explainers.packing.histogram_params import HistogramParams
+from explainers.packing.pack_params import PackParams
+from explainers.packing.run_params import RunParams
+from explainers.packing.unpad_params import UnpadParams
+from pages.parts import packing as parts
+from pages.ui import lesson
+from pages.ui.chapter import MORE, Chapter, Try
 
-import streamlit as st
+LONG = {"source": "uniform", "shortest": 200, "longest": 700, "seed": 3}
+CUT = {"source": "uniform", "shortest": 400, "longest": 900, "count": 32}
 
-from explainers.contract.experiment import find
-from explainers.packing import histogram_params, pack_params, question, run_params, unpad_params
-from pages.ui import chapters, page, section
-from pages.ui.cards import predict, tables
-from pages.ui.jobs import run
-from pages.ui.prose import prose
-from pages.ui.settings import breaks, controls
-
-words = prose("packing")
-page.frame("Training", "Packing: every token earns its place", words["claim"])
-CHAPTERS = {
-    "pack": "Pack documents",
-    "histogram": "Pack millions",
-    "unpad": "Remove padding",
-    "run": "Run it",
-}
-settings = controls.settings(
-    pack_params.PackParams,
-    _page=chapters.params_of(CHAPTERS),
-    histogram=histogram_params.HistogramParams,
-    unpad=unpad_params.UnpadParams,
-    run=run_params.RunParams,
-)
-TRY = (
-    ("try_pad", "Pad to the longest", {"strategy": "pad_to_longest", "versus": "next_fit"}),
-    ("try_next_fit", "One open pack", {"strategy": "next_fit", "versus": "best_fit"}),
-    (
-        "try_decreasing", "Longest first",
-        {"strategy": "best_fit_decreasing", "versus": "best_fit", "source": "uniform", "shortest": 200, "longest": 700,
-         "seed": 3},
+PACK = Chapter(
+    key="pack",
+    title="Pack documents",
+    experiment="packing.pack",
+    params=PackParams,
+    main=True,
+    fields=parts.pack_fields,
+    behind={MORE: parts.further_pack_fields, "Lengths": ("lengths",)},
+    question=parts.packs_twice_as_long,
+    tries=(
+        Try("pad", "Pad to the longest", {"strategy": "pad_to_longest", "versus": "next_fit"}),
+        Try("next_fit", "One open pack", {"strategy": "next_fit", "versus": "best_fit"}),
+        Try("decreasing", "Longest first", {"strategy": "best_fit_decreasing", "versus": "best_fit", **LONG}),
+        Try("wrap", "Concatenate and cut", {"strategy": "wrap", "versus": "best_fit", **CUT}),
+        Try("bimodal", "Chats", {"source": "bimodal", "strategy": "best_fit", "versus": "next_fit"}),
     ),
-    (
-        "try_wrap", "Concatenate and cut",
-        {"strategy": "wrap", "versus": "best_fit", "source": "uniform", "shortest": 400, "longest": 900, "count": 32},
+    below=parts.both_strategies,
+)
+HISTOGRAM = Chapter(
+    key="histogram",
+    title="Pack millions",
+    experiment="packing.histogram",
+    params=HistogramParams,
+    heading="Millions of documents at once",
+    fields=("strategy", "depth"),
+    behind={"Histogram": ("histogram",)},
+    below=parts.packs_and_share,
+)
+UNPAD = Chapter(
+    key="unpad",
+    title="Remove padding",
+    experiment="packing.unpad",
+    params=UnpadParams,
+    heading="Padding removed, tensor by tensor",
+    fields=("lengths", "images", "model"),
+    behind={MORE: ("pad_again", "heads", "kv_heads", "head_size", "block_q", "block_k")},
+)
+RUN = Chapter(
+    key="run",
+    title="Run it",
+    experiment="packing.run",
+    params=RunParams,
+    heading="The same decoder, three ways",
+    fields=("lengths", "layers", "hidden", "positions"),
+    behind={MORE: ("heads", "kv_heads", "head_dim", "vocab", "backend", "seed")},
+    tries=(
+        Try("empty", "Empty documents", {"lengths": "12,0,5,0,9"}),
+        Try("long", "One long document", {"lengths": "64,3,2,5,4,2"}),
+        Try("equal", "Equal lengths", {"lengths": "9,9,9,9,9,9"}),
     ),
-    ("try_bimodal", "Chats", {"source": "bimodal", "strategy": "best_fit", "versus": "next_fit"}),
-)  # fmt: skip
-TRY_RUN = (
-    ("try_run_empty", "Empty documents", {"lengths": "12,0,5,0,9"}),
-    ("try_run_long", "One long document", {"lengths": "64,3,2,5,4,2"}),
-    ("try_run_equal", "Equal lengths", {"lengths": "9,9,9,9,9,9"}),
+    below=parts.loss_and_leak,
 )
 
-
-@st.fragment
-def pack_section() -> None:
-    """Documents placed one by one by two strategies: the picture, what each wastes, checks, what to try."""
-    st.markdown(words["pack"])
-    if (shown := section.steered(settings, "packing.pack", pack_controls)) is None:
-        return
-    params, facts = settings.params(), shown.facts
-    settings.changed(question.told(facts), sound=unbroken(params))
-    tables.show(question.COUNT_NAMES, question.count_rows(facts), numbers=range(1, len(question.COUNT_NAMES)))
-    tables.lines(facts["notes"])
-    section.cards(
-        "packing.pack",
-        params,
-        shown.checks,
-        shown.scene,
-        question=packs_twice_as_long(facts, params) if question.can_be_asked(params) else None,
-        tries=lambda: settings.try_this([(label, changes, words[name]) for name, label, changes in TRY]),
-    )
-
-
-def pack_controls() -> None:
-    """The two strategies and the documents, the switches, and behind buttons what is set less often."""
-    params = settings.params()
-    settings.panel("strategy", "versus", *question.telling_fields(params))
-    with st.container(horizontal=True, vertical_alignment="center", key="switches-"):
-        breaks.switches(settings, find("packing.pack").breaks)
-        with st.popover("More settings", type="tertiary"):
-            settings.panel(*question.further_fields(params), reset=False)
-        with st.popover(settings.title("lengths"), type="tertiary"):
-            settings.panel("lengths", reset=False)
-    breaks.loss(settings, find("packing.pack").breaks)
-
-
-def unbroken(params: pack_params.PackParams) -> Mapping[str, Any] | None:
-    """What a broken run is compared with: the numbers of the same settings, sound; None where nothing is broken."""
-    if params.break_it == "none" or params.needs_button:
-        return None
-    sound = run.drawn("packing.pack", params.model_copy(update={"break_it": "none"}))
-    return sound and question.told(sound.facts)
-
-
-def packs_twice_as_long(facts: Mapping[str, Any], params: pack_params.PackParams) -> predict.Question:
-    """How much of the attention arithmetic is wasted in packs of twice the capacity."""
-    asked = question.asked(facts, params)
-    return predict.Question(
-        words["predict"].format(**asked),
-        asked["answers"],
-        asked["right"],
-        words["predict_reveal"].format(**asked),
-    )
-
-
-def after_histogram(facts: Mapping[str, Any]) -> None:
-    """What a change did to the packs, and their notes."""
-    numbers = {"packs": facts["packs"], "full": f"{facts['efficiency_percent']:.2f}%"}
-    settings.changed(numbers, "histogram")
-    section.notes(facts)
-
-
-def after_run(facts: Mapping[str, Any]) -> None:
-    """What a change did to the three ways, their notes, and lengths to try."""
-    numbers = {
-        "loss, unpadded": "loss_unpadded",
-        "logits off by": "max_abs_logit_error",
-        "leak": "leak_unpadded",
-    }
-    settings.changed({label: facts[name] for label, name in numbers.items()}, "run")
-    section.notes(facts)
-    settings.try_this([(label, changes, words[name]) for name, label, changes in TRY_RUN], "run")
-
-
-match chapters.choose(settings):
-    case "pack":
-        pack_section()
-    case "histogram":
-        section.played(
-            settings, "packing.histogram", "histogram", title="Millions of documents at once",
-            words=words["histogram"], fields=("strategy", "depth"), paragraph="histogram", told=after_histogram,
-        )  # fmt: skip
-    case "unpad":
-        section.played(
-            settings, "packing.unpad", "unpad", title="Padding removed, tensor by tensor", words=words["unpad"],
-            fields=("lengths", "images", "model"),
-            more=("pad_again", "heads", "kv_heads", "head_size", "block_q", "block_k"),
-        )  # fmt: skip
-    case "run":
-        section.played(
-            settings, "packing.run", "run", title="The same decoder, three ways", words=words["run"],
-            fields=("lengths", "layers", "hidden", "positions"),
-            more=("heads", "kv_heads", "head_dim", "vocab", "backend", "seed"), told=after_run,
-        )  # fmt: skip
-page.sources(words["sources"])
+lesson.show("packing", (PACK, HISTOGRAM, UNPAD, RUN))

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "prose" / "en"
+_TITLE = re.compile(r"^# +(.+?) *$", re.MULTILINE)
 _HEADING = re.compile(r"^## +(.+?) *$", re.MULTILINE)
 
 
 class Prose(Mapping[str, str]):
-    """Sections by name. A name that is not there raises a KeyError that says which there are."""
+    """Sections by name, and the title of the page. A name that is not there raises a KeyError that says which are."""
 
-    def __init__(self, topic: str, sections: Mapping[str, str]) -> None:
+    def __init__(self, topic: str, sections: Mapping[str, str], title: str = "") -> None:
         self.topic = topic
+        self.title = title
         self.sections = dict(sections)
 
     def __getitem__(self, name: str) -> str:
@@ -42,7 +44,9 @@ def prose(topic: str) -> Prose:
 
 @functools.lru_cache(maxsize=64)
 def _read(path: Path, modified: int) -> Prose:
-    return Prose(path.stem, sections(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    title = _TITLE.search(text)
+    return Prose(path.stem, sections(text), title.group(1) if title else "")
 
 
 def sections(text: str) -> dict[str, str]:

@@ -72,3 +72,8 @@ TOPICS = (
         {"sigma": 0.3, "steps": 20},
     ),
 )
+
+
+def topic_named(name: str) -> Topic:
+    """The topic of that name. Raises KeyError where none has it."""
+    return {topic.name: topic for topic in TOPICS}[name]

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import signal
 
 import pytest
 
+from pages.ui.prose import prose
 from tests.browser.conftest import NewReader
 from tests.browser.reader import TILES, Reader
 from tests.browser.site import ROOT
+from tests.pages.chapters import chapters_of
 
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
 
 
-def source(page: str) -> ast.Module:
-    return ast.parse((ROOT / "pages" / f"{page}.py").read_text(encoding="utf-8"))
-
-
 def chapters(page: str) -> list[str]:
-    """The chapters of a page, from the table CHAPTERS in its source; one without a name where it has none."""
-    for node in source(page).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHAPTERS":
-            return list(ast.literal_eval(node.value))
-    return [""]
+    """The keys of the chapters of a page; one without a name where it has none."""
+    return [""] if page == "home" else [chapter.key for chapter in chapters_of(page)]
 
 
 CHAPTERS = [(page, chapter) for page in PAGES for chapter in chapters(page)]
@@ -36,18 +30,9 @@ def address(page: str, chapter: str = "") -> str:
 
 
 def titles(page: str) -> set[str]:
-    """The titles of page and chapters that stand in the page's source."""
-    found = set()
-    for node in ast.walk(source(page)):
-        if isinstance(node, ast.Call):
-            given = {keyword.arg: keyword.value for keyword in node.keywords}
-            place = {"section.heading": 0, "page.frame": 1, "section.played": None}.get(
-                ast.unparse(node.func), -1
-            )
-            title = given.get("title") if place is None else node.args[place] if place >= 0 else None
-            if isinstance(title, ast.Constant):
-                found.add(title.value)
-    return found
+    """The title of a page and the headings of its chapters."""
+    headings = [] if page == "home" else [chapter.heading for chapter in chapters_of(page)]
+    return {prose(page).title, *headings}
 
 
 LIGHTNESS = """(one) => {

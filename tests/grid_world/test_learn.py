@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from explainers.contract.params import fit, read
 from explainers.drawing.panels import Cells
-from explainers.grid_world import agents, compiled, dice, exact, learning, question
+from explainers.grid_world import agents, compiled, dice, exact, learning
 from explainers.grid_world.learn import LearnParams, learn
 from explainers.grid_world.learn_params import BITES, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
 from explainers.grid_world.learning import go_on, newborn, phase_of
@@ -373,19 +373,6 @@ def test_a_race_of_one_seed_is_what_learn_finds() -> None:
     found = race(RaceParams(algorithms=("sarsa",), seeds=1, episodes=40, seed=5))
     run = learned(preset="cliff", algorithm="sarsa", episodes=40, seed=5)
     np.testing.assert_array_equal(found.median[0], run.returns)
-
-
-def test_the_question_is_about_the_run_on_the_page() -> None:
-    asked = question.asked(LiveParams())
-    assert asked is not None
-    chunk = live(LiveParams()).chunk
-    first = int(np.flatnonzero(chunk.reward > 0)[0])
-    assert asked["transition"] == first + 1
-    assert asked["right"] == "one"
-    traces = question.asked(LiveParams(preset="frozen_lake_4x4", algorithm="sarsa_lambda"))
-    assert traces is not None
-    assert traces["positive"] > 1
-    assert question.asked(LiveParams(preset="windy")) is None
 
 
 def test_every_algorithm_has_a_rule() -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from explainers.drawing.panels import Lines
 from explainers.drawing.scene import Scene
 from explainers.packing import pack as pack_module
-from explainers.packing import question
 from explainers.packing.pack import PackParams
-from explainers.packing.strategies import Strategy
 from explainers.packing.views.pack import pack_scene
+from pages.parts import packing as parts
 from pages.ui.jobs.packed_result import facts
 from pages.ui.prose import prose
-from tests.packing.test_packing import STRATEGIES, packed
+from tests.packing.test_packing import packed
+from tests.pages.chapters import chapter_of
 from tests.pages.test_pages import open_page, sentences
 from tests.pages.test_pages import run as run_page
 
@@ -29,13 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 def tries() -> dict[str, dict[str, Any]]:
     """What the page offers to try: the name of its words, and what differs from the defaults."""
-    page = ast.parse((ROOT / "pages" / "packing.py").read_text(encoding="utf-8"))
-    [tried] = [
-        node.value
-        for node in page.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRY"
-    ]
-    return {name: changes for name, _, changes in ast.literal_eval(tried)}
+    return {each.name: dict(each.changes) for each in chapter_of("packing", "pack").tries}
 
 
 # ------------------------------------------------------------------------------------------------- the picture
@@ -69,13 +60,13 @@ def test_two_strategies_are_drawn_over_the_tokens_that_each_has_placed() -> None
 
 
 def test_each_bound_is_drawn_as_it_stands_in_the_table() -> None:
-    result = packed(**tries()["try_wrap"])
+    result = packed(**tries()["wrap"])
     assert result.other is not None
     scene = pack_scene(result)
     drawn = [line.label for line in padding_panel(scene).lines if line.dashed]
     assert drawn == ["least in the end: 21 packs", "least in the end: 27 packs"]
-    place = question.COUNT_NAMES.index("proven bound")
-    assert [row[place] for row in question.count_rows(facts(result))] == ["21", "27"]
+    place = parts.COUNT_NAMES.index("proven bound")
+    assert [row[place] for row in parts.count_rows(facts(result))] == ["21", "27"]
     assert sentence(scene, scene.steps - 1).count("(proven bound ") == 2
 
 
@@ -90,14 +81,14 @@ def test_the_lost_pack_is_named_where_the_scene_opens() -> None:
 # ------------------------------------------------------------------------------------------- what is offered
 
 TOLD = {
-    "try_pad": "{padding_percent:.1f}% is padding, with {other_label} {other_padding_percent:.1f}%",
-    "try_next_fit": "{n_packs} packs, where {other_label} needs {other_n_packs}",
-    "try_decreasing": "needs {other_n_packs} packs for these {count} documents. Longest first, {proven_bound} are "
+    "pad": "{padding_percent:.1f}% is padding, with {other_label} {other_padding_percent:.1f}%",
+    "next_fit": "{n_packs} packs, where {other_label} needs {other_n_packs}",
+    "decreasing": "needs {other_n_packs} packs for these {count} documents. Longest first, {proven_bound} are "
     "enough, the proven bound. The price: documents move by up to {displacement_most} places instead of "
     "{other_displacement_most}",
-    "try_wrap": "needs {other_n_packs} packs, {other_padding_percent:.1f}% padding. Concatenated and cut, they fill "
+    "wrap": "needs {other_n_packs} packs, {other_padding_percent:.1f}% padding. Concatenated and cut, they fill "
     "{n_packs}, {padding_percent:.1f}% padding; the price is that {documents_cut} of {count} documents are cut",
-    "try_bimodal": "{n_packs} packs. Next-fit, with one open pack, needs {other_n_packs}",
+    "bimodal": "{n_packs} packs. Next-fit, with one open pack, needs {other_n_packs}",
 }
 
 
@@ -108,8 +99,11 @@ def test_what_is_said_of_a_setting_to_try_is_what_is_computed(name: str, changes
     assert result.other is not None
     numbers = facts(result)
     beside = {f"other_{key}": value for key, value in numbers["other"].items()}
-    assert TOLD[name].format(**numbers, **beside, count=len(result.documents)) in prose("packing")[name]
-    if name == "try_decreasing":
+    assert (
+        TOLD[name].format(**numbers, **beside, count=len(result.documents))
+        in prose("packing")[f"pack.try.{name}"]
+    )
+    if name == "decreasing":
         assert result.n_packs == result.proven_bound
 
 
@@ -127,32 +121,3 @@ def test_a_break_is_compared_with_the_same_settings_unbroken() -> None:
     assert any(
         "next-fit → first-fit" in line and line.endswith("tokens lost 65 → 0") for line in sentences(page)
     )
-
-
-def test_only_what_the_capacity_changes_at_once_is_asked() -> None:
-    asked = {one for one in STRATEGIES if question.can_be_asked(packed(strategy=one, versus="none").params)}
-    assert set(STRATEGIES) - asked == {"nnlshp", "lp", "pad_to_longest"}
-
-
-@pytest.mark.parametrize("strategy", [one for one in STRATEGIES if one not in question.UNASKED])
-def test_the_question_is_about_what_the_page_does_not_show(strategy: Strategy) -> None:
-    result = packed(strategy=strategy, versus="none")
-    asked = question.asked(facts(result), result.params)
-    doubled = packed(strategy=strategy, versus="none", capacity=2048)
-    assert asked["right"] == f"{round(doubled.attention_waste_percent)}%"
-    assert asked["packs"] == f"{doubled.n_packs} packs"
-    assert asked["right"] in asked["answers"]
-    assert len(asked["answers"]) >= 2
-    assert asked["right"] != f"{round(result.attention_waste_percent)}%"
-
-
-@settings(max_examples=40, deadline=None)
-@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), capacity=st.integers(1, 12))
-def test_the_question_always_has_a_wrong_answer(lengths: list[int], capacity: int) -> None:
-    result = packed(lengths, capacity=capacity)
-    asked = question.asked(facts(result), result.params)
-    numbers = [int(answer.removesuffix("%")) for answer in asked["answers"]]
-    assert len(numbers) >= 2
-    assert numbers == sorted(set(numbers))
-    assert min(numbers) >= 0
-    assert max(numbers) <= 100

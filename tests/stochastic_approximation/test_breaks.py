@@ -16,12 +16,9 @@ from explainers.stochastic_approximation import (
     bridge,
     dvoretzky,
     mean,
-    question,
     robbins_monro,
     sgd,
 )
-from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
-from explainers.stochastic_approximation.mean import MeanParams
 from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
 from tests.published import ROWS
 from tests.stochastic_approximation.runs import searched
@@ -149,44 +146,3 @@ def test_without_a_root_nothing_converges() -> None:
     assert found.converged_fraction == 0
     assert "g has none that pulls the iterates in" in found.verdict
     find("stochastic_approximation.robbins_monro").scene(found).to_bytes()
-
-
-# --------------------------------------------------------------------------------------------- the questions
-
-
-@pytest.mark.parametrize(
-    ("values", "right"),
-    [
-        ({}, "all samples the same"),
-        ({"alpha": 0.1}, "the last sample"),
-        ({"p": 0.5}, "the last sample"),
-        ({"step_rule": "1/(k+1)^2"}, "the start"),
-        ({"step_rule": "c/k^p", "p": 2}, "the first sample"),
-        ({"break_it": "too_small_steps"}, "the start"),
-    ],
-)
-def test_what_counts_most(values: dict[str, Any], right: str) -> None:
-    asked = question.about_mean(MeanParams.model_validate(values), {})
-    assert asked["right"] == right
-    assert right in asked["answers"]
-
-
-@pytest.mark.parametrize(
-    ("values", "right", "end"),
-    [
-        ({}, "nothing", "in the end nothing is left"),
-        ({"step_rule": "1/(k+1)^2"}, "more than 30%", "in the end it is 50.00%"),
-        ({"step_rule": "constant", "c": 0.1, "steps": 200}, "less than 1%", "in the end nothing is left"),
-        ({"c": 0.5}, "1% to 30%", "in the end nothing is left"),
-        ({"step_rule": "constant", "c": 3}, "more than 30%", "it has no limit"),
-    ],
-)
-def test_how_much_of_the_start_is_left(values: dict[str, Any], right: str, end: str) -> None:
-    asked = question.about_start(DvoretzkyParams.model_validate(values), {})
-    assert (asked["right"], asked["end"]) == (right, end)
-
-
-@pytest.mark.parametrize(("fraction", "right"), [(0.0, 0), (0.3, 1), (0.7, 2), (0.99, 3)])
-def test_how_many_seeds_end_near_the_root(fraction: float, right: int) -> None:
-    asked = question.about_search(RobbinsMonroParams(), {"converged_fraction": fraction, "verdict": ""})
-    assert asked["right"] == question.SHARES_OF_SEEDS[right]

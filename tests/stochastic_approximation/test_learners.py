@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from explainers.contract.params import fit
-from explainers.stochastic_approximation import bridge, question, sgd
+from explainers.stochastic_approximation import bridge, sgd
 from explainers.stochastic_approximation.bridge import BridgeParams, BridgeResult
 from explainers.stochastic_approximation.sgd import SgdParams, SgdResult, law, problem_of
 from explainers.stochastic_approximation.views.bridge import bridge_scene
 from explainers.stochastic_approximation.views.sgd import sgd_scene
-from pages.ui.jobs.packed_result import facts
 from tests.published import ROWS
 
 
@@ -212,29 +211,3 @@ def test_the_bridge_has_a_picture(values: dict[str, Any]) -> None:
     assert scene.steps == found.params.updates
     assert math.isclose(scene.words.values[0, 0], 1)
     scene.to_bytes()
-
-
-# ---------------------------------------------------------------------------------------------- the questions
-
-
-def test_batches_are_compared_after_equal_samples() -> None:
-    """With 1/k on a mean the sizes are alike; with a constant step the largest batch has the lowest floor."""
-    asked = question.about_batches(SgdParams(), facts(descended(seeds=2000)))
-    assert asked is not None
-    assert (asked["samples"], asked["right"]) == (30, question.ALIKE)
-    floors = {"step_rule": "constant", "c": 0.2, "steps": 100}
-    params = SgdParams.model_validate(floors)
-    asked = question.about_batches(params, facts(descended(**floors)))
-    assert asked is not None
-    assert (asked["samples"], asked["right"]) == (100, "m = 5")
-    assert question.about_batches(SgdParams(batch_sizes=("all", "50")), {"rms_by_step": {}}) is None
-
-
-def test_the_bridge_asks_whose_error_shrinks() -> None:
-    found = bridged()
-    asked = question.about_bridge(found.params, facts(found))
-    assert asked is not None
-    assert asked["right"] == "SGD"
-    assert set(asked["answers"]) == set(bridge.LABELS.values())
-    diverged = bridged(step_rule="constant", c=100, updates=1000)
-    assert question.about_bridge(diverged.params, facts(diverged)) is None

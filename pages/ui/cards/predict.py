@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -22,9 +23,9 @@ class Question:
             raise ValueError(f"{self.right!r} is not among the answers {list(self.answers)}")
 
 
-def how_many(words: str, right: int, most: int, because: str) -> Question:
-    """A question whose answer is a whole number from 0 to `most`."""
-    return Question(words, [str(number) for number in range(most + 1)], str(right), because)
+def counted(right: int, most: int) -> dict[str, Any]:
+    """The answers of a question about a whole number from 0 to `most`."""
+    return {"answers": [str(number) for number in range(most + 1)], "right": str(right)}
 
 
 def ask(question: Question) -> None:

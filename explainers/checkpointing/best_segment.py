@@ -1,23 +1,12 @@
-"""What a reader of a schedule is offered: the settings that its strategy has, and which segments are best."""
+"""Which length of segment has the lowest peak, among those that a reader may guess."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explainers.checkpointing.schedule import ScheduleParams, Strategy
+from explainers.checkpointing.schedule import ScheduleParams
 from explainers.checkpointing.schedules import every_k_peak, sqrt_length
-
-OWN_FIELD: dict[Strategy, tuple[str, ...]] = {
-    "every_k": ("k",),
-    "revolve": ("snapshots",),
-    "optimal": ("budget",),
-    "custom": ("kept",),
-}
-
-
-def telling_fields(params: ScheduleParams) -> tuple[str, ...]:
-    """The fields that change the schedule of the chosen strategy."""
-    return (*OWN_FIELD.get(params.strategy, ()), "layers", "boundary", "internal")
+from explainers.contract.messages import Message, joined
 
 
 @dataclass(frozen=True)
@@ -40,5 +29,5 @@ def best_segment(params: ScheduleParams) -> BestSegment | None:
     peaks = {k: peak for k, peak in sorted(peaks.items()) if k == best or peak > peaks[best]}
     if len(peaks) == 1:
         return None
-    sums = "; ".join(f"k = {k}: ⌈{L}/{k}⌉ × {B} + {k} × {I} = {peak:,}" for k, peak in peaks.items())
-    return BestSegment(tuple(str(k) for k in peaks), str(best), f"{sums}.")
+    sums = [f"k = {k}: ⌈{L}/{k}⌉ × {B} + {k} × {I} = {peak:,}" for k, peak in peaks.items()]
+    return BestSegment(tuple(str(k) for k in peaks), str(best), Message("{sums}.", sums=joined(sums, "; ")))

@@ -1,0 +1,104 @@
+"""What the page of checkpointing adds to its chapters: its fields by strategy, sums in bytes, the full-size trace."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explainers.checkpointing import measure_params
+from explainers.checkpointing.best_segment import best_segment
+from explainers.checkpointing.schedule import ScheduleParams
+from pages.ui import lesson, page
+from pages.ui.cards import tables
+from pages.ui.chapter import Asked, Chapter, Shown
+from pages.ui.jobs import packed_result, run
+from pages.ui.player.mount import Click
+from pages.ui.prose import Prose
+from pages.ui.settings.controls import Settings
+
+OF_STRATEGY: Mapping[str, tuple[str, ...]] = {
+    "every_k": ("k",),
+    "revolve": ("snapshots",),
+    "optimal": ("budget",),
+    "custom": ("kept",),
+}
+
+
+def schedule_fields(params: ScheduleParams) -> Sequence[str]:
+    """The strategy, with the fields that change its schedule."""
+    return ("strategy", *OF_STRATEGY.get(params.strategy, ()), "layers", "boundary", "internal")
+
+
+def measure_fields(params: measure_params.MeasureParams) -> Sequence[str]:
+    return ("block", *measure_params.strategy_fields(params), "layers", "seq_len", "batch")
+
+
+def model_fields(params: measure_params.ModelParams) -> Sequence[str]:
+    return ("model", *measure_params.strategy_fields(params), "seq_len", "batch", "attention", "layers")
+
+
+def best_segment_length(params: ScheduleParams, facts: Mapping[str, Any]) -> Asked:
+    """Which segments have the lowest peak; None where all that could be asked about are as good."""
+    if (best := best_segment(params)) is None:
+        return None
+    return {**params.model_dump(), "answers": list(best.answers), "right": best.right, "why": best.why}
+
+
+def peak_and_forwards(shown: Shown) -> None:
+    """What a change did to the peak and the extra forwards, and the notes."""
+    shown.compare({"peak": shown.facts["peak_units"], "extra forwards": shown.facts["extra_forwards"]})
+    lesson.notes(shown)
+
+
+def keep_layer(settings: Settings, click: Click) -> None:
+    """A click on a layer keeps its input for the backward pass, or no longer does: the schedule is then your own."""
+    params = settings.params()
+    shown = run.drawn("checkpointing.schedule", params)
+    if shown is not None and 1 <= click.index[0] <= params.layers:
+        kept = {*shown.facts["kept"]} ^ {click.index[0]}
+        settings.apply({"strategy": "custom", "kept": tuple(sorted(kept))})
+
+
+def in_bytes(shown: Shown) -> None:
+    """What the strategy saves and costs, the sum with its numbers, and what was assumed."""
+    st.markdown(tables.plain(shown.facts["saving"]))
+    st.text(shown.facts["formula"])
+    lesson.notes(shown)
+
+
+def bytes_and_count(shown: Shown) -> None:
+    """The same, and where it applies the count of the paper, term by term, beside what was measured."""
+    in_bytes(shown)
+    if rows := shown.facts["count_rows"]:
+        with page.card("count", "Korthikanti's count and what is measured"):
+            tables.show(
+                ("what", "how", "bytes"),
+                [(row["name"], row["formula"], f"{row['bytes']:,}") for row in rows],
+                [2],
+            )
+
+
+@st.fragment
+def draw_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """A whole Llama on fake tensors: by a button, since it takes seconds."""
+    lesson.heading(chapter, words)
+    settings.settle()
+    params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
+    packed = run.job(chapter.experiment, params, lambda: traced(params))
+    if packed is None:
+        return
+    lesson.picture(settings, packed, chapter.prefix)
+    st.markdown(f"**{tables.plain(packed.facts['verdict'])}**")
+    shown = Shown(chapter, settings, words, params, packed.facts, packed.checks, packed.scene)
+    in_bytes(shown)
+    lesson.cards(shown)
+
+
+def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, packed_result.Drawn]:
+    """The trace with its progress, and its picture. torch is loaded here, when it is asked for."""
+    from explainers.checkpointing.model import model_with_progress
+
+    result = yield from model_with_progress(params)
+    return packed_result.packed("checkpointing.model", result)

@@ -1,0 +1,99 @@
+"""What the page of flash attention adds to its chapters: charts, the comparison with the kernel, the race."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explainers.flash_attention import race, tiles
+from explainers.flash_attention.traffic import PAPER_SOURCE, traffic
+from explainers.flash_attention.views import race as race_figures
+from explainers.flash_attention.views import traffic as traffic_figures
+from kernels.interpreter import interpreter, triton_available
+from pages.ui import lesson, page
+from pages.ui.cards import charts, checks
+from pages.ui.cards.predict import counted
+from pages.ui.chapter import Chapter, Shown
+from pages.ui.jobs import run
+from pages.ui.player.mount import Click
+from pages.ui.prose import Prose
+from pages.ui.settings.controls import Settings
+
+
+def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
+    """The sizes of the grid; what computes it, where Triton is installed."""
+    kernel = ("backend",) if triton_available() else ()
+    return ("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
+
+
+def how_many_rescales(params: tiles.TilesParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How often what the followed row has gathered is shrunk."""
+    answers = counted(facts["row_rescales"], max(0, facts["row_tiles"] - 1))
+    return {**facts, "row": params.followed_row, **answers}
+
+
+def tiles_and_bytes(shown: Shown) -> None:
+    """What a change did to the tiles and the bytes, and where tiling moves more than it saves."""
+    facts = shown.facts
+    shown.compare({"tiles visited": facts["tiles_visited"], "bytes moved": facts["bytes_moved"]})
+    if facts["bytes_moved"] > facts["standard_bytes"]:
+        st.caption(shown.said("more_traffic"))
+
+
+def follow_row(settings: Settings, click: Click) -> None:
+    """A click on the grid follows that query; one beside it, the row at that place of the same query tile."""
+    params = settings.params()
+    start = params.followed_row // params.block_q * params.block_q
+    settings.open({"row": click.index[0] + (start if click.action == "follow_row_of_tile" else 0)})
+
+
+def compare_with_kernel(shown: Shown) -> None:
+    """Compares the Triton kernel's own trace with the readable loop, tile by tile, as soon as it is there."""
+    if not triton_available():
+        st.caption(shown.said("no_triton"))
+    elif not shown.params.kernel_can_follow:
+        st.caption(shown.said("kernel_not_compared"))
+    else:
+        run.later(shown.params, tiles.compare_with_kernel, checks.show, shown.said("kernel_waiting"))
+    if interpreter.restarts:
+        st.caption(shown.said("kernel_restarted").format(times=interpreter.restarts))
+
+
+@st.fragment
+def draw_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """What it is for: bytes, counted, beside the theorem."""
+    lesson.heading(chapter, words)
+    params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
+    result = traffic(params)
+    charts.pair(
+        (traffic_figures.accesses_over_tokens(result), words["traffic.tokens_alt"]),
+        (traffic_figures.accesses_over_sram(result), words["traffic.sram_alt"]),
+    )
+    st.markdown(words["traffic.roofline"])
+    charts.pair(
+        (traffic_figures.roofline(result), words["traffic.roofline_alt"]),
+        (traffic_figures.legal_blocks(result), words["traffic.blocks_alt"]),
+    )
+    charts.show(traffic_figures.sram_budget(result), alt=words["traffic.budget_alt"], height=230)
+    with page.card("printed", "Printed, and counted here", PAPER_SOURCE):
+        st.dataframe(traffic_figures.paper_table(result), hide_index=True)
+        st.caption(result.paper_difference)
+    lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
+
+
+@st.fragment
+def draw_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine."""
+    lesson.heading(chapter, words)
+    params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
+    result = run.job(chapter.experiment, params, lambda: race.run_race_with_progress(params))
+    if result is None:
+        return
+    charts.pair(
+        (race_figures.seconds_over_tokens(result), words["race.time_alt"]),
+        (race_figures.memory_over_tokens(result), words["race.memory_alt"]),
+    )
+    st.dataframe(race_figures.table(result), hide_index=True)
+    lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))

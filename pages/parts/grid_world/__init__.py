@@ -1,0 +1,1 @@
+"""What the page of the grid world adds to its chapters."""

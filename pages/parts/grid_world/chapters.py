@@ -1,0 +1,142 @@
+"""The fields of each chapter of the grid world, the agent that goes on learning, and its question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explainers.grid_world.costs import CostsParams
+from explainers.grid_world.first_reward import first_reward
+from explainers.grid_world.learn_params import LABELS, OneAgentParams
+from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
+from explainers.grid_world.plan import PlanParams
+from explainers.grid_world.world_params import WorldParams
+from pages.parts.grid_world import painting, world_file
+from pages.ui import lesson
+from pages.ui.chapter import Asked, Chapter, Shown
+from pages.ui.jobs import live_run
+from pages.ui.player.mount import Click
+from pages.ui.prose import Prose
+from pages.ui.settings.controls import Settings
+
+WORLD = ("world", "actions", "forbidden", "target", "bump", "r_target", "r_step", "slip")
+OF_ALGORITHM: Mapping[str, tuple[str, ...]] = {
+    "n_step_sarsa": ("n",),
+    "sarsa_lambda": ("lambda",),
+    "dyna_q": ("planning_steps",),
+    "td0": ("n", "policy"),
+}
+LESS_OFTEN: Mapping[str, tuple[str, ...]] = {
+    "q_learning": ("behaviour",),
+    "mc_epsilon_greedy": ("first_visit",),
+    "mc_exploring_starts": ("first_visit",),
+}
+OF_PLANNER: Mapping[str, tuple[str, ...]] = {
+    "value_iteration": ("sweeps",),
+    "policy_iteration": (),
+    "truncated_policy_iteration": ("j", "sweeps"),
+    "mc_basic": ("episode_length", "episodes"),
+}
+SCHEDULES = ("alpha_schedule", "epsilon_schedule")
+ANSWERS = ("none", "one", "two to five", "more")
+
+
+def learn_fields(params: OneAgentParams) -> Sequence[str]:
+    """The agent: how it explores, where it does, and the fields that its algorithm alone has."""
+    explores = () if params.algorithm in ("td0", "mc_exploring_starts") else ("epsilon",)
+    own = OF_ALGORITHM.get(params.algorithm, ())
+    return ("preset", "algorithm", "alpha", *explores, *own, "gamma", "r_forbidden")
+
+
+def further_learn_fields(params: OneAgentParams) -> Sequence[str]:
+    """The fields that are set less often."""
+    return ("seed", "q0", "episode_length", *SCHEDULES, *LESS_OFTEN.get(params.algorithm, ()))
+
+
+def plan_fields(params: PlanParams) -> Sequence[str]:
+    return ("preset", "algorithm", *OF_PLANNER[params.algorithm], "gamma", "r_forbidden")
+
+
+def costs_fields(params: CostsParams) -> Sequence[str]:
+    return ("study", "preset", *(("longest",) if params.study == "length" else ()), "gamma", "r_forbidden")
+
+
+def estimates_of_first_reward(params: LiveParams, facts: Mapping[str, Any]) -> Asked:
+    """How many estimates change when the agent first meets a reward; None where none comes soon."""
+    if (met := first_reward(params)) is None:
+        return None
+    place = 0 if met.positive == 0 else 1 if met.positive == 1 else 2 if met.positive <= 5 else 3
+    return {
+        "label": LABELS[params.algorithm],
+        "estimates": met.estimates,
+        "transition": met.transition,
+        "where": met.where,
+        "positive": met.positive,
+        "answers": ANSWERS,
+        "right": ANSWERS[place],
+    }
+
+
+def brushes_and_world(settings: Settings) -> None:
+    """The brushes, and behind a button the world itself."""
+    painting.brushes(settings)
+    with st.popover("The world", type="tertiary"):
+        settings.panel(*WORLD, reset=False)
+        world_file.import_and_export(settings)
+
+
+@st.fragment
+def draw_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """An agent that goes on learning while the reader changes its settings and its world."""
+    lesson.heading(chapter, words)
+    run = live_run.Running(settings, chapter.prefix, TRANSITIONS, MOST_CHUNKS)
+
+    def answer(click: Click) -> None:
+        if click.action == "more":
+            run.more(click)
+        elif click.action == "paint":
+            painting.painted(settings, click)
+
+    packed = lesson.steered(
+        chapter,
+        settings,
+        lambda: lesson.chapter_controls(chapter, settings),
+        on_click=answer,
+        chunk=run.chunk,
+        paints=painting.brush_taken(),
+        resumes=run.resumes,
+    )
+    if packed:
+        lesson.tell(chapter, settings, words, packed, run.chunk(settings.params()))
+
+
+def after_change(shown: Shown) -> None:
+    """What a change did to the run; one on the way is seen in the picture, and told by the notes."""
+    if not shown.params.changes:
+        distance = f"{shown.facts['distance']:.3g}"
+        label = "distance to the truth, at the end of what is computed"
+        shown.compare({label: distance, "episodes": shown.facts["episodes"]})
+    lesson.notes(shown)
+
+
+def after_plan(shown: Shown) -> None:
+    """What a change did to the plan, and its notes."""
+    facts = shown.facts
+    numbers = {"sweeps": facts["total_sweeps"], "policy optimal at": facts["policy_optimal_at"] or "never"}
+    shown.compare(numbers | {"improvements": facts["outer_loops"]})
+    lesson.notes(shown)
+
+
+def offer_agents_world(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """Says so where the world is not the agent's, and offers to take that over."""
+    main, here = settings.params().now, settings.params(chapter.prefix)
+    names = [name for name in WorldParams.model_fields if getattr(main, name) != getattr(here, name)]
+    if not names:
+        return
+    titles = ", ".join(settings.title(name, chapter.prefix) for name in names)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"borrowing-{chapter.prefix}"):
+        st.caption(words["another_world"].format(told=titles))
+        changes = {name: getattr(main, name) for name in names}
+        st.button("Take the agent's", type="tertiary", on_click=settings.open, args=(changes, chapter.prefix))
