@@ -16,7 +16,6 @@ from torch.nn.functional import scaled_dot_product_attention
 from explainers.contract.experiment import as_json, watch
 from explainers.contract.params import choices_of, fit, read
 from explainers.kv_cache.attention import (
-    Cache,
     GroupedQueryAttention,
     MultiHeadLatentAttention,
     causal_softmax,
@@ -102,22 +101,6 @@ def test_the_formula_shows_its_numbers() -> None:
         == "2 × 1 group × 8 × 12 tokens × 2 B = 384 B"
     )
     assert decode(DecodeParams(kind="mla")).formula == "(32 + 4) × 12 tokens × 8 B = 3,456 B"
-
-
-def test_a_cache_holds_exactly_its_tokens_and_leaves_what_was_read_alone() -> None:
-    cache = Cache()
-    assert (cache.tokens, cache.nbytes) == (0, 0)
-    whole = torch.arange(24.0).reshape(2, 6, 2)
-    cache.append(K=whole[:, :4])
-    before = cache.parts["K"]
-    assert (cache.tokens, cache.nbytes) == (
-        4,
-        2 * 4 * 2 * 4,
-    )  # not the storage of the whole that it was cut from
-    cache.append(K=whole[:, 4:5])
-    assert (cache.tokens, cache.nbytes) == (5, 2 * 5 * 2 * 4)
-    assert torch.equal(cache.parts["K"], whole[:, :5])
-    assert torch.equal(before, whole[:, :4])
 
 
 # -------------------------------------------------------------------------------------- nothing is lost by it
