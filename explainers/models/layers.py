@@ -1,10 +1,10 @@
 """Parts of decoder blocks in torch, written out, so that the bytes that autograd keeps for backward are known.
 
-RMSNorm: Zhang and Sennrich 2019. RoPE: Su et al. 2021. Grouped queries: Ainslie et al. 2023. torch.nn.RMSNorm is not
-used: in bfloat16 on a CPU it keeps two copies in float32.
+RMSNorm: Zhang and Sennrich 2019. RoPE: Su et al. 2021, section 3.4.2. Grouped queries: Ainslie et al. 2023.
+torch.nn.RMSNorm is not used: in bfloat16 on a CPU it keeps two copies in float32.
 
-Letters of the shapes: b batch, s sequence, h hidden size, a heads, g key/value heads, r = a / g heads a group,
-d = h / a numbers a head.
+Letters of the shapes: b batch, s sequence, h hidden size, a heads, g key/value heads, r = a / g heads per group,
+d = h / a numbers per head, n tokens.
 """
 
 from __future__ import annotations
@@ -16,50 +16,95 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ROPE_BASE = 500_000.0
-NORM_EPSILON = 1e-5
+# Llama 3: rope_theta and rms_norm_eps of its config.json
+LLAMA_ROPE_BASE = 500_000.0
+LLAMA_NORM_EPSILON = 1e-5
 
+Pairing = Literal["halves", "interleaved"]
 Attention = Literal["written", "flash"]
 
 
-class RMSNorm(nn.Module):
-    """x divided by the root of its mean square, times a gain."""
+# --------------------------------------------------------------------------------------------- normalization
 
-    def __init__(self, hidden: int, dtype: torch.dtype) -> None:
+
+def rms_norm(x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
+    """x (..., h) divided by the root of its mean square, times the gain (h,). epsilon is added to the mean square."""
+    # x / sqrt(mean(x^2) + epsilon) * gain
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * gain
+
+
+class RMSNorm(nn.Module):
+    """`rms_norm` over the last dimension of x (..., hidden), with a trained gain that starts at 1."""
+
+    def __init__(self, hidden: int, dtype: torch.dtype, *, epsilon: float = LLAMA_NORM_EPSILON) -> None:
         super().__init__()
+        self.epsilon = epsilon
         self.gain = nn.Parameter(torch.ones(hidden, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        # x: (b, s, h)
-        inverse_rms = torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPSILON)  # (b, s, 1)
-        return x * inverse_rms * self.gain
+        return rms_norm(x, self.gain, self.epsilon)
+
+
+# ------------------------------------------------------------------------------------------------- positions
+
+
+def rope(x: Tensor, positions: Tensor, *, pairing: Pairing, base: float) -> Tensor:
+    """Rotary position embedding of x, computed in float64 and rounded once to the dtype of x.
+
+    x: (..., d), d even. positions: broadcast against the other dimensions of x. The pair i of a token at position t
+    turns by the angle t base^(-2i / d). The pair is (x_i, x_i+d/2) with "halves", as in Llama, and (x_2i, x_2i+1)
+    with "interleaved", as in the paper, GPT-J and DeepSeek.
+    """
+    cos, sin = _cos_sin(positions, x.shape[-1], base, torch.float64)
+    return _turned(x.double(), cos, sin, pairing).to(x.dtype)
 
 
 class Rope(nn.Module):
-    """Rotary position embedding: the pair (x_i, x_i+d/2) of position t turns by the angle t base^(-2i / d)."""
+    """`rope` with the pairing "halves", from tables of cos and sin for the positions 0 to seq_len - 1.
+
+    The angles are computed in float32, as in Llama; the tables and the products have `dtype`.
+    """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, seq_len: int, head_dim: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, seq_len: int, head_dim: int, dtype: torch.dtype, *, base: float = LLAMA_ROPE_BASE
+    ) -> None:
         super().__init__()
-        frequencies = ROPE_BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-        angles = torch.arange(seq_len, dtype=torch.float32)[:, None, None] * frequencies  # (s, 1, d / 2)
-        self.register_buffer("cos", angles.cos().to(dtype), persistent=False)
-        self.register_buffer("sin", angles.sin().to(dtype), persistent=False)
+        cos, sin = _cos_sin(torch.arange(seq_len)[:, None], head_dim, base, torch.float32)  # (s, 1, d / 2)
+        self.register_buffer("cos", cos.to(dtype), persistent=False)
+        self.register_buffer("sin", sin.to(dtype), persistent=False)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
-        # x: (b, s, heads, d); positions: (b, s), where a row does not simply count 0, 1, 2, ...
+        """x: (b, s, heads, d). positions: (b, s), below seq_len; without them every row counts 0, 1, 2, ..."""
         cos, sin = (self.cos, self.sin) if positions is None else (self.cos[positions], self.sin[positions])
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+        return _turned(x, cos, sin, "halves")
+
+
+def _cos_sin(positions: Tensor, d: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin (..., d / 2) of the angles t base^(-2i / d), for each t in positions (...) and each pair i."""
+    frequencies = base ** (-torch.arange(0, d, 2, dtype=dtype) / d)
+    angles = positions.to(dtype)[..., None] * frequencies
+    return angles.cos(), angles.sin()
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor, pairing: Pairing) -> Tensor:
+    """x (..., d) with each pair turned by the angle whose cos and sin (..., d / 2) are given."""
+    first, second = x.chunk(2, dim=-1) if pairing == "halves" else (x[..., 0::2], x[..., 1::2])
+    # (first, second) -> (first cos - second sin,  second cos + first sin)
+    turned = first * cos - second * sin, second * cos + first * sin
+    return torch.cat(turned, dim=-1) if pairing == "halves" else torch.stack(turned, dim=-1).flatten(-2)
+
+
+# ------------------------------------------------------------------------------------------------- attention
 
 
 def written_attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, dropout: float = 0.0) -> Tensor:
-    """softmax(Q K^T / sqrt(d)) V as it stands on paper: the scores of all heads are in memory.
+    """softmax(Q K^T / sqrt(d)) V, operation by operation: the scores of all heads are in memory at once.
 
     q: (b, s, a, d); k, v: (b, s, g, d). hidden: true where a query must not see a key, (s, s) or (b g, 1, s, s).
-    Returns (b, s, h). The r query heads of a group stand below each other as rows, so that K and V are never
+    Returns (b, s, h). The r query heads of a group become more rows of the same matrix, so that K and V are never
     repeated.
     """
     b, s, a, d = q.shape
@@ -76,7 +121,7 @@ def written_attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor, dropout: 
 
 
 class WrittenAttention(nn.Module):
-    """`written_attention` under the causal mask, which is made once."""
+    """`written_attention` under a causal mask that is made once, for sequences of seq_len tokens."""
 
     later: Tensor
 
@@ -92,7 +137,7 @@ class WrittenAttention(nn.Module):
 
 
 class FlashAttention(nn.Module):
-    """The same by torch's fused kernel, which keeps the output and one log-sum-exp a row in place of the weights."""
+    """Causal attention by torch's fused kernel, which keeps the output and one log-sum-exp per row, not the weights."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
@@ -109,6 +154,7 @@ class FlashAttention(nn.Module):
 
 
 def attention_core(kind: Attention, seq_len: int, dropout: float = 0.0) -> nn.Module:
+    """Causal attention of queries (b, s, a, d) over keys and values (b, s, g, d): the module of that kind."""
     return WrittenAttention(seq_len, dropout) if kind == "written" else FlashAttention(dropout)
 
 
@@ -120,4 +166,5 @@ class RotatedAttention(nn.Module):
         self.rope, self.attention = rope, attention
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        # q: (b, s, a, d); k, v: (b, s, g, d)
         return self.attention(self.rope(q), self.rope(k), v)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from explainers.contract.experiment import Check, Checked, experiment
-from explainers.hardware.exclusive import alone
+from explainers.hardware.exclusive import exclusive_torch
 from explainers.packing.decoder_three_ways import (
     END_OF_TEXT,
     PAD,
@@ -108,7 +108,7 @@ class Pass:
 @experiment("packing.run", view="explainers.packing.views.run:run_scene")
 def run(params: RunParams) -> RunResult:
     """A small decoder on the same documents padded, packed naively and unpadded: logits, losses, leak and cost."""
-    with alone():
+    with exclusive_torch():
         return three_ways(params)
 
 
