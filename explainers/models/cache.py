@@ -1,4 +1,4 @@
-"""The cache that attention fills while it decodes: what it keeps of earlier tokens, as real tensors."""
+"""The KV cache: what attention keeps of earlier tokens while it decodes, as real tensors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 class Cache:
-    """What is kept of the tokens so far, by name: tensors (..., T, width), concatenated as tokens come.
+    """Named tensors (..., T, width) of the T tokens so far: keys and values, or latents and RoPE keys.
 
-    Concatenation gives storage of exactly the tokens held, so that its size can be measured.
+    New tokens are concatenated, so that the storage has exactly the tokens held and its size can be measured.
     """
 
     def __init__(self, **parts: Tensor) -> None:
         self.parts = parts
 
     def append(self, **new: Tensor) -> None:
-        """Adds the same parts (..., n, width) of n more tokens. Tensors that were read before stay as they were."""
+        """Append n more tokens: the same names, (..., n, width) each. Tensors that were read earlier do not change."""
         parts = self.parts
         self.parts = {
             name: torch.cat([parts[name], new[name]], -2) if parts else new[name].clone() for name in new
@@ -24,6 +24,7 @@ class Cache:
 
     @property
     def tokens(self) -> int:
+        """T, the number of tokens held."""
         return next(iter(self.parts.values())).shape[-2] if self.parts else 0
 
     @property

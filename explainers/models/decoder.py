@@ -1,13 +1,13 @@
-"""Decoder blocks in torch, written out, so that what autograd keeps for the backward pass is known to the byte.
+"""Decoder blocks in torch, written out, so that the bytes that autograd keeps for the backward pass are known.
 
 LlamaBlock: RMSNorm (Zhang and Sennrich 2019), RoPE (Su et al. 2021), grouped queries (Ainslie et al. 2023), SwiGLU
 (Shazeer 2020), no biases. GptBlock: LayerNorm before each part, GELU, dropout and biases, as in Radford et al. 2019
 and as Korthikanti et al. 2022 count it.
 
-Every tensor is made with an explicit dtype and device-free, so that the same code runs on real and on fake tensors.
+Every tensor is created with a dtype and without a device, so that the same code runs on real and on fake tensors.
 
-Letters of the shapes: b batch, s sequence, h hidden size, a heads, g key/value heads, r = a / g heads a group,
-d = h / a numbers a head, f intermediate size, V vocabulary.
+Letters of the shapes: b batch, s sequence, h hidden size, a heads, g key/value heads, d = h / a numbers per head,
+f intermediate size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from explainers.models.shapes import DecoderShape
 class LlamaBlock(nn.Module):
     """x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)), without biases.
 
-    core: what becomes of queries (b, s, a, d), keys and values (b, s, g, d): the output (b, s, h). Shared by blocks,
-    because it has tables and no weights.
+    core: maps queries (b, s, a, d), keys and values (b, s, g, d) to the output (b, s, h). All blocks share it: it has
+    tables and no weights.
     """
 
     def __init__(self, shape: DecoderShape, core: nn.Module, dtype: torch.dtype) -> None:
@@ -74,8 +74,9 @@ class GptBlock(nn.Module):
 class Decoder(nn.Module):
     """Embedding, blocks, last norm, head and the mean cross-entropy of the next token.
 
-    The parts are apart (embed, blocks, loss), so that whoever trains it decides how the blocks are run.
-    seq_len: the length of its sequences, for which the tables (mask, RoPE) are made once.
+    embed, blocks and loss are separate, so that the caller decides how the blocks run (with checkpoints, for example).
+    seq_len: the length of the sequences. The tables (mask, RoPE) are made once, for this length.
+    dropout: the rate; Llama blocks apply it to the attention weights only.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Decoder(nn.Module):
         return x if self.positions is None else x + self.positions[: tokens.shape[1]]
 
     def loss(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy, a scalar, of hidden states (b, s, h) and the tokens (b, s) that come next."""
+        """Mean cross-entropy, a scalar, of hidden states (b, s, h) and the next tokens (b, s)."""
         logits = self.head(self.norm(x))  # (b, s, V)
         return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
