@@ -30,7 +30,8 @@ Attention = Literal["written", "flash"]
 def rms_norm(x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
     """x (..., h) divided by the root of its mean square, times the gain (h,). epsilon is added to the mean square."""
     # x / sqrt(mean(x^2) + epsilon) * gain
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * gain
+    inverse_rms = torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)  # (..., 1)
+    return x * inverse_rms * gain
 
 
 class RMSNorm(nn.Module):
