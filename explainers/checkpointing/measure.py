@@ -21,7 +21,7 @@ from explainers.checkpointing.prediction import CountRow, Sizes, Strategy, Term
 from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
 from explainers.contract.experiment import experiment
 from explainers.contract.result import Check, Checked
-from explainers.hardware.exclusive import alone
+from explainers.hardware.exclusive import exclusive_torch
 from explainers.models.decoder import Decoder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -253,7 +253,7 @@ def measure(params: MeasureParams) -> MeasureResult:
 
 def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
     """The traced step, and the gradients of the same step without checkpointing. Leaves the random state as it was."""
-    with alone(), warnings.catch_warnings():
+    with exclusive_torch(), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="None of the inputs have requires_grad"
         )  # a break is about it
@@ -267,7 +267,7 @@ def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
 
 def fake_step(params: MeasureParams) -> Step:
     """The same step on tensors without memory. Its checkpoints keep and set back the real random state, too."""
-    with alone(), FakeTensorMode():
+    with exclusive_torch(), FakeTensorMode():
         model, tokens = build(params)
         return training_step(model, tokens, plan_of(params), MemoryTrace())
 

@@ -1,1 +1,1 @@
-"""GPUs as their data sheets print them, and torch used by one run at a time."""
+"""The machine: GPUs by their data sheets, and exclusive use of torch."""

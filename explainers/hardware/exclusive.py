@@ -1,4 +1,4 @@
-"""Runs of torch that must not meet: the process has one random state and one number of threads for all readers."""
+"""Serialise torch runs: the random state and the number of threads belong to the whole process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One run at a time, on one thread of torch.
+def exclusive_torch() -> Iterator[None]:
+    """Hold torch exclusively, on one thread, and restore the CPU random state and the number of threads on exit.
 
-    Afterwards the random state, from which dropout draws, and the number of threads are as before. Tensors as small as
-    a page's gain nothing from more threads, and lose much where readers fight for the processors.
+    Other threads that ask for it wait. Dropout draws from the random state. Tensors as small as a page's gain nothing
+    from more threads, and are much slower when readers compete for the processors. Not reentrant.
     """
     with _one_at_a_time, torch.random.fork_rng(devices=[]):
         threads = torch.get_num_threads()

@@ -1,8 +1,8 @@
-"""GPUs that people have: memory, bandwidth and peak as their data sheets print them, dense, without sparsity.
+"""Common GPUs: memory, bandwidth and peak from their data sheets, without sparsity.
 
-A data sheet's GB is taken as 10^9 bytes. The memory chips are made in powers of two, so a driver shows a little more
-(an "80 GB" H100 shows 81,559 MiB, which is 85.5 GB): what fits by the data sheet fits on the card. `reported_mib` is
-what `nvidia-smi` shows, before the driver's own part is taken off.
+GB of a data sheet is read as 10^9 bytes. Memory chips come in powers of two, so that a driver usually reports more
+(an "80 GB" H100 reports 81,559 MiB, which is 85.5 GB): what fits by the data sheet fits on the card. `reported_mib` is
+the total that `nvidia-smi` shows, before the driver's reserve is subtracted.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ GpuName = Literal[
 class Gpu:
     """One card.
 
-    name: on the screen. memory_bytes: of the data sheet, GB = 10^9 bytes. bandwidth: of that memory, bytes/s.
+    name: shown on screen. memory_bytes: by the data sheet, GB = 10^9 bytes. bandwidth: of that memory, bytes/s.
     bf16_flops, fp8_flops: dense peak of the matrix units with fp32 accumulation, FLOP/s (fp16 is as fast as bf16);
-    fp8 is None where they have none. shared_bytes: the most fast memory that one block of threads gets.
-    reported_mib: memory that the driver shows, in MiB, where known. source: where the figures are printed.
+    fp8_flops is None without fp8 units. shared_bytes: the most shared memory that a thread block can use.
+    reported_mib: the memory that the driver reports, MiB, or None if unknown. source: where the figures are printed.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Gpu:
 
     @property
     def ridge(self) -> float:
-        """The arithmetic intensity (FLOP/byte) from which the bf16 peak, not the memory, is the limit."""
+        """The arithmetic intensity (FLOP/byte) above which the bf16 peak is the limit, not the bandwidth."""
         return self.bf16_flops / self.bandwidth
 
 

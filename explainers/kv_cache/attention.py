@@ -17,34 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from explainers.models.layers import rms_norm, rope
+
 ROPE_BASE = 10_000.0
 NORM_EPSILON = 1e-6
-
-
-class Cache:
-    """What is kept of the tokens so far, by name: tensors (..., T, width), concatenated as tokens come.
-
-    Concatenation gives storage of exactly the tokens held, so that its size can be measured.
-    """
-
-    def __init__(self, **parts: Tensor) -> None:
-        self.parts = parts
-
-    def append(self, **new: Tensor) -> None:
-        """Adds the same parts (..., n, width) of n more tokens. Tensors that were read before stay as they were."""
-        parts = self.parts
-        self.parts = {
-            name: torch.cat([parts[name], new[name]], -2) if parts else new[name].clone() for name in new
-        }
-
-    @property
-    def tokens(self) -> int:
-        return next(iter(self.parts.values())).shape[-2] if self.parts else 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the storage behind all parts."""
-        return sum(part.untyped_storage().nbytes() for part in self.parts.values())
 
 
 def einsum(equation: str, a: Tensor, b: Tensor) -> Tensor:
@@ -58,23 +34,10 @@ def einsum(equation: str, a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum(equation, a, b)
 
 
-def rope(x: Tensor, start: int) -> Tensor:
-    """Rotary position embedding of x (..., n, d), d even, whose first token stands at position `start`.
-
-    The pair (x_2i, x_2i+1) of position t turns by the angle t * base^(-2i / d).
-    """
-    n, d = x.shape[-2:]
-    frequencies = ROPE_BASE ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
-    angles = torch.arange(start, start + n, dtype=torch.float64)[:, None] * frequencies  # (n, d / 2)
-    even, odd = x[..., 0::2].double(), x[..., 1::2].double()
-    # (x_2i, x_2i+1) -> (x_2i cos - x_2i+1 sin,  x_2i sin + x_2i+1 cos)
-    turned = (even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos())
-    return torch.stack(turned, -1).flatten(-2).to(x.dtype)
-
-
-def rms_norm(x: Tensor, gain: Tensor) -> Tensor:
-    """x (..., c) divided by the root of its mean square, times the gain (c,)."""
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + NORM_EPSILON) * gain
+def rope_from(x: Tensor, start: int) -> Tensor:
+    """RoPE of x (..., n, d), d even, of n tokens from position `start` on, with neighbouring numbers as pairs."""
+    positions = torch.arange(start, start + x.shape[-2])
+    return rope(x, positions, pairing="interleaved", base=ROPE_BASE)
 
 
 def causal_softmax(s: Tensor) -> Tensor:
@@ -118,8 +81,8 @@ class GroupedQueryAttention:
     def project(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (h, n, d), keys and values (g, n, d) of hidden states x (n, m) from position `start` on."""
         # q = RoPE(W_Q x),  k = RoPE(W_K x)
-        q = rope(einsum("hdm,nm->hnd", self.W_Q, x), start)
-        k = rope(einsum("gdm,nm->gnd", self.W_K, x), start)
+        q = rope_from(einsum("hdm,nm->hnd", self.W_Q, x), start)
+        k = rope_from(einsum("gdm,nm->gnd", self.W_K, x), start)
         # v = W_V x
         v = einsum("gdm,nm->gnd", self.W_V, x)
         return q, k, v
@@ -194,8 +157,8 @@ class MultiHeadLatentAttention:
         # (13) q_C = W_Q x
         q_C = einsum("hdm,nm->hnd", self.W_Q, x)
         # (14) q_R = RoPE(W_QR x)
-        q_R = rope(einsum("hem,nm->hne", self.W_QR, x), start)
-        return rope(q_C, start) if self.rotate_latent else q_C, q_R
+        q_R = rope_from(einsum("hem,nm->hne", self.W_QR, x), start)
+        return rope_from(q_C, start) if self.rotate_latent else q_C, q_R
 
     def latent(self, x: Tensor) -> Tensor:
         """The latent (n, c) of hidden states x (n, m), before its RMSNorm."""
@@ -204,18 +167,18 @@ class MultiHeadLatentAttention:
 
     def normed(self, c: Tensor) -> Tensor:
         """The latent (n, c) after its RMSNorm (section 3.1.2), which is what the heads read."""
-        return rms_norm(c, self.gain)
+        return rms_norm(c, self.gain, NORM_EPSILON)
 
     def rope_key(self, x: Tensor, start: int) -> Tensor:
         """The RoPE key (n, e) that all heads share."""
         # (15) k_R = RoPE(W_KR x)
-        return rope(einsum("em,nm->ne", self.W_KR, x), start)
+        return rope_from(einsum("em,nm->ne", self.W_KR, x), start)
 
     def expand(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (h, T, d) of every head from normed latents c (T, c) of the positions 0 to T - 1."""
         # (10) k_C = W_UK c,  (11) v_C = W_UV c
         k_C, v_C = einsum("hdc,Tc->hTd", self.W_UK, c), einsum("hdc,Tc->hTd", self.W_UV, c)
-        return rope(k_C, 0) if self.rotate_latent else k_C, v_C
+        return rope_from(k_C, 0) if self.rotate_latent else k_C, v_C
 
     def attend(self, q_C: Tensor, q_R: Tensor, c: Tensor, k_R: Tensor) -> tuple[Tensor, Tensor]:
         """Expanded: weights (h, n, T) and output (n, m) over latents c (T, c) and RoPE keys k_R (T, e)."""

@@ -1,7 +1,7 @@
 """Decoding with a KV cache, token by token: what MHA, GQA, MQA and MLA keep, to the byte, and that nothing is lost.
 
 The hidden states of the tokens are drawn, as one layer of a model would be given them; the layer's attention and its
-cache are real (explainers/kv_cache/attention.py).
+cache are real (explainers/kv_cache/attention.py, explainers/models/cache.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from explainers.contract.experiment import experiment, watch
 from explainers.contract.result import Check, Checked
-from explainers.kv_cache.attention import Cache, GroupedQueryAttention, MultiHeadLatentAttention
+from explainers.kv_cache.attention import GroupedQueryAttention, MultiHeadLatentAttention
 from explainers.kv_cache.decode_params import KINDS, DecodeParams, Kind, cache_formula, groups_of
+from explainers.models.cache import Cache
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 

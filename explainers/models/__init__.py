@@ -1,1 +1,1 @@
-"""Decoders that topics share: shapes, layers, caches."""
+"""Decoder models that topics share: shapes, layers, blocks, cache."""

@@ -1,4 +1,4 @@
-"""How many heads may share another: the rule that groups divide the query heads, and its sentence."""
+"""Head counts of grouped queries: the key/value heads must divide the query heads."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from explainers.contract.params import Adjustment
 
 
 def whole_groups(name: str, groups: int, heads: int, allowed: str = "") -> Iterator[Adjustment]:
-    """The rule that the field `name` (key/value heads) divides `heads`: the next lower divisor, where it does not.
+    """If `groups`, the value of the field `name`, does not divide `heads`: an adjustment to the next lower divisor.
 
-    allowed: what is said to be allowed; the divisors of heads, when left out.
+    allowed: the allowed values as the sentence names them; "divisors of {heads}" when empty.
     """
     if heads % groups:
         yield Adjustment(
@@ -21,11 +21,11 @@ def whole_groups(name: str, groups: int, heads: int, allowed: str = "") -> Itera
 
 
 def divisors(number: int, most: int) -> list[int]:
-    """The divisors of a number up to `most`, the least first."""
-    return [one for one in range(1, min(number, most) + 1) if number % one == 0]
+    """The divisors of a number up to `most`, ascending."""
+    return [divisor for divisor in range(1, min(number, most) + 1) if number % divisor == 0]
 
 
 def one_of(values: Sequence[int]) -> str:
-    """The values as a person lists them: '1, 2 or 4'."""
+    """The values as a list in words: '1, 2 or 4'."""
     *rest, last = (str(value) for value in values)
     return f"{', '.join(rest)} or {last}" if rest else last

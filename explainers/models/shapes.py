@@ -1,7 +1,7 @@
-"""The shapes of decoder models, as data: what decides how many numbers a model and its activations have.
+"""The shapes of decoder models: the sizes from which parameters and activations are counted.
 
-The Llama 3.1 shapes are those of the config.json of meta-llama/Llama-3.1-8B, -70B and -405B; the parameter counts are
-the totals of their safetensors files, so that a model built here can be held against them.
+The Llama 3.1 shapes come from the config.json of meta-llama/Llama-3.1-8B, -70B and -405B. PUBLISHED_PARAMETERS are the
+totals of their safetensors files, for comparison with a model built here.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Block = Literal["llama", "gpt"]
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """A stack of decoder blocks between an embedding and a head that are not tied.
+    """A stack of decoder blocks between an embedding and an output head with separate (untied) weights.
 
     block: "llama" (RMSNorm, RoPE, grouped queries, SwiGLU, no biases) or "gpt" (LayerNorm, learned positions, GELU,
-    dropout, biases; as many key/value heads as heads). intermediate: the width inside the MLP. positions: the longest
-    sequence of learned positions, 0 where positions are not learned.
+    dropout, biases; as many key/value heads as heads). intermediate: the width inside the MLP. positions: the number of
+    learned positions, 0 if positions are not learned.
     """
 
     block: Block
@@ -33,11 +33,12 @@ class DecoderShape:
 
     @property
     def head_dim(self) -> int:
+        """Numbers per head."""
         return self.hidden // self.heads
 
     @property
     def block_parameters(self) -> int:
-        """Numbers in the weights of one block."""
+        """Parameters of one block."""
         h, f, kv = self.hidden, self.intermediate, self.kv_heads * self.head_dim
         if self.block == "llama":
             return 2 * h + 2 * h * h + 2 * h * kv + 3 * h * f
@@ -45,7 +46,7 @@ class DecoderShape:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all weights: blocks, embedding, head, the last norm and learned positions."""
+        """All parameters: blocks, embedding, head, last norm and learned positions."""
         last_norm = self.hidden if self.block == "llama" else 2 * self.hidden
         tables = (2 * self.vocabulary + self.positions) * self.hidden
         return self.layers * self.block_parameters + tables + last_norm

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from explainers.models.decoder import RMSNorm, Rope, written_attention
+from explainers.models.layers import RMSNorm, Rope, written_attention
 from explainers.packing.run_params import Sizes
 from kernels.flash_attention import flash_attention_varlen
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from explainers.contract.experiment import experiment
 from explainers.contract.result import Check, Checked
-from explainers.hardware.exclusive import alone
+from explainers.hardware.exclusive import exclusive_torch
 from explainers.packing.decoder_three_ways import (
     END_OF_TEXT,
     PAD,
@@ -109,7 +109,7 @@ class Pass:
 @experiment("packing.run", view="explainers.packing.views.run:run_scene")
 def run(params: RunParams) -> RunResult:
     """A small decoder on the same documents padded, packed naively and unpadded: logits, losses, leak and cost."""
-    with alone():
+    with exclusive_torch():
         return three_ways(params)
 
 

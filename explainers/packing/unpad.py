@@ -167,6 +167,7 @@ def rotated(x: np.ndarray, positions: np.ndarray) -> np.ndarray:
     x: (tokens, heads, D). positions: (axes, tokens); of three axes the first quarter of the pairs turns with time, the
     next three eighths with height, the rest with width (sections 16, 24, 24 of 64, as in Qwen2.5-VL).
     """
+    # `rope` of explainers/models/layers.py once more, in NumPy: this page must not wait until torch is imported
     pairs = x.shape[-1] // 2
     k = np.arange(pairs)
     axis = np.searchsorted([pairs / 4, 5 * pairs / 8], k, side="right") if len(positions) == 3 else 0 * k

@@ -186,7 +186,7 @@ def test_a_fake_step_waits_for_its_turn_and_leaves_no_trace() -> None:
     fake_step(params(block="gpt"))  # the first one takes long by itself
     torch.manual_seed(7)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    with measure_module.alone():
+    with measure_module.exclusive_torch():
         assert torch.get_num_threads() == 1
         other = threading.Thread(target=fake_step, args=(params(block="gpt"),))
         other.start()

@@ -33,7 +33,7 @@ MEASURED = {
     "warm_up_bytes",
 }  # on this machine, at this moment
 # measured too, where a sentence names them: seconds, and how much a process grew
-IN_WORDS = re.compile(r"\b\d+(\.\d+)?(?= s\b)|(?<=grew by )[\d.]+ \w?B|(?<=grew it by )[\d.]+ \w?B")
+IN_WORDS = re.compile(r"(\b)\d+(?:\.\d+)?(?= s\b)|(grew(?: it| this process| the process)? by )[\d.]+ \w?B")
 
 
 def answer(name: str, flags: list[str]) -> Any:
@@ -51,7 +51,7 @@ def condensed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: condensed(item) for key, item in value.items() if key not in MEASURED}
     if isinstance(value, str):
-        return IN_WORDS.sub("#", value)
+        return IN_WORDS.sub(r"\2#", value)
     if not isinstance(value, list) or (
         len(value) <= SHORT and not any(isinstance(item, list) for item in value)
     ):

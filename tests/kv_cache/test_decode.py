@@ -17,13 +17,10 @@ from explainers.contract.experiment import watch
 from explainers.contract.params import choices_of, fit, read
 from explainers.contract.result import as_json
 from explainers.kv_cache.attention import (
-    Cache,
     GroupedQueryAttention,
     MultiHeadLatentAttention,
     causal_softmax,
     einsum,
-    rms_norm,
-    rope,
 )
 from explainers.kv_cache.decode import DTYPES, decode, decode_grouped, decode_latent
 from explainers.kv_cache.decode_params import BITES, KINDS, LOST, DecodeParams
@@ -105,22 +102,6 @@ def test_the_formula_shows_its_numbers() -> None:
     assert decode(DecodeParams(kind="mla")).formula == "(32 + 4) × 12 tokens × 8 B = 3,456 B"
 
 
-def test_a_cache_holds_exactly_its_tokens_and_leaves_what_was_read_alone() -> None:
-    cache = Cache()
-    assert (cache.tokens, cache.nbytes) == (0, 0)
-    whole = torch.arange(24.0).reshape(2, 6, 2)
-    cache.append(K=whole[:, :4])
-    before = cache.parts["K"]
-    assert (cache.tokens, cache.nbytes) == (
-        4,
-        2 * 4 * 2 * 4,
-    )  # not the storage of the whole that it was cut from
-    cache.append(K=whole[:, 4:5])
-    assert (cache.tokens, cache.nbytes) == (5, 2 * 5 * 2 * 4)
-    assert torch.equal(cache.parts["K"], whole[:, :5])
-    assert torch.equal(before, whole[:, :4])
-
-
 # -------------------------------------------------------------------------------------- nothing is lost by it
 
 
@@ -174,19 +155,6 @@ def test_the_mask_is_aligned_at_the_last_token() -> None:
 
 
 # ----------------------------------------------------------------------------------- against other programs
-
-
-@given(st.integers(1, 12), st.sampled_from([2, 4, 8, 14]), st.integers(0, 20))
-@settings(max_examples=20)
-def test_rope_equals_complex_rotation_from_any_position(tokens: int, d: int, start: int) -> None:
-    x = torch.randn(3, start + tokens, d, generator=generator(d), dtype=torch.float64)
-    assert (rope(x[:, start:], start) - turned(x)[:, start:]).abs().max() <= 1e-13
-
-
-def test_rms_norm_equals_that_of_pytorch() -> None:
-    x, gain = hidden_states(5, 7), hidden_states(1, 7, seed=2)[0]
-    theirs = torch.nn.functional.rms_norm(x, (7,), gain, eps=1e-6)
-    assert (rms_norm(x, gain) - theirs).abs().max() <= 1e-14
 
 
 def test_bfloat16_is_summed_up_in_float32_and_rounded_once() -> None:

@@ -19,9 +19,20 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
 from explainers.contract.params import choices_of, fit, read
 from explainers.drawing.panels import Marks, Strip
+from explainers.models.layers import rope
 from explainers.packing import mrope
 from explainers.packing.mrope import IMAGE, VIDEO, Model
-from explainers.packing.unpad import BITES, IGNORED, LOST, UnpadParams, count_tiles, rotated, tiles_of, unpad
+from explainers.packing.unpad import (
+    BASE,
+    BITES,
+    IGNORED,
+    LOST,
+    UnpadParams,
+    count_tiles,
+    rotated,
+    tiles_of,
+    unpad,
+)
 from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT, unpad_scene
 from pages.ui.prose import prose
 
@@ -127,6 +138,12 @@ def test_rotary_attention_sees_differences_of_positions_only() -> None:
     )
     axes = rotated(np.ones((1, 1, 16)), np.array([[1], [0], [0]]))[0, 0, :8]
     np.testing.assert_array_equal(np.flatnonzero(axes != 1), [0, 1])  # a quarter of the pairs turns with time
+
+
+def test_rotary_positions_are_those_of_the_shared_rope() -> None:
+    x, positions = np.random.default_rng(4).standard_normal((7, 2, 6)), np.array([0, 1, 2, 0, 1, 90, 91])
+    shared = rope(torch.from_numpy(x), torch.from_numpy(positions)[:, None], pairing="halves", base=BASE)
+    np.testing.assert_allclose(rotated(x, positions[None]), shared.numpy(), atol=1e-14)
 
 
 def test_text_alone_has_the_same_position_on_every_axis() -> None:
