@@ -26,7 +26,7 @@ ROOMS = {
     "contract": {"contract"},
     "drawing": {"drawing", "contract"},
     "player": {"player", "drawing"},
-    "hardware": {"hardware"},
+    "hardware": {"hardware", "contract"},
     "models": {"models", "contract"},
 }
 PANELS = sorted(path.stem for path in (ROOT / "explainers/player/panels").glob("*.js"))

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from explainers.contract.messages import Message
+
 GpuName = Literal[
     "a100-40gb", "a100-80gb", "h100-80gb", "h200-141gb", "b200-180gb", "mi300x-192gb",
     "a10-24gb", "l4-24gb", "l40s-48gb", "rtx-3090-24gb", "rtx-4090-24gb", "rtx-5090-32gb",
@@ -42,7 +44,12 @@ class Gpu:
         return self.bf16_flops / self.bandwidth
 
 
-_GUIDE = "CUDA programming guide, compute capability"
+def _sheet(sheet: str, capability: str) -> Message:
+    """A data sheet and, for the shared memory, the programming guide."""
+    return Message(
+        "{sheet}; CUDA programming guide, compute capability {capability}", sheet=sheet, capability=capability
+    )
+
 
 GPUS: Mapping[GpuName, Gpu] = {
     "a100-40gb": Gpu(
@@ -53,7 +60,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         None,
         163 * 1024,
         40_960,
-        f"NVIDIA A100 data sheet (dense bf16 and fp16); {_GUIDE} 8.0",
+        _sheet("NVIDIA A100 data sheet (dense bf16 and fp16)", "8.0"),
     ),
     "a100-80gb": Gpu(
         "A100 SXM 80 GB",
@@ -63,7 +70,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         None,
         163 * 1024,
         81_920,
-        f"NVIDIA A100 data sheet (dense bf16 and fp16); {_GUIDE} 8.0",
+        _sheet("NVIDIA A100 data sheet (dense bf16 and fp16)", "8.0"),
     ),
     "h100-80gb": Gpu(
         "H100 SXM 80 GB",
@@ -73,8 +80,11 @@ GPUS: Mapping[GpuName, Gpu] = {
         1978.9e12,
         227 * 1024,
         81_559,
-        "NVIDIA H100 data sheet (half of the 1,979 TFLOP/s printed for bf16 and fp16, and of the 3,958 for fp8, which "
-        f"are with sparsity); {_GUIDE} 9.0",
+        _sheet(
+            "NVIDIA H100 data sheet (half of the 1,979 TFLOP/s printed for bf16 and fp16, and of the 3,958 for fp8, "
+            "which are with sparsity)",
+            "9.0",
+        ),
     ),
     "h200-141gb": Gpu(
         "H200 SXM 141 GB",
@@ -84,7 +94,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         1978.9e12,
         227 * 1024,
         143_771,
-        f"NVIDIA H200 data sheet (half of what is printed with sparsity); {_GUIDE} 9.0",
+        _sheet("NVIDIA H200 data sheet (half of what is printed with sparsity)", "9.0"),
     ),
     "b200-180gb": Gpu(
         "B200 180 GB",
@@ -94,8 +104,11 @@ GPUS: Mapping[GpuName, Gpu] = {
         4500e12,
         227 * 1024,
         183_359,
-        "NVIDIA DGX B200 data sheet, an eighth of its 1,440 GB, 64 TB/s and dense PFLOP/s (half of those printed with "
-        f"sparsity; early sheets say 192 GB, some drivers 7.7 TB/s); {_GUIDE} 10.0",
+        _sheet(
+            "NVIDIA DGX B200 data sheet, an eighth of its 1,440 GB, 64 TB/s and dense PFLOP/s (half of those printed "
+            "with sparsity; early sheets say 192 GB, some drivers 7.7 TB/s)",
+            "10.0",
+        ),
     ),
     "mi300x-192gb": Gpu(
         "MI300X 192 GB",
@@ -115,7 +128,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         None,
         99 * 1024,
         23_028,
-        f"NVIDIA A10 data sheet (dense bf16); {_GUIDE} 8.6",
+        _sheet("NVIDIA A10 data sheet (dense bf16)", "8.6"),
     ),
     "l4-24gb": Gpu(
         "L4 24 GB",
@@ -125,7 +138,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         242.5e12,
         99 * 1024,
         23_034,
-        f"NVIDIA L4 data sheet (half of the 242 and 485 TFLOP/s printed with sparsity); {_GUIDE} 8.9",
+        _sheet("NVIDIA L4 data sheet (half of the 242 and 485 TFLOP/s printed with sparsity)", "8.9"),
     ),
     "l40s-48gb": Gpu(
         "L40S 48 GB",
@@ -135,7 +148,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         733e12,
         99 * 1024,
         46_068,
-        f"NVIDIA L40S data sheet (without sparsity); {_GUIDE} 8.9",
+        _sheet("NVIDIA L40S data sheet (without sparsity)", "8.9"),
     ),
     "rtx-3090-24gb": Gpu(
         "RTX 3090 24 GB",
@@ -145,7 +158,7 @@ GPUS: Mapping[GpuName, Gpu] = {
         None,
         99 * 1024,
         24_576,
-        f"NVIDIA Ampere GA102 white paper, appendix A (bf16 with fp32 accumulation); {_GUIDE} 8.6",
+        _sheet("NVIDIA Ampere GA102 white paper, appendix A (bf16 with fp32 accumulation)", "8.6"),
     ),
     "rtx-4090-24gb": Gpu(
         "RTX 4090 24 GB",
@@ -155,7 +168,9 @@ GPUS: Mapping[GpuName, Gpu] = {
         330.3e12,
         99 * 1024,
         24_564,
-        f"NVIDIA Ada GPU architecture white paper, appendix A (bf16, fp8 with fp32 accumulation); {_GUIDE} 8.9",
+        _sheet(
+            "NVIDIA Ada GPU architecture white paper, appendix A (bf16, fp8 with fp32 accumulation)", "8.9"
+        ),
     ),
     "rtx-5090-32gb": Gpu(
         "RTX 5090 32 GB",
@@ -165,8 +180,10 @@ GPUS: Mapping[GpuName, Gpu] = {
         419e12,
         99 * 1024,
         32_607,
-        "NVIDIA RTX Blackwell GPU architecture white paper, appendix A (bf16, fp8 with fp32 accumulation); "
-        f"{_GUIDE} 12.0",
+        _sheet(
+            "NVIDIA RTX Blackwell GPU architecture white paper, appendix A (bf16, fp8 with fp32 accumulation)",
+            "12.0",
+        ),
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment
 
 
@@ -16,7 +17,13 @@ def whole_groups(name: str, groups: int, heads: int, allowed: str = "") -> Itera
         yield Adjustment(
             name,
             max(divisors(heads, groups)),
-            f"{name} = {groups} does not divide heads = {heads}; allowed: {allowed or f'divisors of {heads}'}.",
+            Message(
+                "{name} = {groups} does not divide heads = {heads}; allowed: {allowed}.",
+                name=name,
+                groups=groups,
+                heads=heads,
+                allowed=allowed or Message("divisors of {heads}", heads=heads),
+            ),
         )
 
 
@@ -28,4 +35,4 @@ def divisors(number: int, most: int) -> list[int]:
 def one_of(values: Sequence[int]) -> str:
     """The values as a list in words: '1, 2 or 4'."""
     *rest, last = (str(value) for value in values)
-    return f"{', '.join(rest)} or {last}" if rest else last
+    return Message("{rest} or {last}", rest=", ".join(rest), last=last) if rest else last
