@@ -1,4 +1,4 @@
-"""The shell: every experiment from a terminal.
+"""The command line: every experiment from a terminal.
 
     python -m explainers                                    what there is
     python -m explainers NAME --help                        its fields and what they accept
@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from explainers.contract.experiment import Experiment, UnknownExperiment, experiments, find
-from explainers.contract.params import Params, allowed, as_text, control_of, fit, longest_of, read
+from explainers.contract.messages import Message
+from explainers.contract.params import Params, Problem, allowed, as_text, control_of, fit, longest_of, read
 from explainers.contract.result import Check, as_json
+from explainers.player.export import page
 
 LONGEST_SHOWN = 500  # characters of a text in a report: the longest sentence of a Result fits
 
@@ -64,7 +66,10 @@ def _follow(arguments: list[str]) -> None:
         return
     if name.startswith("-"):
         raise Refused(
-            f"{name[:60]!r} stands where the name of an experiment must; python -m explainers lists them."
+            Message(
+                "{name} is where the name of an experiment must be; python -m explainers lists them.",
+                name=repr(name[:60]),
+            )
         )
     experiment = find(name)
     flags = _flags(rest)
@@ -79,15 +84,13 @@ def _follow(arguments: list[str]) -> None:
 def _run(experiment: Experiment, params: Params, in_json: bool, file: Path | None) -> None:
     result = experiment(params)
     if file:
-        from explainers.player.export import page
-
         _write(file, page(experiment.scene(result)))
     if in_json:
         print(json.dumps(as_json(result), allow_nan=False))
     else:
         print(_report(experiment, params, result))
         if file:
-            print(f"written: {file}")
+            print(Message("written: {file}", file=str(file)))
 
 
 # ------------------------------------------------------------------------------------------- the command line
@@ -102,17 +105,22 @@ def _flags(arguments: list[str]) -> dict[str, str]:
         if argument == "-h":
             argument = "--help"
         if not argument.startswith("--"):
-            raise Refused(f"{argument[:60]!r} belongs to no field; fields are given as --field value.")
+            raise Refused(
+                Message(
+                    "{given} belongs to no field; write fields as --field value.", given=repr(argument[:60])
+                )
+            )
         flag, equals, value = argument[2:].partition("=")
         field = flag.replace("-", "_")
         if field in ("json", "help"):
             if equals:
-                raise Refused(
-                    f"{field} = {value[:40]!r} is not accepted; allowed: --{field} alone, without a value."
-                )
+                accepted = Message("--{field} alone, without a value", field=field)
+                raise Refused(Problem(field, value, accepted).sentence)
         elif not equals:
             if not left or left[0].startswith("--"):
-                raise Refused(f"{field} has no value; allowed: --{flag} VALUE.")
+                raise Refused(
+                    Message("{field} has no value; allowed: --{flag} VALUE.", field=field, flag=flag)
+                )
             value = left.pop(0)
         flags[field] = value
     return flags
@@ -139,9 +147,16 @@ def _params(experiment: Experiment, flags: dict[str, str]) -> Params:
 
 def _unknown_field(experiment: Experiment, field: str, value: str) -> str:
     fields = list(experiment.params.model_fields)
-    nearest = difflib.get_close_matches(field, [*fields, "json", "html", "help"], n=1)
-    hint = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"{experiment.name} has no field {field[:40]!r} (= {value[:40]!r}); {hint}allowed: {', '.join(fields)}."
+    named = {"name": experiment.name, "field": repr(field[:40]), "value": repr(value[:40])}
+    allowed = ", ".join(fields)
+    if nearest := difflib.get_close_matches(field, [*fields, "json", "html", "help"], n=1):
+        return Message(
+            "{name} has no field {field} (= {value}); did you mean {nearest}? allowed: {allowed}.",
+            nearest=nearest[0],
+            allowed=allowed,
+            **named,
+        )
+    return Message("{name} has no field {field} (= {value}); allowed: {allowed}.", allowed=allowed, **named)
 
 
 def _text_of(params: type[Params], field: str, value: str) -> str:
@@ -150,14 +165,19 @@ def _text_of(params: type[Params], field: str, value: str) -> str:
         return value
     if not _is_file(value):
         if re.fullmatch(r"[\w.~-]*[/\\][\w.~/\\-]*|[\w-]+\.(json|txt)", value):  # a path, by its looks
-            raise Refused(f"{field} = {value[:60]!r} is no file; allowed: a file, or the text itself.")
+            raise Refused(
+                Message(
+                    "{field} = {value} is not a file; allowed: a file, or the text itself.",
+                    field=field,
+                    value=repr(value[:60]),
+                )
+            )
         return value
     with open(value, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
         text = file.read(longest := longest_of(params, field) + 1)
     if len(text) == longest:
-        raise Refused(
-            f"{field} = {value[:40]!r} is not accepted; allowed: a file of at most {longest - 1:,} characters."
-        )
+        accepted = Message("a file of at most {most:,} characters", most=longest - 1)
+        raise Refused(Problem(field, value, accepted).sentence)
     return text
 
 
@@ -172,7 +192,13 @@ def _html_file(experiment: Experiment, value: str | None) -> Path | None:
     if value is None:
         return None
     if not experiment.has_scene:
-        raise Refused(f"html = {value[:40]!r} is not accepted: {experiment.name} has no scene to write.")
+        raise Refused(
+            Message(
+                "html = {value} is not accepted: {name} has no scene to write.",
+                value=repr(value[:40]),
+                name=experiment.name,
+            )
+        )
     return Path(value)
 
 
@@ -182,7 +208,11 @@ def _write(file: Path, text: str) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise Refused(
-            f"html = {str(file)[:60]!r} cannot be written ({reason}); allowed: a file in an existing folder."
+            Message(
+                "html = {file} cannot be written ({reason}); allowed: a file in an existing folder.",
+                file=repr(str(file)[:60]),
+                reason=str(reason),
+            )
         ) from None
 
 
@@ -202,13 +232,16 @@ def _help(experiment: Experiment) -> str:
     lines = [f"{experiment.name}: {experiment.summary}", ""]
     for name, field in experiment.params.model_fields.items():
         lines.append(f"  --{name}  {field.title}. {field.description}.")
-        lines.append(
-            f"      allowed: {allowed(experiment.params, name)}; default: {as_text(field.default) or 'empty'}"
+        accepted = Message(
+            "allowed: {allowed}; default: {default}",
+            allowed=allowed(experiment.params, name),
+            default=as_text(field.default) or Message("empty"),
         )
-    picture = (
-        "" if not experiment.has_scene else "\n  --html FILE  write the scene as a page that plays offline"
-    )
-    return "\n".join([*lines, "", f"  --json  print the Result as one JSON object{picture}"])
+        lines.append(f"      {accepted}")
+    lines += ["", Message("  --json  print the Result as one JSON object")]
+    if experiment.has_scene:
+        lines.append(Message("  --html FILE  write the scene as a page that plays offline"))
+    return "\n".join(lines)
 
 
 def _report(experiment: Experiment, params: Params, result: Any) -> str:
@@ -226,9 +259,13 @@ def _report(experiment: Experiment, params: Params, result: Any) -> str:
 
 
 def _check_line(check: Check) -> str:
-    mark = "✓" if check.passed else "✗"
-    return (
-        f"  {mark} {check.what}: error {check.error:.2g}, allowed {check.tolerance:.2g} ({check.reference})"
+    return Message(
+        "  {mark} {what}: error {error:.2g}, allowed {tolerance:.2g} ({reference})",
+        mark="✓" if check.passed else "✗",
+        what=check.what,
+        error=check.error,
+        tolerance=check.tolerance,
+        reference=check.reference,
     )
 
 
@@ -236,7 +273,7 @@ def _shortened(text: str) -> str:
     """The text, or the beginning of one that a person would not read, such as a pasted file."""
     if len(text) <= LONGEST_SHOWN:
         return text
-    return f"{_one_line(text[:60])}… ({len(text):,} characters)"
+    return Message("{start}… ({count:,} characters)", start=_one_line(text[:60]), count=len(text))
 
 
 def _shown(value: Any) -> str:
@@ -258,10 +295,11 @@ def _shown_list(values: list[Any]) -> str:
     if numbers and len(values) <= 8:
         return ", ".join(_shown(value) for value in values)
     if values and isinstance(values[0], list):
-        return f"{len(values)} × {len(values[0])} values (--json prints them)"
+        size = f"{len(values)} × {len(values[0])}"
+        return Message("{size} values (--json prints them)", size=size)
     if values and isinstance(values[0], dict) and len(values) <= 16:
         return "".join(f"\n    {_shown(value)}" for value in values)
-    return f"{len(values)} values (--json prints them)"
+    return Message("{size} values (--json prints them)", size=len(values))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ MESSAGES = {"Message", "LiveMessage", "plural"}
 DECLARATIONS = {"number", "choice", "several", "switch", "text", "Break", "break_field", "Check", "Gpu"}
 # Parameters whose argument a reader sees, whatever is called.
 SEEN = {
-    "title", "subtitle", "label", "hint", "names", "notes", "texts", "what", "reference", "row_name", "column_name",
+    "title", "subtitle", "label", "hint", "names", "notes", "texts", "heading", "what", "reference", "row_name", "column_name",
     "row_names", "pinned_label", "step_label", "symbols", "why", "note", "labels", "consequence", "flash_names",
 }  # fmt: skip
 WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? [A-Za-z{]|[}a-z][,;:]? [A-Za-z]{2,}|\} [A-Za-z]|[A-Za-z] \{")

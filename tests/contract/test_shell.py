@@ -149,7 +149,7 @@ def test_a_broken_run_exits_with_0_and_says_so(capsys: pytest.CaptureFixture[str
         ([SOFTMAX, "--html", "/no/such/folder/x.html"], ["/no/such/folder/x.html", "cannot be written"]),
         (["flash_attention.race", "--html", "x.html"], ["html = 'x.html'", "has no scene"]),
         (["flash_attention.tile"], ["did you mean flash_attention.tiles?"]),
-        (["--json"], ["'--json' stands where the name"]),
+        (["--json"], ["'--json' is where the name"]),
         (["x" * 5000], ["there is no experiment"]),
     ],
     ids=lambda value: " ".join(value)[:40].replace("\0", "") if isinstance(value, list) else "",
