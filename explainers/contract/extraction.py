@@ -20,8 +20,9 @@ MESSAGES = {"Message", "LiveMessage", "plural"}
 DECLARATIONS = {"number", "choice", "several", "switch", "text", "Break", "break_field", "Check", "Gpu"}
 # Parameters whose argument a reader sees, whatever is called.
 SEEN = {
-    "title", "subtitle", "label", "hint", "names", "notes", "texts", "heading", "what", "reference", "row_name", "column_name",
-    "row_names", "pinned_label", "step_label", "symbols", "why", "note", "labels", "consequence", "flash_names",
+    "title", "subtitle", "label", "hint", "names", "notes", "texts", "heading", "what", "reference", "row_name",
+    "column_name", "row_names", "pinned_label", "step_label", "symbols", "why", "note", "labels", "consequence",
+    "flash_names",
 }  # fmt: skip
 WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? [A-Za-z{]|[}a-z][,;:]? [A-Za-z]{2,}|\} [A-Za-z]|[A-Za-z] \{")
 LETTERS = re.compile(r"[^\W\d_]{2,}")

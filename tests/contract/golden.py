@@ -1,6 +1,7 @@
 """What every experiment answers in the command line, recorded: `python -m explainers NAME ... --json`, condensed.
 
-    python -m tests.contract.golden        records anew every case of tests/oracles/golden.json
+    python -m tests.contract.golden --add NAME     records a new experiment at its defaults and with each break
+    python -m tests.contract.golden --anew         records every case of tests/oracles/golden.json anew
 
 A case holds its flags, so that the test does not depend on how presets and breaks are declared. A long list of
 numbers is kept as its count, sum, extremes and a few places; another long list as its count and its first entries.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from explainers.__main__ import main
+from explainers.contract.experiment import find
+from explainers.contract.params import as_text
 from explainers.grid_world import compiled
 
 GOLDEN = Path(__file__).parents[1] / "oracles" / "golden.json"
@@ -112,6 +116,18 @@ def _equal(before: Any, after: Any) -> bool:
     return type(before) is type(after) and before == after
 
 
+def add(name: str) -> None:
+    """Adds the cases of an experiment: its defaults, each preset, each break."""
+    known = find(name)
+    presets = [{field: value} for field, values in known.params.fills.items() for value in values]
+    breaks = [{**each.settings, "break_it": each.name} for each in known.breaks]
+    cases = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    for settings in [{}, *presets, *breaks]:
+        flags = [text for field, value in settings.items() for text in (f"--{field}", as_text(value))]
+        cases.append({"name": name, "flags": flags, "answer": condensed(answer(name, flags))})
+    GOLDEN.write_text(as_lines(cases), encoding="utf-8")
+
+
 def record() -> None:
     """Writes what every recorded case answers now, with the compiled agents of the grid world."""
     compiled.wait()
@@ -127,4 +143,10 @@ def as_lines(cases: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    record()
+    match sys.argv[1:]:
+        case ["--anew"]:
+            record()
+        case ["--add", name]:
+            add(name)
+        case _:
+            print((__doc__ or "").strip())

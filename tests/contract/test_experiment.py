@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import re
 import shutil
 import subprocess
 import sys
@@ -345,27 +343,3 @@ def test_every_experiment_is_sound_at_its_defaults_and_the_same_twice(name: str)
     assert first == second
     assert first["passed"]
     json.dumps(first, allow_nan=False)
-
-
-# ------------------------------------------------------------------------------------------------- the guide
-
-
-def test_the_topic_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/a_topic.md is what a newcomer copies: its files make an experiment whose break turns red, and a scene."""
-    guide = (Path(__file__).parents[2] / "docs/a_topic.md").read_text(encoding="utf-8")
-    for name, source in re.findall(r"^## `(explainers/\S+)`\n\n```python\n(.*?)```$", guide, re.M | re.S):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(source, encoding="utf-8")
-    registry = importlib.import_module("explainers.contract.experiment")
-    monkeypatch.setattr(registry, "_registry", dict(registry._registry))  # so that it does not stay there
-    package = importlib.import_module("explainers")
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / "explainers")])
-    pulls = importlib.import_module("explainers.bandits.pulls")
-    known = find("bandits.pulls")
-    sound, broken = (
-        pulls.BITES["never_explore"],
-        {**pulls.BITES["never_explore"], "break_it": "never_explore"},
-    )
-    assert known(known.params.model_validate(sound)).passed
-    assert not known(known.params.model_validate(broken)).passed
-    assert known.scene(known(known.params())).to_bytes()
