@@ -37,8 +37,8 @@ bench: $(VENV)/.testing chromium  ## measures, and prints the ratios
 	@for script in tests/bench/*.py; do case $$script in *__init__.py) ;; *) \
 		echo "== $$script"; $(PYTHON) -m $$(echo $${script%.py} | tr / .) || exit 1;; esac; done
 
-lecture: $(VENV)/.testing  ## a lecture hall of readers at once
-	$(PYTHON) -m tests.load.lecture
+lecture: $(VENV)/.testing  ## a lecture hall of readers at once; make lecture PAGE=grid_world
+	$(PYTHON) -m tests.load.lecture $(if $(PAGE),--page $(PAGE))
 
 picture: $(VENV)/.testing chromium  ## takes the picture in the README from the real page
 	$(PYTHON) -m tests.browser.take_picture

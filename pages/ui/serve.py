@@ -17,11 +17,11 @@ from pages.ui.jobs import warm_up
 
 
 @asynccontextmanager
-async def _lifespan(_: Any) -> AsyncIterator[None]:
+async def lifespan(_: Any) -> AsyncIterator[None]:
     """Starts the warming once the server is up."""
     PagesManager.uses_pages_directory = False  # as navigation.own, before the first reader
     warm_up.start()
     yield
 
 
-app = st.App(Path(__file__).parents[2] / "app.py", lifespan=_lifespan)
+app = st.App(Path(__file__).parents[2] / "app.py", lifespan=lifespan)

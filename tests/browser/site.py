@@ -84,16 +84,22 @@ def _processor_seconds(pid: int) -> float:
 
 
 @contextmanager
-def serve(log: Path, patience: float = 60) -> Iterator[Site]:
-    """Starts the site as `make run` does, on a free port; waits until it answers, and ends it. Raises NotUp."""
+def serve(
+    log: Path, patience: float = 60, script: str = "pages/ui/serve.py", **environment: str
+) -> Iterator[Site]:
+    """Starts the site as `make run` does, on a free port; waits until it answers, and ends it. Raises NotUp.
+
+    script: what Streamlit runs. environment: variables for it.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, end the server too
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-um", "streamlit", "run", "pages/ui/serve.py", "--server.port", str(port)],
+            [sys.executable, "-um", "streamlit", "run", script, "--server.port", str(port)],
             cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -1,21 +1,25 @@
 """A lecture hall: many readers on one server, each moving a slider every few seconds.
 
-    python -m tests.load.lecture [--readers 60] [--seconds 30]
+    python -m tests.load.lecture [--page grid_world] [--readers 60] [--seconds 30]
 
 It starts the site on this machine and talks to it as a browser does: Streamlit's own messages over a websocket. Each
-reader opens the flash attention page and then moves a slider of it about every five seconds, as if a lecturer had
-said "try another block size". Printed: how long a rerun takes from the sent slider to the end of the script, what
-the server's memory does, and errors. Ends by itself.
+reader opens the page and then moves a slider of it about every five seconds, as if a lecturer had said "try another
+block size". Printed: how long a rerun takes from the sent slider to the end of the script, the server's processor time
+for it and the share of it that settles the settings (tests/load/measured.py), what the server's memory does, and
+errors. Then one reader moves a slider to and fro between two places whose pictures are in the cache. Ends by itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import json
 import random
 import statistics
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,9 +29,12 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.Slider_pb2 import Slider
 
+from pages.ui.topics import TOPICS
 from tests.browser.site import Site, serve
 
-PAGE = "flash_attention"
+PAGES = ("flash_attention", *sorted(topic.name for topic in TOPICS if topic.name != "flash_attention"))
+TO_AND_FRO = 40  # moves between two places whose pictures are in the cache
+WARMING = 15.0  # seconds in which torch and the kernel's worker load, and the agents are compiled
 PAUSE = 5.0  # seconds between two moves of one reader, on average
 PATIENCE = 60.0  # seconds after which a rerun counts as lost
 MOST_READERS = 300
@@ -52,6 +59,7 @@ class Session:
 
     socket: websockets.ClientConnection
     tally: Tally
+    page: str
     sliders: dict[str, tuple[Slider, str]] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     page_hash: str = ""
@@ -69,7 +77,7 @@ class Session:
         state = message.rerun_script
         state.page_script_hash, state.fragment_id = self.page_hash, fragment
         if not self.page_hash:
-            state.page_name = PAGE
+            state.page_name = self.page
         for name, value in self.values.items():
             widget = state.widget_states.widgets.add(id=name)
             if isinstance(value, str):
@@ -118,14 +126,21 @@ def _shown(slider: Slider) -> Value:
     return _value(slider, slider.default[0])
 
 
-async def read(url: str, tally: Tally, seconds: float, dice: random.Random) -> None:
+@contextlib.asynccontextmanager
+async def connected(site: Site, tally: Tally, page: str) -> AsyncIterator[Session]:
+    """One reader's connection to the server, before the page is opened."""
+    url = f"ws://{urlsplit(site.url).netloc}/_stcore/stream"
+    assert urlsplit(url).hostname == "127.0.0.1"
+    subprotocols = [websockets.Subprotocol("streamlit")]
+    async with websockets.connect(url, subprotocols=subprotocols, max_size=None) as socket:
+        yield Session(socket, tally, page)
+
+
+async def read(site: Site, tally: Tally, page: str, seconds: float, dice: random.Random) -> None:
     """One reader: arrives some time in the first seconds, then moves sliders until the time is over."""
     await asyncio.sleep(dice.uniform(0, PAUSE))
     try:
-        async with websockets.connect(
-            url, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None
-        ) as socket:
-            session = Session(socket, tally)
+        async with connected(site, tally, page) as session:
             tally.arrivals.append(await session.run())
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
@@ -135,13 +150,35 @@ async def read(url: str, tally: Tally, seconds: float, dice: random.Random) -> N
         tally.errors.append(f"{type(error).__name__}: {error}")
 
 
-async def lecture(site: Site, readers: int, seconds: float) -> Tally:
+async def lecture(site: Site, page: str, readers: int, seconds: float) -> Tally:
     """All readers at once."""
-    url = f"ws://{urlsplit(site.url).netloc}/_stcore/stream"
-    assert urlsplit(url).hostname == "127.0.0.1"
     tally = Tally()
-    await asyncio.gather(*(read(url, tally, seconds, random.Random(seat)) for seat in range(readers)))
+    seats = (read(site, tally, page, seconds, random.Random(seat)) for seat in range(readers))
+    await asyncio.gather(*seats)
     return tally
+
+
+async def to_and_fro(site: Site, page: str, clocks: Path) -> float:
+    """Seconds of the server's processor for a slider move whose picture is cached, over TO_AND_FRO moves."""
+    async with connected(site, Tally(), page) as session:
+        await session.run()
+        slider, fragment = next(iter(session.sliders.values()))
+        places = [_value(slider, slider.min), _value(slider, slider.min + slider.step)]
+        before = 0.0
+        for move in range(TO_AND_FRO + 4):
+            if move == 4:  # both pictures are in the cache
+                before = read_clocks(clocks)["cpu"]
+            session.values[slider.id] = places[move % 2]
+            await session.run(fragment)
+    return (read_clocks(clocks)["cpu"] - before) / TO_AND_FRO
+
+
+def read_clocks(path: Path) -> dict[str, float]:
+    """What the server's clocks say, once they have been written again."""
+    seen = path.stat().st_mtime_ns
+    while path.stat().st_mtime_ns == seen:
+        time.sleep(0.02)
+    return json.loads(path.read_text())
 
 
 def milliseconds(times: list[float]) -> str:
@@ -157,14 +194,26 @@ def main() -> None:
     )
     parser.add_argument("--readers", type=int, default=60, choices=range(1, MOST_READERS + 1), metavar="N")
     parser.add_argument("--seconds", type=int, default=30, choices=range(1, MOST_SECONDS + 1), metavar="S")
+    parser.add_argument("--page", default=PAGES[0], choices=PAGES)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serve(Path(folder) / "server.log") as site:
-        time.sleep(10)  # torch and the kernel's worker load
-        before = site.memory()
-        tally = asyncio.run(lecture(site, asked.readers, asked.seconds))
-        after = site.memory()
-        printed = site.printed()
-    print(f"{asked.readers} readers for {asked.seconds} s, each moving a slider every {PAUSE:.0f} s")
+    with tempfile.TemporaryDirectory() as folder:
+        clocks = Path(folder) / "clocks.json"
+        script = "tests/load/measured.py"
+        with serve(Path(folder) / "server.log", script=script, LANTERN_CLOCKS=str(clocks)) as site:
+            time.sleep(WARMING)
+            before, started = site.memory(), read_clocks(clocks)
+            tally = asyncio.run(lecture(site, asked.page, asked.readers, asked.seconds))
+            after, ended = site.memory(), read_clocks(clocks)
+            cached = asyncio.run(to_and_fro(site, asked.page, clocks))
+            printed = site.printed()
+    used = {name: ended[name] - started[name] for name in ended}
+    runs = len(tally.arrivals) + len(tally.reruns)
+    print(
+        f"{asked.page}: {asked.readers} readers for {asked.seconds} s, each moving a slider every {PAUSE:.0f} s"
+    )
+    print(f"server        {used['cpu'] / max(runs, 1) * 1e3:.1f} ms of processor a run, {runs} runs")
+    print(f"settling      {used['settle'] / used['cpu']:.1%} of the server's processor time")
+    print(f"cached move   {cached * 1e3:.1f} ms of processor")
     print(f"page opened   {milliseconds(tally.arrivals)}")
     print(f"slider moved  {milliseconds(tally.reruns)}")
     print(f"sent          {tally.received / 2**20:.0f} MiB to all readers")
