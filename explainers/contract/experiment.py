@@ -136,6 +136,8 @@ def experiment(
 
 def find(name: str) -> Experiment:
     """The experiment of that name. Raises UnknownExperiment, which names the nearest."""
+    if name in _registry:
+        return _registry[name]
     topic, _, short = name.partition(".")
     if re.fullmatch(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*", name) and short in _modules(topic):
         importlib.import_module(f"explainers.{topic}.{short}")

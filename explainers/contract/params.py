@@ -256,6 +256,11 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
 
     raw: field name -> text, as in an address or on a command line. Unknown names are problems too.
     """
+    if raw.keys() <= params_type.model_fields.keys():
+        try:
+            return params_type(**raw), []
+        except ValidationError:
+            pass  # field by field, to keep what is accepted
     accepted: dict[str, Any] = {}
     problems = []
     for name, value in raw.items():

@@ -6,8 +6,9 @@ alone. The picture is sent first, the controls above it afterwards.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import streamlit as st
@@ -52,13 +53,15 @@ def _settings(chapters: Sequence[Chapter]) -> Settings:
     in_order = sorted(chapters, key=lambda chapter: not chapter.main)
     types: dict[str, type[Params]] = {chapter.prefix: chapter.params for chapter in in_order}
     if len(chapters) > 1:
-        types[OF_PAGE] = _page_params({chapter.key: chapter.title for chapter in chapters})
+        types[OF_PAGE] = _page_params(tuple((chapter.key, chapter.title) for chapter in chapters))
     main = types.pop("", None)
     return controls.settings(main, **types)
 
 
-def _page_params(titles: Mapping[str, str]) -> type[Params]:
-    """Params with the one field `chapter`: a key of `titles`, the first by default."""
+@functools.cache
+def _page_params(chapters: tuple[tuple[str, str], ...]) -> type[Params]:
+    """Params with the one field `chapter`, the first by default. chapters: key and title of each."""
+    titles = dict(chapters)
     keys: Any = Literal[tuple(titles)]
     field = choice(next(iter(titles)), "", "The chapter of this page", titles)
     return create_model("Page", __base__=Params, chapter=(keys, field))
