@@ -11,25 +11,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import field_validator
 
 from explainers.checkpointing.chain import Chain, play
 from explainers.checkpointing.schedules import every, every_k_peak, in_segments
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
-from explainers.contract.params import Params, choice, number
+from explainers.contract.params import Params, number
 from explainers.contract.result import Check, Checked
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"forget_boundaries": {"layers": 64, "ratio": 1.0}}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_boundaries": "Without the boundaries the formula is k I alone: memory seems to fall for ever as segments "
-    "get shorter, and k = 1 seems best. Played, each segment also keeps its input.",
-}
+BREAKS = (
+    Break(
+        name="forget_boundaries",
+        label="forget the boundaries",
+        consequence=(
+            "Without the boundaries the formula is k I alone: memory seems to fall for ever as segments get "
+            "shorter, and k = 1 seems best. Played, each segment also keeps its input."
+        ),
+        settings={"layers": 64, "ratio": 1.0},
+    ),
+)
 
 
 class LawParams(Params):
@@ -52,12 +56,7 @@ class LawParams(Params):
         comfort=(0.25, 64),
         step=0.25,
     )
-    break_it: Literal["none", "forget_boundaries"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {"none": "nothing", "forget_boundaries": "forget the boundaries"},
-    )
+    break_it: Literal["none", "forget_boundaries"] = break_field(BREAKS)
 
     @field_validator("ratio")
     @classmethod
@@ -89,7 +88,7 @@ class LawResult(Checked):
     params: LawParams = field(metadata={"shell": False})
 
 
-@experiment("checkpointing.law", view="explainers.checkpointing.views.law:law_scene")
+@experiment("checkpointing.law", breaks=BREAKS)
 def law(params: LawParams) -> LawResult:
     """The peak of memory for every segment length, played and by formula, and the best length."""
     L, I = params.layers, params.ratio

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from explainers.checkpointing import prediction
-from explainers.checkpointing.measure_params import MeasureParams
+from explainers.checkpointing.measure_params import BREAKS, MeasureParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
 from explainers.checkpointing.prediction import CountRow, Sizes, Strategy, Term
 from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
@@ -216,7 +216,7 @@ class MeasureResult(StepResult):
     params: MeasureParams = field(metadata={"shell": False})
 
 
-@experiment("checkpointing.measure", view="explainers.checkpointing.views.measure:measure_scene")
+@experiment("checkpointing.measure", breaks=BREAKS)
 def measure(params: MeasureParams) -> MeasureResult:
     """One training step of a small decoder under torch.utils.checkpoint: every allocation, measured and predicted."""
     step, exact = run(params)

@@ -6,9 +6,10 @@ They stand apart from the runs, so that a page that shows their controls need no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from explainers.checkpointing.prediction import Sizes, Strategy, step_bytes
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Adjustment, Params, bounds_of, choice, number, switch
 from explainers.models.head_counts import divisors, one_of, whole_groups
 from explainers.models.shapes import LLAMA_3_1, Block, DecoderShape
@@ -28,23 +29,36 @@ STRATEGY_LABELS = {
     "selective_attention": "all but attention",
 }
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "gradients_as_activations": {"strategy": "sqrt", "layers": 8, "seq_len": 16},
-    "lost_random_state": {"block": "gpt", "strategy": "every_k", "dropout": DROPOUT},
-    "reentrant_no_grad_input": {"strategy": "every_k"},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "gradients_as_activations": "Gradients are as large as the weights, whatever is checkpointed. Counted among the "
-    "activations they hide what was saved: with short sequences √L seems useless.",
-    "lost_random_state": "The second forward pass draws other dropout masks than the first: the backward pass then "
-    "differentiates a network that never gave this loss.",
-    "reentrant_no_grad_input": "The older, reentrant checkpoint runs its segment without recording and joins the "
-    "graph through its input alone. Where the input needs no gradient (a frozen embedding), the graph is cut, and the "
-    "parameters inside get no gradient at all; torch only warns.",
-}
+BREAKS = (
+    Break(
+        name="gradients_as_activations",
+        label="count gradients as activations",
+        consequence=(
+            "Gradients are as large as the weights, whatever is checkpointed. Counted among the activations "
+            "they hide what was saved: with short sequences √L seems useless."
+        ),
+        settings={"strategy": "sqrt", "layers": 8, "seq_len": 16},
+    ),
+    Break(
+        name="lost_random_state",
+        label="lose the random state of dropout",
+        consequence=(
+            "The second forward pass draws other dropout masks than the first: the backward pass then "
+            "differentiates a network that never gave this loss."
+        ),
+        settings={"block": "gpt", "strategy": "every_k", "dropout": DROPOUT},
+    ),
+    Break(
+        name="reentrant_no_grad_input",
+        label="reentrant, with an input that needs no gradient",
+        consequence=(
+            "The older, reentrant checkpoint runs its segment without recording and joins the graph through its"
+            " input alone. Where the input needs no gradient (a frozen embedding), the graph is cut, and the "
+            "parameters inside get no gradient at all; torch only warns."
+        ),
+        settings={"strategy": "every_k"},
+    ),
+)
 
 
 class StrategyParams(Params):
@@ -124,17 +138,7 @@ class MeasureParams(StrategyParams):
         0, "Seed", "Draws weights, tokens and dropout", least=0, most=2**31 - 1, comfort=(0, 99), step=1
     )
     break_it: Literal["none", "gradients_as_activations", "lost_random_state", "reentrant_no_grad_input"] = (
-        choice(
-            "none",
-            "Break it",
-            "Removes one necessary part",
-            {
-                "none": "nothing",
-                "gradients_as_activations": "count gradients as activations",
-                "lost_random_state": "lose the random state of dropout",
-                "reentrant_no_grad_input": "reentrant, with an input that needs no gradient",
-            },
-        )
+        break_field(BREAKS)
     )
 
     @property

@@ -73,7 +73,7 @@ class ModelResult(StepResult):
     params: ModelParams = field(metadata={"shell": False})
 
 
-@experiment("checkpointing.model", view="explainers.checkpointing.views.measure:measure_scene")
+@experiment("checkpointing.model")
 def model(params: ModelParams) -> ModelResult:
     """The same step for Llama 3.1 8B, 70B or 405B on fake tensors: what fits on 80 GB, without the memory."""
     return watch(model_with_progress(params))[1]

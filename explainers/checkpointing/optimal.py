@@ -12,21 +12,25 @@ from pydantic import field_validator
 
 from explainers.checkpointing import revolve, rotor, schedules
 from explainers.checkpointing.chain import Action, Chain, Moment, play, with_lines
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
-from explainers.contract.params import Adjustment, Params, choice, number, several
+from explainers.contract.params import Adjustment, Params, number, several
 from explainers.contract.result import Check, Checked
 
 MOST_LAYERS = 32
 LARGEST_TIME, LARGEST_SIZE = 1_000, 256
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"forget_boundaries": {"budget": 60}}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_boundaries": "The plan counts only the internal activations, so it keeps boundaries as if they cost "
-    "nothing. Played, it needs more memory than there is.",
-}
+BREAKS = (
+    Break(
+        name="forget_boundaries",
+        label="forget the boundaries",
+        consequence=(
+            "The plan counts only the internal activations, so it keeps boundaries as if they cost nothing. "
+            "Played, it needs more memory than there is."
+        ),
+        settings={"budget": 60},
+    ),
+)
 
 
 def _sizes(default: tuple[int, ...], title: str, description: str, most: int) -> Any:
@@ -55,12 +59,7 @@ class OptimalParams(Params):
         step=1,
         unit="units",
     )
-    break_it: Literal["none", "forget_boundaries"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {"none": "nothing", "forget_boundaries": "forget the boundaries"},
-    )
+    break_it: Literal["none", "forget_boundaries"] = break_field(BREAKS)
 
     @field_validator("times", mode="before")
     @classmethod
@@ -144,7 +143,7 @@ class OptimalResult(Checked):
     )  # on which the schedule's generator paused, one a moment
 
 
-@experiment("checkpointing.optimal", view="explainers.checkpointing.views.optimal:optimal_scene")
+@experiment("checkpointing.optimal", breaks=BREAKS)
 def optimal(params: OptimalParams) -> OptimalResult:
     """The fastest checkpointing of a chain of unequal layers within a memory budget, by dynamic programming."""
     chain, broken = params.chain, params.break_it == "forget_boundaries"

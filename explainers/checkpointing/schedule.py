@@ -23,6 +23,7 @@ from explainers.checkpointing.chain import (
     with_lines,
 )
 from explainers.checkpointing.pareto import Point, front, least_extra
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, Params, choice, number, several
 from explainers.contract.result import Check, Checked
@@ -31,19 +32,26 @@ MOST_LAYERS = 256
 
 Strategy = Literal["none", "every_k", "sqrt", "full", "chen", "revolve", "optimal", "custom"]
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "forget_boundaries": {"strategy": "every_k", "layers": 24, "k": 2},
-    "never_free": {"strategy": "every_k", "layers": 24, "k": 5},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_boundaries": "A prediction that counts only the internal activations falls for ever as segments get "
-    "shorter. Each segment also keeps its input, and of those there are the more the shorter the segments are.",
-    "never_free": "What a layer's backward has used must be freed at once, as autograd does it. Left in memory, the "
-    "recomputed activations pile up until there are as many as without checkpointing, and more.",
-}
+BREAKS = (
+    Break(
+        name="forget_boundaries",
+        label="forget the boundaries",
+        consequence=(
+            "A prediction that counts only the internal activations falls for ever as segments get shorter. "
+            "Each segment also keeps its input, and of those there are the more the shorter the segments are."
+        ),
+        settings={"strategy": "every_k", "layers": 24, "k": 2},
+    ),
+    Break(
+        name="never_free",
+        label="free nothing after its use",
+        consequence=(
+            "What a layer's backward has used must be freed at once, as autograd does it. Left in memory, the "
+            "recomputed activations pile up until there are as many as without checkpointing, and more."
+        ),
+        settings={"strategy": "every_k", "layers": 24, "k": 5},
+    ),
+)
 
 
 class ScheduleParams(Params):
@@ -120,16 +128,7 @@ class ScheduleParams(Params):
         "numbers of the layers whose input is kept, separated by commas; the input of layer 1 is always kept",
         most=MOST_LAYERS,
     )
-    break_it: Literal["none", "forget_boundaries", "never_free"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {
-            "none": "nothing",
-            "forget_boundaries": "forget the boundaries",
-            "never_free": "free nothing after its use",
-        },
-    )
+    break_it: Literal["none", "forget_boundaries", "never_free"] = break_field(BREAKS)
 
     @field_validator("kept", mode="before")
     @classmethod
@@ -298,11 +297,7 @@ class ScheduleResult(Checked):
     )  # on which the schedule's generator paused, one a moment
 
 
-@experiment(
-    "checkpointing.schedule",
-    view="explainers.checkpointing.views.schedule:schedule_scene",
-    card="explainers.checkpointing.views.schedule:schedule_card",
-)
+@experiment("checkpointing.schedule", breaks=BREAKS)
 def schedule(params: ScheduleParams) -> ScheduleResult:
     """A checkpointing schedule, played on a chain: what is kept, what is recomputed, and the peak of memory."""
     L, B, I = params.layers, params.boundary, params.internal

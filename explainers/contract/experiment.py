@@ -66,9 +66,7 @@ class Experiment:
     name: str
     params: type[Params]
     function: Callable[[Any], Any]
-    breaks: tuple[Break, ...] = ()
-    view: str | None = None
-    card_view: str | None = None
+    breaks: tuple[Break, ...]
 
     @property
     def summary(self) -> str:
@@ -101,10 +99,6 @@ class Experiment:
         return view(result)
 
     def _view(self, kind: str) -> Callable[[Any], Any] | None:
-        named = self.view if kind == "scene" else self.card_view
-        if named is not None:
-            module, function = named.split(":")
-            return getattr(importlib.import_module(module), function)
         topic, _, short = self.name.partition(".")
         module = f"explainers.{topic}.views.{short}"
         if importlib.util.find_spec(module) is None:
@@ -120,7 +114,7 @@ _registry: dict[str, Experiment] = {}
 
 
 def experiment(
-    name: str, *, breaks: Sequence[Break] = (), view: str | None = None, card: str | None = None
+    name: str, *, breaks: Sequence[Break] = ()
 ) -> Callable[[Callable[[ParamsT], ReturnT]], Callable[[ParamsT], ReturnT]]:
     """Registers the decorated function as experiment `name`; its first argument's annotation is its Params."""
 
@@ -128,7 +122,7 @@ def experiment(
         if not function.__module__.endswith(name):
             raise ValueError(f"experiment {name} must stand in explainers/{name.replace('.', '/')}.py")
         params_type = next(iter(typing.get_type_hints(function).values()))
-        _registry[name] = Experiment(name, params_type, function, tuple(breaks), view, card)
+        _registry[name] = Experiment(name, params_type, function, tuple(breaks))
         return function
 
     return register

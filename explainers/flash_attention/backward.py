@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
-from explainers.contract.params import Adjustment, Params, choice, number, switch
+from explainers.contract.params import Adjustment, Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
@@ -25,16 +26,26 @@ from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges
 TOLERANCE = 1e-5
 MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients beside it
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"no_lse": {"seq_len": 64}, "no_delta": {"seq_len": 64}}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "no_lse": "With the row's maximum in place of its log-sum-exp the recomputed P is never divided by the "
-    "denominator: each row sums to l in place of 1, and all three gradients are too large.",
-    "no_delta": "A softmax row sums to 1, so raising one weight lowers the others. D is that pull; without it dS, "
-    "and with it dQ and dK, are those of independent weights.",
-}
+BREAKS = (
+    Break(
+        name="no_lse",
+        label="keep the maximum in place of the log-sum-exp",
+        consequence=(
+            "With the row's maximum in place of its log-sum-exp the recomputed P is never divided by the "
+            "denominator: each row sums to l in place of 1, and all three gradients are too large."
+        ),
+        settings={"seq_len": 64},
+    ),
+    Break(
+        name="no_delta",
+        label="forget D",
+        consequence=(
+            "A softmax row sums to 1, so raising one weight lowers the others. D is that pull; without it dS, "
+            "and with it dQ and dK, are those of independent weights."
+        ),
+        settings={"seq_len": 64},
+    ),
+)
 
 
 # --------------------------------------------------------------------------------------------- the algorithm
@@ -191,12 +202,7 @@ class BackwardParams(Params):
     )
     causal: bool = switch(True, "Causal", "A query sees keys up to its own position only")
     seed: int = number(0, "Seed", "Draws Q, K, V and dO", least=0, most=2**31 - 1, comfort=(0, 99), step=1)
-    break_it: Literal["none", "no_lse", "no_delta"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {"none": "nothing", "no_lse": "keep the maximum in place of the log-sum-exp", "no_delta": "forget D"},
-    )
+    break_it: Literal["none", "no_lse", "no_delta"] = break_field(BREAKS)
 
     @property
     def scale(self) -> float:
@@ -229,7 +235,7 @@ class BackwardResult(Checked):
     steps: list[tuple[int, BackwardStep]] = field(metadata={"shell": False})  # (source line, step)
 
 
-@experiment("flash_attention.backward", view="explainers.flash_attention.views.backward:backward_scene")
+@experiment("flash_attention.backward", breaks=BREAKS)
 def backward(params: BackwardParams) -> BackwardResult:
     """Gradients of attention from O and the log-sum-exp alone, every tile watched, held against autograd."""
     generator = torch.Generator().manual_seed(params.seed)

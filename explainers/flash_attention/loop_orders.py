@@ -90,9 +90,7 @@ class LoopOrdersResult(Checked):
     params: LoopOrdersParams = field(metadata={"shell": False})
 
 
-@experiment(
-    "flash_attention.loop_orders", view="explainers.flash_attention.views.loop_orders:loop_orders_scene"
-)
+@experiment("flash_attention.loop_orders")
 def loop_orders(params: LoopOrdersParams) -> LoopOrdersResult:
     """The loop orders of FlashAttention-1 and -2 side by side, every load and store listed."""
     sizes = (params.seq_len, params.head_dim, params.block_q, params.block_k)

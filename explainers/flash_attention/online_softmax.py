@@ -15,26 +15,32 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
-from explainers.contract.params import Adjustment, Params, choice, number, text
+from explainers.contract.params import Adjustment, Params, number, text
 from explainers.contract.result import Check, Checked
 
 MOST_SCORES = 256
 LARGEST_SCORE = 10_000
 TOLERANCE = 1e-6  # a weight is at most 1, and fp32 rounds it, its exponent and its denominator at 2^-24 each
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "no_rescale": {"scores": "", "length": 24, "block": 6, "outlier": 6.0},
-    "no_max": {"scores": "", "length": 24, "block": 6, "outlier": 100.0},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "no_rescale": "What was summed under an old, smaller maximum was never shrunk to the new one, so the early "
-    "blocks weigh too much.",
-    "no_max": "exp of a score above 88.7 overflows fp32, and inf divided by inf is NaN.",
-}
+BREAKS = (
+    Break(
+        name="no_rescale",
+        label="skip the rescale",
+        consequence=(
+            "What was summed under an old, smaller maximum was never shrunk to the new one, so the early blocks"
+            " weigh too much."
+        ),
+        settings={"scores": "", "length": 24, "block": 6, "outlier": 6.0},
+    ),
+    Break(
+        name="no_max",
+        label="skip the maximum",
+        consequence="exp of a score above 88.7 overflows fp32, and inf divided by inf is NaN.",
+        settings={"scores": "", "length": 24, "block": 6, "outlier": 100.0},
+    ),
+)
 
 
 # --------------------------------------------------------------------------------------------- the algorithm
@@ -67,7 +73,7 @@ def softmax_in_blocks(
 ) -> Generator[SoftmaxStep, None, tuple[np.ndarray, float]]:
     """Softmax of one row (length,) of finite scores, watched. Returns the weights (length,) and the log-sum-exp.
 
-    Yields a SoftmaxStep at every moment worth looking at. break_it removes one part (see LOST).
+    Yields a SoftmaxStep at every moment worth looking at. break_it removes one part (see BREAKS).
     """
     p = np.zeros_like(scores)
     # m = -inf, l = 0
@@ -151,12 +157,7 @@ class OnlineSoftmaxParams(Params):
         step=0.05,
     )
     seed: int = number(0, "Seed", "Draws the row", least=0, most=2**31 - 1, comfort=(0, 99), step=1)
-    break_it: Literal["none", "no_rescale", "no_max"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {"none": "nothing", "no_rescale": "skip the rescale", "no_max": "skip the maximum"},
-    )
+    break_it: Literal["none", "no_rescale", "no_max"] = break_field(BREAKS)
 
     @field_validator("scores", mode="before")
     @classmethod
@@ -220,11 +221,7 @@ class OnlineSoftmaxResult(Checked):
     steps: list[tuple[int, SoftmaxStep]] = field(metadata={"shell": False})  # (source line, step)
 
 
-@experiment(
-    "flash_attention.online_softmax",
-    view="explainers.flash_attention.views.online_softmax:online_softmax_scene",
-    card="explainers.flash_attention.views.online_softmax:softmax_card",
-)
+@experiment("flash_attention.online_softmax", breaks=BREAKS)
 def online_softmax(params: OnlineSoftmaxParams) -> OnlineSoftmaxResult:
     """Softmax of one row in blocks: the running maximum, the running denominator and every rescale."""
     scores = draw_row(params)

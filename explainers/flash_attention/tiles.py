@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
 from explainers.contract.params import Adjustment, Params, choice, number, switch
 from explainers.contract.result import Check, Checked
@@ -22,28 +23,53 @@ from explainers.flash_attention.traffic import standard_traffic
 MOST_TILES = 1024  # about a second of readable torch
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "no_rescale": {"seq_len": 64, "kv_len": 0, "block_k": 16},
-    "no_max": {"seq_len": 64, "kv_len": 0, "outlier": 100.0},
-    "finite_sentinel": {"seq_len": 64, "kv_len": 32, "causal": True},
-    "top_left": {"seq_len": 64, "kv_len": 96, "causal": True},
-    "fp16_accumulator": {"seq_len": 64, "kv_len": 0},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "no_rescale": "What was summed under an old maximum was never brought to the new one, so early keys weigh "
-    "too much, and O is no longer the mean that softmax would give.",
-    "no_max": "Without subtracting the running maximum, exp of a score above 88.7 overflows fp32: "
-    "inf divided by inf is NaN, and the whole row is lost.",
-    "finite_sentinel": "A row that may see no key should give 0; with -1e6 in place of -inf all its masked keys "
-    "tie for the maximum, and it silently becomes a plain mean of V.",
-    "top_left": "The mask is aligned to the first key in place of the last: the queries, which are the newest "
-    "tokens, no longer see exactly the keys up to their own position.",
-    "fp16_accumulator": "fp16 keeps 11 significant bits, so every update of O and l is rounded to about 1 part in "
-    "2000, and the error stays far above what fp32 reaches.",
-}
+BREAKS = (
+    Break(
+        name="no_rescale",
+        label="skip the rescale",
+        consequence=(
+            "What was summed under an old maximum was never brought to the new one, so early keys weigh too "
+            "much, and O is no longer the mean that softmax would give."
+        ),
+        settings={"seq_len": 64, "kv_len": 0, "block_k": 16},
+    ),
+    Break(
+        name="no_max",
+        label="skip the maximum",
+        consequence=(
+            "Without subtracting the running maximum, exp of a score above 88.7 overflows fp32: inf divided by "
+            "inf is NaN, and the whole row is lost."
+        ),
+        settings={"seq_len": 64, "kv_len": 0, "outlier": 100.0},
+    ),
+    Break(
+        name="finite_sentinel",
+        label="-1e6 in place of -inf",
+        consequence=(
+            "A row that may see no key should give 0; with -1e6 in place of -inf all its masked keys tie for "
+            "the maximum, and it silently becomes a plain mean of V."
+        ),
+        settings={"seq_len": 64, "kv_len": 32, "causal": True},
+    ),
+    Break(
+        name="top_left",
+        label="align the mask top-left",
+        consequence=(
+            "The mask is aligned to the first key in place of the last: the queries, which are the newest "
+            "tokens, no longer see exactly the keys up to their own position."
+        ),
+        settings={"seq_len": 64, "kv_len": 96, "causal": True},
+    ),
+    Break(
+        name="fp16_accumulator",
+        label="accumulate in fp16",
+        consequence=(
+            "fp16 keeps 11 significant bits, so every update of O and l is rounded to about 1 part in 2000, and"
+            " the error stays far above what fp32 reaches."
+        ),
+        settings={"seq_len": 64, "kv_len": 0},
+    ),
+)
 
 
 class TilesParams(Params):
@@ -118,19 +144,7 @@ class TilesParams(Params):
         "torch: the readable loop; triton: the kernel",
         {"torch": "PyTorch", "triton": "Triton kernel"},
     )
-    break_it: BreakIt = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {
-            "none": "nothing",
-            "no_rescale": "skip the rescale",
-            "no_max": "skip the maximum",
-            "finite_sentinel": "-1e6 in place of -inf",
-            "top_left": "align the mask top-left",
-            "fp16_accumulator": "accumulate in fp16",
-        },
-    )
+    break_it: BreakIt = break_field(BREAKS)
 
     @property
     def keys(self) -> int:
@@ -224,7 +238,7 @@ class TilesResult(Checked):
     visited: Tensor = field(metadata={"shell": False})  # (query tiles, key tiles) of bool
 
 
-@experiment("flash_attention.tiles", view="explainers.flash_attention.views.tiles:tiles_scene")
+@experiment("flash_attention.tiles", breaks=BREAKS)
 def tiles(params: TilesParams) -> TilesResult:
     """Attention computed tile by tile, every tile watched and the output held against float64.
 

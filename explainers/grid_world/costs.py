@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number
 from explainers.contract.result import Check, Checked
@@ -24,14 +25,17 @@ MOST_SWEEPS = 3000
 ROUNDS = 100
 SWEEPS = (1, 2, 3, 5, 8, 13, 20, 40, 80)
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"forget_discount": {"study": "length"}}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_discount": "Without gamma a longer episode only collects more: the returns grow with every "
-    "reward of the target, and come to nothing.",
-}
+BREAKS = (
+    Break(
+        name="forget_discount",
+        label="forget the discount",
+        consequence=(
+            "Without gamma a longer episode only collects more: the returns grow with every reward of the "
+            "target, and come to nothing."
+        ),
+        settings={"study": "length"},
+    ),
+)
 
 
 class CostsParams(WorldParams):
@@ -50,12 +54,7 @@ class CostsParams(WorldParams):
     longest: int = number(
         30, "Longest episode", "Up to which length, in steps", least=2, most=200, comfort=(5, 60), step=1
     )
-    break_it: Literal["none", "forget_discount"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {"none": "nothing", "forget_discount": "forget the discount"},
-    )
+    break_it: Literal["none", "forget_discount"] = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
@@ -103,7 +102,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-@experiment("grid_world.costs", view="explainers.grid_world.views.costs:costs_scene")
+@experiment("grid_world.costs", breaks=BREAKS)
 def costs(params: CostsParams) -> CostsResult:
     """What exploring, short episodes and many sweeps of evaluation cost, each measured against v*."""
     world = params.grid

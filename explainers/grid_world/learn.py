@@ -12,7 +12,7 @@ from explainers.contract.experiment import experiment
 from explainers.contract.params import number
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled, exact
-from explainers.grid_world.learn_params import OneAgentParams, comes_to_the_best, truth
+from explainers.grid_world.learn_params import BREAKS, OneAgentParams, comes_to_the_best, truth
 from explainers.grid_world.learning import (
     NO_LENGTHS,
     NO_RETURNS,
@@ -60,7 +60,7 @@ class LearnResult(Checked):
     checks: tuple[Check, ...]
 
 
-@experiment("grid_world.learn")
+@experiment("grid_world.learn", breaks=BREAKS)
 def learn(params: LearnParams) -> LearnResult:
     """An agent learns by trial, for so many episodes or transitions."""
     phase, world = phase_of(params), params.grid

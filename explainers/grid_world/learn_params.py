@@ -10,6 +10,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 from pydantic import create_model
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.grid_world import exact
 from explainers.grid_world.memory import Kind, Rules, Schedule, Table
@@ -24,7 +25,7 @@ Algorithm = Literal[
 AlphaSchedule = Literal["constant", "one_over_n", "polynomial"]
 EpsilonSchedule = Literal["constant", "falls"]
 Behaviour = Literal["follow", "uniform"]
-Break = Literal[
+BreakIt = Literal[
     "none", "bootstrap_through_terminal", "first_index_ties", "bad_initial_value", "forget_discount"
 ]
 
@@ -76,27 +77,50 @@ LEARNING: dict[str, dict[str, Any]] = {
     "frozen_lake_8x8": {"episode_length": 200},
 }
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "bootstrap_through_terminal": {"preset": "frozen_lake_4x4", "q0": 1.0, "algorithm": "q_learning"},
-    "first_index_ties": {
-        "preset": "frozen_lake_4x4", "q0": 0.0, "algorithm": "q_learning", "epsilon": 0.0,
-    },
-    "bad_initial_value": {"preset": "zhao_5x5", "alpha_schedule": "one_over_n", "algorithm": "q_learning"},
-    "forget_discount": {"preset": "zhao_5x5", "algorithm": "q_learning"},
-}  # fmt: skip
+BREAKS = (
+    Break(
+        name="bootstrap_through_terminal",
+        label="bootstrap through the end",
+        consequence=(
+            "Nothing follows an end, so its value is 0. Read from the table instead, a terminal cell keeps its "
+            "initial value for ever: with a hopeful one, holes in the ice look as good as the goal."
+        ),
+        settings={"preset": "frozen_lake_4x4", "q0": 1.0, "algorithm": "q_learning"},
+    ),
+    Break(
+        name="first_index_ties",
+        label="always the first of equals",
+        consequence=(
+            "In a table of equal numbers the first best action is always the same. Without chance among equals "
+            "the agent leans against one wall, meets no reward, and its table stays equal."
+        ),
+        settings={
+            "preset": "frozen_lake_4x4",
+            "q0": 0.0,
+            "algorithm": "q_learning",
+            "epsilon": 0.0,
+        },
+    ),
+    Break(
+        name="bad_initial_value",
+        label="a bad initial value",
+        consequence=(
+            "With steps of 1/(n + 1) the initial value weighs as much as a sample, and what is bootstrapped "
+            "from it spreads. An initial value far too high is still there after a hundred thousand steps."
+        ),
+        settings={"preset": "zhao_5x5", "alpha_schedule": "one_over_n", "algorithm": "q_learning"},
+    ),
+    Break(
+        name="forget_discount",
+        label="forget the discount",
+        consequence=(
+            "In a world that goes on, an undiscounted agent adds up rewards without end: its values grow and "
+            "grow, and there is nothing for them to converge to."
+        ),
+        settings={"preset": "zhao_5x5", "algorithm": "q_learning"},
+    ),
+)
 
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "bootstrap_through_terminal": "Nothing follows an end, so its value is 0. Read from the table instead, a terminal "
-    "cell keeps its initial value for ever: with a hopeful one, holes in the ice look as good as the goal.",
-    "first_index_ties": "In a table of equal numbers the first best action is always the same. Without chance among "
-    "equals the agent leans against one wall, meets no reward, and its table stays equal.",
-    "bad_initial_value": "With steps of 1/(n + 1) the initial value weighs as much as a sample, and what is "
-    "bootstrapped from it spreads. An initial value far too high is still there after a hundred thousand steps.",
-    "forget_discount": "In a world that goes on, an undiscounted agent adds up rewards without end: its values grow "
-    "and grow, and there is nothing for them to converge to.",
-}
 
 # `lambda` is a word of Python: a field of this name cannot be written in a class.
 _LAMBDA: Any = {
@@ -193,18 +217,7 @@ class AgentParams(_WithLambda):
         {"uniform": "at random", "optimal": "the best"},
     )
     seed: int = number(0, "Seed", "Of the dice", least=0, most=10**6, step=1)
-    break_it: Break = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {
-            "none": "nothing",
-            "bootstrap_through_terminal": "bootstrap through the end",
-            "first_index_ties": "always the first of equals",
-            "bad_initial_value": "a bad initial value",
-            "forget_discount": "forget the discount",
-        },
-    )
+    break_it: BreakIt = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()

@@ -24,7 +24,7 @@ from explainers.grid_world.learning import (
     phase_of,
     skip,
 )
-from explainers.grid_world.live_params import TRANSITIONS, LiveParams
+from explainers.grid_world.live_params import BREAKS, TRANSITIONS, LiveParams
 from explainers.grid_world.memory import Slot
 from explainers.grid_world.sound import checks_of
 
@@ -57,7 +57,7 @@ class LiveResult(Checked):
     keyframes: np.ndarray = field(metadata={"shell": False})
 
 
-@experiment("grid_world.live", view="explainers.grid_world.views.live:live_scene")
+@experiment("grid_world.live", breaks=BREAKS)
 def live(params: LiveParams) -> LiveResult:
     """A piece of a run whose agent goes on learning while its settings change."""
     phases = tuple(phase_of(changed, first) for first, changed in params.phases)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError, field_validator
 
 from explainers.contract.params import Adjustment, as_text, number, text
-from explainers.grid_world import changes
-from explainers.grid_world.learn_params import BITES as BITES_OF_AGENTS
+from explainers.grid_world import changes, learn_params
 from explainers.grid_world.learn_params import OneAgentParams
 
 TRANSITIONS = 5_120  # of a chunk: 80 keyframes of 64
 MOST_CHUNKS = 1_000
 MOST_STATES = 2_500  # of a run, whose keyframes hold every estimate 80 times a chunk
 
-# For each break, the settings under which it bites: those of any agent, in a run without changes.
-BITES: dict[str, dict[str, Any]] = {
-    name: {**needed, "changes": ""} for name, needed in BITES_OF_AGENTS.items()
-}
+# Those of any agent, in a run without changes.
+BREAKS = tuple(replace(each, settings={**each.settings, "changes": ""}) for each in learn_params.BREAKS)
 
 
 class LiveParams(OneAgentParams):

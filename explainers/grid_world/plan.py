@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.contract.result import Check, Checked
@@ -25,19 +26,28 @@ LABELS: dict[str, str] = {
     "mc_basic": "MC Basic",
 }
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "forget_discount": {"algorithm": "value_iteration"},
-    "stop_when_policy_unchanged": {"algorithm": "value_iteration"},
-}
+BreakIt = Literal["none", "forget_discount", "stop_when_policy_unchanged"]
 
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_discount": "Without gamma the sweeps contract nothing: in a world that goes on, values grow by the reward "
-    "of the target at every sweep, and there is no v* to come to.",
-    "stop_when_policy_unchanged": "The greedy policy often stays the same long before the values are right, and may "
-    "change again later. Only a change of the values below a tolerance bounds the error.",
-}
+BREAKS = (
+    Break(
+        name="forget_discount",
+        label="forget the discount",
+        consequence=(
+            "Without gamma the sweeps contract nothing: in a world that goes on, values grow by the reward of "
+            "the target at every sweep, and there is no v* to come to."
+        ),
+        settings={"algorithm": "value_iteration"},
+    ),
+    Break(
+        name="stop_when_policy_unchanged",
+        label="stop when the policy stays",
+        consequence=(
+            "The greedy policy often stays the same long before the values are right, and may change again "
+            "later. Only a change of the values below a tolerance bounds the error."
+        ),
+        settings={"algorithm": "value_iteration"},
+    ),
+)
 
 
 class PlanParams(WorldParams):
@@ -73,16 +83,7 @@ class PlanParams(WorldParams):
         step=1,
     )
     seed: int = number(0, "Seed", "Of the dice (MC Basic in a slippery world)", least=0, most=10**6, step=1)
-    break_it: Literal["none", "forget_discount", "stop_when_policy_unchanged"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {
-            "none": "nothing",
-            "forget_discount": "forget the discount",
-            "stop_when_policy_unchanged": "stop when the policy stays",
-        },
-    )
+    break_it: BreakIt = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
@@ -125,7 +126,7 @@ class PlanResult(Checked):
     best: exact.Optimal = field(metadata={"shell": False})
 
 
-@experiment("grid_world.plan", view="explainers.grid_world.views.plan:plan_scene")
+@experiment("grid_world.plan", breaks=BREAKS)
 def plan(params: PlanParams) -> PlanResult:
     """Planning sweep by sweep, each value held against v* and the contraction that theory promises."""
     world = params.grid

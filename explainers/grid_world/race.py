@@ -15,7 +15,7 @@ from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled
 from explainers.grid_world.exact import ROUNDING
-from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
+from explainers.grid_world.learn_params import BREAKS, LABELS, AgentParams, Algorithm, OneAgentParams
 from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
 from explainers.grid_world.memory import Kind, Memory, Schedule
 from explainers.grid_world.sound import COMPARED, checks_of
@@ -106,7 +106,7 @@ class RaceResult(Checked):
     params: RaceParams = field(metadata={"shell": False})
 
 
-@experiment("grid_world.race", view="explainers.grid_world.views.race:race_scene")
+@experiment("grid_world.race", breaks=BREAKS)
 def race(params: RaceParams) -> RaceResult:
     """Agents race on common random numbers, over many seeds."""
     compiled.wait()

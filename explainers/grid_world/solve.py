@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice
 from explainers.contract.result import Check, Checked
@@ -24,14 +25,16 @@ SETTLED = 1e-12
 MOST_ITERATIONS = 20_000
 MOST_ELIMINATED = 1_500  # states of a matrix that is held whole
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"forget_discount": {}}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_discount": "Action values that add the next value undiscounted are too large by what gamma takes off: they "
-    "no longer agree with the values that they were made from, and the best action may be another one.",
-}
+BREAKS = (
+    Break(
+        name="forget_discount",
+        label="forget the discount",
+        consequence=(
+            "Action values that add the next value undiscounted are too large by what gamma takes off: they no "
+            "longer agree with the values that they were made from, and the best action may be another one."
+        ),
+    ),
+)
 
 
 class SolveParams(WorldParams):
@@ -42,12 +45,7 @@ class SolveParams(WorldParams):
         {"optimal": "the best", "uniform": "at random"}
         | {name: name for name in ("up", "right", "down", "left", "stay")},
     )
-    break_it: Literal["none", "forget_discount"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {"none": "nothing", "forget_discount": "forget the discount"},
-    )
+    break_it: Literal["none", "forget_discount"] = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
@@ -94,11 +92,7 @@ def policy_of(world: World, name: str) -> np.ndarray:
     return np.eye(actions)[np.full(world.states, world.action_names.index(name))]
 
 
-@experiment(
-    "grid_world.solve",
-    view="explainers.grid_world.views.solve:solve_scene",
-    card="explainers.grid_world.views.solve:solve_card",
-)
+@experiment("grid_world.solve", breaks=BREAKS)
 def solve(params: SolveParams) -> SolveResult:
     """The exact values of a policy and every optimal action, from linear equations."""
     world = params.grid

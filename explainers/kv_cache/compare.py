@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, several
 from explainers.contract.result import Check, Checked
+from explainers.kv_cache import size
 from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
 from explainers.kv_cache.config import read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
@@ -18,12 +19,13 @@ STEPS = 64  # lengths at which the caches are counted, from none to the length a
 RANKS = 32  # on which the reader is asked what an engine reserves
 FOR_A_QUESTION = ("llama-3.1-70b", "deepseek-v3")
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
+# Of the breaks of a size, the models and lengths that make each visible here.
+_VISIBLE: dict[str, dict[str, Any]] = {
     "head_dim_from_hidden": {"models": ("qwen3-30b-a3b", "gemma-3-27b")},
     "mla_as_mha": {"models": FOR_A_QUESTION},
     "ignore_window": {"models": ("gpt-oss-20b", "gemma-3-27b"), "seq_len": 131_072},
 }
+BREAKS = tuple(replace(each, settings=_VISIBLE[each.name]) for each in size.BREAKS)
 
 
 class CompareParams(CacheParams):
@@ -86,11 +88,7 @@ class CompareResult(Checked):
     setting: CompareParams = field(metadata={"shell": False})
 
 
-@experiment(
-    "kv_cache.compare",
-    view="explainers.kv_cache.views.compare:compare_scene",
-    card="explainers.kv_cache.views.compare:compare_card",
-)
+@experiment("kv_cache.compare", breaks=BREAKS)
 def compare(params: CompareParams) -> CompareResult:
     """The KV caches of up to four models side by side, as the context grows to the length asked for."""
     models = compared_models(params)

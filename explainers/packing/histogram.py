@@ -27,7 +27,7 @@ from explainers.packing.histogram_packing import (
     number_of,
     shortest_pack_first,
 )
-from explainers.packing.histogram_params import LABELS, Histogram, HistogramParams
+from explainers.packing.histogram_params import BREAKS, LABELS, Histogram, HistogramParams
 
 MOST_SHOWN = 16  # rows of the strategy table
 
@@ -80,7 +80,7 @@ class HistogramResult(Checked):
     kinds: Packs = field(metadata={"shell": False})
 
 
-@experiment("packing.histogram", view="explainers.packing.views.histogram:histogram_scene")
+@experiment("packing.histogram", breaks=BREAKS)
 def histogram(params: HistogramParams) -> HistogramResult:
     """A whole corpus packed by its length histogram: how many packs of each kind, in how much time."""
     lengths = params.lengths

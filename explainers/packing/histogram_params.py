@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Params, choice, number, text
 
 LONGEST_TEXT = 1_000_000
@@ -21,7 +22,7 @@ MOST_SLOTS = 512  # lengths that a plan tells apart; where more occur, neighbour
 PLANNED_DEPTH = 3  # sequences in a pack of a plan: beyond, there are too many packs to list
 
 Strategy = Literal["lpfhp", "spfhp", "nnlshp", "lp"]
-Break = Literal["none", "forget_remainder", "ignore_depth", "capacity_off_by_one"]
+BreakIt = Literal["none", "forget_remainder", "ignore_depth", "capacity_off_by_one"]
 
 LABELS: dict[str, str] = {
     "lpfhp": "longest pack first",
@@ -30,22 +31,35 @@ LABELS: dict[str, str] = {
     "lp": "linear program",
 }
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "forget_remainder": {"strategy": "lp", "depth": 3},
-    "ignore_depth": {"strategy": "lpfhp", "depth": 3},
-    "capacity_off_by_one": {"strategy": "lpfhp", "depth": 3},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "forget_remainder": "A plan in fractions of packs is rounded down to whole ones. The sequences that then have no "
-    "pack must still be packed, however few they are; forgotten, they are never trained on.",
-    "ignore_depth": "A model with room for only so many sequences in a pack (their masks, their first tokens) cannot "
-    "read packs that hold more, however well they are filled.",
-    "capacity_off_by_one": "A pack planned one token too long does not fit into the model's sequence; its last token "
-    "is cut off.",
-}
+BREAKS = (
+    Break(
+        name="forget_remainder",
+        label="forget what rounding leaves over",
+        consequence=(
+            "A plan in fractions of packs is rounded down to whole ones. The sequences that then have no pack "
+            "must still be packed, however few they are; forgotten, they are never trained on."
+        ),
+        settings={"strategy": "lp", "depth": 3},
+    ),
+    Break(
+        name="ignore_depth",
+        label="ignore the depth",
+        consequence=(
+            "A model with room for only so many sequences in a pack (their masks, their first tokens) cannot "
+            "read packs that hold more, however well they are filled."
+        ),
+        settings={"strategy": "lpfhp", "depth": 3},
+    ),
+    Break(
+        name="capacity_off_by_one",
+        label="a capacity one too large",
+        consequence=(
+            "A pack planned one token too long does not fit into the model's sequence; its last token is cut "
+            "off."
+        ),
+        settings={"strategy": "lpfhp", "depth": 3},
+    ),
+)
 
 
 class HistogramParams(Params):
@@ -73,17 +87,7 @@ class HistogramParams(Params):
         step=1,
         unit="sequences",
     )
-    break_it: Break = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {
-            "none": "nothing",
-            "forget_remainder": "forget what rounding leaves over",
-            "ignore_depth": "ignore the depth",
-            "capacity_off_by_one": "a capacity one too large",
-        },
-    )
+    break_it: BreakIt = break_field(BREAKS)
 
     @field_validator("histogram")
     @classmethod

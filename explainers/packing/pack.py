@@ -15,35 +15,8 @@ from explainers.contract.experiment import experiment
 from explainers.contract.result import Check, Checked
 from explainers.packing import measures, strategies
 from explainers.packing.lengths import stream
-from explainers.packing.pack_params import LABELS, Overlong, PackParams
+from explainers.packing.pack_params import BREAKS, LABELS, Overlong, PackParams
 from explainers.packing.strategies import Knobs, Piece, Placement, Shelf, Strategy, flushed, handed_on
-
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "over_capacity": {
-        "lengths": "",
-        "source": "lognormal",
-        "strategy": "next_fit",
-        "versus": "none",
-        "capacity": 1024,
-    },
-    "lose_last_pack": {
-        "lengths": "",
-        "source": "lognormal",
-        "strategy": "next_fit",
-        "versus": "none",
-        "capacity": 1024,
-    },
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "over_capacity": "Whether a pack still has room was asked before the document was added, and not whether the "
-    "document fits into that room. So the last one runs over the end, and memory with it.",
-    "lose_last_pack": "A pack is handed on when the next document no longer fits. When the stream ends there is no "
-    "next document, and without a flush what lies in the open buffer is never trained on.",
-}
-
 
 # -------------------------------------------------------------------------------------------------- results
 
@@ -103,11 +76,7 @@ class PackResult(Outcome, Checked):
 # --------------------------------------------------------------------------------------------- the experiment
 
 
-@experiment(
-    "packing.pack",
-    view="explainers.packing.views.pack:pack_scene",
-    card="explainers.packing.views.pack:pack_card",
-)
+@experiment("packing.pack", breaks=BREAKS)
 def pack(params: PackParams) -> PackResult:
     """Documents of unequal length packed into sequences of one capacity, by fourteen strategies."""
     lengths = stream(params)

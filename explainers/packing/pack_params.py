@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Adjustment, choice, number
 from explainers.packing.lengths import MOST_DOCUMENTS, LengthsParams, stream
 from explainers.packing.strategies import Strategy
@@ -33,6 +34,40 @@ LABELS: dict[str, str] = {
     "lp": "linear program",
     "wrap": "wrap",
 }
+
+
+BREAKS = (
+    Break(
+        name="over_capacity",
+        label="forget to check the space",
+        consequence=(
+            "Whether a pack still has room was asked before the document was added, and not whether the "
+            "document fits into that room. So the last one runs over the end, and memory with it."
+        ),
+        settings={
+            "lengths": "",
+            "source": "lognormal",
+            "strategy": "next_fit",
+            "versus": "none",
+            "capacity": 1024,
+        },
+    ),
+    Break(
+        name="lose_last_pack",
+        label="forget to flush the open pack",
+        consequence=(
+            "A pack is handed on when the next document no longer fits. When the stream ends there is no next "
+            "document, and without a flush what lies in the open buffer is never trained on."
+        ),
+        settings={
+            "lengths": "",
+            "source": "lognormal",
+            "strategy": "next_fit",
+            "versus": "none",
+            "capacity": 1024,
+        },
+    ),
+)
 
 
 class PackParams(LengthsParams):
@@ -105,16 +140,7 @@ class PackParams(LengthsParams):
     ranks: int = number(
         4, "Ranks", "Devices that take the packs in turn", least=1, most=1024, comfort=(1, 16), step=1
     )
-    break_it: Literal["none", "over_capacity", "lose_last_pack"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part",
-        {
-            "none": "nothing",
-            "over_capacity": "forget to check the space",
-            "lose_last_pack": "forget to flush the open pack",
-        },
-    )
+    break_it: Literal["none", "over_capacity", "lose_last_pack"] = break_field(BREAKS)
 
     @property
     def needs_button(self) -> bool:

@@ -34,7 +34,7 @@ from explainers.packing.decoder_three_ways import (
     padded_rows,
     unpadded,
 )
-from explainers.packing.run_params import RunParams
+from explainers.packing.run_params import BREAKS, RunParams
 
 WAYS = ("padded", "packed_naive", "unpadded")
 REPEATS = {"torch": 3, "triton": 1}  # interpreted, a pass takes seconds and needs no care about milliseconds
@@ -106,7 +106,7 @@ class Pass:
 # --------------------------------------------------------------------------------------------- the experiment
 
 
-@experiment("packing.run", view="explainers.packing.views.run:run_scene")
+@experiment("packing.run", breaks=BREAKS)
 def run(params: RunParams) -> RunResult:
     """A small decoder on the same documents padded, packed naively and unpadded: logits, losses, leak and cost."""
     with exclusive_torch():

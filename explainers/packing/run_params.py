@@ -9,10 +9,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import field_validator
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Adjustment, Params, choice, number, text
 from explainers.models.head_counts import whole_groups
 from explainers.packing.lengths import parse_lengths
@@ -28,26 +29,45 @@ SECONDS_ON_A_CLICK = 0.8  # more than this starts by a button
 Positions = Literal["rope", "learned"]
 BreakIt = Literal["none", "cu_seqlens_off_by_one", "seam_labels", "pad_is_eos", "positions_not_reset"]
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "cu_seqlens_off_by_one": {"lengths": "12,5,18,3,9,7"},
-    "seam_labels": {"lengths": "12,5,18,3,9,7"},
-    "pad_is_eos": {"lengths": "12,5,18,3,9,7"},
-    "positions_not_reset": {"lengths": "12,5,18,3,9,7", "positions": "learned"},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "cu_seqlens_off_by_one": "Every boundary stands one token too late, so the first token of each document is read "
-    "as the last of the one before it: it sees a stranger's text, and its own document no longer sees it.",
-    "seam_labels": "A shift over the whole row asks the last token of each document to predict the first of the next. "
-    "The logits are right, the loss and the gradients are not.",
-    "pad_is_eos": "The end-of-text token serves as padding, and the mask is rebuilt from the ids: the real end of "
-    "every document is thrown out with the padding, and the model is never taught to stop.",
-    "positions_not_reset": "Position ids run on through the row. Learned positions then give a document another "
-    "meaning wherever it lies. RoPE only sees differences, and within a document those are the same: "
-    "there the ids are wrong and the logits stay right.",
-}
+BREAKS = (
+    Break(
+        name="cu_seqlens_off_by_one",
+        label="cu_seqlens off by one",
+        consequence=(
+            "Every boundary stands one token too late, so the first token of each document is read as the last "
+            "of the one before it: it sees a stranger's text, and its own document no longer sees it."
+        ),
+        settings={"lengths": "12,5,18,3,9,7"},
+    ),
+    Break(
+        name="seam_labels",
+        label="labels across the seams",
+        consequence=(
+            "A shift over the whole row asks the last token of each document to predict the first of the next. "
+            "The logits are right, the loss and the gradients are not."
+        ),
+        settings={"lengths": "12,5,18,3,9,7"},
+    ),
+    Break(
+        name="pad_is_eos",
+        label="end-of-text taken for padding",
+        consequence=(
+            "The end-of-text token serves as padding, and the mask is rebuilt from the ids: the real end of "
+            "every document is thrown out with the padding, and the model is never taught to stop."
+        ),
+        settings={"lengths": "12,5,18,3,9,7"},
+    ),
+    Break(
+        name="positions_not_reset",
+        label="positions not reset",
+        consequence=(
+            "Position ids run on through the row. Learned positions then give a document another meaning "
+            "wherever it lies. RoPE only sees differences, and within a document those are the same: there the "
+            "ids are wrong and the logits stay right."
+        ),
+        settings={"lengths": "12,5,18,3,9,7", "positions": "learned"},
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -126,18 +146,7 @@ class RunParams(Params):
     seed: int = number(
         0, "Seed", "Draws weights and tokens", least=0, most=2**31 - 1, comfort=(0, 99), step=1
     )
-    break_it: BreakIt = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part of the unpadded run",
-        {
-            "none": "nothing",
-            "cu_seqlens_off_by_one": "cu_seqlens off by one",
-            "seam_labels": "labels across the seams",
-            "pad_is_eos": "end-of-text taken for padding",
-            "positions_not_reset": "positions not reset",
-        },
-    )
+    break_it: BreakIt = break_field(BREAKS, "Removes one necessary part of the unpadded run")
 
     @field_validator("lengths")
     @classmethod

@@ -12,37 +12,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from explainers.contract.experiment import experiment, watch
 from explainers.contract.result import Check, Checked
 from explainers.packing import mrope
-from explainers.packing.unpad_params import UnpadParams
+from explainers.packing.unpad_params import BREAKS, UnpadParams
 
 IGNORED = -100  # the label of a position that has no loss
 BASE = 10_000.0  # of the rotary frequencies
 TOLERANCE = 1e-12  # float64: sums of at most 512 terms of size 1
-
-# For each break, the settings under which it bites: two documents with tokens at least.
-BITES: dict[str, dict[str, Any]] = {
-    name: {"lengths": "5,2;3,1"}
-    for name in ("cu_seqlens_off_by_one", "seam_labels", "pad_is_eos", "positions_not_reset")
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "cu_seqlens_off_by_one": "Each later document begins a token late: its first token is handed to the document "
-    "before it, reads what it must not see, and is missing where it belongs. No shape changes, so nothing complains.",
-    "seam_labels": "The last token of a document learns to predict the first token of the next, which has nothing to "
-    "do with it. The loss is a little wrong and training goes on.",
-    "pad_is_eos": "A mask rebuilt from ids cannot tell padding from an end-of-text token of the same id. Every "
-    "document loses its end, and the model never learns to stop.",
-    "positions_not_reset": "A document's positions depend on its neighbours. Rotary attention sees differences only "
-    "and forgives it, as the green checks show, until the trained length is passed; learned positions do not (Run it); "
-    "and code that finds the documents where the position is 0 sees a single one.",
-}
 
 
 # -------------------------------------------------------------------------------------------- the padded rows
@@ -106,7 +86,7 @@ def remove_padding(batch: Batch, params: UnpadParams) -> Generator[str, None, di
     """Padding removal, watched: yields the name of every stage, returns every tensor by its name.
 
     Axes: B documents, L the longest, T tokens, H hidden, Hq and Hkv heads, D head size, V vocabulary. break_it
-    removes one part (see LOST).
+    removes one part (see BREAKS).
     """
     made: dict[str, np.ndarray] = {}
     yield "packs"
@@ -274,7 +254,7 @@ class UnpadResult(Checked):
     lines: tuple[int, ...] = field(metadata={"shell": False})  # on which remove_padding paused, one a stage
 
 
-@experiment("packing.unpad", view="explainers.packing.views.unpad:unpad_scene")
+@experiment("packing.unpad", breaks=BREAKS)
 def unpad(params: UnpadParams) -> UnpadResult:
     """Padding removal, tensor by tensor: padded rows, flat tokens, varlen attention, labels and loss."""
     batch = batch_of(params)

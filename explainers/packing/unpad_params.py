@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Adjustment, Params, choice, number, switch, text
 from explainers.models.head_counts import whole_groups
 from explainers.packing import mrope
@@ -16,6 +17,48 @@ from explainers.packing.lengths import parse_lengths
 MOST_DOCUMENTS = 16
 MOST_TOKENS = 128  # of a batch, those of pictures among them
 LONGEST_TEXT = 200  # characters of a field
+
+
+BREAKS = (
+    Break(
+        name="cu_seqlens_off_by_one",
+        label="cu_seqlens off by one",
+        consequence=(
+            "Each later document begins a token late: its first token is handed to the document before it, "
+            "reads what it must not see, and is missing where it belongs. No shape changes, so nothing "
+            "complains."
+        ),
+        settings={"lengths": "5,2;3,1"},
+    ),
+    Break(
+        name="seam_labels",
+        label="labels across seams",
+        consequence=(
+            "The last token of a document learns to predict the first token of the next, which has nothing to "
+            "do with it. The loss is a little wrong and training goes on."
+        ),
+        settings={"lengths": "5,2;3,1"},
+    ),
+    Break(
+        name="pad_is_eos",
+        label="mask rebuilt from ids",
+        consequence=(
+            "A mask rebuilt from ids cannot tell padding from an end-of-text token of the same id. Every "
+            "document loses its end, and the model never learns to stop."
+        ),
+        settings={"lengths": "5,2;3,1"},
+    ),
+    Break(
+        name="positions_not_reset",
+        label="positions not reset",
+        consequence=(
+            "A document's positions depend on its neighbours. Rotary attention sees differences only and "
+            "forgives it, as the green checks show, until the trained length is passed; learned positions do "
+            "not (Run it); and code that finds the documents where the position is 0 sees a single one."
+        ),
+        settings={"lengths": "5,2;3,1"},
+    ),
+)
 
 
 class UnpadParams(Params):
@@ -52,18 +95,7 @@ class UnpadParams(Params):
         True, "Pad again", "Whether the outputs are put back into padded rows at the end"
     )
     break_it: Literal["none", "cu_seqlens_off_by_one", "seam_labels", "pad_is_eos", "positions_not_reset"] = (
-        choice(
-            "none",
-            "Break it",
-            "Removes one necessary part",
-            {
-                "none": "nothing",
-                "cu_seqlens_off_by_one": "cu_seqlens off by one",
-                "seam_labels": "labels across seams",
-                "pad_is_eos": "mask rebuilt from ids",
-                "positions_not_reset": "positions not reset",
-            },
-        )
+        break_field(BREAKS)
     )
 
     @field_validator("lengths")

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
-from explainers.contract.params import Adjustment, choice, number
+from explainers.contract.params import Adjustment, number
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation.noise import BIAS
-from explainers.stochastic_approximation.steps import StepParams, labels_of
+from explainers.stochastic_approximation.steps import StepParams
 from explainers.stochastic_approximation.walks import ROUNDING, STANDARD_ERRORS
 
 STATES = 5
@@ -34,14 +35,17 @@ TITLES = {"sgd": "SGD: a mean", "td": "TD(0): v of a walk", "q_learning": "Q-lea
 MOST_WORK = 5_000_000
 ENOUGH_TARGETS = 100  # from which their mean says something
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {"biased_noise": {"updates": 400, "seeds": 50}}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "biased_noise": "Every target is too high by 0.5 on average. The mean moves by as much; values and action values "
-    "by more, as they learn from targets that hold earlier errors.",
-}
+BREAKS = (
+    Break(
+        name="biased_noise",
+        label="noise with a mean",
+        consequence=(
+            "Every target is too high by 0.5 on average. The mean moves by as much; values and action values by"
+            " more, as they learn from targets that hold earlier errors."
+        ),
+        settings={"updates": 400, "seeds": 50},
+    ),
+)
 
 
 class BridgeParams(StepParams):
@@ -54,9 +58,7 @@ class BridgeParams(StepParams):
         50, "Seeds", "Runs with dice of their own", least=1, most=5000, comfort=(1, 200), step=1
     )
     seed: int = number(0, "Seed", "Of the dice", least=0, most=2**31 - 1)
-    break_it: Literal["none", "biased_noise"] = choice(
-        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
-    )
+    break_it: Literal["none", "biased_noise"] = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.updates * self.seeds > MOST_WORK:
@@ -126,9 +128,7 @@ class BridgeResult(Checked):
     moves: np.ndarray = field(metadata={"shell": False})
 
 
-@experiment(
-    "stochastic_approximation.bridge", view="explainers.stochastic_approximation.views.bridge:bridge_scene"
-)
+@experiment("stochastic_approximation.bridge", breaks=BREAKS)
 def bridge(params: BridgeParams) -> BridgeResult:
     """SGD, TD(0) and Q-learning by the one update, on one walk, with one step size."""
     right = truth()

@@ -10,30 +10,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
-from explainers.contract.params import Adjustment, choice, number
+from explainers.contract.params import Adjustment, number
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import conditions, laws
 from explainers.stochastic_approximation.mean import HUGE, AverageParams
-from explainers.stochastic_approximation.steps import FACTORS, Rule, labels_of
+from explainers.stochastic_approximation.steps import FACTORS, Rule
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS, Run, run, work
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "too_small_steps": {
-        "step_rule": "c/(k+b)", "c": 1, "b": 1, "mu": 0, "sigma": 1, "w1": 20, "steps": 60, "seeds": 1000,
-    },
-}  # fmt: skip
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "too_small_steps": "The product of 1 - 1/(k + 1)² stops at one half. The estimate stops half way between start and "
-    "mean, with ever less noise: it looks as if it had converged.",
-}
+BREAKS = (
+    Break(
+        name="too_small_steps",
+        label="steps too small: 1/(k+1)²",
+        consequence=(
+            "The product of 1 - 1/(k + 1)² stops at one half. The estimate stops half way between start and "
+            "mean, with ever less noise: it looks as if it had converged."
+        ),
+        settings={
+            "step_rule": "c/(k+b)",
+            "c": 1,
+            "b": 1,
+            "mu": 0,
+            "sigma": 1,
+            "w1": 20,
+            "steps": 60,
+            "seeds": 1000,
+        },
+    ),
+)
 
 
 class DvoretzkyParams(AverageParams):
@@ -44,9 +53,7 @@ class DvoretzkyParams(AverageParams):
         20.0, "w₁", "Where the estimate starts", least=-1e6, most=1e6, comfort=(-20, 20), step=1
     )
     steps: int = number(60, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 200), step=5)
-    break_it: Literal["none", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
-    )
+    break_it: Literal["none", "too_small_steps"] = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from work(self.seeds, self.steps)
@@ -75,10 +82,7 @@ class DvoretzkyResult(Checked):
     params: DvoretzkyParams = field(metadata={"shell": False})
 
 
-@experiment(
-    "stochastic_approximation.dvoretzky",
-    view="explainers.stochastic_approximation.views.dvoretzky:dvoretzky_scene",
-)
+@experiment("stochastic_approximation.dvoretzky", breaks=BREAKS)
 def dvoretzky(params: DvoretzkyParams) -> DvoretzkyResult:
     """The product of 1 - a_k, which decides whether the start is forgotten, and runs from far away."""
     rule = params.used

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.noise import BIAS, LABELS
 from explainers.stochastic_approximation.roots import Root
-from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
+from explainers.stochastic_approximation.steps import Rule, StepParams
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
     ROUNDING,
@@ -36,19 +37,34 @@ from explainers.stochastic_approximation.walks import (
 
 HUGE = 1e100  # beyond which a run counts as diverged
 
-# For each break, the settings under which it bites.
 SEEN: dict[str, Any] = {
     "step_rule": "c/k^p", "c": 1, "p": 1, "alpha": 0, "mu": 2, "sigma": 1, "w1": -3, "steps": 100, "seeds": 1000,
 }  # fmt: skip
-BITES: dict[str, dict[str, Any]] = dict.fromkeys(("constant_step", "biased_noise", "too_small_steps"), SEEN)
+BreakIt = Literal["none", "constant_step", "biased_noise", "too_small_steps"]
 
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "constant_step": "A constant step never stops listening: old samples fade, and the estimate keeps the variance "
-    "a/(2 − a) σ², however many samples come. That is what one wants of a mean that moves, and only then.",
-    "biased_noise": "Samples that are off on average have another mean, and that is the one that is found.",
-    "too_small_steps": "The shares no longer fall on the samples: half of the estimate stays with the start, for ever.",
-}
+BREAKS = (
+    Break(
+        name="constant_step",
+        label="constant steps of 0.2",
+        consequence=(
+            "A constant step never stops listening: old samples fade, and the estimate keeps the variance a/(2 "
+            "− a) σ², however many samples come. That is what one wants of a mean that moves, and only then."
+        ),
+        settings=SEEN,
+    ),
+    Break(
+        name="biased_noise",
+        label="noise with a mean",
+        consequence="Samples that are off on average have another mean, and that is the one that is found.",
+        settings=SEEN,
+    ),
+    Break(
+        name="too_small_steps",
+        label="steps too small: 1/(k+1)²",
+        consequence="The shares no longer fall on the samples: half of the estimate stays with the start, for ever.",
+        settings=SEEN,
+    ),
+)
 
 
 class AverageParams(StepParams):
@@ -90,9 +106,7 @@ class MeanParams(AverageParams):
         most=2,
         step=0.01,
     )
-    break_it: Literal["none", "constant_step", "biased_noise", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
-    )
+    break_it: BreakIt = break_field(BREAKS)
 
     @property
     def rule(self) -> Rule:
@@ -129,7 +143,7 @@ class MeanResult(Checked):
     moments: tuple[Moment, ...] = field(metadata={"shell": False})
 
 
-@experiment("stochastic_approximation.mean", view="explainers.stochastic_approximation.views.mean:mean_scene")
+@experiment("stochastic_approximation.mean", breaks=BREAKS)
 def mean(params: MeanParams) -> MeanResult:
     """The mean of samples, in one go and by small steps; what each sample counts; the variance over seeds."""
     problem = params.problem(params.w1, -BIAS if params.break_it == "biased_noise" else 0.0)

@@ -15,13 +15,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import field_validator, model_validator
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number, text
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import conditions, expression, roots
 from explainers.stochastic_approximation.conditions import Condition
 from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise
-from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
+from explainers.stochastic_approximation.steps import Rule, StepParams
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
     ROUNDING,
@@ -42,28 +43,48 @@ FARTHEST = 1e6  # from 0 that anything may be set
 # What stands beside the steps that the book prints.
 BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
 
-# For each break, the settings under which it bites.
 SEEN: dict[str, Any] = {"noise": "normal", "sigma": 1, "seeds": 200}
-BITES: dict[str, dict[str, Any]] = {
-    "as_printed": {**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "c": 1, "b": 2},
-    "constant_step": {**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
-    "biased_noise": {**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
-    "too_small_steps": {**SEEN, "function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
-}
+BREAKS = (
+    Break(
+        name="as_printed",
+        label="as printed: 1/k",
+        consequence=(
+            "In place of the step size above the run takes 1/k, as the book prints. The first step is then 1, "
+            "and where g is as steep as w³ it throws the iterate so far that the next overshoots farther still."
+            " The chart of the seeds near the root shows what 1/(k + 1) and 1/(k + 2) do, on the same noise."
+        ),
+        settings={**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "c": 1, "b": 2},
+    ),
+    Break(
+        name="constant_step",
+        label="constant steps of 0.2",
+        consequence=(
+            "In place of the step size above the run takes 0.2 throughout. Such steps keep letting noise in: "
+            "the iterates come near quickly, and then rattle around the root for ever, with a variance of a/(2 "
+            "− a) σ² for a slope of 1."
+        ),
+        settings={**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
+    ),
+    Break(
+        name="biased_noise",
+        label="noise with a mean",
+        consequence=(
+            "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
+            "surely as before, in the wrong place."
+        ),
+        settings={**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
+    ),
+    Break(
+        name="too_small_steps",
+        label="steps too small: 1/(k+1)²",
+        consequence=(
+            "In place of the step size above the run takes 1/(k + 1)². All these steps together are 0.645: half"
+            " of the way to the root is never walked, however long one waits."
+        ),
+        settings={**SEEN, "function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
+    ),
+)
 
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "as_printed": "In place of the step size above the run takes 1/k, as the book prints. The first step is then 1, "
-    "and where g is as steep as w³ it throws the iterate so far that the next overshoots farther still. The chart of "
-    "the seeds near the root shows what 1/(k + 1) and 1/(k + 2) do, on the same noise.",
-    "constant_step": "In place of the step size above the run takes 0.2 throughout. Such steps keep letting noise in: "
-    "the iterates come near quickly, and then rattle around the root for ever, with a variance of a/(2 − a) σ² for a "
-    "slope of 1.",
-    "biased_noise": "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
-    "surely as before, in the wrong place.",
-    "too_small_steps": "In place of the step size above the run takes 1/(k + 1)². All these steps together are 0.645: "
-    "half of the way to the root is never walked, however long one waits.",
-}
 FILLS: dict[str, dict[str, Any]] = {
     "tanh": {"g": "tanh(w - 1)", "w1": 3.0},
     "cubic": {"g": "w^3 - 5", "w1": 0.0},
@@ -119,8 +140,8 @@ class RobbinsMonroParams(StepParams):
         5.0, "To w", "Where the interval ends on which the slope of g is looked at", least=-FARTHEST, most=FARTHEST,
         comfort=(0, 20), step=0.5,
     )  # fmt: skip
-    break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
+    break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = break_field(
+        BREAKS
     )
 
     @model_validator(mode="before")
@@ -236,11 +257,7 @@ class RobbinsMonroResult(Checked):
     moments: tuple[Moment, ...] = field(metadata={"shell": False})
 
 
-@experiment(
-    "stochastic_approximation.robbins_monro",
-    view="explainers.stochastic_approximation.views.robbins_monro:robbins_monro_scene",
-    card="explainers.stochastic_approximation.views.robbins_monro:robbins_monro_card",
-)
+@experiment("stochastic_approximation.robbins_monro", breaks=BREAKS)
 def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
     """The root of a function seen through noise: iterates of many seeds, and the theorem's conditions."""
     g, steps, seeds = params.function_of_w.value, params.steps, params.seeds

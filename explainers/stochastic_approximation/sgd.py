@@ -17,11 +17,12 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation.noise import BIAS
-from explainers.stochastic_approximation.steps import Rule, StepParams, labels_of
+from explainers.stochastic_approximation.steps import Rule, StepParams
 from explainers.stochastic_approximation.walks import ENOUGH, ROUNDING, STANDARD_ERRORS
 
 POINTS = 100
@@ -35,20 +36,35 @@ MOST_GATHERED = 300_000_000  # samples of all seeds, steps and batches
 
 Size = Literal["1", "2", "5", "10", "20", "50", "all"]
 
-# For each break, the settings under which it bites.
 SEEN: dict[str, Any] = {
     "problem": "mean", "batch_sizes": ("1", "5", "50"), "steps": 60, "seeds": 200, "start_x": -18, "start_y": 18,
     "step_rule": "c/k^p", "c": 1, "p": 1,
 }  # fmt: skip
-BITES: dict[str, dict[str, Any]] = dict.fromkeys(("constant_step", "biased_noise", "too_small_steps"), SEEN)
+BreakIt = Literal["none", "constant_step", "biased_noise", "too_small_steps"]
 
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "constant_step": "With constant steps all start equally fast, and then the small batches hang in a cloud around "
-    "the solution whose size does not shrink.",
-    "biased_noise": "A gradient that is off on average is zero somewhere else, and there all batch sizes go.",
-    "too_small_steps": "The steps end before the way does: even the exact gradient stops half way.",
-}
+BREAKS = (
+    Break(
+        name="constant_step",
+        label="constant steps of 0.2",
+        consequence=(
+            "With constant steps all start equally fast, and then the small batches hang in a cloud around the "
+            "solution whose size does not shrink."
+        ),
+        settings=SEEN,
+    ),
+    Break(
+        name="biased_noise",
+        label="noise with a mean",
+        consequence="A gradient that is off on average is zero somewhere else, and there all batch sizes go.",
+        settings=SEEN,
+    ),
+    Break(
+        name="too_small_steps",
+        label="steps too small: 1/(k+1)²",
+        consequence="The steps end before the way does: even the exact gradient stops half way.",
+        settings=SEEN,
+    ),
+)
 
 
 def label(size: str) -> str:
@@ -83,9 +99,7 @@ class SgdParams(StepParams):
         18.0, "Start, second", "Of the two numbers", least=-1e4, most=1e4, comfort=(-20, 20), step=1
     )
     seed: int = number(0, "Seed", "Of points and draws", least=0, most=2**31 - 1)
-    break_it: Literal["none", "constant_step", "biased_noise", "too_small_steps"] = choice(
-        "none", "Break it", "Removes one necessary part", labels_of("none", *BITES)
-    )
+    break_it: BreakIt = break_field(BREAKS)
 
     @property
     def start(self) -> np.ndarray:
@@ -240,7 +254,7 @@ class SgdResult(Checked):
     descents: dict[str, Descent] = field(metadata={"shell": False})
 
 
-@experiment("stochastic_approximation.sgd", view="explainers.stochastic_approximation.views.sgd:sgd_scene")
+@experiment("stochastic_approximation.sgd", breaks=BREAKS)
 def sgd(params: SgdParams) -> SgdResult:
     """Gradient descent with one sample at a time, a few, or all: distance by updates and by samples."""
     squares = problem_of(params)

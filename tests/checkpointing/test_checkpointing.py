@@ -29,14 +29,16 @@ from explainers.checkpointing.chain import Action, Chain, Illegal, play
 from explainers.checkpointing.law import LawParams, law
 from explainers.checkpointing.optimal import OptimalParams, optimal
 from explainers.checkpointing.schedule import ScheduleParams, Strategy, actions_of, predict, schedule
-from explainers.checkpointing.views.law import law_scene
-from explainers.checkpointing.views.optimal import optimal_scene
+from explainers.checkpointing.views.law import scene as law_scene
+from explainers.checkpointing.views.optimal import scene as optimal_scene
 from explainers.checkpointing.views.playing import ONE_BY_ONE
-from explainers.checkpointing.views.schedule import schedule_card, schedule_scene
+from explainers.checkpointing.views.schedule import card as schedule_card
+from explainers.checkpointing.views.schedule import scene as schedule_scene
 from explainers.contract.experiment import find
 from explainers.contract.params import choices_of, fit, read
 from explainers.drawing.panels import Bands, Marks
 from explainers.drawing.scene import Scene
+from tests.breaks import consequences_of, settings_of
 from tests.checkpointing.runs import drawn_chain, played
 
 ROOT = Path(__file__).parents[2]
@@ -343,9 +345,13 @@ def test_the_law_is_played_for_every_k() -> None:
     [(schedule_module, ScheduleParams), (optimal_module, OptimalParams), (law_module, LawParams)],
 )
 def test_each_break_turns_its_check_red(module: Any, params_type: Any) -> None:
-    assert set(choices_of(params_type, "break_it")) - {"none"} == set(module.BITES) == set(module.LOST)
+    assert (
+        set(choices_of(params_type, "break_it")) - {"none"}
+        == set(settings_of(module.BREAKS))
+        == set(consequences_of(module.BREAKS))
+    )
     run = getattr(module, module.__name__.split(".")[-1])
-    for name, bites in module.BITES.items():
+    for name, bites in settings_of(module.BREAKS).items():
         assert run(params_type(**bites)).passed
         broken = run(params_type(**bites, break_it=name))
         assert not broken.passed
@@ -399,7 +405,7 @@ def test_a_click_on_the_chain_names_the_layer() -> None:
 
 
 def test_a_broken_scene_says_what_happened() -> None:
-    for name, bites in schedule_module.BITES.items():
+    for name, bites in settings_of(schedule_module.BREAKS).items():
         scene = checked(schedule_scene(schedule(ScheduleParams(**bites, break_it=name))))  # type: ignore[arg-type]
         assert "not the" in scene.words.sentences[-1]
     assert checked(law_scene(law(LawParams(layers=20)))).steps == 20

@@ -16,12 +16,8 @@ from hypothesis import strategies as st
 from explainers.checkpointing import prediction, schedules
 from explainers.checkpointing.measure import MeasureResult, build, fake_step, in_words, measure
 from explainers.checkpointing.measure_params import STRATEGY_LABELS, MeasureParams
-from explainers.checkpointing.views.measure import (
-    MOST_STEPS,
-    backward_borders,
-    forward_borders,
-    measure_scene,
-)
+from explainers.checkpointing.views.measure import MOST_STEPS, backward_borders, forward_borders
+from explainers.checkpointing.views.measure import scene as measure_scene
 from explainers.contract.experiment import find
 from explainers.contract.params import fit
 from explainers.drawing.panels import Bands

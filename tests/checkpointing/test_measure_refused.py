@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from explainers.checkpointing.measure import in_words, measure, run
-from explainers.checkpointing.measure_params import BITES, LOST, REAL_BUDGET, MeasureParams
+from explainers.checkpointing.measure_params import BREAKS, REAL_BUDGET, MeasureParams
 from explainers.checkpointing.model import resident_bytes
 from explainers.contract.params import choices_of, fit
+from tests.breaks import consequences_of, settings_of
 from tests.checkpointing.test_measure import params
 
 ROOT = Path(__file__).parents[2]
@@ -22,19 +23,25 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_break_is_named_everywhere() -> None:
-    assert set(BITES) == set(LOST) == set(choices_of(MeasureParams, "break_it")) - {"none"}
+    assert (
+        set(settings_of(BREAKS))
+        == set(consequences_of(BREAKS))
+        == set(choices_of(MeasureParams, "break_it")) - {"none"}
+    )
 
 
-@pytest.mark.parametrize("name", BITES)
+@pytest.mark.parametrize("name", settings_of(BREAKS))
 def test_each_break_turns_the_check_red_and_without_it_all_is_green(name: str) -> None:
-    assert measure(MeasureParams(**BITES[name])).passed
-    broken = MeasureParams(**BITES[name], break_it=name)  # type: ignore[arg-type]
+    assert measure(MeasureParams(**settings_of(BREAKS)[name])).passed
+    broken = MeasureParams(**settings_of(BREAKS)[name], break_it=name)  # type: ignore[arg-type]
     assert fit(broken)[1] == []
     assert not measure(broken).passed
 
 
 def test_gradients_counted_as_activations_hide_what_was_saved() -> None:
-    result = measure(MeasureParams(**BITES["gradients_as_activations"], break_it="gradients_as_activations"))
+    result = measure(
+        MeasureParams(**settings_of(BREAKS)["gradients_as_activations"], break_it="gradients_as_activations")
+    )
     assert result.predicted_activation_peak_bytes is not None
     assert result.predicted_activation_peak_bytes < result.without_checkpoints_bytes / 2  # it does help
     assert result.activation_peak_bytes > result.without_checkpoints_bytes  # and does not seem to
@@ -45,13 +52,15 @@ def test_gradients_counted_as_activations_hide_what_was_saved() -> None:
 
 
 def test_other_masks_give_other_gradients() -> None:
-    result = measure(MeasureParams(**BITES["lost_random_state"], break_it="lost_random_state"))
+    result = measure(MeasureParams(**settings_of(BREAKS)["lost_random_state"], break_it="lost_random_state"))
     assert result.max_abs_grad_error > 1e-4
     assert result.saved_after_forward_bytes == result.predicted_saved_after_forward_bytes
 
 
 def test_without_a_gradient_at_the_input_the_parameters_inside_get_none() -> None:
-    chosen = MeasureParams(**BITES["reentrant_no_grad_input"], break_it="reentrant_no_grad_input")
+    chosen = MeasureParams(
+        **settings_of(BREAKS)["reentrant_no_grad_input"], break_it="reentrant_no_grad_input"
+    )
     step, exact = run(chosen)
     missing = [ours is None for ours in step.gradients]
     assert not any(one is None for one in exact)

@@ -11,12 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from explainers.checkpointing import pareto, prediction, rotor
 from explainers.checkpointing.measure import build, measure, plan_of
-from explainers.checkpointing.measure_params import BITES, STRATEGY_LABELS, MeasureParams
+from explainers.checkpointing.measure_params import BREAKS, STRATEGY_LABELS, MeasureParams
 from explainers.checkpointing.memory_trace import PHASES, MemoryTrace
 from explainers.checkpointing.schedule import ScheduleParams, actions_of, front_of, least_extra_in
 from explainers.checkpointing.step import forward
-from explainers.checkpointing.views.measure import backward_borders, measure_scene, opening_event
+from explainers.checkpointing.views.measure import backward_borders, opening_event
+from explainers.checkpointing.views.measure import scene as measure_scene
 from explainers.contract.params import fit
+from tests.breaks import settings_of
 
 SELECTIVE = ("selective_matmuls", "selective_attention")
 SMALL: dict[str, Any] = {"layers": 3, "hidden": 16, "heads": 4, "seq_len": 8}
@@ -73,9 +75,9 @@ def test_what_runs_again_is_what_torch_counts(strategy: str, block: str, dropout
     assert (f"{result.recomputed_share:.1%}" in result.saving) == (strategy != "none")
 
 
-@pytest.mark.parametrize("name", BITES)
+@pytest.mark.parametrize("name", settings_of(BREAKS))
 def test_a_broken_step_opens_where_the_break_shows(name: str) -> None:
-    chosen = fit(MeasureParams(**BITES[name], break_it=name))[0]  # type: ignore[arg-type]
+    chosen = fit(MeasureParams(**settings_of(BREAKS)[name], break_it=name))[0]  # type: ignore[arg-type]
     result = measure(chosen)
     timeline, event = result.timeline, opening_event(result)
     phase, layer = PHASES[timeline.phase[event]], int(timeline.layer[event])

@@ -10,7 +10,7 @@ import pytest
 from explainers.checkpointing.measure import in_words
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.model import Stopped, in_thread, model, model_with_progress, verdict
-from explainers.checkpointing.views.measure import measure_scene
+from explainers.checkpointing.views.measure import scene as measure_scene
 from explainers.contract.experiment import watch
 from explainers.contract.params import fit
 from explainers.models.shapes import PUBLISHED_PARAMETERS

@@ -23,6 +23,7 @@ from explainers.flash_attention import (
 from explainers.flash_attention.backward import BackwardParams, backward, exact_gradients, tiled_backward
 from explainers.flash_attention.standard import standard_attention
 from explainers.flash_attention.tiled import tiled_attention
+from tests.breaks import settings_of
 from tests.flash_attention.runs import drawn, sizes
 
 # ------------------------------------------------------------------------------------------------- backward
@@ -60,11 +61,11 @@ def test_the_backward_experiment_keeps_o_and_lse_only() -> None:
 
 @pytest.mark.parametrize(("break_it", "wrong"), [("no_lse", "qkv"), ("no_delta", "qk")])
 def test_each_break_of_the_backward_pass(break_it: str, wrong: str) -> None:
-    settings_of = backward_module.BITES[break_it]
-    broken = backward(BackwardParams(**{**settings_of, "break_it": break_it}))
+    visible = settings_of(backward_module.BREAKS)[break_it]
+    broken = backward(BackwardParams(**{**visible, "break_it": break_it}))
     assert [check.passed for check in broken.checks] == [letter not in wrong for letter in "qkv"]
     assert not broken.passed
-    assert backward(BackwardParams(**settings_of)).passed
+    assert backward(BackwardParams(**visible)).passed
 
 
 # ----------------------------------------------------------------------------------- the fast twin, the race

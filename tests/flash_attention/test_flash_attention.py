@@ -31,6 +31,7 @@ from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.standard import masked_scores, standard_attention
 from explainers.flash_attention.tiled import tiled_attention
 from explainers.flash_attention.tiles import TilesParams
+from tests.breaks import consequences_of, settings_of
 from tests.flash_attention.runs import ORACLE, drawn, sizes
 
 PHASES = ["scores", "maximum", "weights", "rescale", "accumulate"]
@@ -190,15 +191,13 @@ def test_the_outlier_raises_one_key_by_exactly_itself() -> None:
     assert difference[:, :48].abs().max() == 0
 
 
-@pytest.mark.parametrize("break_it", sorted(tiles.BITES))
+@pytest.mark.parametrize("break_it", sorted(settings_of(tiles.BREAKS)))
 def test_each_break_turns_the_check_red_and_only_the_break(break_it: str) -> None:
-    settings_of = tiles.BITES[break_it]
-    broken, sound = (
-        tiles.tiles(TilesParams(**{**settings_of, "break_it": one})) for one in (break_it, "none")
-    )
+    visible = settings_of(tiles.BREAKS)[break_it]
+    broken, sound = (tiles.tiles(TilesParams(**{**visible, "break_it": one})) for one in (break_it, "none"))
     assert not broken.passed
     assert sound.passed
-    assert tiles.LOST[break_it]
+    assert consequences_of(tiles.BREAKS)[break_it]
 
 
 def test_every_break_has_its_settings_and_its_sentence() -> None:
@@ -208,13 +207,15 @@ def test_every_break_has_its_settings_and_its_sentence() -> None:
         (backward_module, BackwardParams),
     ):
         breaks = set(choices_of(params, "break_it")) - {"none"}
-        assert breaks == set(module.BITES) == set(module.LOST)
+        assert breaks == set(settings_of(module.BREAKS)) == set(consequences_of(module.BREAKS))
 
 
 def test_what_each_break_does() -> None:
-    overflow = tiles.tiles(TilesParams(**tiles.BITES["no_max"], break_it="no_max"))
+    overflow = tiles.tiles(TilesParams(**settings_of(tiles.BREAKS)["no_max"], break_it="no_max"))
     assert math.isnan(overflow.max_abs_error)
-    sentinel = tiles.tiles(TilesParams(**tiles.BITES["finite_sentinel"], break_it="finite_sentinel"))
+    sentinel = tiles.tiles(
+        TilesParams(**settings_of(tiles.BREAKS)["finite_sentinel"], break_it="finite_sentinel")
+    )
     assert torch.allclose(
         sentinel.output[0], sentinel.v[:16].mean(0), atol=1e-5
     )  # the mean of what was loaded
@@ -345,13 +346,11 @@ def test_online_softmax_step_by_step() -> None:
     assert all(f'SoftmaxStep("{step.phase}"' in code[line - first] for line, step in result.steps)
 
 
-@pytest.mark.parametrize("break_it", sorted(online_softmax.BITES))
+@pytest.mark.parametrize("break_it", sorted(settings_of(online_softmax.BREAKS)))
 def test_each_break_of_online_softmax(break_it: str) -> None:
-    settings_of = online_softmax.BITES[break_it]
-    assert not online_softmax.online_softmax(
-        OnlineSoftmaxParams(**{**settings_of, "break_it": break_it})
-    ).passed
-    assert online_softmax.online_softmax(OnlineSoftmaxParams(**settings_of)).passed
+    visible = settings_of(online_softmax.BREAKS)[break_it]
+    assert not online_softmax.online_softmax(OnlineSoftmaxParams(**{**visible, "break_it": break_it})).passed
+    assert online_softmax.online_softmax(OnlineSoftmaxParams(**visible)).passed
 
 
 def test_without_the_maximum_very_small_scores_vanish_without_an_exception() -> None:

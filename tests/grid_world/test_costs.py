@@ -11,8 +11,8 @@ from explainers.contract.params import fit
 from explainers.grid_world import exact, planners
 from explainers.grid_world.costs import LOOK_AT, NEAR, CostsParams, CostsResult, costs
 from explainers.grid_world.plan import PlanParams, plan
-from explainers.grid_world.views.costs import costs_scene
-from explainers.grid_world.views.plan import plan_scene
+from explainers.grid_world.views.costs import scene as costs_scene
+from explainers.grid_world.views.plan import scene as plan_scene
 from tests.published import ROWS
 
 

@@ -15,8 +15,8 @@ from explainers.grid_world import exact, planners
 from explainers.grid_world.plan import PlanParams, PlanResult, plan
 from explainers.grid_world.reach import cells_that_reach_an_end
 from explainers.grid_world.solve import SolveParams, SolveResult, policy_of, solve
-from explainers.grid_world.views.plan import plan_scene
-from explainers.grid_world.views.solve import solve_scene
+from explainers.grid_world.views.plan import scene as plan_scene
+from explainers.grid_world.views.solve import scene as solve_scene
 from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
 from explainers.grid_world.world_params import PRESETS, WorldParams
 from tests.grid_world.worlds import worlds

@@ -14,13 +14,14 @@ from explainers.contract.params import fit, read
 from explainers.drawing.panels import Cells
 from explainers.grid_world import agents, compiled, dice, exact, learning
 from explainers.grid_world.learn import LearnParams, learn
-from explainers.grid_world.learn_params import BITES, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
+from explainers.grid_world.learn_params import BREAKS, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
 from explainers.grid_world.learning import go_on, newborn, phase_of
 from explainers.grid_world.live import live
 from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.memory import Kind, Memory, Slot
 from explainers.grid_world.race import RaceParams, race
-from explainers.grid_world.views.live import live_scene
+from explainers.grid_world.views.live import scene as live_scene
+from tests.breaks import settings_of
 from tests.grid_world.runs import learned
 from tests.grid_world.worlds import worlds
 from tests.published import ROWS
@@ -295,9 +296,9 @@ def test_a_race_that_is_stopped_shows_what_all_have_finished() -> None:
     assert any("Of 2,000 episodes 1,000" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("break_it", list(BITES))
+@pytest.mark.parametrize("break_it", list(settings_of(BREAKS)))
 def test_a_broken_agent_turns_a_check_red_and_learns_worse(break_it: str) -> None:
-    bite = {"steps": 20_000, **BITES[break_it]}
+    bite = {"steps": 20_000, **settings_of(BREAKS)[break_it]}
     broken, sound = learned(break_it=break_it, **bite), learned(**bite)
     assert sound.passed
     assert not broken.passed

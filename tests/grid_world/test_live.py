@@ -13,7 +13,7 @@ from explainers.drawing.scene import Scene
 from explainers.grid_world.learn_params import Algorithm
 from explainers.grid_world.live import live
 from explainers.grid_world.live_params import LiveParams
-from explainers.grid_world.views.live import live_scene
+from explainers.grid_world.views.live import scene as live_scene
 
 pytestmark = pytest.mark.usefixtures("compiled_agents")
 

@@ -15,7 +15,9 @@ from explainers.kv_cache.catalogue import CATALOGUE
 from explainers.kv_cache.compare import CompareParams, compare
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.published import PublishedParams, PublishedResult, Row, published
-from explainers.kv_cache.views.compare import compare_card, compare_scene
+from explainers.kv_cache.views.compare import card as compare_card
+from explainers.kv_cache.views.compare import scene as compare_scene
+from tests.breaks import settings_of
 from tests.kv_cache.models import ORACLES
 
 PRINTED = json.loads((ORACLES / "memory.json").read_text(encoding="utf-8"))
@@ -108,9 +110,9 @@ def test_every_row_is_as_it_says(in_print: PublishedResult) -> None:
 # ------------------------------------------------------------------------------- what stands beside size
 
 
-@pytest.mark.parametrize("break_it", sorted(compare_module.BITES))
+@pytest.mark.parametrize("break_it", sorted(settings_of(compare_module.BREAKS)))
 def test_every_break_of_the_comparison_bites_under_its_settings(break_it: str) -> None:
-    settings = compare_module.BITES[break_it]
+    settings = settings_of(compare_module.BREAKS)[break_it]
     assert not compare(CompareParams(**settings, break_it=break_it)).passed  # type: ignore[arg-type]
     assert compare(CompareParams(**settings)).passed
 

@@ -31,8 +31,9 @@ from explainers.packing.histogram_packing import (
     shortest_pack_first,
     slots,
 )
-from explainers.packing.histogram_params import BITES, LOST, HistogramParams, built_in, read_histogram
+from explainers.packing.histogram_params import BREAKS, HistogramParams, built_in, read_histogram
 from explainers.packing.views.histogram import MOST_STEPS, played
+from tests.breaks import consequences_of, settings_of
 
 SHARED = Path(__file__).parents[3] / "shared"
 ORACLE, WIKIPEDIA = SHARED / "oracles" / "packing.json", SHARED / "data" / "wikipedia_bert_512.json"
@@ -217,16 +218,16 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("break_it", choices_of(HistogramParams, "break_it")[1:])
 def test_a_break_turns_a_check_red(break_it: str) -> None:
-    assert break_it in LOST
-    whole = histogram(HistogramParams(**BITES[break_it]))
-    broken = histogram(HistogramParams(**BITES[break_it], break_it=break_it))  # type: ignore[arg-type]
+    assert break_it in consequences_of(BREAKS)
+    whole = histogram(HistogramParams(**settings_of(BREAKS)[break_it]))
+    broken = histogram(HistogramParams(**settings_of(BREAKS)[break_it], break_it=break_it))  # type: ignore[arg-type]
     assert whole.passed
     assert not broken.passed
 
 
 def test_each_check_can_fail() -> None:
     red = set()
-    for break_it, bite in BITES.items():
+    for break_it, bite in settings_of(BREAKS).items():
         for check in histogram(HistogramParams(**bite, break_it=break_it)).checks:  # type: ignore[arg-type]
             red |= {check.what} if not check.passed else set()
     assert red == {check.what for check in histogram(HistogramParams()).checks}
@@ -339,9 +340,9 @@ def test_a_step_is_a_length_as_long_as_there_are_few(strategy: str) -> None:
     assert played(result).steps == 1 + occurring <= 1 + MOST_STEPS
 
 
-@pytest.mark.parametrize("break_it", BITES)
+@pytest.mark.parametrize("break_it", settings_of(BREAKS))
 def test_a_broken_packing_is_drawn_too(break_it: str) -> None:
-    result = histogram(HistogramParams(**BITES[break_it], break_it=break_it))  # type: ignore[arg-type]
+    result = histogram(HistogramParams(**settings_of(BREAKS)[break_it], break_it=break_it))  # type: ignore[arg-type]
     assert find("packing.histogram").scene(result).to_bytes()
 
 

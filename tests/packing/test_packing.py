@@ -20,6 +20,7 @@ from explainers.packing import pack as pack_module
 from explainers.packing.lengths import MOST_DOCUMENTS, Source, stream
 from explainers.packing.pack import Outcome, PackParams, PackResult, pack
 from explainers.packing.strategies import Strategy
+from tests.breaks import consequences_of, settings_of
 
 ROOT = Path(__file__).parents[2]
 ORACLE = json.loads((ROOT / "tests" / "oracles" / "packing.json").read_text(encoding="utf-8"))
@@ -262,12 +263,12 @@ def test_no_bound_goes_above_the_optimum(lengths: list[int], capacity: int) -> N
     assert measures.proven_bound(np.array(lengths), capacity) <= by_brute_force(lengths, capacity)
 
 
-@pytest.mark.parametrize("break_it", pack_module.BITES)
+@pytest.mark.parametrize("break_it", settings_of(pack_module.BREAKS))
 def test_every_break_turns_a_check_red(break_it: str) -> None:
-    values = pack_module.BITES[break_it]
+    values = settings_of(pack_module.BREAKS)[break_it]
     assert packed(**values).passed
     assert not packed(**values, break_it=break_it).passed
-    assert break_it in pack_module.LOST
+    assert break_it in consequences_of(pack_module.BREAKS)
 
 
 def test_two_strategies_on_the_same_stream() -> None:
@@ -279,7 +280,7 @@ def test_two_strategies_on_the_same_stream() -> None:
 
 
 def test_a_document_whose_end_is_lost_counts_as_cut() -> None:
-    values = pack_module.BITES["lose_last_pack"]
+    values = settings_of(pack_module.BREAKS)["lose_last_pack"]
     result = packed(**values, break_it="lose_last_pack")
     # of a document of 1,089 tokens, the first 1,024 were handed on
     assert (result.documents_cut, result.tokens_lost) == (1, 65)

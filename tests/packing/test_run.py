@@ -22,9 +22,11 @@ from explainers.packing.decoder_three_ways import (
     unpadded,
 )
 from explainers.packing.run import RunResult, run
-from explainers.packing.run_params import BITES, LOST, RunParams
-from explainers.packing.views.run import SEEN, SEEN_WITH_ROPE, run_scene
+from explainers.packing.run_params import BREAKS, RunParams
+from explainers.packing.views.run import SEEN, SEEN_WITH_ROPE
+from explainers.packing.views.run import scene as run_scene
 from kernels.interpreter import triton_available
+from tests.breaks import consequences_of, settings_of
 
 SMALL: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "kv_heads": 1, "vocab": 32}
 
@@ -148,9 +150,9 @@ LOGITS, LOSS, GRADIENTS, LEAK, TOKENS, POSITIONS, FLOPS = range(7)
     ],
 )
 def test_every_break_is_seen_where_it_bites(break_it: str, red: set[int]) -> None:
-    params = RunParams(**BITES[break_it], break_it=break_it)  # type: ignore[arg-type]
+    params = RunParams(**settings_of(BREAKS)[break_it], break_it=break_it)  # type: ignore[arg-type]
     assert fit(params) == (params, [])
-    assert run(RunParams(**BITES[break_it])).passed
+    assert run(RunParams(**settings_of(BREAKS)[break_it])).passed
     broken = run(params)
     assert failed(broken) == red
     assert shown_at_the_opening(broken) == SEEN[break_it]
@@ -166,7 +168,11 @@ def shown_at_the_opening(result: RunResult) -> str:
 def test_a_fresh_reader_sees_the_whole_run_and_a_break_opens_where_it_is_seen() -> None:
     whole = run_scene(run(RunParams(**SMALL)))
     assert whole.start == whole.steps - 1
-    steps = {name: run_scene(run(RunParams(**BITES[name], break_it=name))).start for name in BITES}  # type: ignore[arg-type]
+    broken = [
+        RunParams.model_validate({**settings, "break_it": name})
+        for name, settings in settings_of(BREAKS).items()
+    ]
+    steps: dict[str, int] = {params.break_it: run_scene(run(params)).start for params in broken}
     last = steps.pop("cu_seqlens_off_by_one")
     assert last == whole.steps - 1
     assert steps == {"seam_labels": 3, "pad_is_eos": 2, "positions_not_reset": 3}
@@ -192,7 +198,11 @@ def strip_of(result: RunResult, name: str) -> Strip:
 
 
 def test_every_break_says_where_it_bites_and_what_is_lost() -> None:
-    assert set(choices_of(RunParams, "break_it")) - {"none"} == set(BITES) == set(LOST)
+    assert (
+        set(choices_of(RunParams, "break_it")) - {"none"}
+        == set(settings_of(BREAKS))
+        == set(consequences_of(BREAKS))
+    )
 
 
 def test_with_rope_positions_that_run_on_are_wrong_and_do_no_harm() -> None:

@@ -12,10 +12,11 @@ from explainers.drawing.panels import Lines
 from explainers.drawing.scene import Scene
 from explainers.packing import pack as pack_module
 from explainers.packing.pack import PackParams
-from explainers.packing.views.pack import pack_scene
+from explainers.packing.views.pack import scene as pack_scene
 from pages.parts import packing as parts
 from pages.ui.jobs.packed_result import facts
 from pages.ui.prose import prose
+from tests.breaks import settings_of
 from tests.packing.test_packing import packed
 from tests.pages.chapters import chapter_of
 from tests.pages.test_pages import open_page, sentences
@@ -71,7 +72,7 @@ def test_each_bound_is_drawn_as_it_stands_in_the_table() -> None:
 
 
 def test_the_lost_pack_is_named_where_the_scene_opens() -> None:
-    scene = pack_scene(packed(**pack_module.BITES["lose_last_pack"], break_it="lose_last_pack"))
+    scene = pack_scene(packed(**settings_of(pack_module.BREAKS)["lose_last_pack"], break_it="lose_last_pack"))
     assert "**65 tokens lost**: pack 15 was never handed on." in sentence(scene, scene.start)
     lines = padding_panel(scene).lines[0]
     assert np.all(np.diff(lines.x) >= 0)

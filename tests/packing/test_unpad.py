@@ -22,22 +22,14 @@ from explainers.drawing.panels import Marks, Strip
 from explainers.models.layers import rope
 from explainers.packing import mrope
 from explainers.packing.mrope import IMAGE, VIDEO, Model
-from explainers.packing.unpad import (
-    BASE,
-    BITES,
-    IGNORED,
-    LOST,
-    UnpadParams,
-    count_tiles,
-    rotated,
-    tiles_of,
-    unpad,
-)
-from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT, unpad_scene
+from explainers.packing.unpad import BASE, BREAKS, IGNORED, UnpadParams, count_tiles, rotated, tiles_of, unpad
+from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT
+from explainers.packing.views.unpad import scene as unpad_scene
 from pages.ui.prose import prose
+from tests.breaks import consequences_of, settings_of
 
 RULER_HEIGHT = 22  # px, as in panels/strip.js
-BREAKS = [name for name in choices_of(UnpadParams, "break_it") if name != "none"]
+NAMES = [name for name in choices_of(UnpadParams, "break_it") if name != "none"]
 MODELS: tuple[Model, ...] = ("qwen2.5-vl", "qwen3-vl")
 PICTURES = {
     "text": "",
@@ -219,10 +211,10 @@ def test_the_tiles_cover_the_mask_and_none_is_in_vain(lengths: list[int], block_
 
 
 def test_every_break_is_told() -> None:
-    assert list(BITES) == list(LOST) == BREAKS
+    assert list(settings_of(BREAKS)) == list(consequences_of(BREAKS)) == NAMES
 
 
-@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_break_turns_its_check_red(name: str) -> None:
     red = {
         "cu_seqlens_off_by_one": ("cu_seqlens", "a token attends", "unpadded attention"),
@@ -231,7 +223,7 @@ def test_each_break_turns_its_check_red(name: str) -> None:
         "positions_not_reset": ("positions restart",),
     }[name]
     for extra in ({}, {"images": "0:1x4x6@2", "model": "qwen2.5-vl"}):
-        result = unpad(UnpadParams(**{**BITES[name], **extra}, break_it=name))  # type: ignore[arg-type]
+        result = unpad(UnpadParams(**{**settings_of(BREAKS)[name], **extra}, break_it=name))  # type: ignore[arg-type]
         failed = [check.what for check in result.checks if not check.passed]
         assert not result.passed
         for what in red:
@@ -239,7 +231,7 @@ def test_each_break_turns_its_check_red(name: str) -> None:
         unpad_scene(result).to_bytes()
 
 
-@pytest.mark.parametrize("name", BREAKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_break_survives_documents_of_one_token(name: str) -> None:
     result = unpad(UnpadParams(lengths="1,1,0", break_it=name))  # type: ignore[arg-type]
     unpad_scene(result).to_bytes()

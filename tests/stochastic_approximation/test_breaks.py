@@ -20,6 +20,7 @@ from explainers.stochastic_approximation import (
     sgd,
 )
 from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from tests.breaks import consequences_of, settings_of
 from tests.published import ROWS
 from tests.stochastic_approximation.runs import searched
 
@@ -31,16 +32,16 @@ from tests.stochastic_approximation.runs import searched
     [
         (module.__name__.rpartition(".")[2], name)
         for module in (robbins_monro, mean, dvoretzky)
-        for name in module.BITES
+        for name in settings_of(module.BREAKS)
     ],
 )
 def test_every_break_turns_its_check_red(name: str, bites: str) -> None:
     module = {"robbins_monro": robbins_monro, "mean": mean, "dvoretzky": dvoretzky}[name]
     known = find(f"stochastic_approximation.{name}")
-    sound = module.BITES[bites]
+    sound = settings_of(module.BREAKS)[bites]
     assert known(known.params.model_validate(sound)).passed
     assert not known(known.params.model_validate({**sound, "break_it": bites})).passed
-    assert set(module.BITES) == set(module.LOST)
+    assert set(settings_of(module.BREAKS)) == set(consequences_of(module.BREAKS))
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -61,7 +62,7 @@ def test_a_break_bites_whatever_the_sliders_said(name: str, place: int) -> None:
     corner |= {
         field: choices_of(known.params, field)[-place] for field in fields if choices_of(known.params, field)
     }
-    for bites, needed in module.BITES.items():
+    for bites, needed in settings_of(module.BREAKS).items():
         filled = {"g", "w1"} if "function" in needed else set()
         kept = {field: value for field, value in corner.items() if field not in filled}
         params = fit(known.params.model_validate({**kept, **needed, "break_it": bites}))[0]

@@ -12,8 +12,9 @@ from explainers.contract.params import fit
 from explainers.stochastic_approximation import bridge, sgd
 from explainers.stochastic_approximation.bridge import BridgeParams, BridgeResult
 from explainers.stochastic_approximation.sgd import SgdParams, SgdResult, law, problem_of
-from explainers.stochastic_approximation.views.bridge import bridge_scene
-from explainers.stochastic_approximation.views.sgd import sgd_scene
+from explainers.stochastic_approximation.views.bridge import scene as bridge_scene
+from explainers.stochastic_approximation.views.sgd import scene as sgd_scene
+from tests.breaks import settings_of
 from tests.published import ROWS
 
 
@@ -103,10 +104,10 @@ def test_a_size_draws_the_same_in_any_company() -> None:
     np.testing.assert_array_equal(alone.rms_by_step["5"], together.rms_by_step["5"])
 
 
-@pytest.mark.parametrize("name", list(sgd.BITES))
+@pytest.mark.parametrize("name", list(settings_of(sgd.BREAKS)))
 def test_a_break_of_sgd_turns_red(name: str) -> None:
-    assert descended(**sgd.BITES[name]).passed
-    assert not descended(**sgd.BITES[name], break_it=name).passed
+    assert descended(**settings_of(sgd.BREAKS)[name]).passed
+    assert not descended(**settings_of(sgd.BREAKS)[name], break_it=name).passed
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_few_targets_say_nothing_of_their_mean(updates: int) -> None:
 def test_a_bias_turns_all_three_red() -> None:
     checks = bridged(break_it="biased_noise").checks
     assert [check.passed for check in checks if "targets" in check.what] == [False] * 3
-    assert bridged(**bridge.BITES["biased_noise"]).passed
+    assert bridged(**settings_of(bridge.BREAKS)["biased_noise"]).passed
 
 
 @pytest.mark.parametrize(

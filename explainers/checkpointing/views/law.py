@@ -21,7 +21,7 @@ SYMBOLS: Mapping[str, str] = {
 HIGHEST = 3.2  # times the least peak: bars that are higher are cut there
 
 
-def law_scene(result: LawResult) -> Scene:
+def scene(result: LawResult) -> Scene:
     """One step for each k from 1 to L."""
     L = result.params.layers
     return Scene(

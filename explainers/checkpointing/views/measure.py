@@ -87,7 +87,7 @@ class Shown:
         return self.timeline.phase[self.events]
 
 
-def measure_scene(result: MeasureResult | ModelResult) -> Scene:
+def scene(result: MeasureResult | ModelResult) -> Scene:
     """The memory of one training step over its events, ready to be played, from the moment worth seeing."""
     opening = opening_event(result)
     shown = chosen_events(result.timeline, result.params.shape.layers, opening)

@@ -12,7 +12,7 @@ from explainers.drawing.panels import Marks
 from explainers.drawing.scene import Column, Scene
 
 
-def optimal_scene(result: OptimalResult) -> Scene:
+def scene(result: OptimalResult) -> Scene:
     """Every action of the best schedule, ready to be played."""
     params = result.params
     playing = condensed(

@@ -49,7 +49,7 @@ MOMENTS: dict[str, str] = {
 NAMES = tuple(MOMENTS)
 
 
-def schedule_scene(result: ScheduleResult) -> Scene:
+def scene(result: ScheduleResult) -> Scene:
     """Every action of the schedule, ready to be played."""
     playing = _playing(result)
     return Scene(
@@ -70,7 +70,7 @@ def schedule_scene(result: ScheduleResult) -> Scene:
     )
 
 
-def schedule_card(result: ScheduleResult) -> Scene:
+def card(result: ScheduleResult) -> Scene:
     """The chain and its memory, small: the picture of this topic on the home page."""
     playing = _playing(result)
     panels: tuple[Panel, ...] = (

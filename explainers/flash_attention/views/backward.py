@@ -80,7 +80,7 @@ BROKEN = {
 }
 
 
-def backward_scene(result: BackwardResult) -> Scene:
+def scene(result: BackwardResult) -> Scene:
     """Both passes of the backward pass, ready to be played."""
     steps = [step for _, step in result.steps]
     lines = np.array([line for line, _ in result.steps])

@@ -18,7 +18,7 @@ _SENTENCE = (
 )
 
 
-def loop_orders_scene(result: LoopOrdersResult) -> Scene:
+def scene(result: LoopOrdersResult) -> Scene:
     """Both orders, tile by tile; the last step is after the last tile."""
     orders = (result.fa1, result.fa2)
     steps = len(result.fa1.tiles) + 1

@@ -73,7 +73,7 @@ MOMENTS: dict[str, tuple[str, str]] = {
 NAMES = tuple(MOMENTS)
 
 
-def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
+def scene(result: OnlineSoftmaxResult) -> Scene:
     """Every step of the row, ready to be played."""
     steps = [step for _, step in result.steps]
     lines = np.array([line for line, _ in result.steps])
@@ -93,7 +93,7 @@ def online_softmax_scene(result: OnlineSoftmaxResult) -> Scene:
     )
 
 
-def softmax_card(result: OnlineSoftmaxResult) -> Scene:
+def card(result: OnlineSoftmaxResult) -> Scene:
     """Scores and weights alone, small: the picture of this topic on the home page."""
     steps = [step for _, step in result.steps]
     panels = (_scores(result, steps), _weights(result, steps))

@@ -18,7 +18,7 @@ HEIGHT = 384
 NAN = float("nan")
 
 
-def tiles_scene(result: TilesResult) -> Scene:
+def scene(result: TilesResult) -> Scene:
     """Every step of the run, ready to be played. Works alike for the readable loop's and the kernel's steps."""
     steps = [step for _, step in result.steps]
     sentences, numbers = tile_words(result)

@@ -39,7 +39,7 @@ FORMULAS = {
 }
 
 
-def costs_scene(result: CostsResult) -> Scene:
+def scene(result: CostsResult) -> Scene:
     """The world at each value of the setting, and the measured curves up to it."""
     world, study, points = result.params.grid, result.params.study, len(result.at)
     idle = ~world.lived_in[:, None]

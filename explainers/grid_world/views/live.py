@@ -74,7 +74,7 @@ SHORT = {
 }
 
 
-def live_scene(result: LiveResult) -> Scene:
+def scene(result: LiveResult) -> Scene:
     """5,120 transitions, which the player joins to those before."""
     params = result.params
     label = LABELS[params.algorithm]

@@ -25,7 +25,7 @@ RUNS: dict[str, Callable[..., Any]] = {
 }
 
 
-def plan_scene(result: PlanResult) -> Scene:
+def scene(result: PlanResult) -> Scene:
     """The values and the greedy policy of every stage, beside the curve of their error."""
     world, stages = result.params.grid, result.stages
     walls = world.cells.ravel() == WALL

@@ -13,7 +13,7 @@ from explainers.grid_world.race import LAST, RaceResult
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 
 
-def race_scene(result: RaceResult) -> Scene:
+def scene(result: RaceResult) -> Scene:
     """The curves grow point by point; beside them the returns while learning and after it."""
     points = result.smooth.shape[2]
     return Scene(

@@ -24,7 +24,7 @@ from explainers.grid_world.world import World
 NOTHING = 1e-12  # of the largest value: what rounding leaves
 
 
-def solve_scene(result: SolveResult) -> Scene:
+def scene(result: SolveResult) -> Scene:
     """Values and action values of all cells; a step for each cell in which the agent acts."""
     world = result.params.grid
     lived = np.flatnonzero(world.lived_in)
@@ -70,7 +70,7 @@ def solve_scene(result: SolveResult) -> Scene:
     )
 
 
-def solve_card(result: SolveResult) -> Scene:
+def card(result: SolveResult) -> Scene:
     """The solved world alone, small: the picture of this topic on the home page, its agent walking to the target."""
     world = result.params.grid
     path = _walk(world, np.nan_to_num(result.q, nan=-np.inf).argmax(axis=1))

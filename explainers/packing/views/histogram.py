@@ -63,7 +63,7 @@ class Playing:
         return np.divide(self.tokens, whole, out=np.full(self.steps, np.nan), where=whole > 0)
 
 
-def histogram_scene(result: HistogramResult) -> Scene:
+def scene(result: HistogramResult) -> Scene:
     """The packing from the first length or composition to the last."""
     playing = played(result)
     return Scene(

@@ -72,7 +72,7 @@ class Playing:
         return 100 * (1 - self.tokens / np.where(self.places, self.places, np.nan))
 
 
-def pack_scene(result: PackResult) -> Scene:
+def scene(result: PackResult) -> Scene:
     """Every document's placement, ready to be played; two strategies side by side on the same steps."""
     outcomes = [result] if result.other is None else [result, result.other]
     together, steps = _steps(outcomes)
@@ -95,7 +95,7 @@ def pack_scene(result: PackResult) -> Scene:
     )
 
 
-def pack_card(result: PackResult) -> Scene:
+def card(result: PackResult) -> Scene:
     """The packs alone, small: the picture of this topic on the home page."""
     together, steps = _steps([result])
     play = _playing(result, result.capacity, together, steps)

@@ -24,7 +24,7 @@ STRIP_ROW, LEAST_STRIP_ROW, STRIP_ROWS_HEIGHT, RULER_HEIGHT = 20, 5, 70, 22  # p
 LOST_TOKENS = -3  # the hue of a strip's run that is ignored or lost
 
 
-def run_scene(result: RunResult) -> Scene:
+def scene(result: RunResult) -> Scene:
     """The three ways in turn, what they say and cost, then the leak of one document after another."""
     changed = [document for document, length in enumerate(result.params.document_lengths) if length]
     steps = LEAKS + len(changed) + 1

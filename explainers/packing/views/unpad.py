@@ -63,7 +63,7 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def unpad_scene(result: UnpadResult) -> Scene:
+def scene(result: UnpadResult) -> Scene:
     """Every stage of padding removal as one step."""
     steps = len(result.stages)
     return Scene(

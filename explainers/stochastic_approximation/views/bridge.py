@@ -25,7 +25,7 @@ FORMULA = (
 )
 
 
-def bridge_scene(result: BridgeResult) -> Scene:
+def scene(result: BridgeResult) -> Scene:
     """A step for each update of all three."""
     updates = result.params.updates
     lines = np.full(updates, line_with("-= ", Learner.move))

@@ -26,7 +26,7 @@ SENTENCE = (
 FORMULA = r"\prod_{i \le \slot{0:d}} (1 - a_i) = \slot{5:.4g}"
 
 
-def dvoretzky_scene(result: DvoretzkyResult) -> Scene:
+def scene(result: DvoretzkyResult) -> Scene:
     """A step for each factor."""
     params, steps = result.params, result.params.steps
     k, a = np.arange(1.0, steps + 1), 1 - result.factors

@@ -30,7 +30,7 @@ SENTENCE = (
 FORMULA = r"w_{k+1} = w_k + a_k (x_k - w_k) = \slot{2:.4g} + \slot{3:.4g} \, (\slot{1:.4g} - \slot{2:(.4g})"
 
 
-def mean_scene(result: MeanResult) -> Scene:
+def scene(result: MeanResult) -> Scene:
     """A step for each sample of the first seed."""
     steps = result.params.steps
     return Scene(

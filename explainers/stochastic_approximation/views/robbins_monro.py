@@ -45,7 +45,7 @@ FORMULA = (
 )
 
 
-def robbins_monro_scene(result: RobbinsMonroResult) -> Scene:
+def scene(result: RobbinsMonroResult) -> Scene:
     """A step for each observation of the first seed; beside it all seeds, the distance, and the sums."""
     low, high = _range(result)
     params, moments = result.params, result.moments
@@ -65,7 +65,7 @@ def robbins_monro_scene(result: RobbinsMonroResult) -> Scene:
     )
 
 
-def robbins_monro_card(result: RobbinsMonroResult) -> Scene:
+def card(result: RobbinsMonroResult) -> Scene:
     """The cobweb alone, small."""
     low, high = _range(result)
     words = Words(("",), np.zeros(len(result.moments), int), np.zeros((len(result.moments), 1)))

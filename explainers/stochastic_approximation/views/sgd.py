@@ -34,7 +34,7 @@ FORMULA = r"w_{k+1} = w_k - \slot{1:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{b
 ROOM = 1.5  # of what must be seen: how much farther paths are followed
 
 
-def sgd_scene(result: SgdResult) -> Scene:
+def scene(result: SgdResult) -> Scene:
     """A step for each update, of all batch sizes together."""
     steps = result.params.steps
     right = (_by_updates(result), _by_samples(result), _errors(result))
