@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explainers.contract.experiment import experiment
@@ -12,18 +12,20 @@ from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
 from explainers.kv_cache.config import read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
+from explainers.kv_cache.size import BREAKS as SIZE_BREAKS
 from explainers.kv_cache.size import CacheParams, SizeResult, size_of
 
 STEPS = 64  # lengths at which the caches are counted, from none to the length asked for
 RANKS = 32  # on which the reader is asked what an engine reserves
 FOR_A_QUESTION = ("llama-3.1-70b", "deepseek-v3")
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
+# The settings that make each break of kv_cache.size visible side by side.
+_BREAK_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "head_dim_from_hidden": {"models": ("qwen3-30b-a3b", "gemma-3-27b")},
     "mla_as_mha": {"models": FOR_A_QUESTION},
     "ignore_window": {"models": ("gpt-oss-20b", "gemma-3-27b"), "seq_len": 131_072},
 }
+BREAKS = tuple(replace(each, settings=_BREAK_SETTINGS[each.name]) for each in SIZE_BREAKS)
 
 
 class CompareParams(CacheParams):
@@ -86,11 +88,7 @@ class CompareResult(Checked):
     setting: CompareParams = field(metadata={"shell": False})
 
 
-@experiment(
-    "kv_cache.compare",
-    view="explainers.kv_cache.views.compare:compare_scene",
-    card="explainers.kv_cache.views.compare:compare_card",
-)
+@experiment("kv_cache.compare", breaks=BREAKS)
 def compare(params: CompareParams) -> CompareResult:
     """The KV caches of up to four models side by side, as the context grows to the length asked for."""
     models = compared_models(params)

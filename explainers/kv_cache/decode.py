@@ -15,7 +15,7 @@ from torch import Tensor
 from explainers.contract.experiment import experiment, watch
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.attention import GroupedQueryAttention, MultiHeadLatentAttention
-from explainers.kv_cache.decode_params import KINDS, DecodeParams, Kind, cache_formula, groups_of
+from explainers.kv_cache.decode_params import BREAKS, KINDS, DecodeParams, Kind, cache_formula, groups_of
 from explainers.models.cache import Cache
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -86,7 +86,7 @@ def decode_latent(
     """MLA over hidden states (T, m), watched. Returns the outputs (T, m) of the expanded and of the absorbed form.
 
     The first `prefill` tokens come together, as a prompt does, the others one by one. break_it removes one part
-    (see LOST).
+    (see BREAKS).
     """
     # W_QC = W_UK^T W_Q,  W_OC = W_O W_UV, once and for all
     absorbed = attention.absorb()
@@ -190,11 +190,7 @@ class Run:
         return {step.stop: step.cache_bytes for _, step in self.steps if step.phase in ("prefill", "append")}
 
 
-@experiment(
-    "kv_cache.decode",
-    view="explainers.kv_cache.views.decode:decode_scene",
-    card="explainers.kv_cache.views.decode:decode_card",
-)
+@experiment("kv_cache.decode", breaks=BREAKS)
 def decode(params: DecodeParams) -> DecodeResult:
     """Decoding with a KV cache, token by token: MHA, GQA, MQA or MLA, to the byte and against recomputation."""
     runs = {kind: run(params, kind) for kind in KINDS}

@@ -6,31 +6,39 @@ They stand apart from the run, so that a page that shows their controls need not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.params import Adjustment, Params, choice, number
 from explainers.models.head_counts import whole_groups
 
 Kind = Literal["mha", "gqa", "mqa", "mla"]
 KINDS: tuple[Kind, ...] = ("mha", "gqa", "mqa", "mla")
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "rope_on_latent": {"kind": "mla"},
-    "no_rope_dims": {"kind": "mla"},
-    "cache_before_norm": {"kind": "mla"},
-}
-
-# For each break, what is lost without the part that it removes.
-LOST: dict[str, str] = {
-    "rope_on_latent": "RoPE turns a key by an angle that depends on its position. A rotation that differs from token "
-    "to token then stands between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made again "
-    "from every latent at every step. This is why MLA puts RoPE on a few numbers of their own.",
-    "no_rope_dims": "The cache is smaller, but only the RoPE key tells where a token stands. Without it the scores "
-    "lack a part, and every weight after the first token is wrong.",
-    "cache_before_norm": "The heads were made for latents after their RMSNorm. Read back as they were before it, "
-    "all keys and values have the wrong length.",
-}
+BREAKS = (
+    Break(
+        "rope_on_latent",
+        "put RoPE on the keys of the latent",
+        "RoPE turns a key by an angle that depends on its position. A rotation that differs from token "
+        "to token then stands between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made "
+        "again from every latent at every step. This is why MLA puts RoPE on a few numbers of their own.",
+        {"kind": "mla"},
+    ),
+    Break(
+        "no_rope_dims",
+        "forget the RoPE key",
+        "The cache is smaller, but only the RoPE key tells where a token stands. Without it the scores "
+        "lack a part, and every weight after the first token is wrong.",
+        {"kind": "mla"},
+    ),
+    Break(
+        "cache_before_norm",
+        "cache the latent before its RMSNorm",
+        "The heads were made for latents after their RMSNorm. Read back as they were before it, "
+        "all keys and values have the wrong length.",
+        {"kind": "mla"},
+    ),
+)
 
 
 class DecodeParams(Params):
@@ -91,16 +99,8 @@ class DecodeParams(Params):
     seed: int = number(
         0, "Seed", "Draws hidden states and weights", least=0, most=2**31 - 1, comfort=(0, 99), step=1
     )
-    break_it: Literal["none", "rope_on_latent", "no_rope_dims", "cache_before_norm"] = choice(
-        "none",
-        "Break it",
-        "Removes one necessary part of MLA",
-        {
-            "none": "nothing",
-            "rope_on_latent": "put RoPE on the keys of the latent",
-            "no_rope_dims": "forget the RoPE key",
-            "cache_before_norm": "cache the latent before its RMSNorm",
-        },
+    break_it: Literal["none", "rope_on_latent", "no_rope_dims", "cache_before_norm"] = break_field(
+        BREAKS, "Removes one necessary part of MLA"
     )
 
     @property

@@ -23,7 +23,15 @@ from explainers.contract.params import choice, number
 from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, LABELS, Gpu, GpuName
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, Model
-from explainers.kv_cache.size import ELEMENT_LABELS, ELEMENTS, SizeParams, both_units, chosen_model, size_of
+from explainers.kv_cache.size import (
+    BREAKS,
+    ELEMENT_LABELS,
+    ELEMENTS,
+    SizeParams,
+    both_units,
+    chosen_model,
+    size_of,
+)
 
 LONGEST_CONTEXT = 10_000_000  # tokens; no longer context is looked for
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -175,7 +183,7 @@ class FitResult(Checked):
     setting: FitParams = field(metadata={"shell": False})
 
 
-@experiment("kv_cache.fit", view="explainers.kv_cache.views.fit:fit_scene")
+@experiment("kv_cache.fit", breaks=BREAKS)
 def fit(params: FitParams) -> FitResult:
     """Weights and KV cache on a group of GPUs: whether they fit, what is missing, the largest batch and context."""
     demand = demand_of(params)

@@ -27,7 +27,7 @@ from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, Gpu
 from explainers.kv_cache.fit import GpuParams
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementType, LayerKind, Model, Parameters, Vector
-from explainers.kv_cache.size import chosen_model, size_of
+from explainers.kv_cache.size import BREAKS, chosen_model, size_of
 
 # ------------------------------------------------------------------------------------------- the weights of a step
 
@@ -197,7 +197,7 @@ class RooflineResult(Checked):
     setting: RooflineParams = field(metadata={"shell": False})
 
 
-@experiment("kv_cache.roofline", view="explainers.kv_cache.views.roofline:roofline_scene")
+@experiment("kv_cache.roofline", breaks=BREAKS)
 def roofline(params: RooflineParams) -> RooflineResult:
     """The ceiling on decoded tokens a second, for a model's own attention and for the same model from MHA to MLA."""
     model, gpu = chosen_model(params), GPUS[params.gpu]

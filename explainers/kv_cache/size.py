@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import field_validator
 
+from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
 from explainers.contract.params import Params, choice, number, text
 from explainers.contract.result import Check, Checked
@@ -24,18 +25,27 @@ from explainers.kv_cache.real_cache import real_bytes
 ELEMENTS = "fp32 takes 4 B, bf16 (and fp16) 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
 ELEMENT_LABELS: Mapping[str, str] = {name: name for name in ELEMENT_TYPES}
 
-# For each break, the settings under which it bites.
-BITES: dict[str, dict[str, Any]] = {
-    "head_dim_from_hidden": {"model": "gemma-3-27b", "config": ""},
-    "mla_as_mha": {"model": "deepseek-v3", "config": ""},
-    "ignore_window": {"model": "gpt-oss-20b", "config": "", "seq_len": 131_072},
-}
-LOST: dict[str, str] = {
-    "head_dim_from_hidden": "head_dim is a key of its own. hidden_size / num_attention_heads is another number here.",
-    "mla_as_mha": "MLA keeps one latent and one RoPE key for all heads. A key and a value for each head are many times "
-    "as much; some implementations do keep them.",
-    "ignore_window": "A layer with a sliding window forgets what is older than the window.",
-}
+BREAKS = (
+    Break(
+        "head_dim_from_hidden",
+        "head_dim from hidden_size",
+        "head_dim is a key of its own. hidden_size / num_attention_heads is another number here.",
+        {"model": "gemma-3-27b", "config": ""},
+    ),
+    Break(
+        "mla_as_mha",
+        "MLA as MHA",
+        "MLA keeps one latent and one RoPE key for all heads. A key and a value for each head are many times as much; "
+        "some implementations do keep them.",
+        {"model": "deepseek-v3", "config": ""},
+    ),
+    Break(
+        "ignore_window",
+        "ignore windows",
+        "A layer with a sliding window forgets what is older than the window.",
+        {"model": "gpt-oss-20b", "config": "", "seq_len": 131_072},
+    ),
+)
 
 _POWERS = tuple(2**power for power in range(10, 21))
 
@@ -89,17 +99,7 @@ class CacheParams(Params):
         longest=LONGEST_CONFIG,
         long_text=True,
     )
-    break_it: BreakSize = choice(
-        "none",
-        "Break it",
-        "Count as common calculators do",
-        {
-            "none": "nothing",
-            "head_dim_from_hidden": "head_dim from hidden_size",
-            "mla_as_mha": "MLA as MHA",
-            "ignore_window": "ignore windows",
-        },
-    )
+    break_it: BreakSize = break_field(BREAKS, "Count as common calculators do")
 
     @field_validator("config")
     @classmethod
@@ -167,7 +167,7 @@ class SizeResult(Checked):
     counted: Model = field(metadata={"shell": False})
 
 
-@experiment("kv_cache.size")
+@experiment("kv_cache.size", breaks=BREAKS)
 def size(params: SizeParams) -> SizeResult:
     """Bytes of a model's KV cache: logical, with sliding windows, and as an engine reserves them."""
     return size_of(chosen_model(params), params)

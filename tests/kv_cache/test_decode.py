@@ -23,7 +23,7 @@ from explainers.kv_cache.attention import (
     einsum,
 )
 from explainers.kv_cache.decode import DTYPES, decode, decode_grouped, decode_latent
-from explainers.kv_cache.decode_params import BITES, KINDS, LOST, DecodeParams
+from explainers.kv_cache.decode_params import BREAKS, KINDS, DecodeParams
 from tests.kv_cache.decoding import CLAIMS, EXACT, LARGEST, errors, of
 
 sizes = st.fixed_dictionaries(
@@ -262,15 +262,17 @@ def test_latent_attention_equals_transformers(version: int) -> None:
     ],
 )
 def test_each_break_turns_its_own_checks_red_and_no_other(break_it: str, red: set[str], dtype: str) -> None:
-    broken = decode(DecodeParams(**BITES[break_it], break_it=break_it, dtype=dtype))  # type: ignore[arg-type]
+    settings = next(each.settings for each in BREAKS if each.name == break_it)
+    broken = decode(DecodeParams(**settings, break_it=break_it, dtype=dtype))  # type: ignore[arg-type]
     assert {name for name, passed in errors(broken).items() if not passed} == red
     assert set(errors(broken)) == set(CLAIMS)
     assert not broken.passed
-    assert decode(DecodeParams(**BITES[break_it], dtype=dtype)).passed  # type: ignore[arg-type]
+    assert decode(DecodeParams(**settings, dtype=dtype)).passed  # type: ignore[arg-type]
 
 
 def test_every_break_has_its_settings_and_its_sentence() -> None:
-    assert set(choices_of(DecodeParams, "break_it")) - {"none"} == set(BITES) == set(LOST)
+    assert set(choices_of(DecodeParams, "break_it")) - {"none"} == {each.name for each in BREAKS}
+    assert all(each.settings and each.consequence for each in BREAKS)
 
 
 def test_what_each_break_does() -> None:

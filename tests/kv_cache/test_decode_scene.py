@@ -19,7 +19,8 @@ from explainers.drawing.scene import Patches, Scene, Track
 from explainers.kv_cache import decode as decode_module
 from explainers.kv_cache.decode import decode
 from explainers.kv_cache.decode_params import KINDS, DecodeParams
-from explainers.kv_cache.views.decode import decode_card, decode_scene
+from explainers.kv_cache.views.decode import card as decode_card
+from explainers.kv_cache.views.decode import scene as decode_scene
 from tests.kv_cache.decoding import EXACT, LARGEST, states
 
 ROOT = Path(__file__).parents[2]

@@ -27,8 +27,10 @@ from explainers.kv_cache.roofline import (
     RooflineResult,
     roofline,
 )
-from explainers.kv_cache.views.fit import _apart, batches_shown, fit_scene, round_ticks
-from explainers.kv_cache.views.roofline import rate_in_words, roofline_scene
+from explainers.kv_cache.views.fit import _apart, batches_shown, round_ticks
+from explainers.kv_cache.views.fit import scene as fit_scene
+from explainers.kv_cache.views.roofline import rate_in_words
+from explainers.kv_cache.views.roofline import scene as roofline_scene
 from tests.kv_cache.kinds import BF16, PARAMETERS_70B, check_scene, heads_kind, kinds, model_of
 
 # ---------------------------------------------------------------------------------------------------- the cards

@@ -24,7 +24,7 @@ from explainers.kv_cache.roofline import (
     roofline,
     weight_flops,
 )
-from explainers.kv_cache.views.roofline import roofline_scene
+from explainers.kv_cache.views.roofline import scene as roofline_scene
 from tests.kv_cache.kinds import BF16, PARAMETERS_70B, check_scene, heads_kind, model_of
 
 # ------------------------------------------------------------------------------------------------- the roofline

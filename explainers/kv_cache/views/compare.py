@@ -23,7 +23,7 @@ ROW = 23  # px of a bar where there are more
 NAME_ROW = 26  # px of a name above a model's layers
 
 
-def compare_scene(result: CompareResult) -> Scene:
+def scene(result: CompareResult) -> Scene:
     """The caches at every length up to the one asked for; it opens at that one."""
     steps = len(result.lengths)
     return Scene(
@@ -53,9 +53,9 @@ def _code() -> Panel:
     )
 
 
-def compare_card(result: CompareResult) -> Scene:
+def card(result: CompareResult) -> Scene:
     """The bars alone, small: the picture of this topic on the home page."""
-    whole = compare_scene(result)
+    whole = scene(result)
     bars = replace(_bars(result, ("windowed",)), title="", subtitle="")
     return replace(whole, name="kv_cache.card", columns=(Column(1, (bars,)),), below=())
 

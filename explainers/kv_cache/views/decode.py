@@ -25,7 +25,7 @@ from explainers.kv_cache.views.decode_words import (
 LABELS = {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"}
 
 
-def decode_scene(result: DecodeResult) -> Scene:
+def scene(result: DecodeResult) -> Scene:
     """Every step of the decoding, ready to be played."""
     steps = [step for _, step in result.steps]
     return Scene(
@@ -46,7 +46,7 @@ def decode_scene(result: DecodeResult) -> Scene:
     )
 
 
-def decode_card(result: DecodeResult) -> Scene:
+def card(result: DecodeResult) -> Scene:
     """Who reads what and the growing caches, small: the picture of this topic on the home page."""
     steps = [step for _, step in result.steps]
     panels = (

@@ -45,7 +45,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
 NAMES = tuple(SENTENCES)
 
 
-def fit_scene(result: FitResult) -> Scene:
+def scene(result: FitResult) -> Scene:
     """Batches from one sequence to beyond the largest that fits; it opens at the batch asked for."""
     batches = batches_shown(result.largest_batch, result.setting.batch)
     return Scene(

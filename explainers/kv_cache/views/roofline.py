@@ -28,7 +28,7 @@ _COMPUTE = (
 )
 
 
-def roofline_scene(result: RooflineResult) -> Scene:
+def scene(result: RooflineResult) -> Scene:
     """One step a variant, from MHA to MLA; it opens at the model's own."""
     steps = len(result.variants)
     start = [variant.own for variant in result.variants].index(True)
