@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, several
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
@@ -38,11 +39,11 @@ class CompareParams(CacheParams):
             yield Adjustment(
                 "models",
                 FOR_A_QUESTION,
-                "models is empty; allowed: at least one, or a config.",
+                Message("models is empty; allowed: at least one, or a config."),
             )
         if len(set(self.models)) < len(self.models):
             once = tuple(dict.fromkeys(self.models))
-            yield Adjustment("models", once, "models names one twice; allowed: each once.")
+            yield Adjustment("models", once, Message("models names one twice; allowed: each once."))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.attention import GroupedQueryAttention, MultiHeadLatentAttention
 from explainers.kv_cache.decode_params import BREAKS, KINDS, DecodeParams, Kind, cache_formula, groups_of
@@ -269,5 +270,5 @@ def _checks(
     )
     if absorbed is None:
         return checks
-    reference = "the expanded form, with keys and values of every head"
+    reference = Message("the expanded form, with keys and values of every head")
     return (*checks, Check("MLA absorbed equals expanded", absorbed.max().item(), tolerance, reference))

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Params
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, beyond, find_model
@@ -20,11 +21,13 @@ from explainers.kv_cache.config import model_of
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 
 DEEPSEEK_V2 = "DeepSeek-V2 (arXiv 2405.04434)"
-ISCA = "Insights into DeepSeek-V3, ISCA 2025 (arXiv 2505.09343), Table 1"
-BLOG = "Hugging Face blog, Llama 3.1 (July 2024), KV cache in FP16"
-TRANSFORMERS = "transformers 4, DeepseekV3Attention, read from its code (version 5 caches the latent)"
-TOTALS = "Totals in print that count more or less than parameters"
-CARDS = "Active parameters in papers and model cards"
+ISCA = Message("{paper}, Table 1", paper="Insights into DeepSeek-V3, ISCA 2025 (arXiv 2505.09343)")
+BLOG = Message("Hugging Face blog, Llama 3.1 (July 2024), KV cache in FP16")
+TRANSFORMERS = Message(
+    "transformers 4, DeepseekV3Attention, read from its code (version 5 caches the latent)"
+)
+TOTALS = Message("Totals in print that count more or less than parameters")
+CARDS = Message("Active parameters in papers and model cards")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def published(params: PublishedParams) -> PublishedResult:
     sources = dict.fromkeys(figure.source for figure in figures)
     return PublishedResult(
         rows=tuple(_row(figure) for figure in figures),
-        checks=tuple(_check(source, [one for one in figures if one.source == source]) for source in sources),
+        checks=tuple(
+            _check(source, [figure for figure in figures if figure.source == source]) for source in sources
+        ),
     )
 
 
@@ -101,7 +106,12 @@ def _check(source: str, figures: list[Figure]) -> Check:
     agreeing = sum(figure.agrees for figure in figures)
     wrong = sum(figure.fits != figure.agrees for figure in figures)
     return Check(
-        f"{source}: {agreeing} of {len(figures)} printed figures agree, as the table says",
+        Message(
+            "{source}: {agreeing} of {figures} printed figures agree, as the table says",
+            source=source,
+            agreeing=agreeing,
+            figures=len(figures),
+        ),
         wrong,
         0,
         "each within half of its last printed digit",
@@ -119,13 +129,13 @@ def _row(figure: Figure) -> Row:
     )
 
 
-def _written(value: Fraction, digit: Fraction, unit: str, *, more: int = 0) -> str:
+def _written(value: Fraction, digit: Fraction, unit: str, *, more: int = 0) -> Message:
     """A number with the decimals of `digit` (none where it is 0), and up to `more` where they are not zero."""
     decimals = len(str(digit.denominator)) - 1
     written = f"{Decimal(value.numerator) / value.denominator:,.{decimals + more}f}"
     whole, _, after = written.partition(".")
     kept = after[:decimals] + after[decimals:].rstrip("0")
-    return f"{whole}.{kept}{unit}" if kept else f"{whole}{unit}"
+    return Message("{number}{unit}", number=f"{whole}.{kept}" if kept else whole, unit=unit)
 
 
 # ------------------------------------------------------------------------------------------ the models
@@ -167,21 +177,25 @@ def deepseek_v2_formulas() -> Iterator[Figure]:
     n_g = n_h // 16  # any number of groups shows the formula
     rows = (
         ("MHA: 2 n_h d_h l", 2 * n_h * d_h * l, with_kv_heads(config, n_h)),
-        (f"GQA: 2 n_g d_h l, here with {n_g} groups", 2 * n_g * d_h * l, with_kv_heads(config, n_g)),
+        (
+            Message("GQA: 2 n_g d_h l, here with {n_g} groups", n_g=n_g),
+            2 * n_g * d_h * l,
+            with_kv_heads(config, n_g),
+        ),
         ("MQA: 2 d_h l", 2 * d_h * l, with_kv_heads(config, 1)),
         ("MLA: (d_c + d_h^R) l", (d_c + d_rope) * l, find_model("deepseek-v2")),
         ("MLA: 9/2 d_h l", Fraction(9, 2) * d_h * l, find_model("deepseek-v2")),
     )
     for what, printed, model in rows:
         yield Figure(
-            source=f"{DEEPSEEK_V2}, Table 1",
+            source=Message("{paper}, Table 1", paper=DEEPSEEK_V2),
             what=what,
             printed=Fraction(printed),
             computed=Fraction(elements_per_token(model)),
             digit=Fraction(0),
-            unit=" numbers a token",
+            unit=Message(" numbers a token"),
             agrees=True,
-            reason="printed as a formula; n_h = d_h = 128, d_c = 4 d_h, d_h^R = d_h / 2, l = 60",
+            reason=Message("printed as a formula; n_h = d_h = 128, d_c = 4 d_h, d_h^R = d_h / 2, l = 60"),
         )
 
 
@@ -190,24 +204,39 @@ def deepseek_v2_sizes() -> Iterator[Figure]:
     lite, full = CATALOGUE["deepseek-v2-lite"].config, CATALOGUE["deepseek-v2"].config
     large = {**full, "num_attention_heads": 56}
     rows = (
-        ("small MoE with MHA", "110.6", with_kv_heads(lite, 16), "16 heads of 128 in 27 layers"),
-        ("small MoE with MLA", "15.6", find_model("deepseek-v2-lite"), "512 + 64 numbers in 27 layers"),
         (
-            "large MoE with MHA",
+            Message("small MoE with MHA"),
+            "110.6",
+            with_kv_heads(lite, 16),
+            Message("16 heads of 128 in 27 layers"),
+        ),
+        (
+            Message("small MoE with MLA"),
+            "15.6",
+            find_model("deepseek-v2-lite"),
+            Message("512 + 64 numbers in 27 layers"),
+        ),
+        (
+            Message("large MoE with MHA"),
             "860.2",
             with_kv_heads(large, 56),
-            "keys of 7,168 numbers in 60 layers, counted here as 56 heads of 128",
+            Message("keys of 7,168 numbers in 60 layers, counted here as 56 heads of 128"),
         ),
-        ("large MoE with MLA", "34.6", find_model("deepseek-v2"), "512 + 64 numbers in 60 layers"),
+        (
+            Message("large MoE with MLA"),
+            "34.6",
+            find_model("deepseek-v2"),
+            Message("512 + 64 numbers in 60 layers"),
+        ),
     )
     for what, printed, model, reason in rows:
         yield Figure(
-            source=f"{DEEPSEEK_V2}, Table 7",
+            source=Message("{paper}, Table 7", paper=DEEPSEEK_V2),
             what=what,
             printed=Fraction(printed),
             computed=Fraction(elements_per_token(model), 1000),
             digit=Fraction(1, 10),
-            unit="K numbers a token",
+            unit=Message("K numbers a token"),
             agrees=True,
             reason=reason,
         )
@@ -219,22 +248,24 @@ def deepseek_v2_saving() -> Iterator[Figure]:
     in_six_bits = Fraction(6 * elements_per_token(v2), 8)
     rows = (
         (
-            "against DeepSeek-67B, both in bf16",
+            Message("KV cache saved against DeepSeek-67B, both in bf16"),
             Fraction(bytes_per_token(v2), bytes_per_token(dense)),
             False,
-            "at equal precision the saving is smaller; 93.3% needs the cache in 6 bits, see below",
+            Message("at equal precision the saving is smaller; 93.3% needs the cache in 6 bits, see below"),
         ),
         (
-            "against DeepSeek-67B in bf16, itself in 6 bits",
+            Message("KV cache saved against DeepSeek-67B in bf16, itself in 6 bits"),
             in_six_bits / bytes_per_token(dense),
             True,
-            "our reading, the paper shows no arithmetic: section 3.2.3 quantizes the cache to 6 bits on average",
+            Message(
+                "our reading, the paper shows no arithmetic: section 3.2.3 quantizes the cache to 6 bits on average"
+            ),
         ),
     )
     for what, remaining, agrees, reason in rows:
         yield Figure(
-            source=f"{DEEPSEEK_V2}, abstract",
-            what=f"KV cache saved {what}",
+            source=Message("{paper}, abstract", paper=DEEPSEEK_V2),
+            what=what,
             printed=Fraction("93.3"),
             computed=100 * (1 - remaining),
             digit=Fraction(1, 10),
@@ -248,25 +279,25 @@ def isca_2025() -> Iterator[Figure]:
     """KV cache a token in BF16, in kB of 1,000 bytes, and its multiple of DeepSeek-V3's."""
     smallest = bytes_per_token(find_model("deepseek-v3"))
     rows = (
-        ("deepseek-v3", "70.272", "1", True, "MLA: 512 + 64 numbers in 61 layers"),
-        ("qwen2.5-72b", "327.680", "4.66", True, "GQA: 8 KV heads of 128 in 80 layers"),
-        ("llama-3.1-405b", "516.096", "7.28", False, "the two printed sizes give 7.344"),
+        ("deepseek-v3", "70.272", "1", True, Message("MLA: 512 + 64 numbers in 61 layers")),
+        ("qwen2.5-72b", "327.680", "4.66", True, Message("GQA: 8 KV heads of 128 in 80 layers")),
+        ("llama-3.1-405b", "516.096", "7.28", False, Message("the two printed sizes give 7.344")),
     )
     for name, kilobytes, multiple, agrees, reason in rows:
         model = find_model(name)
         yield Figure(
             source=ISCA,
-            what=f"{model.title} a token",
+            what=Message("{model} a token", model=model.title),
             printed=Fraction(kilobytes),
             computed=Fraction(bytes_per_token(model), 1000),
             digit=Fraction(1, 1000),
             unit=" kB",
             agrees=True,
-            reason="to the byte",
+            reason=Message("to the byte"),
         )
         yield Figure(
             source=ISCA,
-            what=f"{model.title}, times DeepSeek-V3",
+            what=Message("{model}, times DeepSeek-V3", model=model.title),
             printed=Fraction(multiple),
             computed=Fraction(bytes_per_token(model), smallest),
             digit=_last_digit(multiple),
@@ -284,13 +315,16 @@ def naive_latent_cache() -> Iterator[Figure]:
     naive = model_of(config, break_it="mla_as_mha")
     yield Figure(
         source=TRANSFORMERS,
-        what="DeepSeek-V3 a token, keys and values of all heads cached",
+        what=Message("DeepSeek-V3 a token, keys and values of all heads cached"),
         printed=Fraction(n_h * a_head * l * 2),
         computed=Fraction(bytes_per_token(naive)),
         digit=Fraction(0),
         unit=" B",
         agrees=True,
-        reason=f"{bytes_per_token(naive) / bytes_per_token(find_model('deepseek-v3')):.1f} times what MLA needs",
+        reason=Message(
+            "{times:.1f} times what MLA needs",
+            times=bytes_per_token(naive) / bytes_per_token(find_model("deepseek-v3")),
+        ),
     )
 
 
@@ -310,18 +344,24 @@ def llama_blog() -> Iterator[Figure]:
         doubled = model_of({**model.config, "num_key_value_heads": 16})
         for (length, tokens), cell in zip(lengths.items(), cells, strict=True):
             right = size != "405b"
-            taken = f"16 KV heads would take {float(_gibibytes(doubled, tokens)):.3f} GiB"
+            if right:
+                reason = Message("printed as GB")
+            else:
+                reason = Message(
+                    "16 KV heads would take {size:.3f} GiB, and the first files had them; the config has 8",
+                    size=float(_gibibytes(doubled, tokens)),
+                )
             yield Figure(
                 source=BLOG,
-                what=f"{model.title} at {length} ({tokens:,} tokens)",
+                what=Message(
+                    "{model} at {length} ({tokens:,} tokens)", model=model.title, length=length, tokens=tokens
+                ),
                 printed=Fraction(cell),
                 computed=_gibibytes(model, tokens),
                 digit=_last_digit(cell),
                 unit=" GiB",
                 agrees=right,
-                reason="printed as GB"
-                if right
-                else f"{taken}, and the first files had them; the config has 8",
+                reason=reason,
             )
 
 
@@ -343,24 +383,29 @@ def printed_totals() -> Iterator[Figure]:
                 continue
             yield Figure(
                 source=TOTALS,
-                what=f"{entry.title}: {printed.what}",
+                what=Message("{model}: {total}", model=entry.title, total=printed.what),
                 printed=Fraction(printed.value),
                 computed=Fraction(model.parameters.total + more),
                 digit=Fraction(0),
                 unit="",
                 agrees=True,
-                reason=f"{model.parameters.total:,} parameters, {more:+,}: {BEYOND[printed.beyond]}",
+                reason=Message(
+                    "{parameters:,} parameters, {more:+,}: {why}",
+                    parameters=model.parameters.total,
+                    more=more,
+                    why=BEYOND[printed.beyond],
+                ),
             )
 
 
 def active_parameters() -> Iterator[Figure]:
     """Parameters that one token meets, in billions: with the embedding or, in later papers, without it."""
     rows = (
-        ("mixtral-8x7b-v0.1", "13", False, "two of eight experts"),
-        ("deepseek-v2", "21", False, "six of 160 experts and the shared ones"),
-        ("deepseek-v3", "37", True, "without the embedding, of which a token reads one row"),
-        ("gpt-oss-20b", "3.61", True, "without the embedding, with the output matrix"),
-        ("gpt-oss-120b", "5.13", True, "without the embedding, with the output matrix"),
+        ("mixtral-8x7b-v0.1", "13", False, Message("two of eight experts")),
+        ("deepseek-v2", "21", False, Message("six of 160 experts and the shared ones")),
+        ("deepseek-v3", "37", True, Message("without the embedding, of which a token reads one row")),
+        ("gpt-oss-20b", "3.61", True, Message("without the embedding, with the output matrix")),
+        ("gpt-oss-120b", "5.13", True, Message("without the embedding, with the output matrix")),
     )
     for name, printed, without_embedding, reason in rows:
         parameters = find_model(name).parameters
@@ -371,18 +416,18 @@ def active_parameters() -> Iterator[Figure]:
             printed=Fraction(printed),
             computed=Fraction(active, 10**9),
             digit=_last_digit(printed),
-            unit=" billion",
+            unit=Message(" billion"),
             agrees=True,
             reason=reason,
         )
     llama = find_model("llama-65b").parameters.total
     yield Figure(
-        source="LLaMA (arXiv 2302.13971), Table 2",
+        source=Message("{paper}, Table 2", paper="LLaMA (arXiv 2302.13971)"),
         what="LLaMA-65B",
         printed=Fraction("65.2"),
         computed=Fraction(llama, 10**9),
         digit=Fraction(1, 10),
-        unit=" billion",
+        unit=Message(" billion"),
         agrees=False,
-        reason="rounds to 65.3",
+        reason=Message("rounds to 65.3"),
     )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from explainers.contract.params import read
 from explainers.kv_cache.catalogue import CATALOGUE, find_model
-from explainers.kv_cache.config import LONGEST_CONFIG, model_of, read_config
+from explainers.kv_cache.config import model_of
+from explainers.kv_cache.config_text import LONGEST_CONFIG, read_config
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 from explainers.kv_cache.size import SizeParams, size
 from tests.kv_cache.models import BF16, SMALL, sized, small

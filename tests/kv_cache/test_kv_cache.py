@@ -18,7 +18,8 @@ from explainers.contract.result import as_json
 from explainers.kv_cache.catalogue import CATALOGUE, FAMILIES, LABELS, find_model
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.real_cache import head_bytes
-from explainers.kv_cache.size import BREAKS, SizeParams, both_units
+from explainers.kv_cache.size import BREAKS, SizeParams
+from explainers.kv_cache.size_formula import both_units
 from tests.kv_cache.models import BF16, ORACLES, SMALL, sized, small
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from explainers.kv_cache.size import both_units
+from explainers.kv_cache.size_formula import both_units
 
 SIZE_NAMES = (
     "model",
