@@ -219,7 +219,7 @@ def test_the_scene_of_the_fit_opens_at_the_batch_asked_for() -> None:
     said = [scene.words.sentences[which] for which in scene.words.which]
     assert "largest that fits" in said[12]
     assert all("more on each GPU" in sentence for sentence in said[13:])
-    assert scene.words.values[13, 7] == pytest.approx(14 * 2_684_354_560 + 35_276_853_248 - 72e9)
+    assert scene.words.column("missing")[13] == pytest.approx(14 * 2_684_354_560 + 35_276_853_248 - 72e9)
 
 
 @pytest.mark.parametrize(
