@@ -361,7 +361,7 @@ def _origins(keys: Keys, heads: Heads, kinds: tuple[LayerKind, ...], break_it: B
         if kind.window is not None:
             origins["window"] = keys.said(WINDOW_KEYS[f"{kind.name}_attention"])
     if keys.holds("layer_types"):
-        counts = [Message("{layers} {kind}", layers=kind.layers, kind=kind.name) for kind in kinds]
+        counts: list[str] = [Message("{layers} {kind}", layers=kind.layers, kind=kind.name) for kind in kinds]
         origins["layer_kinds"] = Message("layer_types: {counts}", counts=joined(counts))
     origins["max_position"] = keys.said("max_position_embeddings")
     origins["vocab_size"] = keys.said("vocab_size")

@@ -255,7 +255,7 @@ def _at_least_gpus(demand: Demand, params: FitParams, usable: int) -> int | None
 
 def _formula(demand: Demand, params: FitParams, usable: int) -> Message:
     """The sum on one GPU, with all numbers in it."""
-    products = [
+    products: list[str] = [
         Message(
             "{layers} layers x {tokens:,} tokens x {token_bytes:,} B",
             layers=kind.layers,

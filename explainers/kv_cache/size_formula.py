@@ -71,7 +71,7 @@ def _layer_formula(kind: LayerKind, dtype: ElementType) -> Message:
     if [(other.copies, other.length) for other in others] == [(first.copies, first.length)]:
         heads, numbers = _heads(first), _numbers(first, dtype)
         return Message("2 (K and V) x {heads} x {numbers}", heads=heads, numbers=numbers)
-    products = [
+    products: list[str] = [
         Message("{heads} x {numbers}", heads=_heads(vector), numbers=_numbers(vector, dtype))
         for vector in kind.vectors
     ]

@@ -240,7 +240,7 @@ def _sizes(model: Model) -> Message:
     widths = {_numbers(kind.vectors) for kind in model.kinds}
     if len(widths) == 1:
         return Message("{numbers:,} × {layers} layers", numbers=widths.pop(), layers=model.layers)
-    products = [
+    products: list[str] = [
         Message("{numbers:,} × {layers}", numbers=_numbers(kind.vectors), layers=kind.layers)
         for kind in model.kinds
     ]
@@ -284,7 +284,7 @@ def _right(model: int) -> str:
 def _further_sentence(result: CompareResult, titles: list[str]) -> Message | None:
     """What an engine reserves where that is another number, or what is right where the count is broken."""
     if result.setting.break_it != "none":
-        each = [
+        each: list[str] = [
             LiveMessage("{model} **{size}**", model=title, size=f"{{{_right(number)}:bytes}}")
             for number, title in enumerate(titles)
         ]
