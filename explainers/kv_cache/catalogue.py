@@ -107,7 +107,7 @@ BEYOND: Mapping[str, str] = {
 
 
 def beyond(what: str, model: Model) -> int:
-    """How many numbers the name of BEYOND stands for in that model; negative where a count leaves them out."""
+    """How many numbers a name of BEYOND means for that model; negative where a count leaves them out."""
     embedding = model.config["vocab_size"] * model.hidden_size if what in ("lm_head", "embedding") else 0
     return {
         "": 0,

@@ -108,7 +108,7 @@ def compare(params: CompareParams) -> CompareResult:
         lengths=lengths,
         growth=growth,
         right=tuple(
-            one.windowed for one in (growth if params.break_it == "none" else _unbroken(params, lengths))
+            each.windowed for each in (growth if params.break_it == "none" else _unbroken(params, lengths))
         ),
         checks=tuple(check for size in sizes for check in size.checks),
         models=models,
@@ -119,8 +119,8 @@ def compare(params: CompareParams) -> CompareResult:
 def _on_ranks(model: Model, params: CompareParams) -> OnRanks:
     """Reserved bytes on RANKS ranks over those on one: a whole number wherever the ranks share the heads evenly."""
     setting = (ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
-    one, all_ranks = (model.reserved_bytes(*setting, ranks, params.block_tokens) for ranks in (1, RANKS))
-    return OnRanks(model.title, RANKS, round(all_ranks / one))
+    one_rank, all_ranks = (model.reserved_bytes(*setting, ranks, params.block_tokens) for ranks in (1, RANKS))
+    return OnRanks(model.title, RANKS, round(all_ranks / one_rank))
 
 
 def compared_models(params: CompareParams) -> tuple[Model, ...]:

@@ -195,7 +195,7 @@ def _first_notes(keys: Keys) -> list[str]:
 
 def _heads(keys: Keys) -> Heads:
     query = keys.whole("num_attention_heads")
-    if has_latent(keys):  # every head has a key and a value of its own, made from the latent
+    if has_latent(keys):  # every head has its own key and value, made from the latent
         return Heads(query, query, keys.whole("qk_nope_head_dim") + keys.whole("qk_rope_head_dim"))
     kv = kv_heads(keys, query)
     if query % kv:

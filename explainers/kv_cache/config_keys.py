@@ -1,7 +1,7 @@
 """The keys of a config.json, read one at a time: each checked, each remembered with the value it gave.
 
 A key has more than one spelling (GPT-2 says n_layer where Llama says num_hidden_layers); the modules that count use
-the first one, and what is shown to a reader is the one that stands in the config.
+the first one, and what is shown to a reader is the one in the config.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Keys:
         return value
 
     def said(self, name: str) -> str:
-        """The key and its value, as the reader finds it in the config; or that a default of the family stands in."""
+        """The key and its value, as the reader finds it in the config; or the default of the family."""
         spelling, value = self._find(name)
         if value is not None:
             return Message("{key} = {value}", key=self._full(spelling), value=shown(value))

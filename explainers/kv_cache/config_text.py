@@ -47,11 +47,11 @@ def read_config(text: str) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once each: of two values for one key, none is to be trusted."""
+    """An object in which no key appears twice: with two values for a key, neither can be trusted."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(Message("the key {key} stands twice; it must stand once", key=plain(key)))
+            raise ValueError(Message("the key {key} appears twice; it must appear once", key=plain(key)))
         found[key] = value
     return found
 

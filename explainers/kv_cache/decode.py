@@ -35,8 +35,8 @@ class DecodeStep:
 
     phase: once "prefill" (the prompt is cached and attended); then for each token "project" (its queries and what
         will be cached are known), "append" (the cache has grown), "attend" (weights and output are known), and for
-        MLA also "absorb" (the same from the latents alone).
-    start, stop: the tokens at hand. cache_bytes: what the cache holds now.
+        MLA also "absorb" (the same from the latents only).
+    start, stop: the tokens of this step. cache_bytes: what the cache holds now.
     parts: the cache by name, each (..., tokens, width).
     weights: (h, tokens held) of the newest token, output: (stop - start, m); None: not known at this moment.
     """
@@ -137,7 +137,7 @@ def latent_entry(
 
 
 def latents_held(attention: MultiHeadLatentAttention, cache: Cache) -> tuple[Tensor, Tensor]:
-    """Latents (T, c) and RoPE keys (T, e) of the cache; zero stands for RoPE keys that it does not hold."""
+    """Latents (T, c) and RoPE keys (T, e) of the cache; zeros where it holds no RoPE keys."""
     c = cache.parts["c"]
     return c, cache.parts.get("k_R", c.new_zeros(len(c), len(attention.W_KR)))
 
@@ -154,7 +154,7 @@ def _moment(
 
 @dataclass(frozen=True, eq=False)
 class DecodeResult(Checked):
-    """Decoding with a cache held against computing everything again, and the cache against its formula.
+    """Decoding with a cache compared with computing everything again, and the cache with its formula.
 
     Bytes are those of one layer and one sequence. error_cached, error_absorbed: (tokens,), the largest difference in
     each token's output; without_cache: (tokens, m).
@@ -196,7 +196,7 @@ def decode(params: DecodeParams) -> DecodeResult:
     """Decoding with a KV cache, token by token: MHA, GQA, MQA or MLA, to the byte and against recomputation."""
     runs = {kind: run(params, kind) for kind in KINDS}
     chosen = runs[params.kind]
-    bytes_held = {kind: one.bytes_held for kind, one in runs.items()}
+    bytes_held = {kind: decoded.bytes_held for kind, decoded in runs.items()}
     measured = bytes_held[params.kind][params.length]
     by_formula, formula = cache_formula(params)
     error_cached = _largest_difference(chosen.output, chosen.without_cache)

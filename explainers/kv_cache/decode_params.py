@@ -1,6 +1,6 @@
 """The settings of kv_cache.decode, and what follows from sizes alone.
 
-They stand apart from the run, so that a page that shows their controls need not load torch.
+Separate from decode.py, so that a page can show the controls without loading torch.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ BREAKS = (
         "rope_on_latent",
         "put RoPE on the keys of the latent",
         "RoPE turns a key by an angle that depends on its position. A rotation that differs from token "
-        "to token then stands between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made "
-        "again from every latent at every step. This is why MLA puts RoPE on a few numbers of their own.",
+        "to token then lies between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made "
+        "again from every latent at every step. This is why MLA puts RoPE on a few separate numbers.",
         {"kind": "mla"},
     ),
     Break(
         "no_rope_dims",
         "forget the RoPE key",
-        "The cache is smaller, but only the RoPE key tells where a token stands. Without it the scores "
+        "The cache is smaller, but only the RoPE key depends on the position of a token. Without it the scores "
         "lack a part, and every weight after the first token is wrong.",
         {"kind": "mla"},
     ),

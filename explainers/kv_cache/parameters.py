@@ -26,7 +26,7 @@ class Heads:
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of the layers that have them, and what stands beside these.
+    """The experts of the layers that have them, and what each such layer has besides.
 
     one: parameters of one routed expert. beside: of router and shared experts, in one layer.
     """
@@ -141,7 +141,7 @@ def falcon(keys: Keys, heads: Heads) -> Parameters:
 
 
 def _falcon_norms(keys: Keys) -> int:
-    """LayerNorms in a layer: two, or a single one that attention and MLP share where they stand in parallel."""
+    """LayerNorms in a layer: two, or a single one that attention and MLP share where they run in parallel."""
     if not keys.flag("parallel_attn"):
         return 2
     new = keys.flag("new_decoder_architecture")
@@ -187,7 +187,7 @@ def has_latent(keys: Keys) -> bool:
 
 
 def count(keys: Keys, heads: Heads) -> Parameters:
-    """The parameters of a model; of an unknown family, as far as the usual keys tell."""
+    """The parameters of a model; of an unknown family, as far as the usual keys say."""
     return COUNT.get(keys.family, unknown)(keys, heads)
 
 

@@ -26,7 +26,7 @@ CARDS = Message("Active parameters in papers and model cards")
 class Figure:
     """A printed figure and ours. digit: one unit of its last printed digit; 0 where it is exact.
 
-    agrees: what we say of it, which the check holds against `fits`.
+    agrees: what we say of it, which the check compares with `fits`.
     """
 
     source: str

@@ -58,7 +58,7 @@ def weight_flops(model: Model, batch: int) -> int:
     return 2 * batch * (model.parameters.active - model.parameters.embedding)
 
 
-# ------------------------------------------------------------------------------------------------- attention alone
+# -------------------------------------------------------------------------------------------------- attention only
 
 
 def products(kind: LayerKind) -> int:
@@ -80,7 +80,7 @@ def attention_flops(model: Model, seq_len: int, batch: int) -> int:
 
 
 def ladder(model: Model) -> tuple[list[tuple[str, Model]], int]:
-    """The model with each attention in its place, from MHA over GQA and MQA to MLA, and the place of its own.
+    """The model with each attention in its place, from MHA over GQA and MQA to MLA, and the index of its own attention.
 
     A KV head serves 1, 2, 4, ... query heads, as far as they divide, at last all of them.
     """
@@ -125,7 +125,7 @@ def _kind_with(kind: LayerKind, shared: int | None) -> LayerKind:
 
 
 def _head_dims(kind: LayerKind) -> tuple[int, int]:
-    """Numbers of a head's key and value. MLA has none of its own: d_h = d_c / 4, as in DeepSeek-V2, Table 1."""
+    """Numbers of a head's key and value. MLA has no head dimension: d_h = d_c / 4, as in DeepSeek-V2, Table 1."""
     first = kind.vectors[0].length
     if kind.attention == "MLA":
         head = max(1, first // 4)
@@ -146,7 +146,7 @@ class Variant:
 
     kv_heads: None for MLA. cache_bytes_per_token: of one token in all layers. cache_bytes: of all sequences, once.
     copied_bytes: what tensor-parallel ranks read besides, because each holds whole heads, or the latent. intensity:
-    FLOP a byte of attention alone, where every byte of the cache is read once; gpu_intensity: the same on each of
+    FLOP a byte of attention only, where every byte of the cache is read once; gpu_intensity: the same on each of
     the GPUs, which read what they share again. seconds, tokens_per_second and the
     rate of one user are the ceiling; rate_without_copies is that of GPUs that each serve some of the sequences, with
     all their heads. limited_by: what sets the ceiling.
@@ -366,7 +366,7 @@ def _head_notes(model: Model) -> Iterator[str]:
 def _intensity_check(
     rungs: list[tuple[str, Model]], variants: tuple[Variant, ...], dtype: ElementType
 ) -> Check:
-    """Attention's intensity from one head's dimensions alone: whatever the layers, windows and tokens, it is this."""
+    """Attention's intensity from one head's dimensions only: it does not depend on layers, windows or tokens."""
     errors = [
         abs(variant.intensity - expected_intensity(rung.kinds[0], dtype))
         / expected_intensity(rung.kinds[0], dtype)

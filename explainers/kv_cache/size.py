@@ -34,7 +34,7 @@ BREAKS = (
     Break(
         "head_dim_from_hidden",
         "head_dim from hidden_size",
-        "head_dim is a key of its own. hidden_size / num_attention_heads is another number here.",
+        "head_dim is a separate key. hidden_size / num_attention_heads is another number here.",
         {"model": "gemma-3-27b", "config": ""},
     ),
     Break(
@@ -56,7 +56,7 @@ _POWERS = tuple(2**power for power in range(10, 21))
 
 
 class CacheParams(Params):
-    """How long, how many, in which numbers, on how many ranks: whatever the model."""
+    """The settings of a cache that do not depend on the model: length, batch, number type, ranks."""
 
     seq_len: int = number(
         131_072,
@@ -150,7 +150,7 @@ class SizeResult(Checked):
     """Bytes of the cache and how they come about; every count is exact.
 
     config_from: where the config was seen. attention: MHA, GQA, MQA or MLA, by layer kind where they differ.
-    bytes_per_token: in all layers, windows apart. reserved_bytes: on all ranks together; per_rank_bytes: on one.
+    bytes_per_token: in all layers, without windows. reserved_bytes: on all ranks together; per_rank_bytes: on one.
     params: parameters of the model, tied matrices once; active_params: those that one token meets. in_words: the
     sizes in GB and in GiB. formula: windowed_bytes with the numbers in it. keys: what a number is called -> the
     config key behind it.

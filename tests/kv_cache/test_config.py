@@ -133,7 +133,7 @@ def test_the_published_text_config_of_gemma_3_leaves_half_to_its_family() -> Non
         ("[1]", "the text is a list; a config is an object"),
         ("7", "a config is an object"),
         ("[" * 100_000, "too deeply"),
-        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size stands twice"),
+        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size appears twice"),
         ('{"hidden_size": NaN}', "NaN"),
         ('{"hidden_size": -Infinity}', "-Infinity"),
         ('{"hidden_size": ' + "9" * 5000 + "}", "5,000 digits"),

@@ -246,7 +246,7 @@ def test_latent_attention_equals_transformers(version: int) -> None:
     tolerance = 1e-6 if version == 2 else EXACT  # version 2 turns in float32
     assert (expanded - theirs).abs().max() <= tolerance
     assert (absorbed - theirs).abs().max() <= tolerance
-    assert (theirs - theirs.roll(1, 0)).abs().max() > 0.1  # the outputs differ enough to be told apart
+    assert (theirs - theirs.roll(1, 0)).abs().max() > 0.1  # the outputs differ clearly
 
 
 # --------------------------------------------------------------------------------------------- the breaks
@@ -278,7 +278,7 @@ def test_every_break_has_its_settings_and_its_sentence() -> None:
 def test_what_each_break_does() -> None:
     forgotten = decode(DecodeParams(kind="mla", break_it="no_rope_dims"))
     assert forgotten.cache_bytes_formula - forgotten.cache_bytes_measured == 4 * 12 * 8
-    assert forgotten.error_cached[0] <= EXACT  # one key alone has weight 1, whatever its score
+    assert forgotten.error_cached[0] <= EXACT  # a single key has weight 1, whatever its score
     assert forgotten.error_cached[1:].min() > 1e-3
     before_norm = decode(DecodeParams(kind="mla", break_it="cache_before_norm"))
     assert before_norm.error_cached.min() > 1e-3

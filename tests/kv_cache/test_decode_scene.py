@@ -148,7 +148,7 @@ def test_every_explained_symbol_stands_in_a_formula_and_only_as_itself(kind: str
     assert not set(scene.symbols) - explained
     for tree in formulas:
         for one in tree.iter():
-            if kind_of(one) == "msub":  # a letter inside it would tell another meaning
+            if kind_of(one) == "msub":  # a letter inside it would have another meaning
                 assert text(one) in scene.symbols
                 assert not {text(part) for part in one.iter() if kind_of(part) in ("mi", "mo")} & set(
                     scene.symbols

@@ -27,7 +27,7 @@ from explainers.kv_cache.roofline import (
     RooflineResult,
     roofline,
 )
-from explainers.kv_cache.views.fit import _apart, batches_shown, round_ticks
+from explainers.kv_cache.views.fit import _spread, batches_shown, round_ticks
 from explainers.kv_cache.views.fit import scene as fit_scene
 from explainers.kv_cache.views.roofline import rate_in_words
 from explainers.kv_cache.views.roofline import scene as roofline_scene
@@ -233,8 +233,8 @@ def test_the_steps_hold_the_batches_that_matter(largest: int, asked: int) -> Non
     assert {asked, max(1, largest), largest + 1} <= set(batches.tolist())
 
 
-def test_names_beside_the_bar_keep_apart() -> None:
-    placed = _apart(np.array([1.0, 2.0, 9.9, 10.0, 9.8]), 1.5, 10.0)
+def test_names_beside_the_bar_keep_spread() -> None:
+    placed = _spread(np.array([1.0, 2.0, 9.9, 10.0, 9.8]), 1.5, 10.0)
     order = np.sort(placed)
     assert (np.diff(order) >= 1.5 - 1e-9).all()
     assert order[-1] <= 10

@@ -1,4 +1,4 @@
-"""What has been printed of KV caches, and what stands beside a size."""
+"""Printed figures of KV caches, and the comparison of models."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_row_is_as_it_says(in_print: PublishedResult) -> None:
     assert all(row.reason for row in in_print.rows)
 
 
-# ------------------------------------------------------------------------------- what stands beside size
+# ------------------------------------------------------------------------------------ the comparison
 
 
 @pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)

@@ -27,7 +27,7 @@ COUNT_NAMES: dict[str, Message] = {  # what the screen calls the counts of Growt
     "windowed": Message("kept"),
     "reserved": Message("reserved"),
 }
-APART_UP_TO = 16  # heads that are drawn one by one
+MOST_SEPARATE_HEADS = 16  # more heads than these are drawn as one rectangle
 ROWS_HIGH = {1: 44, 2: 34, 3: 27}  # px of a bar, by the number of models
 LABELS_BESIDE = 1.6  # the width of the bars' panel, in lengths of the longest bar
 ROW = 23  # px of a bar where there are more
@@ -65,7 +65,7 @@ def _code() -> Panel:
 
 
 def card(result: CompareResult) -> Scene:
-    """The bars alone, small: the picture of this topic on the home page."""
+    """Only the bars, small: the picture of this topic on the home page."""
     whole = scene(result)
     bars = replace(_bars(result, ("windowed",)), title="", subtitle="")
     return replace(whole, name="kv_cache.card", columns=(Column(1, (bars,)),), below=())
@@ -195,25 +195,25 @@ def _one_token(result: CompareResult) -> Panel:
 
 
 def _kind(kind: LayerKind, y: float, widest: int) -> list[Layer]:
-    """The vectors of one kind of layer side by side, a head's apart from the next."""
+    """The vectors of one kind of layer side by side, with a gap between heads."""
     gap = widest * 0.004
     layers, x = [], 0.0
     for vector in kind.vectors:
-        apart = vector.copies if vector.copies <= APART_UP_TO else 1
-        width = vector.copies * vector.length / apart
-        starts = x + width * np.arange(apart)
+        rectangles = vector.copies if vector.copies <= MOST_SEPARATE_HEADS else 1
+        width = vector.copies * vector.length / rectangles
+        starts = x + width * np.arange(rectangles)
         layers.append(
             Layer(
                 "rect",
                 x=starts,
-                y=np.full(apart, y),
+                y=np.full(rectangles, y),
                 x2=starts + max(width - gap, width * 0.5),
-                y2=np.full(apart, y + kind.layers * 0.97),
+                y2=np.full(rectangles, y + kind.layers * 0.97),
                 hue=HUES[vector.name],
                 style="hatched" if kind.window else "solid",
-                numbers=np.full(apart, float(vector.copies * vector.length)),
+                numbers=np.full(rectangles, float(vector.copies * vector.length)),
                 format="d",
-                names=tuple(_vector_name(kind, vector, head) for head in range(apart)),
+                names=tuple(_vector_name(kind, vector, head) for head in range(rectangles)),
             )
         )
         x += vector.copies * vector.length
@@ -222,7 +222,7 @@ def _kind(kind: LayerKind, y: float, widest: int) -> list[Layer]:
 
 def _vector_name(kind: LayerKind, vector: Vector, head: int) -> Message:
     named = {"vector": VECTOR_NAMES[vector.name], "layers": kind.layers, "kind": kind.name}
-    if 1 < vector.copies <= APART_UP_TO:
+    if 1 < vector.copies <= MOST_SEPARATE_HEADS:
         return Message(
             "{vector} of KV head {head}, {layers} layers of {kind}, numbers in a layer for all heads",
             **named,
@@ -291,14 +291,14 @@ def _further_sentence(result: CompareResult, titles: list[str]) -> Message | Non
         return LiveMessage("This count is wrong on purpose; right is {sizes}.", sizes=joined(each))
     if all(size.reserved_bytes <= 1.01 * size.windowed_bytes for size in result.sizes):
         return None
-    each = [
+    reserved: list[str] = [
         LiveMessage("{model} {size}", model=title, size=f"{{{_reserved(number)}:bytes}}")
         for number, title in enumerate(titles)
     ]
     return LiveMessage(
         "An engine on {ranks} ranks reserves {sizes}.",
         ranks=result.setting.tensor_parallel,
-        sizes=joined(each),
+        sizes=joined(reserved),
     )
 
 

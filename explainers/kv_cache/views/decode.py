@@ -79,9 +79,7 @@ def _telling_step(result: DecodeResult, steps: list[DecodeStep]) -> int:
 def _code(result: DecodeResult) -> Panel:
     generator = decode_latent if result.params.kind == "mla" else decode_grouped
     lines = np.array([line for line, _ in result.steps])
-    return code_panel(
-        generator, lines, note="the attention itself stands in explainers/kv_cache/attention.py"
-    )
+    return code_panel(generator, lines, note="the attention itself is in explainers/kv_cache/attention.py")
 
 
 # ------------------------------------------------------------------------------------------------ the panels
@@ -114,7 +112,7 @@ def _wiring(result: DecodeResult, steps: list[DecodeStep]) -> Marks:
 def _sharing(shared: int, groups: int) -> Message:
     """How many query heads read each key and value."""
     if shared == 1:
-        return Message("every query head has a key and a value of its own")
+        return Message("every query head has its own key and value")
     if groups == 1:
         return Message("all {shared} query heads share one key and one value", shared=shared)
     return Message("{shared} query heads share each key and value", shared=shared)

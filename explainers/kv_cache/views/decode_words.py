@@ -14,7 +14,7 @@ COLUMNS = (
     "token", "held", "bytes", "added", "mha_bytes", "error", "absorbed_error", "weight", "head", "seen",
 )  # fmt: skip
 
-# A letter explains itself wherever it stands alone, so a subscript is set as text: the K of W_K is not the keys K.
+# The player explains every letter of a formula, so a subscript is set as text: the K of W_K is not the keys K.
 GROUPED_SYMBOLS: Mapping[str, str] = {
     "x": Message("x: the hidden state of the token, as the layer is given it"),
     "q": Message("q: query, what the new token asks"),
@@ -34,7 +34,7 @@ GROUPED_SYMBOLS: Mapping[str, str] = {
 LATENT_SYMBOLS: Mapping[str, str] = {
     "x": Message("x: the hidden state of the token, as the layer is given it"),
     "cKV": Message("c_KV: the latent, all that MLA keeps of a token besides the RoPE key"),
-    "kR": Message("k_R: the RoPE key, one for all heads; it alone knows the position"),
+    "kR": Message("k_R: the RoPE key, one for all heads; only it depends on the position"),
     "qR": Message("q_R: the part of the query that meets the RoPE key"),
     "dc": Message("d_c: numbers in the latent"),
     "dR": Message("d_R: numbers in the RoPE key"),
@@ -64,9 +64,11 @@ def grouped_moments(params: DecodeParams) -> dict[str, tuple[Message, str]]:
     return {
         "prefill": (joined([prefill, *than_mha], " "), size),
         "project": (
-            LiveMessage("Token {token:d} comes, alone: {queries}, but only {keys} and {values}.", **counted)
+            LiveMessage(
+                "Token {token:d} comes by itself: {queries}, but only {keys} and {values}.", **counted
+            )
             if groups < heads
-            else LiveMessage("Token {token:d} comes, alone: {queries}, {keys} and {values}.", **counted),
+            else LiveMessage("Token {token:d} comes by itself: {queries}, {keys} and {values}.", **counted),
             r"k = \text{RoPE}(W_{\text{K}} x), \; v = W_{\text{V}} x",
         ),
         "append": (joined([appended, *than_mha], " "), size),
@@ -102,8 +104,8 @@ def latent_moments(params: DecodeParams) -> dict[str, tuple[Message, str]]:
         "prefill": (joined([_prefill(params, kept), than_mha], " "), size),
         "project": (
             LiveMessage(
-                "Token {token:d} comes, alone: all that {heads} will ever read of it is one latent of {latent} and one "
-                "RoPE key of {rope_key}.",
+                "Token {token:d} comes by itself: all that {heads} will ever read of it is one latent of {latent} and "
+                "one RoPE key of {rope_key}.",
                 heads=plural("{count} head", "{count} heads", count=params.heads),
                 latent=plural("{count} number", "{count} numbers", count=c),
                 rope_key=plural("{count} number", "{count} numbers", count=e),
@@ -163,7 +165,7 @@ _ABSORBED_SCORES = {
 def _latent_absorb(break_it: str) -> Message:
     if break_it == "rope_on_latent":
         return LiveMessage(
-            "Absorbed: a rotation that depends on the position stands between W_Q and W_UK, and no one matrix holds "
+            "Absorbed: a rotation that depends on the position lies between W_Q and W_UK, and no one matrix holds "
             "it. Difference from the expanded form: **{absorbed_error:.1e}**."
         )
     if break_it != "none":

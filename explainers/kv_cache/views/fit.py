@@ -16,7 +16,7 @@ STEPS_UP_TO = 48
 HEIGHT = 310  # px of both panels
 LABEL_GAP = 16  # px between labels beside the bar
 BAR = 0.3  # share of the panel's width
-A_QUARTER_OCTAVE = 2**0.25  # the contexts of the frontier lie this far apart
+A_QUARTER_OCTAVE = 2**0.25  # ratio of neighbouring contexts of the frontier
 
 # One step's numbers; bytes on one GPU. sequence: what one more takes.
 COLUMNS = ("batch", "tokens", "weights", "cache", "need", "usable", "free", "missing", "sequence")
@@ -91,10 +91,10 @@ def batches_shown(largest: int, asked: int) -> np.ndarray:
 
 
 def _memory(result: FitResult, batches: np.ndarray) -> Panel:
-    """A standing bar of one GPU's memory: weights below, the cache on them, what is free above, all named beside."""
+    """A vertical bar of one GPU's memory: weights below, the cache on them, what is free above, all named beside."""
     weights, usable, memory = float(result.gpu_weights), float(result.gpu_usable), float(result.gpu_memory)
-    one, filled = _of_one_sequence(result)
-    need = weights + one * batches
+    reserved, filled = _of_one_sequence(result)
+    need = weights + reserved * batches
     top = max(memory, need.max()) * 1.06
     free, missing = np.where(need <= usable, need, np.nan), np.where(need > usable, need, np.nan)
     layers = (
@@ -103,7 +103,7 @@ def _memory(result: FitResult, batches: np.ndarray) -> Panel:
         _block(weights, weights + filled * batches, "activation", "solid", Message("KV cache")),
         _block(
             weights + filled * batches,
-            _hidden_where(one == filled, need),
+            _hidden_where(reserved == filled, need),
             "activation",
             "hatched",
             Message("reserved"),
@@ -177,7 +177,7 @@ def _labels(result: FitResult, need: np.ndarray, top: float) -> list[Layer]:
     steps = np.ones(len(need))
     middles = [weights / 2 * steps, (weights + need) / 2, (need + usable) / 2, usable * steps, memory * steps]
     gap = LABEL_GAP * top / (HEIGHT - 10)
-    placed = np.array([_apart(np.array(row), gap, top - gap / 2) for row in np.stack(middles, axis=1)])
+    placed = np.array([_spread(np.array(row), gap, top - gap / 2) for row in np.stack(middles, axis=1)])
     over = need > usable
     parts: tuple[tuple[str, Hue, np.ndarray, np.ndarray], ...] = (
         (Message("weights "), "parameter", placed[:, 0], weights * steps),
@@ -196,7 +196,7 @@ def _labels(result: FitResult, need: np.ndarray, top: float) -> list[Layer]:
     ]  # fmt: skip
 
 
-def _apart(wanted: np.ndarray, gap: float, highest: float) -> np.ndarray:
+def _spread(wanted: np.ndarray, gap: float, highest: float) -> np.ndarray:
     """Places near the wanted ones, in their order, at least `gap` apart and none above `highest`."""
     order = np.argsort(wanted, kind="stable")
     placed = wanted[order]
@@ -279,7 +279,7 @@ def _batch_ticks(top: float) -> tuple[float, ...]:
 
 
 def _areas(contexts: np.ndarray, shown: np.ndarray, bottom: float, top: float) -> tuple[Layer, ...]:
-    """The words that tell the two areas apart."""
+    """The names of the two areas."""
     first, last = float(contexts[0]), float(contexts[-1])
     beyond = _note(last, top / 1.5, Message("does not fit"), "muted", "right")
     return (
@@ -314,14 +314,14 @@ def _setting(result: FitResult, batches: np.ndarray) -> tuple[Layer, ...]:
 
 
 def _words(result: FitResult, batches: np.ndarray) -> Words:
-    one, _ = _of_one_sequence(result)
+    sequence, _ = _of_one_sequence(result)
     weights, usable = float(result.gpu_weights), float(result.gpu_usable)
-    cache = one * batches
+    cache = sequence * batches
     need = weights + cache
     same = np.ones(len(batches))
     numbers = (
         batches, result.setting.seq_len * same, weights * same, cache, need, usable * same,
-        np.maximum(0, usable - need), np.maximum(0, need - usable), one * same,
+        np.maximum(0, usable - need), np.maximum(0, need - usable), sequence * same,
     )  # fmt: skip
     which = np.array([NAMES.index(_sentence(result, int(batch))) for batch in batches])
     sentences = tuple(sentence for sentence, _ in SENTENCES.values())

@@ -104,12 +104,12 @@ def _points(result: RooflineResult, x: np.ndarray, y: np.ndarray) -> list[Layer]
         Layer("point", x, y, hue="score", size=5, names=names, numbers=x, format=".4g"),
         Layer("point", Track(x * current), y, hue="current", size=7, names=names, numbers=x, format=".4g"),
     ]
-    # Names stand left above the slope. On the roof they would stand on each other: there the step's alone is shown.
+    # Names are left of the slope. On the roof they would overlap, so only the name of the current step is shown there.
     joined = _joined(names, x)
     slope, roof = np.where(under_the_roof, 1.0, np.nan), np.where(under_the_roof, np.nan, 1.0)
-    alone = others * ~(np.nan_to_num(current) @ (x[:, None] == x)).astype(bool)
+    separate = others * ~(np.nan_to_num(current) @ (x[:, None] == x)).astype(bool)
     for at, height, hue, style, anchor, words in (
-        (x / 1.22 * np.where(alone == 1, 1.0, np.nan) * slope, 1.25, "muted", "faint", "right", joined),
+        (x / 1.22 * np.where(separate == 1, 1.0, np.nan) * slope, 1.25, "muted", "faint", "right", joined),
         (x / 1.22 * current * slope, 1.25, "current", "solid", "right", names),
         (x * current * roof, 1.6, "current", "solid", "middle", names),
     ):
@@ -217,7 +217,7 @@ def rate_in_words(rate: float) -> Message:
 
 
 def _words(result: RooflineResult) -> Words:
-    """A sentence and a formula of its own for each variant."""
+    """A sentence and a formula for each variant."""
     numbers = [_numbers(result, variant) for variant in result.variants]
     sentences = tuple(_sentence(result, variant) for variant in result.variants)
     formulas = tuple(

@@ -63,8 +63,8 @@ def size_rows(sizes: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 def both_counts(sizes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Of each model what it keeps and what an engine reserves, by name: what a change of settings changes."""
-    kept = {size["title"]: size["in_words"]["windowed_bytes"] for size in sizes}
-    reserved = {
+    kept: dict[str, str] = {size["title"]: size["in_words"]["windowed_bytes"] for size in sizes}
+    reserved: dict[str, str] = {
         Message("{model} reserved", model=size["title"]): size["in_words"]["reserved_bytes"] for size in sizes
     }
     return kept | reserved

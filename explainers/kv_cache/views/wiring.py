@@ -14,17 +14,17 @@ from explainers.kv_cache.decode import DecodeStep
 
 HEIGHT = 262  # px
 BOTTOM = 10.4  # of the vertical axis, which begins with 0 at the top; the horizontal one runs from 0 to 1
-LEFT = 0.215  # where the boxes begin; the names of the rows stand before it
+LEFT = 0.215  # where the boxes begin; the names of the rows are left of it
 
 QUERIES, KEYS, VALUES, HIDDEN = (0.7, 1.9), (5.3, 6.4), (6.6, 7.7), (9.2, 10.2)  # top and bottom of each row
 UP_PROJECTIONS, LATENT = (4.0, 5.5), (6.7, 7.9)
-MOST_NAMED = 8  # more heads than these are told by their index alone
+MOST_NAMED = 8  # more heads than these are named by their index only
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def grouped(heads: int, groups: int, steps: Sequence[DecodeStep]) -> tuple[Layer, ...]:
-    """MHA, GQA or MQA: the query heads of a group stand over the key and the value that they share."""
+    """MHA, GQA or MQA: the query heads of a group are drawn above the key and value that they share."""
     spans = _spans(LEFT, 1, groups, gap=min(0.02 * groups, 0.16))
     asking = [box for left, right in spans for box in _row(left, right, heads // groups, QUERIES)]
     keys, values = ([(left, top, right, bottom) for left, right in spans] for top, bottom in (KEYS, VALUES))
@@ -180,14 +180,16 @@ def _arrows(boxes: Sequence[Box]) -> Layer:
 def _hidden_state(steps: Sequence[DecodeStep]) -> tuple[Layer, ...]:
     box: Box = (LEFT, HIDDEN[0], 1.0, HIDDEN[1])
     newest = Track(np.array([[step.stop - 1] for step in steps], float))
-    one = replace(_text([Message("x of token ")], [box], "muted", on_colour=True), numbers=newest, format="d")
+    newest_token = replace(
+        _text([Message("x of token ")], [box], "muted", on_colour=True), numbers=newest, format="d"
+    )
     last = steps[0].stop - 1
     words = Message("x of tokens 0 to {last}", last=last) if last else Message("x of token 0")
     prompt = _text([words], [box], "muted", on_colour=True)
     return (
         _boxes([box], "parameter"),
         _during(prompt, steps, ("prefill",)),
-        _during(one, steps, ("project", "append", "attend", "absorb")),
+        _during(newest_token, steps, ("project", "append", "attend", "absorb")),
         _small(Message("hidden state"), 0.0, sum(HIDDEN) / 2),
     )
 
