@@ -1,7 +1,7 @@
 """Attention that remembers: MHA, GQA, MQA and MLA over explicit weights, each with a cache that it really fills.
 
 Sources: grouped-query attention, Ainslie et al. 2023, section 2 (as many groups as heads is MHA, one group is MQA);
-multi-head latent attention, DeepSeek-V2 (arXiv 2405.04434), section 2.1, whose equation numbers stand beside the
+multi-head latent attention, DeepSeek-V2 (arXiv 2405.04434), section 2.1, whose equation numbers are given at the
 lines, without the compression of the queries; RoPE, Su et al. 2021, section 3.4.2.
 
 Letters of the shapes: n new tokens, T tokens held, m hidden size, h heads, g groups, r heads a group, d numbers a
@@ -97,7 +97,7 @@ class GroupedQueryAttention:
         return p.flatten(0, 1), einsum("mhd,hnd->nm", self.W_O, o)
 
     def without_cache(self, x: Tensor) -> Tensor:
-        """Output (T, m) of all tokens x (T, m) at once, by PyTorch's own attention: what the cache is held against."""
+        """Output (T, m) of all tokens x (T, m) at once, by PyTorch's attention: the reference for the cache."""
         q, k, v = (part[None] for part in self.project(x, 0))
         o = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)[0]
         return einsum("mhd,hnd->nm", self.W_O, o)
@@ -105,7 +105,7 @@ class GroupedQueryAttention:
 
 @dataclass(frozen=True, eq=False)
 class MultiHeadLatentAttention:
-    """All heads read one latent; where a key stands is told by one RoPE key that all heads share.
+    """All heads read one latent; the position of a key is in one RoPE key that all heads share.
 
     W_Q (h, d, m), W_QR (h, e, m), W_DKV (c, m), gain of its RMSNorm (c,), W_KR (e, m), W_UK and W_UV (h, d, c),
     W_O (m, h, d). rotate_latent: RoPE on the keys that come from the latent too, which forbids the absorbed form.
@@ -202,7 +202,7 @@ class MultiHeadLatentAttention:
         )
 
     def without_cache(self, x: Tensor) -> Tensor:
-        """Output (T, m) of all tokens x (T, m) at once, by PyTorch's own attention: what the cache is held against."""
+        """Output (T, m) of all tokens x (T, m) at once, by PyTorch's attention: the reference for the cache."""
         q_C, q_R = self.queries(x, 0)
         k_C, v_C = self.expand(self.normed(self.latent(x)))
         k_R = self.rope_key(x, 0).expand(len(k_C), -1, -1)  # (h, T, e): one for all heads

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from explainers.contract.messages import Message
 from explainers.kv_cache.config import BreakSize, model_of
 from explainers.kv_cache.layers import Model
 
@@ -43,14 +44,38 @@ class Entry:
     published: tuple[Published, ...]
 
 
+# What catalogue.json says in words: where a config was seen, and what a printed count is called.
+_WORDS = {
+    str(words): words
+    for words in (
+        Message("verified in source"),
+        Message("verified in source (+exact total)"),
+        Message("from memory, agreed with public copies of the config; exact total cross-checks the shape"),
+        Message("memory (total cross-checked)"),
+        Message(
+            "verified in secondary source (shape fields); tie_word_embeddings/model_type/max_position from memory, "
+            "exact total cross-checks tying"
+        ),
+        Message("rounded in the paper"),
+        Message("rounded in the model card"),
+        Message("parameter count"),
+        Message("safetensors total on Hugging Face"),
+        Message("main model parameters"),
+        Message("parameters without the embedding"),
+        Message("without the embedding, rounded"),
+    )
+}
+
+
 def _entry(written: Mapping[str, Any]) -> Entry:
-    published = tuple(Published(**one) for one in written["published"])
-    return Entry(**{**written, "name": written["title"].lower(), "published": published})
+    published = tuple(Published(**{**count, "what": _WORDS[count["what"]]}) for count in written["published"])
+    named = {"name": written["title"].lower(), "config_status": _WORDS[written["config_status"]]}
+    return Entry(**{**written, **named, "published": published})
 
 
 def _read() -> dict[str, Entry]:
     written = json.loads((Path(__file__).parent / "catalogue.json").read_text(encoding="utf-8"))
-    entries = [_entry(one) for one in written]
+    entries = [_entry(model) for model in written]
     return {entry.name: entry for entry in entries}
 
 
@@ -73,16 +98,16 @@ def find_model(name: str, break_it: BreakSize = "none") -> Model:
 
 # What printed counts hold that is no parameter, or leave out.
 BEYOND: Mapping[str, str] = {
-    "": "nothing else",
-    "inv_freq": "the RoPE frequencies that old checkpoints saved, head_dim / 2 a layer",
-    "lm_head": "the output matrix, a second copy of the embedding",
-    "e_score_correction_bias": "one routing bias an expert, a buffer",
-    "embedding": "the embedding left out",
+    "": Message("nothing else"),
+    "inv_freq": Message("the RoPE frequencies that old checkpoints saved, head_dim / 2 a layer"),
+    "lm_head": Message("the output matrix, a second copy of the embedding"),
+    "e_score_correction_bias": Message("one routing bias an expert, a buffer"),
+    "embedding": Message("the embedding left out"),
 }
 
 
 def beyond(what: str, model: Model) -> int:
-    """How many numbers the name of BEYOND stands for in that model; negative where a count leaves them out."""
+    """How many numbers a name of BEYOND means for that model; negative where a count leaves them out."""
     embedding = model.config["vocab_size"] * model.hidden_size if what in ("lm_head", "embedding") else 0
     return {
         "": 0,

@@ -7,25 +7,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, several
 from explainers.contract.result import Check, Checked
-from explainers.kv_cache import size
 from explainers.kv_cache.catalogue import LABELS, ModelName, find_model
 from explainers.kv_cache.config import read_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
+from explainers.kv_cache.size import BREAKS as SIZE_BREAKS
 from explainers.kv_cache.size import CacheParams, SizeResult, size_of
 
 STEPS = 64  # lengths at which the caches are counted, from none to the length asked for
 RANKS = 32  # on which the reader is asked what an engine reserves
 FOR_A_QUESTION = ("llama-3.1-70b", "deepseek-v3")
 
-# Of the breaks of a size, the models and lengths that make each visible here.
-_VISIBLE: dict[str, dict[str, Any]] = {
+# The settings that make each break of kv_cache.size visible side by side.
+_BREAK_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "head_dim_from_hidden": {"models": ("qwen3-30b-a3b", "gemma-3-27b")},
     "mla_as_mha": {"models": FOR_A_QUESTION},
     "ignore_window": {"models": ("gpt-oss-20b", "gemma-3-27b"), "seq_len": 131_072},
 }
-BREAKS = tuple(replace(each, settings=_VISIBLE[each.name]) for each in size.BREAKS)
+BREAKS = tuple(replace(each, settings=_BREAK_SETTINGS[each.name]) for each in SIZE_BREAKS)
 
 
 class CompareParams(CacheParams):
@@ -38,11 +39,11 @@ class CompareParams(CacheParams):
             yield Adjustment(
                 "models",
                 FOR_A_QUESTION,
-                "models is empty; allowed: at least one, or a config.",
+                Message("models is empty; allowed: at least one, or a config."),
             )
         if len(set(self.models)) < len(self.models):
             once = tuple(dict.fromkeys(self.models))
-            yield Adjustment("models", once, "models names one twice; allowed: each once.")
+            yield Adjustment("models", once, Message("models names one twice; allowed: each once."))
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def compare(params: CompareParams) -> CompareResult:
         lengths=lengths,
         growth=growth,
         right=tuple(
-            one.windowed for one in (growth if params.break_it == "none" else _unbroken(params, lengths))
+            each.windowed for each in (growth if params.break_it == "none" else _unbroken(params, lengths))
         ),
         checks=tuple(check for size in sizes for check in size.checks),
         models=models,
@@ -118,8 +119,8 @@ def compare(params: CompareParams) -> CompareResult:
 def _on_ranks(model: Model, params: CompareParams) -> OnRanks:
     """Reserved bytes on RANKS ranks over those on one: a whole number wherever the ranks share the heads evenly."""
     setting = (ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
-    one, all_ranks = (model.reserved_bytes(*setting, ranks, params.block_tokens) for ranks in (1, RANKS))
-    return OnRanks(model.title, RANKS, round(all_ranks / one))
+    one_rank, all_ranks = (model.reserved_bytes(*setting, ranks, params.block_tokens) for ranks in (1, RANKS))
+    return OnRanks(model.title, RANKS, round(all_ranks / one_rank))
 
 
 def compared_models(params: CompareParams) -> tuple[Model, ...]:

@@ -8,16 +8,15 @@ configs of a family do leave out. An absent sliding_window is none.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from explainers.contract.messages import Message, joined
 from explainers.kv_cache.config_keys import Keys, plain, shown
+from explainers.kv_cache.config_text import read_config
 from explainers.kv_cache.layers import Attention, LayerKind, Model, Vector
 from explainers.kv_cache.parameters import COUNT, Heads, count, has_latent
-
-LONGEST_CONFIG = 200_000
 
 BreakSize = Literal["none", "head_dim_from_hidden", "mla_as_mha", "ignore_window"]
 
@@ -60,8 +59,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 # Keys that change the count of real models and are not counted here.
 NOT_COUNTED: Mapping[str, str] = {
-    "num_nextn_predict_layers": "the module that predicts further tokens is not counted.",
-    "num_kv_shared_layers": "layers that share a cache are counted as if each had its own.",
+    "num_nextn_predict_layers": Message("the module that predicts further tokens is not counted."),
+    "num_kv_shared_layers": Message("layers that share a cache are counted as if each had its own."),
 }
 
 # Keys of layouts that are not read here: with one of them the bytes are those of another model.
@@ -76,51 +75,6 @@ TEXT_CONFIGS = ("text_config", "language_config", "llm_config")
 WINDOW_KEYS = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
 NO_CACHE = ("linear_attention", "mamba", "mamba2", "recurrent", "conv")
 LAYER_TYPES = ("full_attention", "attention", *WINDOW_KEYS, *NO_CACHE)
-
-
-# ------------------------------------------------------------------------------------------------- the text
-
-
-def read_config(text: str) -> dict[str, Any]:
-    """The JSON object in `text`. Raises ValueError with one sentence for anything else."""
-    if len(text) > LONGEST_CONFIG:
-        raise ValueError(f"the text has {len(text):,} characters; at most {LONGEST_CONFIG:,} are read")
-    try:
-        config = json.loads(
-            text.removeprefix("\ufeff"),
-            object_pairs_hook=_object,
-            parse_int=_whole_number,
-            parse_constant=_no_constant,
-        )
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"the text is not JSON: line {error.lineno}, column {error.colno}, {plain(error.msg)}"
-        ) from None
-    except RecursionError:
-        raise ValueError("the text nests objects or lists too deeply for a config") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"the text is {shown(config)}; a config is an object, between braces")
-    return config
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once each: of two values for one key, none is to be trusted."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {plain(key)} stands twice; it must stand once")
-        found[key] = value
-    return found
-
-
-def _whole_number(digits: str) -> int:
-    if len(digits) > 20:
-        raise ValueError(f"a number in the text has {len(digits):,} digits; at most 20 are read")
-    return int(digits)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"the text holds {name}, which is no number in JSON")
 
 
 # ------------------------------------------------------------------------------------------------ the model
@@ -167,7 +121,10 @@ def keys_of(config: Mapping[str, Any]) -> Keys:
     model_type = config.get("model_type") or ""
     if model_type and not (isinstance(model_type, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", model_type)):
         raise ValueError(
-            f"model_type is {shown(model_type)}; it must be 1 to 40 letters, digits, dots, hyphens or underscores"
+            Message(
+                "model_type is {value}; it must be 1 to 40 letters, digits, dots, hyphens or underscores",
+                value=shown(model_type),
+            )
         )
     return Keys(config, DEFAULTS.get(model_type, {}), model_type, inside)
 
@@ -179,7 +136,13 @@ def _text_config(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
         if inner is None:
             continue
         if not isinstance(inner, Mapping):
-            raise ValueError(f"{key} is {shown(inner)}; it must be an object with the keys of the text model")
+            raise ValueError(
+                Message(
+                    "{key} is {value}; it must be an object with the keys of the text model",
+                    key=key,
+                    value=shown(inner),
+                )
+            )
         outer = {name: config[name] for name in ("tie_word_embeddings",) if name in config}
         return {**outer, **inner}, key
     return config, ""
@@ -190,22 +153,39 @@ def _first_notes(keys: Keys) -> list[str]:
     notes = []
     if keys.inside:
         notes.append(
-            f"Only {keys.inside} is counted: the other parts of a multimodal model keep no KV cache."
+            Message(
+                "Only {key} is counted: the other parts of a multimodal model keep no KV cache.",
+                key=keys.inside,
+            )
         )
     if keys.family not in COUNT:
-        whose = f"model_type {keys.family} is not known here" if keys.family else "model_type is absent"
-        notes.append(f"{whose}: counted as a Llama-like decoder; cache and parameters are estimates.")
+        notes.append(
+            Message(
+                "model_type {family} is not known here: counted as a Llama-like decoder; cache and parameters are "
+                "estimates.",
+                family=keys.family,
+            )
+            if keys.family
+            else Message(
+                "model_type is absent: counted as a Llama-like decoder; cache and parameters are estimates."
+            )
+        )
     for name, sentence in NOT_COUNTED.items():
         if keys.optional(name, least=0):
-            notes.append(f"{keys.said(name)}: {sentence}")
+            notes.append(Message("{key}: {consequence}", key=keys.said(name), consequence=sentence))
     for name in NOT_UNDERSTOOD:
         if keys.config.get(name):
             notes.append(
-                f"{name} is not understood here: the cache is counted as if it were absent, and is wrong."
+                Message(
+                    "{key} is not understood here: the cache is counted as if it were absent, and is wrong.",
+                    key=name,
+                )
             )
     if keys.config.get("attention_chunk_size") and not keys.config.get("layer_types"):
         notes.append(
-            "attention_chunk_size without layer_types: every layer is counted as if it saw everything."
+            Message(
+                "attention_chunk_size without layer_types: every layer is counted as if it saw everything."
+            )
         )
     return notes
 
@@ -215,13 +195,16 @@ def _first_notes(keys: Keys) -> list[str]:
 
 def _heads(keys: Keys) -> Heads:
     query = keys.whole("num_attention_heads")
-    if has_latent(keys):  # every head has a key and a value of its own, made from the latent
+    if has_latent(keys):  # every head has its own key and value, made from the latent
         return Heads(query, query, keys.whole("qk_nope_head_dim") + keys.whole("qk_rope_head_dim"))
     kv = kv_heads(keys, query)
     if query % kv:
         raise ValueError(
-            f"{keys.said('num_key_value_heads')} does not divide {keys.said('num_attention_heads')}; "
-            "each KV head must serve the same number of query heads"
+            Message(
+                "{kv_heads} does not divide {query_heads}; each KV head must serve the same number of query heads",
+                kv_heads=keys.said("num_key_value_heads"),
+                query_heads=keys.said("num_attention_heads"),
+            )
         )
     return Heads(query, kv, _head_dim(keys, query))
 
@@ -241,8 +224,11 @@ def _head_dim(keys: Keys, query: int) -> int:
     given = keys.optional("head_dim")
     if given is None and hidden % query:
         raise ValueError(
-            f"{keys.said('num_attention_heads')} does not divide {keys.said('hidden_size')}; "
-            "where it does not, head_dim must be given"
+            Message(
+                "{heads} does not divide {hidden_size}; where it does not, head_dim must be given",
+                heads=keys.said("num_attention_heads"),
+                hidden_size=keys.said("hidden_size"),
+            )
         )
     return given or hidden // query
 
@@ -279,26 +265,27 @@ def _layer_kinds(
 ) -> tuple[LayerKind, ...]:
     """The layers by what they keep, in the order in which the kinds turn up."""
     types = layer_types(keys)
-    left_out = [one for one in dict.fromkeys(types) if one in NO_CACHE]
+    left_out = [layer_type for layer_type in dict.fromkeys(types) if layer_type in NO_CACHE]
     if left_out:
-        layers = sum(one in NO_CACHE for one in types)
         notes.append(
-            f"{layers} of {len(types)} layers ({', '.join(left_out)}) keep a state of fixed size instead of a KV cache "
-            "and are left out of the bytes."
-        )
-    kinds = []
-    for one in dict.fromkeys(types):
-        if one in NO_CACHE:
-            continue
-        window = None if break_it == "ignore_window" else _window(keys, one)
-        kinds.append(
-            LayerKind(
-                one.removesuffix("_attention"), attention, types.count(one), query_heads, vectors, window
+            Message(
+                "{without} of {layers} layers ({types}) keep a state of fixed size instead of a KV cache "
+                "and are left out of the bytes.",
+                without=sum(layer_type in NO_CACHE for layer_type in types),
+                layers=len(types),
+                types=joined(left_out),
             )
         )
+    kinds = []
+    for layer_type in dict.fromkeys(types):
+        if layer_type in NO_CACHE:
+            continue
+        window = None if break_it == "ignore_window" else _window(keys, layer_type)
+        name, layers = layer_type.removesuffix("_attention"), types.count(layer_type)
+        kinds.append(LayerKind(name, attention, layers, query_heads, vectors, window))
     if not kinds:
         raise ValueError(
-            "layer_types names no layer with attention; without one there is no KV cache to count"
+            Message("layer_types names no layer with attention; without one there is no KV cache to count")
         )
     return tuple(kinds)
 
@@ -306,7 +293,7 @@ def _layer_kinds(
 def layer_types(keys: Keys) -> list[str]:
     """What each layer is, one of LAYER_TYPES."""
     layers = keys.whole("num_hidden_layers")
-    given = keys.listed("layer_types", str, f"{layers:,} names, one a layer")
+    given = keys.listed("layer_types", str, Message("{layers:,} names, one a layer", layers=layers))
     if given is not None:
         return _given_layer_types(keys, layers, given)
     if (every := keys.optional("full_attention_interval")) is not None:
@@ -318,19 +305,29 @@ def layer_types(keys: Keys) -> list[str]:
     pattern = keys.optional("sliding_window_pattern")  # every so many layers, one sees everything
     first = keys.whole("max_window_layers", 0, least=0)
     slides = [layer >= first and (pattern is None or (layer + 1) % pattern != 0) for layer in range(layers)]
-    return ["sliding_attention" if one else "full_attention" for one in slides]
+    return ["sliding_attention" if sliding else "full_attention" for sliding in slides]
 
 
 def _given_layer_types(keys: Keys, layers: int, given: list[str]) -> list[str]:
     if len(given) != layers:
         raise ValueError(
-            f"layer_types has {len(given):,} entries; it must have one for each of the {layers:,} layers"
+            Message(
+                "layer_types has {entries:,} entries; it must have one for each of the {layers:,} layers",
+                entries=len(given),
+                layers=layers,
+            )
         )
-    for one in given:
-        if one not in LAYER_TYPES:
-            raise ValueError(f"layer_types names {plain(one)}; allowed are {', '.join(LAYER_TYPES)}")
+    for layer_type in given:
+        if layer_type not in LAYER_TYPES:
+            raise ValueError(
+                Message(
+                    "layer_types names {found}; allowed are {allowed}",
+                    found=plain(layer_type),
+                    allowed=joined(LAYER_TYPES),
+                )
+            )
     if not keys.flag("use_sliding_window", True):
-        return ["full_attention" if one == "sliding_attention" else one for one in given]
+        return ["full_attention" if name == "sliding_attention" else name for name in given]
     return given
 
 
@@ -364,7 +361,8 @@ def _origins(keys: Keys, heads: Heads, kinds: tuple[LayerKind, ...], break_it: B
         if kind.window is not None:
             origins["window"] = keys.said(WINDOW_KEYS[f"{kind.name}_attention"])
     if keys.holds("layer_types"):
-        origins["layer_kinds"] = "layer_types: " + ", ".join(f"{kind.layers} {kind.name}" for kind in kinds)
+        counts: list[str] = [Message("{layers} {kind}", layers=kind.layers, kind=kind.name) for kind in kinds]
+        origins["layer_kinds"] = Message("layer_types: {counts}", counts=joined(counts))
     origins["max_position"] = keys.said("max_position_embeddings")
     origins["vocab_size"] = keys.said("vocab_size")
     return origins
@@ -372,12 +370,17 @@ def _origins(keys: Keys, heads: Heads, kinds: tuple[LayerKind, ...], break_it: B
 
 def _kv_heads_origin(keys: Keys, heads: Heads) -> str:
     if heads.kv == 1 and keys.flag("multi_query") and not keys.flag("new_decoder_architecture"):
-        return "multi_query = true, so 1"
+        return Message("multi_query = true, so 1")
     if keys.optional("num_key_value_heads") == heads.kv:
         return keys.said("num_key_value_heads")
-    return f"{keys.said('num_attention_heads')}, one each"
+    return Message("{heads}, one each", heads=keys.said("num_attention_heads"))
 
 
 def _head_dim_from_hidden(keys: Keys, heads: Heads) -> str:
     hidden = keys.whole("hidden_size")
-    return f"hidden_size / num_attention_heads = {hidden} / {heads.query} = {hidden // heads.query}"
+    return Message(
+        "hidden_size / num_attention_heads = {hidden} / {heads} = {quotient}",
+        hidden=hidden,
+        heads=heads.query,
+        quotient=hidden // heads.query,
+    )

@@ -1,7 +1,7 @@
 """The keys of a config.json, read one at a time: each checked, each remembered with the value it gave.
 
 A key has more than one spelling (GPT-2 says n_layer where Llama says num_hidden_layers); the modules that count use
-the first one, and what is shown to a reader is the one that stands in the config.
+the first one, and what is shown to a reader is the one in the config.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from explainers.contract.messages import Message, joined
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
@@ -56,13 +58,13 @@ def plain(text: str, longest: int = 60) -> str:
 def shown(value: Any) -> str:
     """A JSON value as a sentence may show it: what holds other values by its kind only."""
     if isinstance(value, Mapping):
-        return "an object"
+        return Message("an object")
     if isinstance(value, list):
-        return "a list"
+        return Message("a list")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the text {plain(value, 40)}" if value else "an empty text"
+        return Message("the text {text}", text=plain(value, 40)) if value else Message("an empty text")
     return "null" if value is None else plain(repr(value), 40)
 
 
@@ -102,7 +104,13 @@ class Keys:
         most = MOST.get(name, MOST_OTHERWISE)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise ValueError(
-                f"{self._full(spelling)} is {shown(value)}; it must be a whole number from {least} to {most:,}"
+                Message(
+                    "{key} is {value}; it must be a whole number from {least} to {most:,}",
+                    key=self._full(spelling),
+                    value=shown(value),
+                    least=least,
+                    most=most,
+                )
             )
         return value
 
@@ -112,29 +120,52 @@ class Keys:
         if value is None:
             value = self._defaults.get(name, default)
         if not isinstance(value, bool):
-            raise ValueError(f"{self._full(name)} is {shown(value)}; it must be true or false")
+            raise ValueError(
+                Message(
+                    "{key} is {value}; it must be true or false", key=self._full(name), value=shown(value)
+                )
+            )
         return value
 
     def listed(self, name: str, kind: type, what: str) -> list[Any] | None:
-        """The list under a key, of `what` (words for a sentence), or None where it is absent or null."""
+        """The list under a key, of `what` (a Message: words for a sentence), or None where it is absent or null."""
         value = self.config.get(name)
         if value is None:
             return None
         if not isinstance(value, list):
-            raise ValueError(f"{self._full(name)} is {shown(value)}; it must be a list of {what}")
-        for one in value:
-            if type(one) is not kind:
-                raise ValueError(f"{self._full(name)} holds {shown(one)}; it must be a list of {what}")
+            raise ValueError(
+                Message(
+                    "{key} is {value}; it must be a list of {what}",
+                    key=self._full(name),
+                    value=shown(value),
+                    what=what,
+                )
+            )
+        for entry in value:
+            if type(entry) is not kind:
+                raise ValueError(
+                    Message(
+                        "{key} holds {value}; it must be a list of {what}",
+                        key=self._full(name),
+                        value=shown(entry),
+                        what=what,
+                    )
+                )
         return value
 
     def said(self, name: str) -> str:
-        """The key and its value, as the reader finds it in the config; or that a default of the family stands in."""
+        """The key and its value, as the reader finds it in the config; or the default of the family."""
         spelling, value = self._find(name)
         if value is not None:
-            return f"{self._full(spelling)} = {shown(value)}"
+            return Message("{key} = {value}", key=self._full(spelling), value=shown(value))
         if name in self._defaults and spelling not in self.config:
-            return f"{name} = {shown(self._defaults[name])} ({self.family}, where the key is absent)"
-        return f"{name} is absent"
+            return Message(
+                "{key} = {value} ({family}, where the key is absent)",
+                key=name,
+                value=shown(self._defaults[name]),
+                family=self.family,
+            )
+        return Message("{key} is absent", key=name)
 
     def _find(self, name: str) -> tuple[str, Any]:
         """The spelling that the config uses and its value; the first spelling and None where there is none."""
@@ -149,5 +180,8 @@ class Keys:
 
     def _missing(self, name: str) -> str:
         others = SPELLINGS.get(name, (name,))[1:]
-        also = f" ({', '.join(others)} would do as well)" if others else ""
-        return f"{self._full(name)} is missing{also}"
+        if not others:
+            return Message("{key} is missing", key=self._full(name))
+        return Message(
+            "{key} is missing ({others} would do as well)", key=self._full(name), others=joined(others)
+        )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.attention import GroupedQueryAttention, MultiHeadLatentAttention
 from explainers.kv_cache.decode_params import BREAKS, KINDS, DecodeParams, Kind, cache_formula, groups_of
@@ -34,8 +35,8 @@ class DecodeStep:
 
     phase: once "prefill" (the prompt is cached and attended); then for each token "project" (its queries and what
         will be cached are known), "append" (the cache has grown), "attend" (weights and output are known), and for
-        MLA also "absorb" (the same from the latents alone).
-    start, stop: the tokens at hand. cache_bytes: what the cache holds now.
+        MLA also "absorb" (the same from the latents only).
+    start, stop: the tokens of this step. cache_bytes: what the cache holds now.
     parts: the cache by name, each (..., tokens, width).
     weights: (h, tokens held) of the newest token, output: (stop - start, m); None: not known at this moment.
     """
@@ -86,7 +87,7 @@ def decode_latent(
     """MLA over hidden states (T, m), watched. Returns the outputs (T, m) of the expanded and of the absorbed form.
 
     The first `prefill` tokens come together, as a prompt does, the others one by one. break_it removes one part
-    (see LOST).
+    (see BREAKS).
     """
     # W_QC = W_UK^T W_Q,  W_OC = W_O W_UV, once and for all
     absorbed = attention.absorb()
@@ -136,7 +137,7 @@ def latent_entry(
 
 
 def latents_held(attention: MultiHeadLatentAttention, cache: Cache) -> tuple[Tensor, Tensor]:
-    """Latents (T, c) and RoPE keys (T, e) of the cache; zero stands for RoPE keys that it does not hold."""
+    """Latents (T, c) and RoPE keys (T, e) of the cache; zeros where it holds no RoPE keys."""
     c = cache.parts["c"]
     return c, cache.parts.get("k_R", c.new_zeros(len(c), len(attention.W_KR)))
 
@@ -153,7 +154,7 @@ def _moment(
 
 @dataclass(frozen=True, eq=False)
 class DecodeResult(Checked):
-    """Decoding with a cache held against computing everything again, and the cache against its formula.
+    """Decoding with a cache compared with computing everything again, and the cache with its formula.
 
     Bytes are those of one layer and one sequence. error_cached, error_absorbed: (tokens,), the largest difference in
     each token's output; without_cache: (tokens, m).
@@ -195,7 +196,7 @@ def decode(params: DecodeParams) -> DecodeResult:
     """Decoding with a KV cache, token by token: MHA, GQA, MQA or MLA, to the byte and against recomputation."""
     runs = {kind: run(params, kind) for kind in KINDS}
     chosen = runs[params.kind]
-    bytes_held = {kind: one.bytes_held for kind, one in runs.items()}
+    bytes_held = {kind: decoded.bytes_held for kind, decoded in runs.items()}
     measured = bytes_held[params.kind][params.length]
     by_formula, formula = cache_formula(params)
     error_cached = _largest_difference(chosen.output, chosen.without_cache)
@@ -269,5 +270,5 @@ def _checks(
     )
     if absorbed is None:
         return checks
-    reference = "the expanded form, with keys and values of every head"
+    reference = Message("the expanded form, with keys and values of every head")
     return (*checks, Check("MLA absorbed equals expanded", absorbed.max().item(), tolerance, reference))

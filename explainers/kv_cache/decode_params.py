@@ -1,6 +1,6 @@
 """The settings of kv_cache.decode, and what follows from sizes alone.
 
-They stand apart from the run, so that a page that shows their controls need not load torch.
+Separate from decode.py, so that a page can show the controls without loading torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, Params, choice, number
 from explainers.models.head_counts import whole_groups
 
@@ -17,33 +18,26 @@ KINDS: tuple[Kind, ...] = ("mha", "gqa", "mqa", "mla")
 
 BREAKS = (
     Break(
-        name="rope_on_latent",
-        label="put RoPE on the keys of the latent",
-        consequence=(
-            "RoPE turns a key by an angle that depends on its position. A rotation that differs from token to "
-            "token then stands between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be"
-            " made again from every latent at every step. This is why MLA puts RoPE on a few numbers of their "
-            "own."
-        ),
-        settings={"kind": "mla"},
+        "rope_on_latent",
+        "put RoPE on the keys of the latent",
+        "RoPE turns a key by an angle that depends on its position. A rotation that differs from token "
+        "to token then lies between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made "
+        "again from every latent at every step. This is why MLA puts RoPE on a few separate numbers.",
+        {"kind": "mla"},
     ),
     Break(
-        name="no_rope_dims",
-        label="forget the RoPE key",
-        consequence=(
-            "The cache is smaller, but only the RoPE key tells where a token stands. Without it the scores lack"
-            " a part, and every weight after the first token is wrong."
-        ),
-        settings={"kind": "mla"},
+        "no_rope_dims",
+        "forget the RoPE key",
+        "The cache is smaller, but only the RoPE key depends on the position of a token. Without it the scores "
+        "lack a part, and every weight after the first token is wrong.",
+        {"kind": "mla"},
     ),
     Break(
-        name="cache_before_norm",
-        label="cache the latent before its RMSNorm",
-        consequence=(
-            "The heads were made for latents after their RMSNorm. Read back as they were before it, all keys "
-            "and values have the wrong length."
-        ),
-        settings={"kind": "mla"},
+        "cache_before_norm",
+        "cache the latent before its RMSNorm",
+        "The heads were made for latents after their RMSNorm. Read back as they were before it, "
+        "all keys and values have the wrong length.",
+        {"kind": "mla"},
     ),
 )
 
@@ -121,14 +115,21 @@ class DecodeParams(Params):
                 yield Adjustment(
                     name,
                     size - 1,
-                    f"{name} = {size} is odd; allowed: even numbers, because RoPE turns pairs.",
+                    Message(
+                        "{name} = {size} is odd; allowed: even numbers, because RoPE turns pairs.",
+                        name=name,
+                        size=size,
+                    ),
                 )
         yield from whole_groups("groups", self.groups, self.heads)
         if self.break_it != "none" and self.kind != "mla":
             yield Adjustment(
                 "break_it",
                 "none",
-                f"break_it = {self.break_it} removes a part of MLA; allowed: none, unless kind = mla.",
+                Message(
+                    "break_it = {part} removes a part of MLA; allowed: none, unless kind = mla.",
+                    part=self.break_it,
+                ),
             )
 
 
@@ -150,14 +151,27 @@ def width_of(params: DecodeParams) -> int:
     return {"float64": 8, "float32": 4, "bfloat16": 2}[params.dtype]
 
 
-def cache_formula(params: DecodeParams) -> tuple[int, str]:
+def cache_formula(params: DecodeParams) -> tuple[int, Message]:
     """Bytes that the chosen cache must hold in the end, from the sizes alone, and the formula with its numbers."""
     width = width_of(params)
     if params.kind == "mla":
-        numbers, shown = params.latent_dim + params.rope_dim, f"({params.latent_dim} + {params.rope_dim})"
-    else:
-        groups = groups_of(params, params.kind)
-        numbers = 2 * groups * params.head_dim
-        shown = f"2 × {groups} group{'s' * (groups > 1)} × {params.head_dim}"
-    total = numbers * params.length * width
-    return total, f"{shown} × {params.length} tokens × {width} B = {total:,} B"
+        total = (params.latent_dim + params.rope_dim) * params.length * width
+        return total, Message(
+            "({latent} + {rope}) × {tokens} tokens × {width} B = {total:,} B",
+            latent=params.latent_dim,
+            rope=params.rope_dim,
+            tokens=params.length,
+            width=width,
+            total=total,
+        )
+    groups = groups_of(params, params.kind)
+    total = 2 * groups * params.head_dim * params.length * width
+    return total, plural(
+        "2 × {count} group × {head_dim} × {tokens} tokens × {width} B = {total:,} B",
+        "2 × {count} groups × {head_dim} × {tokens} tokens × {width} B = {total:,} B",
+        count=groups,
+        head_dim=params.head_dim,
+        tokens=params.length,
+        width=width,
+        total=total,
+    )

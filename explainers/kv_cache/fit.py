@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined
 from explainers.contract.params import choice, number
 from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, LABELS, Gpu, GpuName
@@ -28,10 +29,10 @@ from explainers.kv_cache.size import (
     ELEMENT_LABELS,
     ELEMENTS,
     SizeParams,
-    both_units,
     chosen_model,
     size_of,
 )
+from explainers.kv_cache.size_formula import both_units
 
 LONGEST_CONTEXT = 10_000_000  # tokens; no longer context is looked for
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -129,7 +130,10 @@ class GpuParams(SizeParams):
         options=GPU_COUNTS,
     )
     weight_dtype: ElementName = choice(
-        "bf16", "Weight type", f"How the parameters are stored: {ELEMENTS}", ELEMENT_LABELS
+        "bf16",
+        "Weight type",
+        Message("How the parameters are stored: {elements}", elements=ELEMENTS),
+        ELEMENT_LABELS,
     )
 
 
@@ -249,36 +253,59 @@ def _at_least_gpus(demand: Demand, params: FitParams, usable: int) -> int | None
     return None
 
 
-def _formula(demand: Demand, params: FitParams, usable: int) -> str:
+def _formula(demand: Demand, params: FitParams, usable: int) -> Message:
     """The sum on one GPU, with all numbers in it."""
-    layers = " + ".join(
-        f"{kind.layers} layers x {kind.reserved(params.seq_len, params.block_tokens):,} tokens "
-        f"x {kind.rank_token_bytes(demand.cache_dtype, params.tensor_parallel):,} B"
+    products: list[str] = [
+        Message(
+            "{layers} layers x {tokens:,} tokens x {token_bytes:,} B",
+            layers=kind.layers,
+            tokens=kind.reserved(params.seq_len, params.block_tokens),
+            token_bytes=kind.rank_token_bytes(demand.cache_dtype, params.tensor_parallel),
+        )
         for kind in demand.model.kinds
-    )
+    ]
     needed = demand.rank_bytes(params.seq_len, params.batch)
-    sign = "<=" if needed <= usable else ">"
-    return (
-        f"weights {demand.weight_bytes:,} B / {params.tensor_parallel} + cache {params.batch:,} x ({layers}) "
-        f"= {demand.rank_weights:,} B + {needed - demand.rank_weights:,} B = {needed:,} B {sign} {usable:,} B "
-        f"= {params.memory_share:g} x {GPUS[params.gpu].memory_bytes:,} B"
+    return Message(
+        "weights {weight_bytes:,} B / {gpus} + cache {batch:,} x ({layers}) "
+        "= {weights:,} B + {cache:,} B = {needed:,} B {sign} {usable:,} B = {share:g} x {memory:,} B",
+        weight_bytes=demand.weight_bytes,
+        gpus=params.tensor_parallel,
+        batch=params.batch,
+        layers=joined(products, " + "),
+        weights=demand.rank_weights,
+        cache=needed - demand.rank_weights,
+        needed=needed,
+        sign="<=" if needed <= usable else ">",
+        usable=usable,
+        share=params.memory_share,
+        memory=GPUS[params.gpu].memory_bytes,
     )
 
 
 def _notes(params: FitParams, gpu: Gpu, longest: int) -> Iterator[str]:
     """What was assumed beyond the size of the cache, in sentences."""
     if params.memory_share == 1:
-        yield "All of the memory is taken as usable; an engine needs some of it for activations."
+        yield Message("All of the memory is taken as usable; an engine needs some of it for activations.")
     if params.weight_dtype in ("q8_0", "q4_0"):
-        yield f"All weights are counted as {params.weight_dtype}; such files keep some matrices in wider types."
+        yield Message(
+            "All weights are counted as {dtype}; such files keep some matrices in wider types.",
+            dtype=params.weight_dtype,
+        )
     if longest == LONGEST_CONTEXT:
-        yield f"Contexts are looked at up to {LONGEST_CONTEXT:,} tokens; this batch fits there still."
-    driver = (
-        f"; its driver shows {gpu.reported_mib:,} MiB, so what fits here fits there"
-        if gpu.reported_mib
-        else ""
-    )
-    yield f"{gpu.name}: {both_units(gpu.memory_bytes)} by its data sheet{driver}."
+        yield Message(
+            "Contexts are looked at up to {tokens:,} tokens; this batch fits there still.",
+            tokens=LONGEST_CONTEXT,
+        )
+    memory = both_units(gpu.memory_bytes)
+    if gpu.reported_mib:
+        yield Message(
+            "{gpu}: {memory} by its data sheet; its driver shows {reported:,} MiB, so what fits here fits there.",
+            gpu=gpu.name,
+            memory=memory,
+            reported=gpu.reported_mib,
+        )
+    else:
+        yield Message("{gpu}: {memory} by its data sheet.", gpu=gpu.name, memory=memory)
 
 
 # --------------------------------------------------------------------------------------------------- the checks
@@ -306,18 +333,27 @@ def added_bytes(demand: Demand, seq_len: int, batch: int) -> int:
 def _largest_batch_check(demand: Demand, params: FitParams, usable: int, largest: int) -> Check:
     over = 0 if largest == 0 else added_bytes(demand, params.seq_len, largest) - usable
     under = usable + 1 - added_bytes(demand, params.seq_len, largest + 1)
-    what = f"{largest:,} sequences of {params.seq_len:,} tokens fit, one more does not"
+    what = Message(
+        "{largest:,} sequences of {tokens:,} tokens fit, one more does not",
+        largest=largest,
+        tokens=params.seq_len,
+    )
     return Check(what, max(0, over, under), 0, "bytes added up layer by layer")
 
 
 def _longest_context_check(demand: Demand, params: FitParams, usable: int, longest: int) -> Check:
     over = 0 if longest == 0 else added_bytes(demand, longest, params.batch) - usable
     if longest == 0:
-        what = f"{params.batch:,} sequences of even one token do not fit"
+        what = Message("{batch:,} sequences of even one token do not fit", batch=params.batch)
         under = usable + 1 - added_bytes(demand, 1, params.batch)
     elif longest == LONGEST_CONTEXT:
-        what, under = f"{params.batch:,} sequences of {longest:,} tokens fit", 0
+        what = Message("{batch:,} sequences of {longest:,} tokens fit", batch=params.batch, longest=longest)
+        under = 0
     else:
-        what = f"{params.batch:,} sequences of {longest:,} tokens fit, of one token more they do not"
+        what = Message(
+            "{batch:,} sequences of {longest:,} tokens fit, of one token more they do not",
+            batch=params.batch,
+            longest=longest,
+        )
         under = usable + 1 - added_bytes(demand, longest + 1, params.batch)
     return Check(what, max(0, over, under), 0, "bytes added up layer by layer")

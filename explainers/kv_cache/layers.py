@@ -22,7 +22,7 @@ ElementName = Literal["fp32", "bf16", "fp8", "int8", "q8_0", "q4_0"]
 
 @dataclass(frozen=True)
 class ElementType:
-    """How numbers are stored: `block` of them take `block_bytes`, a scale of their own included."""
+    """How numbers are stored: `block` of them take `block_bytes`, their scale included."""
 
     name: str
     block: int
@@ -82,7 +82,7 @@ class LayerKind:
         return sum(vector.copies * dtype.bytes_of(vector.length) for vector in self.vectors)
 
     def rank_token_bytes(self, dtype: ElementType, tensor_parallel: int) -> int:
-        """The same on one tensor-parallel rank: whole heads, so what all heads share stands on every rank."""
+        """The same on one tensor-parallel rank: whole heads, so what all heads share is on every rank."""
         return sum(
             -(-vector.copies // tensor_parallel) * dtype.bytes_of(vector.length) for vector in self.vectors
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from explainers.contract.messages import Message
 from explainers.kv_cache.config_keys import Keys
 from explainers.kv_cache.layers import Parameters
 
@@ -25,7 +26,7 @@ class Heads:
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of the layers that have them, and what stands beside these.
+    """The experts of the layers that have them, and what each such layer has besides.
 
     one: parameters of one routed expert. beside: of router and shared experts, in one layer.
     """
@@ -73,7 +74,7 @@ def qwen3(keys: Keys, heads: Heads) -> Parameters:
 def qwen3_moe(keys: Keys, heads: Heads) -> Parameters:
     """Qwen3-MoE: experts in every decoder_sparse_step-th layer that mlp_only_layers does not name."""
     layers, step = keys.whole("num_hidden_layers"), keys.whole("decoder_sparse_step", 1)
-    dense = keys.listed("mlp_only_layers", int, "layer numbers") or []
+    dense = keys.listed("mlp_only_layers", int, Message("layer numbers")) or []
     sparse = sum(1 for layer in range(layers) if (layer + 1) % step == 0 and layer not in dense)
     experts = _routed(keys, expert=_gated_mlp(keys, "moe_intermediate_size"), layers=sparse)
     mlp = _gated_mlp(keys) if sparse < layers else 0
@@ -140,7 +141,7 @@ def falcon(keys: Keys, heads: Heads) -> Parameters:
 
 
 def _falcon_norms(keys: Keys) -> int:
-    """LayerNorms in a layer: two, or a single one that attention and MLP share where they stand in parallel."""
+    """LayerNorms in a layer: two, or a single one that attention and MLP share where they run in parallel."""
     if not keys.flag("parallel_attn"):
         return 2
     new = keys.flag("new_decoder_architecture")
@@ -186,7 +187,7 @@ def has_latent(keys: Keys) -> bool:
 
 
 def count(keys: Keys, heads: Heads) -> Parameters:
-    """The parameters of a model; of an unknown family, as far as the usual keys tell."""
+    """The parameters of a model; of an unknown family, as far as the usual keys say."""
     return COUNT.get(keys.family, unknown)(keys, heads)
 
 
@@ -239,7 +240,13 @@ def _routed(keys: Keys, *, expert: int, layers: int, shared: int = 0, router_bia
     number = keys.whole("num_experts")
     used = keys.whole("num_experts_per_tok")
     if used > number:
-        raise ValueError(f"num_experts_per_tok is {used}; it must be at most the {number} experts of a layer")
+        raise ValueError(
+            Message(
+                "num_experts_per_tok is {used}; it must be at most the {number} experts of a layer",
+                used=used,
+                number=number,
+            )
+        )
     router = keys.whole("hidden_size") * number + (number if router_bias else 0)
     return Experts(expert, number, used, layers, beside=router + shared)
 

@@ -1,4 +1,4 @@
-"""A cache laid out in arrays, against which the formulas are held.
+"""A cache laid out in arrays, with which the formulas are compared.
 
 One head's cache is written page by page, in the layout that an engine stores, and its bytes are read off the arrays.
 Heads, layers and sequences hold the same, so their number multiplies it. What is independent of the formulas: the
@@ -37,7 +37,7 @@ def head_bytes(numbers: int, dtype: str, seq_len: int, window: int | None) -> in
     """Bytes that one head holds of `seq_len` tokens, each leaving a vector of `numbers`; the oldest are forgotten.
 
     The tokens come in pages of about PAGE_BYTES. Only one page has memory of its own, and every token is written
-    into it: a queue of views of it stands for the cache, so that ten million tokens fit.
+    into it: the cache is a queue of views of it, so that ten million tokens fit.
     """
     block, layout = LAYOUTS[dtype]
     token = np.zeros(-(-numbers // block), layout)
@@ -75,7 +75,7 @@ def real_bytes(config: Mapping[str, Any], dtype: str, seq_len: int, batch: int) 
         query_heads = keys.whole("num_attention_heads")
         head_dim = keys.whole("head_dim", keys.whole("hidden_size") // query_heads)
         vectors = Counter({head_dim: 2 * kv_heads(keys, query_heads)})  # a key and a value a head
-    layers = Counter(one for one in layer_types(keys) if one not in NO_CACHE)
+    layers = Counter(layer_type for layer_type in layer_types(keys) if layer_type not in NO_CACHE)
     return batch * sum(
         in_layers * heads * head_bytes(numbers, dtype, seq_len, _window(keys, layer_type))
         for layer_type, in_layers in layers.items()

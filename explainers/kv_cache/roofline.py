@@ -23,6 +23,7 @@ from fractions import Fraction
 from typing import Literal
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, Gpu
 from explainers.kv_cache.fit import GpuParams
@@ -57,7 +58,7 @@ def weight_flops(model: Model, batch: int) -> int:
     return 2 * batch * (model.parameters.active - model.parameters.embedding)
 
 
-# ------------------------------------------------------------------------------------------------- attention alone
+# -------------------------------------------------------------------------------------------------- attention only
 
 
 def products(kind: LayerKind) -> int:
@@ -79,7 +80,7 @@ def attention_flops(model: Model, seq_len: int, batch: int) -> int:
 
 
 def ladder(model: Model) -> tuple[list[tuple[str, Model]], int]:
-    """The model with each attention in its place, from MHA over GQA and MQA to MLA, and the place of its own.
+    """The model with each attention in its place, from MHA over GQA and MQA to MLA, and the index of its own attention.
 
     A KV head serves 1, 2, 4, ... query heads, as far as they divide, at last all of them.
     """
@@ -124,7 +125,7 @@ def _kind_with(kind: LayerKind, shared: int | None) -> LayerKind:
 
 
 def _head_dims(kind: LayerKind) -> tuple[int, int]:
-    """Numbers of a head's key and value. MLA has none of its own: d_h = d_c / 4, as in DeepSeek-V2, Table 1."""
+    """Numbers of a head's key and value. MLA has no head dimension: d_h = d_c / 4, as in DeepSeek-V2, Table 1."""
     first = kind.vectors[0].length
     if kind.attention == "MLA":
         head = max(1, first // 4)
@@ -145,7 +146,7 @@ class Variant:
 
     kv_heads: None for MLA. cache_bytes_per_token: of one token in all layers. cache_bytes: of all sequences, once.
     copied_bytes: what tensor-parallel ranks read besides, because each holds whole heads, or the latent. intensity:
-    FLOP a byte of attention alone, where every byte of the cache is read once; gpu_intensity: the same on each of
+    FLOP a byte of attention only, where every byte of the cache is read once; gpu_intensity: the same on each of
     the GPUs, which read what they share again. seconds, tokens_per_second and the
     rate of one user are the ceiling; rate_without_copies is that of GPUs that each serve some of the sequences, with
     all their heads. limited_by: what sets the ceiling.
@@ -268,15 +269,30 @@ def _variant(name: str, model: Model, own: bool, params: RooflineParams) -> Vari
     )
 
 
-def _formula(own: Variant, params: RooflineParams, gpu: Gpu, peak: float) -> str:
+def _formula(own: Variant, params: RooflineParams, gpu: Gpu, peak: float) -> Message:
     """The ceiling with its numbers: bytes against bandwidth, or FLOPs against the peak."""
-    at_most = f"{own.name}, this model's own: tokens/s <= {params.batch:,} x {params.tensor_parallel}"
-    rate = f"= {own.tokens_per_second:,.1f} tokens/s"
+    numbers = {
+        "attention": own.name,
+        "batch": params.batch,
+        "gpus": params.tensor_parallel,
+        "rate": own.tokens_per_second,
+    }
     if own.limited_by == "memory":
-        cache = own.cache_bytes + own.copied_bytes
-        bytes_read = f"({own.weight_bytes:,} B of weights + {cache:,} B of cache)"
-        return f"{at_most} x {gpu.bandwidth / 1e12:g} TB/s / {bytes_read} {rate}"
-    return f"{at_most} x {peak / 1e12:g} TFLOP/s / {own.flops:,} FLOP {rate}"
+        return Message(
+            "{attention}, this model's own: tokens/s <= {batch:,} x {gpus} x {bandwidth:g} TB/s "
+            "/ ({weights:,} B of weights + {cache:,} B of cache) = {rate:,.1f} tokens/s",
+            **numbers,
+            bandwidth=gpu.bandwidth / 1e12,
+            weights=own.weight_bytes,
+            cache=own.cache_bytes + own.copied_bytes,
+        )
+    return Message(
+        "{attention}, this model's own: tokens/s <= {batch:,} x {gpus} x {peak:g} TFLOP/s / {flops:,} FLOP "
+        "= {rate:,.1f} tokens/s",
+        **numbers,
+        peak=peak / 1e12,
+        flops=own.flops,
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- notes
@@ -290,38 +306,58 @@ def _runs(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> bool:
 
 def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iterator[str]:
     """What was assumed, in sentences."""
-    yield (
+    yield Message(
         "A ceiling, not a prediction: each byte is read once at full bandwidth, and nothing but reading and matrix "
         "products takes time."
     )
-    yield "Other attentions take this one's place in the cache and its products; the weights are held equal."
+    yield Message(
+        "Other attentions take this one's place in the cache and its products; the weights are held equal."
+    )
     yield from _head_notes(model)
     if model.parameters.experts:
-        yield (
-            f"{expected_experts(model.parameters, params.batch):,.1f} of {model.parameters.experts} routed experts are "
-            "read in a layer: the number expected if each is equally likely. Uneven routing meets fewer and reads less."
+        yield Message(
+            "{expected:,.1f} of {experts} routed experts are read in a layer: the number expected if each is equally "
+            "likely. Uneven routing meets fewer and reads less.",
+            expected=expected_experts(model.parameters, params.batch),
+            experts=model.parameters.experts,
         )
     if own.copied_bytes:
-        yield (
-            f"{own.copied_bytes / 1e9:,.1f} GB of the cache are read again, since heads, or the latent, stand on "
-            f"several of the {params.tensor_parallel} tensor-parallel ranks. Where each GPU serves some of the "
-            f"sequences with all their heads, the ceiling is {own.rate_without_copies:,.1f} tokens/s."
+        yield Message(
+            "{copied:,.1f} GB of the cache are read again, since heads, or the latent, stand on several of the {ranks} "
+            "tensor-parallel ranks. Where each GPU serves some of the sequences with all their heads, the ceiling is "
+            "{rate:,.1f} tokens/s.",
+            copied=own.copied_bytes / 1e9,
+            ranks=params.tensor_parallel,
+            rate=own.rate_without_copies,
         )
     if model.parameters.embedding:
-        yield "The token embedding is not among the weights read: a step looks up one row for each sequence."
+        yield Message(
+            "The token embedding is not among the weights read: a step looks up one row for each sequence."
+        )
     if not _runs(model, own, params, gpu):
-        yield "Weights and cache do not fit on these GPUs, so the step could not run: see Fit on GPUs (kv_cache.fit)."
+        yield Message(
+            "Weights and cache do not fit on these GPUs, so the step could not run: see Fit on GPUs (kv_cache.fit)."
+        )
     if params.weight_dtype != "fp8" or gpu.fp8_flops is None:
-        yield "The peak is that of bf16, to which other types are widened before they are multiplied."
+        yield Message(
+            "The peak is that of bf16, to which other types are widened before they are multiplied."
+        )
 
 
 def _head_notes(model: Model) -> Iterator[str]:
     kind = model.kinds[0]
     key, _ = _head_dims(kind)
     if kind.attention == "MLA":
-        yield f"MLA has no head_dim: the other attentions get d_h = d_c / 4 = {key} (DeepSeek-V2, Table 1)."
+        yield Message(
+            "MLA has no head_dim: the other attentions get d_h = d_c / 4 = {d_h} (DeepSeek-V2, Table 1).",
+            d_h=key,
+        )
     else:
-        yield f"MLA gets d_c = 4 d_h = {4 * key} and d_R = d_h / 2 = {key // 2}, as in DeepSeek-V2, Table 1."
+        yield Message(
+            "MLA gets d_c = 4 d_h = {d_c} and d_R = d_h / 2 = {d_R}, as in DeepSeek-V2, Table 1.",
+            d_c=4 * key,
+            d_R=key // 2,
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- checks
@@ -330,7 +366,7 @@ def _head_notes(model: Model) -> Iterator[str]:
 def _intensity_check(
     rungs: list[tuple[str, Model]], variants: tuple[Variant, ...], dtype: ElementType
 ) -> Check:
-    """Attention's intensity from one head's dimensions alone: whatever the layers, windows and tokens, it is this."""
+    """Attention's intensity from one head's dimensions only: it does not depend on layers, windows or tokens."""
     errors = [
         abs(variant.intensity - expected_intensity(rung.kinds[0], dtype))
         / expected_intensity(rung.kinds[0], dtype)

@@ -15,37 +15,40 @@ from pydantic import field_validator
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Params, choice, number, text
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, LABELS, ModelName, beyond, find_model
-from explainers.kv_cache.config import LONGEST_CONFIG, BreakSize, read_model
-from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model, Vector
+from explainers.kv_cache.config import BreakSize, read_model
+from explainers.kv_cache.config_text import LONGEST_CONFIG
+from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model
 from explainers.kv_cache.real_cache import real_bytes
+from explainers.kv_cache.size_formula import both_units, formula
 
-ELEMENTS = "fp32 takes 4 B, bf16 (and fp16) 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
+ELEMENTS = Message(
+    "fp32 takes 4 B, bf16 (and fp16) 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
+)
 ELEMENT_LABELS: Mapping[str, str] = {name: name for name in ELEMENT_TYPES}
 
 BREAKS = (
     Break(
-        name="head_dim_from_hidden",
-        label="head_dim from hidden_size",
-        consequence="head_dim is a key of its own. hidden_size / num_attention_heads is another number here.",
-        settings={"model": "gemma-3-27b", "config": ""},
+        "head_dim_from_hidden",
+        "head_dim from hidden_size",
+        "head_dim is a separate key. hidden_size / num_attention_heads is another number here.",
+        {"model": "gemma-3-27b", "config": ""},
     ),
     Break(
-        name="mla_as_mha",
-        label="MLA as MHA",
-        consequence=(
-            "MLA keeps one latent and one RoPE key for all heads. A key and a value for each head are many "
-            "times as much; some implementations do keep them."
-        ),
-        settings={"model": "deepseek-v3", "config": ""},
+        "mla_as_mha",
+        "MLA as MHA",
+        "MLA keeps one latent and one RoPE key for all heads. A key and a value for each head are many times as much; "
+        "some implementations do keep them.",
+        {"model": "deepseek-v3", "config": ""},
     ),
     Break(
-        name="ignore_window",
-        label="ignore windows",
-        consequence="A layer with a sliding window forgets what is older than the window.",
-        settings={"model": "gpt-oss-20b", "config": "", "seq_len": 131_072},
+        "ignore_window",
+        "ignore windows",
+        "A layer with a sliding window forgets what is older than the window.",
+        {"model": "gpt-oss-20b", "config": "", "seq_len": 131_072},
     ),
 )
 
@@ -53,7 +56,7 @@ _POWERS = tuple(2**power for power in range(10, 21))
 
 
 class CacheParams(Params):
-    """How long, how many, in which numbers, on how many ranks: whatever the model."""
+    """The settings of a cache that do not depend on the model: length, batch, number type, ranks."""
 
     seq_len: int = number(
         131_072,
@@ -74,7 +77,10 @@ class CacheParams(Params):
         unit="sequences",
     )
     dtype: ElementName = choice(
-        "bf16", "Cache type", f"How the cache stores its numbers: {ELEMENTS}", ELEMENT_LABELS
+        "bf16",
+        "Cache type",
+        Message("How the cache stores its numbers: {elements}", elements=ELEMENTS),
+        ELEMENT_LABELS,
     )
     tensor_parallel: int = number(
         1,
@@ -111,7 +117,9 @@ class CacheParams(Params):
         try:
             read_model(config)
         except ValueError as error:
-            raise ValueError(f"the text of a config.json; here {error}") from None
+            raise ValueError(
+                Message("the text of a config.json; here {problem}", problem=error.args[0])
+            ) from None
         return config
 
 
@@ -142,7 +150,7 @@ class SizeResult(Checked):
     """Bytes of the cache and how they come about; every count is exact.
 
     config_from: where the config was seen. attention: MHA, GQA, MQA or MLA, by layer kind where they differ.
-    bytes_per_token: in all layers, windows apart. reserved_bytes: on all ranks together; per_rank_bytes: on one.
+    bytes_per_token: in all layers, without windows. reserved_bytes: on all ranks together; per_rank_bytes: on one.
     params: parameters of the model, tied matrices once; active_params: those that one token meets. in_words: the
     sizes in GB and in GiB. formula: windowed_bytes with the numbers in it. keys: what a number is called -> the
     config key behind it.
@@ -202,7 +210,7 @@ def size_of(model: Model, params: CacheParams) -> SizeResult:
         params=model.parameters.total,
         active_params=model.parameters.active,
         in_words={name: both_units(nbytes) for name, nbytes in sizes.items()},
-        formula=formula(model, params),
+        formula=formula(model, dtype, seq_len, batch),
         layer_kinds=tuple(_kind_size(kind, dtype, params) for kind in model.kinds),
         keys=model.keys,
         notes=(*model.notes, *_notes(model, params)),
@@ -214,7 +222,9 @@ def size_of(model: Model, params: CacheParams) -> SizeResult:
 
 def _config_from(model: Model) -> str:
     entry = CATALOGUE.get(model.name)
-    return f"{entry.repo}: {entry.config_status}" if entry else "as given"
+    if entry is None:
+        return Message("as given")
+    return Message("{repo}: {status}", repo=entry.repo, status=entry.config_status)
 
 
 def _kind_size(kind: LayerKind, dtype: ElementType, params: CacheParams) -> KindSize:
@@ -230,87 +240,31 @@ def _kind_size(kind: LayerKind, dtype: ElementType, params: CacheParams) -> Kind
     )
 
 
-# ------------------------------------------------------------------------------------------------- in words
-
-
-def both_units(nbytes: int) -> str:
-    """A size in decimal and in binary units: '42.95 GB = 40.00 GiB'."""
-    return f"{_in_unit(nbytes, 1000, 'B kB MB GB TB PB')} = {_in_unit(nbytes, 1024, 'B KiB MiB GiB TiB PiB')}"
-
-
-def _in_unit(nbytes: int, step: int, names: str) -> str:
-    names_in_order = names.split()
-    power = max((power for power in range(len(names_in_order)) if nbytes >= step**power), default=0)
-    return f"{nbytes / step**power:,.2f} {names_in_order[power]}" if power else f"{nbytes:,} B"
-
-
-def formula(model: Model, params: CacheParams) -> str:
-    """The windowed bytes with the numbers in them; layers of different kinds one after the other."""
-    dtype, tokens = ELEMENT_TYPES[params.dtype], f"{params.seq_len:,} tokens"
-    sequences = f"{params.batch:,} {_plural(params.batch, 'sequence')}"
-    together = f"{model.windowed_bytes(dtype, params.seq_len, params.batch):,} B"
-    first = model.kinds[0]
-    a_layer = f"{_layer_formula(first, dtype)} = {first.token_bytes(dtype):,} B a layer"
-    if len(model.kinds) == 1:
-        a_token = f"x {first.layers} layers = {model.bytes_per_token(dtype):,} B a token"
-        return f"{a_layer}; {a_token}; x {_kept_formula(first, params)} x {sequences} = {together}"
-    by_kind = [
-        f"{kind.layers} {kind.name} layers x {_kept_formula(kind, params)} x {kind.token_bytes(dtype):,} B "
-        f"= {kind.layers * kind.kept(params.seq_len) * kind.token_bytes(dtype):,} B"
-        for kind in model.kinds
-    ]
-    return f"{a_layer}; {'; '.join(by_kind)}; together x {sequences} = {together} for {tokens}"
-
-
-def _kept_formula(kind: LayerKind, params: CacheParams) -> str:
-    if kind.window is None:
-        return f"{params.seq_len:,} {_plural(params.seq_len, 'token')}"
-    return f"min({params.seq_len:,}, {kind.window:,}) tokens"
-
-
-def _layer_formula(kind: LayerKind, dtype: ElementType) -> str:
-    """What one token leaves in one layer, for example '2 (K and V) x 8 KV heads x 128 numbers x 2 B'."""
-    first, *others = kind.vectors
-    if [(other.copies, other.length) for other in others] == [(first.copies, first.length)]:
-        return f"2 (K and V) x {_heads(first)} x {_numbers(first, dtype)}"
-    return " + ".join(f"{_heads(vector)} x {_numbers(vector, dtype)}" for vector in kind.vectors)
-
-
-def _heads(vector: Vector) -> str:
-    if vector.name in ("latent", "RoPE key"):
-        return f"{vector.copies} {vector.name}"
-    return f"{vector.copies:,} KV {_plural(vector.copies, 'head')}"
-
-
-def _numbers(vector: Vector, dtype: ElementType) -> str:
-    if dtype.block == 1:
-        return f"{vector.length:,} numbers x {dtype.block_bytes} B"
-    blocks = -(-vector.length // dtype.block)
-    return f"{blocks} {_plural(blocks, 'block')} of {dtype.block} numbers x {dtype.block_bytes} B"
-
-
-def _plural(count: int, name: str) -> str:
-    return name if count == 1 else f"{name}s"
-
-
 # ---------------------------------------------------------------------------------------------------- notes
 
 
 def _notes(model: Model, params: CacheParams) -> Iterator[str]:
     """What a reader should know of the settings."""
     if model.max_position is not None and params.seq_len > model.max_position:
-        yield (
-            f"{params.seq_len:,} tokens are past {model.keys['max_position']}; they are counted as asked, "
-            "the model was not made for them."
+        yield Message(
+            "{tokens:,} tokens are past {limit}; they are counted as asked, the model was not made for them.",
+            tokens=params.seq_len,
+            limit=model.keys["max_position"],
         )
     if params.dtype in ("fp8", "int8"):
-        yield f"{params.dtype}: one scale for a whole tensor is not counted."
+        yield Message("{dtype}: one scale for a whole tensor is not counted.", dtype=params.dtype)
     dtype = ELEMENT_TYPES[params.dtype]
     lengths = {vector.length for kind in model.kinds for vector in kind.vectors}
     for length in sorted(length for length in lengths if length % dtype.block):
-        yield f"{length} numbers do not fill whole blocks of {dtype.block}; the last block counts in full."
+        yield Message(
+            "{length} numbers do not fill whole blocks of {block}; the last block counts in full.",
+            length=length,
+            block=dtype.block,
+        )
     if any(kind.window is not None and kind.window < params.seq_len for kind in model.kinds):
-        yield "Layers with a window reserve every block in which one of the tokens that they keep lies."
+        yield Message(
+            "Layers with a window reserve every block in which one of the tokens that they keep lies."
+        )
     if params.tensor_parallel > 1:
         yield from _rank_notes(model.kinds[0], params.tensor_parallel)
 
@@ -319,17 +273,38 @@ def _rank_notes(kind: LayerKind, ranks: int) -> Iterator[str]:
     """How the heads of a layer lie on the ranks (vLLM: whole heads, each on as many ranks as must share it)."""
     kv_heads = kind.vectors[0].copies
     if kind.query_heads % ranks:
-        yield f"{ranks} ranks do not share {kind.query_heads} query heads evenly: an engine would refuse."
+        yield Message(
+            "{ranks} ranks do not share {heads} query heads evenly: an engine would refuse.",
+            ranks=ranks,
+            heads=kind.query_heads,
+        )
     if kind.attention == "MLA":
-        yield f"The latent and the RoPE key serve all heads, so each of the {ranks} ranks holds both."
+        yield Message(
+            "The latent and the RoPE key serve all heads, so each of the {ranks} ranks holds both.",
+            ranks=ranks,
+        )
     elif kv_heads < ranks:
-        heads = f"{kv_heads} KV {_plural(kv_heads, 'head')}"
-        refused = "" if ranks % kv_heads == 0 else "; not evenly, so that an engine would refuse"
-        yield f"{ranks} ranks share {heads}: each holds one, so that KV heads are held more than once{refused}."
+        heads = plural("{count} KV head", "{count} KV heads", count=kv_heads)
+        if ranks % kv_heads == 0:
+            yield Message(
+                "{ranks} ranks share {heads}: each holds one, so that KV heads are held more than once.",
+                ranks=ranks,
+                heads=heads,
+            )
+        else:
+            yield Message(
+                "{ranks} ranks share {heads}: each holds one, so that KV heads are held more than once; "
+                "not evenly, so that an engine would refuse.",
+                ranks=ranks,
+                heads=heads,
+            )
     elif kv_heads % ranks:
-        yield (
-            f"{ranks} ranks do not share {kv_heads} KV heads evenly: an engine would refuse. "
-            f"Each is counted with room for {-(-kv_heads // ranks)}."
+        yield Message(
+            "{ranks} ranks do not share {heads} KV heads evenly: an engine would refuse. "
+            "Each is counted with room for {room}.",
+            ranks=ranks,
+            heads=kv_heads,
+            room=-(-kv_heads // ranks),
         )
 
 
@@ -340,10 +315,13 @@ def _real_check(model: Model, params: CacheParams) -> Check:
     counted = model.windowed_bytes(ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
     real = real_bytes(model.config, params.dtype, params.seq_len, params.batch)
     return Check(
-        f"the bytes of {model.title} equal a cache in arrays",
+        Message("the bytes of {model} equal a cache in arrays", model=model.title),
         abs(counted - real),
         0,
-        f"one head's cache, laid out token by token, times heads, layers and sequences: {real:,} B",
+        Message(
+            "one head's cache, laid out token by token, times heads, layers and sequences: {size:,} B",
+            size=real,
+        ),
     )
 
 
@@ -354,10 +332,17 @@ def _published_checks(model: Model) -> Iterator[Check]:
         if not printed.exact:
             continue
         more = beyond(printed.beyond, model)
-        besides = f", which counts {more:+,}: {BEYOND[printed.beyond]}" if more else ""
+        total = Message("{total:,}", total=printed.value)
+        if more:
+            total = Message(
+                "{total:,}, which counts {more:+,}: {reason}",
+                total=printed.value,
+                more=more,
+                reason=BEYOND[printed.beyond],
+            )
         yield Check(
-            f"the parameters of {model.title} equal the {printed.what}",
+            Message("the parameters of {model} equal the {total}", model=model.title, total=printed.what),
             abs(model.parameters.total + more - printed.value),
             0,
-            f"{printed.value:,}{besides}",
+            total,
         )

@@ -161,7 +161,7 @@ def test_every_step_of_a_scene_has_words_that_only_use_columns_it_has(name: str)
     assert all(0 <= stop < scene.steps for stop in scene.stops)
     columns = scene.words.values.shape[1]
     for template in (*scene.words.sentences, *scene.words.formulas):
-        for slot in template.split("{")[1:]:
+        for slot in scene.words.numbered(template).split("{")[1:]:
             assert int(slot.split(":")[0]) < columns
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from explainers.contract.params import read
 from explainers.kv_cache.catalogue import CATALOGUE, find_model
-from explainers.kv_cache.config import LONGEST_CONFIG, model_of, read_config
+from explainers.kv_cache.config import model_of
+from explainers.kv_cache.config_text import LONGEST_CONFIG, read_config
 from explainers.kv_cache.layers import ELEMENT_TYPES, Model
 from explainers.kv_cache.size import SizeParams, size
 from tests.kv_cache.models import BF16, SMALL, sized, small
@@ -132,7 +133,7 @@ def test_the_published_text_config_of_gemma_3_leaves_half_to_its_family() -> Non
         ("[1]", "the text is a list; a config is an object"),
         ("7", "a config is an object"),
         ("[" * 100_000, "too deeply"),
-        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size stands twice"),
+        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size appears twice"),
         ('{"hidden_size": NaN}', "NaN"),
         ('{"hidden_size": -Infinity}', "-Infinity"),
         ('{"hidden_size": ' + "9" * 5000 + "}", "5,000 digits"),

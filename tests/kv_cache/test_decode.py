@@ -24,7 +24,6 @@ from explainers.kv_cache.attention import (
 )
 from explainers.kv_cache.decode import DTYPES, decode, decode_grouped, decode_latent
 from explainers.kv_cache.decode_params import BREAKS, KINDS, DecodeParams
-from tests.breaks import consequences_of, settings_of
 from tests.kv_cache.decoding import CLAIMS, EXACT, LARGEST, errors, of
 
 sizes = st.fixed_dictionaries(
@@ -247,7 +246,7 @@ def test_latent_attention_equals_transformers(version: int) -> None:
     tolerance = 1e-6 if version == 2 else EXACT  # version 2 turns in float32
     assert (expanded - theirs).abs().max() <= tolerance
     assert (absorbed - theirs).abs().max() <= tolerance
-    assert (theirs - theirs.roll(1, 0)).abs().max() > 0.1  # the outputs differ enough to be told apart
+    assert (theirs - theirs.roll(1, 0)).abs().max() > 0.1  # the outputs differ clearly
 
 
 # --------------------------------------------------------------------------------------------- the breaks
@@ -263,25 +262,23 @@ def test_latent_attention_equals_transformers(version: int) -> None:
     ],
 )
 def test_each_break_turns_its_own_checks_red_and_no_other(break_it: str, red: set[str], dtype: str) -> None:
-    broken = decode(DecodeParams(**settings_of(BREAKS)[break_it], break_it=break_it, dtype=dtype))  # type: ignore[arg-type]
+    settings = next(each.settings for each in BREAKS if each.name == break_it)
+    broken = decode(DecodeParams(**settings, break_it=break_it, dtype=dtype))  # type: ignore[arg-type]
     assert {name for name, passed in errors(broken).items() if not passed} == red
     assert set(errors(broken)) == set(CLAIMS)
     assert not broken.passed
-    assert decode(DecodeParams(**settings_of(BREAKS)[break_it], dtype=dtype)).passed  # type: ignore[arg-type]
+    assert decode(DecodeParams(**settings, dtype=dtype)).passed  # type: ignore[arg-type]
 
 
 def test_every_break_has_its_settings_and_its_sentence() -> None:
-    assert (
-        set(choices_of(DecodeParams, "break_it")) - {"none"}
-        == set(settings_of(BREAKS))
-        == set(consequences_of(BREAKS))
-    )
+    assert set(choices_of(DecodeParams, "break_it")) - {"none"} == {each.name for each in BREAKS}
+    assert all(each.settings and each.consequence for each in BREAKS)
 
 
 def test_what_each_break_does() -> None:
     forgotten = decode(DecodeParams(kind="mla", break_it="no_rope_dims"))
     assert forgotten.cache_bytes_formula - forgotten.cache_bytes_measured == 4 * 12 * 8
-    assert forgotten.error_cached[0] <= EXACT  # one key alone has weight 1, whatever its score
+    assert forgotten.error_cached[0] <= EXACT  # a single key has weight 1, whatever its score
     assert forgotten.error_cached[1:].min() > 1e-3
     before_norm = decode(DecodeParams(kind="mla", break_it="cache_before_norm"))
     assert before_norm.error_cached.min() > 1e-3

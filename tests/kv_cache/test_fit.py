@@ -27,7 +27,7 @@ from explainers.kv_cache.roofline import (
     RooflineResult,
     roofline,
 )
-from explainers.kv_cache.views.fit import _apart, batches_shown, round_ticks
+from explainers.kv_cache.views.fit import _spread, batches_shown, round_ticks
 from explainers.kv_cache.views.fit import scene as fit_scene
 from explainers.kv_cache.views.roofline import rate_in_words
 from explainers.kv_cache.views.roofline import scene as roofline_scene
@@ -219,7 +219,7 @@ def test_the_scene_of_the_fit_opens_at_the_batch_asked_for() -> None:
     said = [scene.words.sentences[which] for which in scene.words.which]
     assert "largest that fits" in said[12]
     assert all("more on each GPU" in sentence for sentence in said[13:])
-    assert scene.words.values[13, 7] == pytest.approx(14 * 2_684_354_560 + 35_276_853_248 - 72e9)
+    assert scene.words.column("missing")[13] == pytest.approx(14 * 2_684_354_560 + 35_276_853_248 - 72e9)
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_the_steps_hold_the_batches_that_matter(largest: int, asked: int) -> Non
     assert {asked, max(1, largest), largest + 1} <= set(batches.tolist())
 
 
-def test_names_beside_the_bar_keep_apart() -> None:
-    placed = _apart(np.array([1.0, 2.0, 9.9, 10.0, 9.8]), 1.5, 10.0)
+def test_names_beside_the_bar_keep_spread() -> None:
+    placed = _spread(np.array([1.0, 2.0, 9.9, 10.0, 9.8]), 1.5, 10.0)
     order = np.sort(placed)
     assert (np.diff(order) >= 1.5 - 1e-9).all()
     assert order[-1] <= 10

@@ -18,8 +18,8 @@ from explainers.contract.result import as_json
 from explainers.kv_cache.catalogue import CATALOGUE, FAMILIES, LABELS, find_model
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.real_cache import head_bytes
-from explainers.kv_cache.size import BREAKS, SizeParams, both_units
-from tests.breaks import consequences_of, settings_of
+from explainers.kv_cache.size import BREAKS, SizeParams
+from explainers.kv_cache.size_formula import both_units
 from tests.kv_cache.models import BF16, ORACLES, SMALL, sized, small
 
 ROOT = Path(__file__).parents[2]
@@ -281,15 +281,12 @@ def test_a_break_is_red_by_the_bytes_it_makes(break_it: str, settings: dict[str,
     assert broken.params == sized(**settings).params
 
 
-def test_every_break_bites_under_its_settings_and_says_what_is_lost() -> None:
-    assert (
-        set(settings_of(BREAKS))
-        == set(consequences_of(BREAKS))
-        == {"head_dim_from_hidden", "mla_as_mha", "ignore_window"}
-    )
-    for break_it, settings in settings_of(BREAKS).items():
-        assert not sized(**settings, break_it=break_it).passed
-        assert sized(**settings).passed
+def test_every_break_shows_under_its_settings_and_says_what_is_lost() -> None:
+    assert {each.name for each in BREAKS} == {"head_dim_from_hidden", "mla_as_mha", "ignore_window"}
+    for each in BREAKS:
+        assert each.consequence
+        assert not sized(**each.settings, break_it=each.name).passed
+        assert sized(**each.settings).passed
 
 
 def test_a_broken_head_dim_names_the_keys_it_came_from() -> None:

@@ -26,7 +26,7 @@ TOKENS = 13
 
 
 def theirs(config: dict[str, Any], device: str = "meta") -> Any:
-    """The class of `transformers` for a config. Kimi K2 has none of its own: it is a DeepSeek-V3."""
+    """The class of `transformers` for a config. Kimi K2 has no class: it is a DeepSeek-V3."""
     model_type = config["model_type"].replace("kimi_k2", "deepseek_v3")
     with torch.device(device):
         known = AutoConfig.for_model(**{**config, "model_type": model_type})

@@ -1,4 +1,4 @@
-"""What has been printed of KV caches, and what stands beside a size."""
+"""Printed figures of KV caches, and the comparison of models."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from fractions import Fraction
 
 import pytest
 
+from explainers.contract.breaks import Break
 from explainers.contract.experiment import find
 from explainers.contract.result import as_json
-from explainers.kv_cache import compare as compare_module
 from explainers.kv_cache.catalogue import CATALOGUE
-from explainers.kv_cache.compare import CompareParams, compare
+from explainers.kv_cache.compare import BREAKS, CompareParams, compare
 from explainers.kv_cache.config import model_of
 from explainers.kv_cache.published import PublishedParams, PublishedResult, Row, published
 from explainers.kv_cache.views.compare import card as compare_card
 from explainers.kv_cache.views.compare import scene as compare_scene
-from tests.breaks import settings_of
 from tests.kv_cache.models import ORACLES
 
 PRINTED = json.loads((ORACLES / "memory.json").read_text(encoding="utf-8"))
@@ -107,14 +106,13 @@ def test_every_row_is_as_it_says(in_print: PublishedResult) -> None:
     assert all(row.reason for row in in_print.rows)
 
 
-# ------------------------------------------------------------------------------- what stands beside size
+# ------------------------------------------------------------------------------------ the comparison
 
 
-@pytest.mark.parametrize("break_it", sorted(settings_of(compare_module.BREAKS)))
-def test_every_break_of_the_comparison_bites_under_its_settings(break_it: str) -> None:
-    settings = settings_of(compare_module.BREAKS)[break_it]
-    assert not compare(CompareParams(**settings, break_it=break_it)).passed  # type: ignore[arg-type]
-    assert compare(CompareParams(**settings)).passed
+@pytest.mark.parametrize("each", BREAKS, ids=lambda each: each.name)
+def test_every_break_of_the_comparison_shows_under_its_settings(each: Break) -> None:
+    assert not compare(CompareParams(**each.settings, break_it=each.name)).passed  # type: ignore[arg-type]
+    assert compare(CompareParams(**each.settings)).passed
 
 
 def test_the_comparison_grows_to_the_length_asked_for() -> None:

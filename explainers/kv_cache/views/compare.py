@@ -9,14 +9,25 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message, joined
 from explainers.drawing.panels import Axis, Code, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.kv_cache.compare import CompareResult, Growth
 from explainers.kv_cache.layers import LayerKind, Model, Vector
 
 HUES: dict[str, Hue] = {"key": "key", "value": "value", "latent": "activation", "RoPE key": "key"}
-COUNTS = {"logical": "logical", "windowed": "kept", "reserved": "reserved"}  # and what the screen calls them
-APART_UP_TO = 16  # heads that are drawn one by one
+VECTOR_NAMES: dict[str, Message] = {
+    "key": Message("key"),
+    "value": Message("value"),
+    "latent": Message("latent"),
+    "RoPE key": Message("RoPE key"),
+}
+COUNT_NAMES: dict[str, Message] = {  # what the screen calls the counts of Growth
+    "logical": Message("logical"),
+    "windowed": Message("kept"),
+    "reserved": Message("reserved"),
+}
+MOST_SEPARATE_HEADS = 16  # more heads than these are drawn as one rectangle
 ROWS_HIGH = {1: 44, 2: 34, 3: 27}  # px of a bar, by the number of models
 LABELS_BESIDE = 1.6  # the width of the bars' panel, in lengths of the longest bar
 ROW = 23  # px of a bar where there are more
@@ -54,19 +65,20 @@ def _code() -> Panel:
 
 
 def card(result: CompareResult) -> Scene:
-    """The bars alone, small: the picture of this topic on the home page."""
+    """Only the bars, small: the picture of this topic on the home page."""
     whole = scene(result)
     bars = replace(_bars(result, ("windowed",)), title="", subtitle="")
     return replace(whole, name="kv_cache.card", columns=(Column(1, (bars,)),), below=())
 
 
-def _bars(result: CompareResult, counts: tuple[str, ...] = tuple(COUNTS)) -> Panel:
+def _bars(result: CompareResult, counts: tuple[str, ...] = tuple(COUNT_NAMES)) -> Panel:
     """One group of bars a model: its name, then its counts, each with its bytes."""
     group = 1 + len(counts)
     longest = max(max(growth.logical[-1], growth.reserved[-1]) for growth in result.growth)
     layers: list[Layer] = []
     for number, (model, growth) in enumerate(zip(result.models, result.growth, strict=True)):
-        layers.append(_label(0, group * number + 0.12, f"{model.title}, {model.attention}"))
+        name = Message("{model}, {attention}", model=model.title, attention=model.attention)
+        layers.append(_label(0, group * number + 0.12, name))
         for row, count in enumerate(counts, group * number + 1):
             layers += _bar(growth, count, row, longest, named=group > 2)
     rows = group * len(result.models)
@@ -92,21 +104,40 @@ def _bar(growth: Growth, count: str, row: int, longest: float, named: bool) -> l
         bars, start = [], np.zeros_like(now.values)
         for name, held in growth.parts.items():
             part = _track(held)
-            bars.append(_rect(Track(start), Track(start + part.values), row, HUES[name], "solid", name, part))
+            bars.append(
+                _rect(
+                    Track(start),
+                    Track(start + part.values),
+                    row=row,
+                    hue=HUES[name],
+                    style="solid",
+                    name=VECTOR_NAMES[name],
+                    numbers=part,
+                )
+            )
             start = start + part.values
     else:
         style = "hollow" if count == "logical" else "hatched"
-        bars = [_rect(np.zeros(1), now, row, "muted", style, count, now)]
+        bars = [
+            _rect(np.zeros(1), now, row=row, hue="muted", style=style, name=COUNT_NAMES[count], numbers=now)
+        ]
     label = Layer(
-        "label", Track(now.values + longest * 0.012), np.array([float(row)]), hue="muted", size=4, numbers=now,
-        format="bytes", names=(f"{COUNTS[count]} " if named else "",),
-    )  # fmt: skip
+        "label",
+        x=Track(now.values + longest * 0.012),
+        y=np.array([float(row)]),
+        hue="muted",
+        size=4,
+        numbers=now,
+        format="bytes",
+        names=(Message("{count} ", count=COUNT_NAMES[count]) if named else "",),
+    )
     return [*bars, label]
 
 
 def _rect(
     left: np.ndarray | Track,
     right: Track,
+    *,
     row: int,
     hue: Hue,
     style: Literal["solid", "hollow", "hatched"],
@@ -115,7 +146,16 @@ def _rect(
 ) -> Layer:
     top, bottom = np.array([row - 0.36]), np.array([row + 0.36])
     return Layer(
-        "rect", left, top, right, bottom, hue, style, numbers=numbers, format="allbytes", names=(name,)
+        "rect",
+        x=left,
+        y=top,
+        x2=right,
+        y2=bottom,
+        hue=hue,
+        style=style,
+        numbers=numbers,
+        format="allbytes",
+        names=(name,),
     )
 
 
@@ -136,7 +176,8 @@ def _one_token(result: CompareResult) -> Panel:
     layers: list[Layer] = []
     y = 0.0
     for model in result.models:
-        layers.append(_label(0, y + NAME_ROW * per_pixel * 0.62, f"{model.title}: {_sizes(model)}"))
+        name = Message("{model}: {sizes}", model=model.title, sizes=_sizes(model))
+        layers.append(_label(0, y + NAME_ROW * per_pixel * 0.62, name))
         y += NAME_ROW * per_pixel
         for kind in model.kinds:
             layers += _kind(kind, y, widest)
@@ -154,58 +195,70 @@ def _one_token(result: CompareResult) -> Panel:
 
 
 def _kind(kind: LayerKind, y: float, widest: int) -> list[Layer]:
-    """The vectors of one kind of layer side by side, a head's apart from the next."""
+    """The vectors of one kind of layer side by side, with a gap between heads."""
     gap = widest * 0.004
     layers, x = [], 0.0
     for vector in kind.vectors:
-        apart = vector.copies if vector.copies <= APART_UP_TO else 1
-        width = vector.copies * vector.length / apart
-        starts = x + width * np.arange(apart)
+        rectangles = vector.copies if vector.copies <= MOST_SEPARATE_HEADS else 1
+        width = vector.copies * vector.length / rectangles
+        starts = x + width * np.arange(rectangles)
         layers.append(
             Layer(
                 "rect",
-                starts,
-                np.full(apart, y),
-                starts + max(width - gap, width * 0.5),
-                np.full(apart, y + kind.layers * 0.97),
-                HUES[vector.name],
-                "hatched" if kind.window else "solid",
-                numbers=np.full(apart, float(vector.copies * vector.length)),
+                x=starts,
+                y=np.full(rectangles, y),
+                x2=starts + max(width - gap, width * 0.5),
+                y2=np.full(rectangles, y + kind.layers * 0.97),
+                hue=HUES[vector.name],
+                style="hatched" if kind.window else "solid",
+                numbers=np.full(rectangles, float(vector.copies * vector.length)),
                 format="d",
-                names=tuple(_vector_name(kind, vector, head) for head in range(apart)),
+                names=tuple(_vector_name(kind, vector, head) for head in range(rectangles)),
             )
         )
         x += vector.copies * vector.length
     return layers
 
 
-def _vector_name(kind: LayerKind, vector: Vector, head: int) -> str:
-    which = f" of KV head {head}" if 1 < vector.copies <= APART_UP_TO else ""
-    return f"{vector.name}{which}, {kind.layers} layers of {kind.name}, numbers in a layer for all heads"
+def _vector_name(kind: LayerKind, vector: Vector, head: int) -> Message:
+    named = {"vector": VECTOR_NAMES[vector.name], "layers": kind.layers, "kind": kind.name}
+    if 1 < vector.copies <= MOST_SEPARATE_HEADS:
+        return Message(
+            "{vector} of KV head {head}, {layers} layers of {kind}, numbers in a layer for all heads",
+            **named,
+            head=head,
+        )
+    return Message("{vector}, {layers} layers of {kind}, numbers in a layer for all heads", **named)
 
 
 def _numbers(vectors: tuple[Vector, ...]) -> int:
     return sum(vector.copies * vector.length for vector in vectors)
 
 
-def _sizes(model: Model) -> str:
+def _sizes(model: Model) -> Message:
     """ "2,048 numbers × 80 layers"; the kinds of layers one after the other."""
     widths = {_numbers(kind.vectors) for kind in model.kinds}
     if len(widths) == 1:
-        return f"{widths.pop():,} × {model.layers} layers"
-    return " + ".join(f"{_numbers(kind.vectors):,} × {kind.layers}" for kind in model.kinds)
+        return Message("{numbers:,} × {layers} layers", numbers=widths.pop(), layers=model.layers)
+    products: list[str] = [
+        Message("{numbers:,} × {layers}", numbers=_numbers(kind.vectors), layers=kind.layers)
+        for kind in model.kinds
+    ]
+    return joined(products, " + ")
 
 
 def _words(result: CompareResult) -> Words:
     """One sentence a length: the largest cache against the smallest, which may change places on the way."""
-    sentences: list[str] = []
+    sentences: list[Message] = []
     which, values = [], []
     titles = [model.title for model in result.models]
     further = _further_sentence(result, titles)
     for step, length in enumerate(result.lengths):
         now = [growth.windowed[step] for growth in result.growth]
         largest, smallest = now.index(max(now)), len(now) - 1 - now[::-1].index(min(now))
-        sentence = _sentence(length, titles, largest, smallest) + further * (length > 0)
+        sentence = _sentence(length, titles, largest, smallest)
+        if further and length > 0:
+            sentence = joined([sentence, further], " ")
         if sentence not in sentences:
             sentences.append(sentence)
         which.append(sentences.index(sentence))
@@ -213,31 +266,53 @@ def _words(result: CompareResult) -> Words:
         right = [bytes_at[step] for bytes_at in result.right]
         ratio = now[largest] / max(1, now[smallest])
         values.append([length, now[largest], now[smallest], ratio, *engine, *right])
-    return Words(tuple(sentences), np.array(which), np.array(values, float))
+    models = range(len(titles))
+    columns = ("tokens", "largest", "smallest", "ratio", *map(_reserved, models), *map(_right, models))
+    return Words(tuple(sentences), np.array(which), np.array(values, float), columns=columns)
 
 
-def _further_sentence(result: CompareResult, titles: list[str]) -> str:
-    """What an engine reserves where that is another number, or what is right where the count is broken.
+def _reserved(model: int) -> str:
+    """The column of the bytes that an engine reserves for a model."""
+    return f"reserved_{model}"
 
-    Their columns come after the first four: one a model for the engine's, then one a model for the right ones.
-    """
+
+def _right(model: int) -> str:
+    """The column of the bytes that a model keeps where the count is not broken."""
+    return f"right_{model}"
+
+
+def _further_sentence(result: CompareResult, titles: list[str]) -> Message | None:
+    """What an engine reserves where that is another number, or what is right where the count is broken."""
     if result.setting.break_it != "none":
-        each = ", ".join(
-            f"{title} **{{{column}:bytes}}**" for column, title in enumerate(titles, 4 + len(titles))
-        )
-        return f" This count is wrong on purpose; right is {each}."
+        each: list[str] = [
+            LiveMessage("{model} **{size}**", model=title, size=f"{{{_right(number)}:bytes}}")
+            for number, title in enumerate(titles)
+        ]
+        return LiveMessage("This count is wrong on purpose; right is {sizes}.", sizes=joined(each))
     if all(size.reserved_bytes <= 1.01 * size.windowed_bytes for size in result.sizes):
-        return ""
-    each = ", ".join(f"{title} {{{column}:bytes}}" for column, title in enumerate(titles, 4))
-    return f" An engine on {result.setting.tensor_parallel} ranks reserves {each}."
+        return None
+    reserved: list[str] = [
+        LiveMessage("{model} {size}", model=title, size=f"{{{_reserved(number)}:bytes}}")
+        for number, title in enumerate(titles)
+    ]
+    return LiveMessage(
+        "An engine on {ranks} ranks reserves {sizes}.",
+        ranks=result.setting.tensor_parallel,
+        sizes=joined(reserved),
+    )
 
 
-def _sentence(length: int, titles: list[str], largest: int, smallest: int) -> str:
+def _sentence(length: int, titles: list[str], largest: int, smallest: int) -> Message:
     if length == 0:
-        return "No token has been read yet: every cache is empty."
+        return Message("No token has been read yet: every cache is empty.")
     if largest == smallest:
-        return f"After {{0:d}} tokens {titles[largest]} keeps **{{1:bytes}}** ({{1:ibytes}})."
-    return (
-        f"After {{0:d}} tokens {titles[largest]} keeps **{{1:bytes}}** ({{1:ibytes}}), {titles[smallest]} "
-        "**{2:bytes}** ({2:ibytes}): **{3:.2f} times** as much."
+        return LiveMessage(
+            "After {tokens:d} tokens {model} keeps **{largest:bytes}** ({largest:ibytes}).",
+            model=titles[largest],
+        )
+    return LiveMessage(
+        "After {tokens:d} tokens {model} keeps **{largest:bytes}** ({largest:ibytes}), {other} **{smallest:bytes}** "
+        "({smallest:ibytes}): **{ratio:.2f} times** as much.",
+        model=titles[largest],
+        other=titles[smallest],
     )

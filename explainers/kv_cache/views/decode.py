@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
+from explainers.contract.messages import Message, plural
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Band, Layer, Line, Lines, Marks, Matrix, Tiles
 from explainers.drawing.scene import Column, Panel, Row, Scene, Track, Words, patches
@@ -15,9 +16,9 @@ from explainers.kv_cache.decode import DecodeResult, DecodeStep, decode_grouped,
 from explainers.kv_cache.decode_params import KINDS, DecodeParams, groups_of
 from explainers.kv_cache.views import wiring
 from explainers.kv_cache.views.decode_words import (
+    COLUMNS,
     GROUPED_SYMBOLS,
     LATENT_SYMBOLS,
-    count,
     grouped_moments,
     latent_moments,
 )
@@ -30,7 +31,9 @@ def scene(result: DecodeResult) -> Scene:
     steps = [step for _, step in result.steps]
     return Scene(
         name="kv_cache.decode",
-        title=f"{LABELS[result.params.kind]}: decoding token by token with a KV cache",
+        title=Message(
+            "{attention}: decoding token by token with a KV cache", attention=LABELS[result.params.kind]
+        ),
         steps=len(steps),
         columns=(
             Column(1.9, (_wiring(result, steps), _cache(result, steps), _weights(result, steps))),
@@ -76,9 +79,7 @@ def _telling_step(result: DecodeResult, steps: list[DecodeStep]) -> int:
 def _code(result: DecodeResult) -> Panel:
     generator = decode_latent if result.params.kind == "mla" else decode_grouped
     lines = np.array([line for line, _ in result.steps])
-    return code_panel(
-        generator, lines, note="the attention itself stands in explainers/kv_cache/attention.py"
-    )
+    return code_panel(generator, lines, note="the attention itself is in explainers/kv_cache/attention.py")
 
 
 # ------------------------------------------------------------------------------------------------ the panels
@@ -88,21 +89,18 @@ def _wiring(result: DecodeResult, steps: list[DecodeStep]) -> Marks:
     params = result.params
     if params.kind == "mla":
         layers = wiring.latent(params.heads, steps, kept_rope_key=params.break_it != "no_rope_dims")
-        subtitle = f"{count(params.heads, 'query head')}, one latent and one RoPE key for all of them"
+        subtitle = plural(
+            "{count} query head, one latent and one RoPE key for all of them",
+            "{count} query heads, one latent and one RoPE key for all of them",
+            count=params.heads,
+        )
     else:
         groups = groups_of(params, params.kind)
         layers = wiring.grouped(params.heads, groups, steps)
-        shared = params.heads // groups
-        subtitle = (
-            "every query head has a key and a value of its own"
-            if shared == 1
-            else f"all {shared} query heads share one key and one value"
-            if groups == 1
-            else f"{shared} query heads share each key and value"
-        )
+        subtitle = _sharing(params.heads // groups, groups)
     return Marks(
         name="wiring",
-        title=f"{LABELS[params.kind]}: who reads what",
+        title=Message("{attention}: who reads what", attention=LABELS[params.kind]),
         subtitle=subtitle,
         height=wiring.HEIGHT,
         x=Axis(0, 1),
@@ -111,15 +109,24 @@ def _wiring(result: DecodeResult, steps: list[DecodeStep]) -> Marks:
     )
 
 
+def _sharing(shared: int, groups: int) -> Message:
+    """How many query heads read each key and value."""
+    if shared == 1:
+        return Message("every query head has its own key and value")
+    if groups == 1:
+        return Message("all {shared} query heads share one key and one value", shared=shared)
+    return Message("{shared} query heads share each key and value", shared=shared)
+
+
 def _cache(result: DecodeResult, steps: list[DecodeStep]) -> Row:
     """What is cached, one row a token: keys and values side by side, or latents and RoPE keys."""
     params = result.params
     if params.kind == "mla":
-        parts = (_kept("c", "latent c_KV", params.latent_dim, result, steps),)
+        parts = (_kept("c", Message("latent c_KV"), params.latent_dim, result, steps),)
         parts += (
             _kept(
                 "k_R",
-                "RoPE key k_R" if "k_R" in steps[0].parts else "k_R, lost",
+                Message("RoPE key k_R") if "k_R" in steps[0].parts else Message("k_R, lost"),
                 params.rope_dim,
                 result,
                 steps,
@@ -128,7 +135,7 @@ def _cache(result: DecodeResult, steps: list[DecodeStep]) -> Row:
         share = min(max(params.rope_dim / (params.latent_dim + params.rope_dim), 0.27), 0.5)
         weights = (1 - share, share)
     else:
-        parts = (_heads("K", "keys", result, steps), _heads("V", "values", result, steps))
+        parts = (_heads("K", Message("keys"), result, steps), _heads("V", Message("values"), result, steps))
         weights = (1.0, 1.0)
     return Row(
         parts,
@@ -244,10 +251,19 @@ def _bar_layers(
     """The bars of some kinds of attention and the labels above them."""
     at = np.array(rows, float)
     numbers = Track(bytes_now[:, rows])
-    names = tuple(f"{_bar_name(KINDS[row], result.params)}: " for row in rows)
+    names = tuple(Message("{attention}: ", attention=_bar_name(KINDS[row], result.params)) for row in rows)
     style = "solid" if strong else "faint"
     bar = Layer(
-        "rect", np.zeros_like(at), at + 0.5, numbers, at + 0.9, "activation", style, 4, numbers, "d", names
+        "rect",
+        x=np.zeros_like(at),
+        y=at + 0.5,
+        x2=numbers,
+        y2=at + 0.9,
+        hue="activation",
+        style=style,
+        numbers=numbers,
+        format="d",
+        names=names,
     )
     hue = "current" if strong else "muted"
     return bar, Layer(
@@ -256,7 +272,9 @@ def _bar_layers(
 
 
 def _bar_name(kind: str, params: DecodeParams) -> str:
-    return f"GQA, {count(params.groups, 'group')}" if kind == "gqa" else LABELS[kind]
+    if kind != "gqa":
+        return LABELS[kind]
+    return plural("GQA, {count} group", "GQA, {count} groups", count=params.groups)
 
 
 def _tokens_held(steps: list[DecodeStep]) -> list[int]:
@@ -266,19 +284,19 @@ def _tokens_held(steps: list[DecodeStep]) -> list[int]:
 
 def _errors(result: DecodeResult, steps: list[DecodeStep]) -> Panel:
     tokens = np.arange(result.params.length, dtype=float)
-    lines = [Line(tokens, result.error_cached.numpy(), "output", "with cache")]
+    lines = [Line(tokens, result.error_cached.numpy(), "output", label="with cache")]
     if result.error_absorbed is not None:
-        lines.append(Line(tokens, result.error_absorbed.numpy(), "score", "absorbed"))
+        lines.append(Line(tokens, result.error_absorbed.numpy(), "score", label="absorbed"))
     ends = np.array([0.0, result.params.length - 1])
-    lines.append(Line(ends, np.full(2, result.tolerance), "bad", "tolerance", dashed=True))
+    lines.append(Line(ends, np.full(2, result.tolerance), "bad", label="tolerance", dashed=True))
     last = "absorb" if result.params.kind == "mla" else "attend"
     shown = [step.stop if step.phase in ("prefill", last) else step.start for step in steps]
     return Lines(
         name="errors",
         title="Error of each token's output",
-        subtitle="against computing everything again, without a cache"
+        subtitle=Message("against computing everything again, without a cache")
         if result.error_absorbed is None
-        else "with cache: against computing again; absorbed: against expanded",
+        else Message("with cache: against computing again; absorbed: against expanded"),
         height=220,
         x=Axis(0, float(tokens[-1]), label="token", ticks=(0.0, float(len(tokens) // 2))),
         y=Axis(1e-17, 10, log=True, ticks=(1e-16, 1e-12, 1e-8, 1e-4, 1), format=".0e"),
@@ -298,11 +316,12 @@ def _words(result: DecodeResult, steps: list[DecodeStep]) -> Words:
         which=np.array([names.index(step.phase) for step in steps]),
         values=_numbers(result, steps),
         formulas=tuple(formula(latex) if latex else "" for _, latex in moments.values()),
+        columns=COLUMNS,
     )
 
 
 def _numbers(result: DecodeResult, steps: list[DecodeStep]) -> np.ndarray:
-    """(steps, 10), as in decode_words."""
+    """(steps, columns) under COLUMNS."""
     mha = result.bytes_held["mha"]
     rows, before = [], 0
     for step, held in zip(steps, _tokens_held(steps), strict=True):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
@@ -15,31 +16,41 @@ STEPS_UP_TO = 48
 HEIGHT = 310  # px of both panels
 LABEL_GAP = 16  # px between labels beside the bar
 BAR = 0.3  # share of the panel's width
-A_QUARTER_OCTAVE = 2**0.25  # the contexts of the frontier lie this far apart
+A_QUARTER_OCTAVE = 2**0.25  # ratio of neighbouring contexts of the frontier
 
-# The columns of a step's numbers: 0 batch, 1 context, 2 weights, 3 cache, 4 both, 5 usable, 6 free, 7 missing,
-# 8 what one more sequence takes; bytes on one GPU.
-_SUM = r"\slot{2:bytes} + \slot{3:bytes} = \slot{4:bytes}"
-SENTENCES: dict[str, tuple[str, str]] = {
+# One step's numbers; bytes on one GPU. sequence: what one more takes.
+COLUMNS = ("batch", "tokens", "weights", "cache", "need", "usable", "free", "missing", "sequence")
+_SUM = r"\slot{weights:bytes} + \slot{cache:bytes} = \slot{need:bytes}"
+_FITS = _SUM + r" \leq \slot{usable:bytes}"
+_DOES_NOT_FIT = _SUM + r" > \slot{usable:bytes}"
+SENTENCES: dict[str, tuple[LiveMessage, str]] = {
     "fits": (
-        "Batch {0:d} at {1:d} tokens: beside {2:bytes} of weights, the cache takes {3:bytes} on each GPU. "
-        "**{6:bytes} stay free**, and each further sequence takes {8:bytes}.",
-        _SUM + r" \leq \slot{5:bytes}",
+        LiveMessage(
+            "Batch {batch:d} at {tokens:d} tokens: beside {weights:bytes} of weights, the cache takes {cache:bytes} "
+            "on each GPU. **{free:bytes} stay free**, and each further sequence takes {sequence:bytes}."
+        ),
+        _FITS,
     ),
     "largest": (
-        "**Batch {0:d} is the largest that fits** at {1:d} tokens: {6:bytes} stay free on each GPU, and one more "
-        "sequence would take {8:bytes}.",
-        _SUM + r" \leq \slot{5:bytes}",
+        LiveMessage(
+            "**Batch {batch:d} is the largest that fits** at {tokens:d} tokens: {free:bytes} stay free on each GPU, "
+            "and one more sequence would take {sequence:bytes}."
+        ),
+        _FITS,
     ),
     "missing": (
-        "Batch {0:d} at {1:d} tokens does not fit: it needs **{7:bytes} more on each GPU** than the {5:bytes} "
-        "that may be used.",
-        _SUM + r" > \slot{5:bytes}",
+        LiveMessage(
+            "Batch {batch:d} at {tokens:d} tokens does not fit: it needs **{missing:bytes} more on each GPU** than "
+            "the {usable:bytes} that may be used."
+        ),
+        _DOES_NOT_FIT,
     ),
     "weights": (
-        "Even without a cache the weights take {2:bytes} on each GPU, where {5:bytes} may be used: no batch "
-        "fits. Batch {0:d} needs **{7:bytes} more on each GPU**.",
-        _SUM + r" > \slot{5:bytes}",
+        LiveMessage(
+            "Even without a cache the weights take {weights:bytes} on each GPU, where {usable:bytes} may be used: no "
+            "batch fits. Batch {batch:d} needs **{missing:bytes} more on each GPU**."
+        ),
+        _DOES_NOT_FIT,
     ),
 }
 NAMES = tuple(SENTENCES)
@@ -80,33 +91,33 @@ def batches_shown(largest: int, asked: int) -> np.ndarray:
 
 
 def _memory(result: FitResult, batches: np.ndarray) -> Panel:
-    """A standing bar of one GPU's memory: weights below, the cache on them, what is free above, all named beside."""
+    """A vertical bar of one GPU's memory: weights below, the cache on them, what is free above, all named beside."""
     weights, usable, memory = float(result.gpu_weights), float(result.gpu_usable), float(result.gpu_memory)
-    one, filled = _of_one_sequence(result)
-    need = weights + one * batches
+    reserved, filled = _of_one_sequence(result)
+    need = weights + reserved * batches
     top = max(memory, need.max()) * 1.06
     free, missing = np.where(need <= usable, need, np.nan), np.where(need > usable, need, np.nan)
     layers = (
-        _block(usable, memory, "muted", "faint", "kept back"),
-        _block(0, weights, "parameter", "solid", "weights"),
-        _block(weights, weights + filled * batches, "activation", "solid", "KV cache"),
+        _block(usable, memory, "muted", "faint", Message("kept back")),
+        _block(0, weights, "parameter", "solid", Message("weights")),
+        _block(weights, weights + filled * batches, "activation", "solid", Message("KV cache")),
         _block(
             weights + filled * batches,
-            _hidden_where(one == filled, need),
+            _hidden_where(reserved == filled, need),
             "activation",
             "hatched",
-            "reserved",
+            Message("reserved"),
         ),
-        _block(free, usable, "muted", "hollow", "free"),
-        _block(usable, missing, "bad", "hatched", "missing"),
+        _block(free, usable, "muted", "hollow", Message("free")),
+        _block(usable, missing, "bad", "hatched", Message("missing")),
         *(
             Layer(
                 "segment",
-                np.zeros(1),
-                np.array([at]),
-                np.array([BAR + 0.03]),
-                np.array([at]),
-                "muted",
+                x=np.zeros(1),
+                y=np.array([at]),
+                x2=np.array([BAR + 0.03]),
+                y2=np.array([at]),
+                hue="muted",
                 size=size,
             )
             for at, size in ((usable, 4), (memory, 2))
@@ -115,7 +126,9 @@ def _memory(result: FitResult, batches: np.ndarray) -> Panel:
     )
     return Marks(
         name="memory",
-        title=f"The memory of {'each' if result.gpus > 1 else 'one'} {result.gpu.name}",
+        title=Message("The memory of each {gpu}", gpu=result.gpu.name)
+        if result.gpus > 1
+        else Message("The memory of one {gpu}", gpu=result.gpu.name),
         subtitle="outlined: free · red hatching: missing · 1 GB = 10⁹ bytes = 0.931 GiB",
         height=HEIGHT,
         x=Axis(0, 1),
@@ -139,9 +152,17 @@ def _block(low: float | np.ndarray, high: float | np.ndarray, hue: Hue, style: s
     y, y2 = (_each(value) for value in (low, high))
     size = _each(np.asarray(high) - np.asarray(low))
     return Layer(
-        "rect", np.zeros(1), y, np.array([BAR]), y2, hue, style,  # type: ignore[arg-type]
-        numbers=size, format="bytes", names=(name,),
-    )  # fmt: skip
+        "rect",
+        x=np.zeros(1),
+        y=y,
+        x2=np.array([BAR]),
+        y2=y2,
+        hue=hue,
+        style=style,  # type: ignore[arg-type]
+        numbers=size,
+        format="bytes",
+        names=(name,),
+    )
 
 
 def _each(value: float | np.ndarray) -> np.ndarray | Track:
@@ -156,15 +177,15 @@ def _labels(result: FitResult, need: np.ndarray, top: float) -> list[Layer]:
     steps = np.ones(len(need))
     middles = [weights / 2 * steps, (weights + need) / 2, (need + usable) / 2, usable * steps, memory * steps]
     gap = LABEL_GAP * top / (HEIGHT - 10)
-    placed = np.array([_apart(np.array(row), gap, top - gap / 2) for row in np.stack(middles, axis=1)])
+    placed = np.array([_spread(np.array(row), gap, top - gap / 2) for row in np.stack(middles, axis=1)])
     over = need > usable
     parts: tuple[tuple[str, Hue, np.ndarray, np.ndarray], ...] = (
-        ("weights ", "parameter", placed[:, 0], weights * steps),
-        ("KV cache ", "activation", placed[:, 1], need - weights),
-        ("free ", "good", np.where(over, np.nan, placed[:, 2]), usable - need),
-        ("missing ", "bad", np.where(over, placed[:, 2], np.nan), need - usable),
-        ("may be used ", "muted", placed[:, 3], usable * steps),
-        ("card ", "muted", placed[:, 4], memory * steps),
+        (Message("weights "), "parameter", placed[:, 0], weights * steps),
+        (Message("KV cache "), "activation", placed[:, 1], need - weights),
+        (Message("free "), "good", np.where(over, np.nan, placed[:, 2]), usable - need),
+        (Message("missing "), "bad", np.where(over, placed[:, 2], np.nan), need - usable),
+        (Message("may be used "), "muted", placed[:, 3], usable * steps),
+        (Message("card "), "muted", placed[:, 4], memory * steps),
     )
     return [
         Layer(
@@ -175,7 +196,7 @@ def _labels(result: FitResult, need: np.ndarray, top: float) -> list[Layer]:
     ]  # fmt: skip
 
 
-def _apart(wanted: np.ndarray, gap: float, highest: float) -> np.ndarray:
+def _spread(wanted: np.ndarray, gap: float, highest: float) -> np.ndarray:
     """Places near the wanted ones, in their order, at least `gap` apart and none above `highest`."""
     order = np.argsort(wanted, kind="stable")
     placed = wanted[order]
@@ -205,22 +226,39 @@ def _frontier(result: FitResult, batches: np.ndarray) -> Panel:
         max(2.0**20, seq_len * 16.0),
     )  # with room for the point's name
     contexts = np.unique(np.geomspace(low, high, 4 * round(math.log2(high / low)) + 1).round().astype(int))
-    largest = np.array([result.demand.largest_batch(int(one), result.gpu_usable) for one in contexts], float)
+    largest = np.array(
+        [result.demand.largest_batch(int(context), result.gpu_usable) for context in contexts], float
+    )
     shown = np.where(largest > 0, largest, np.nan)
     bottom, top = 0.7, max(largest.max(), float(batches[-1])) * 2.5
     left, right = contexts / A_QUARTER_OCTAVE**0.5, contexts * A_QUARTER_OCTAVE**0.5
-    names = tuple(f"{one:,} tokens, largest batch" for one in contexts)
+    names = tuple(Message("{tokens:,} tokens, largest batch", tokens=int(context)) for context in contexts)
     return Marks(
         name="frontier",
         title="The largest batch that fits, by the context of each sequence",
-        subtitle=f"on {result.gpus} × {result.gpu.name} · shaded: fits · point: this batch, hollow: does not fit",
+        subtitle=Message(
+            "on {gpus} × {gpu} · shaded: fits · point: this batch, hollow: does not fit",
+            gpus=result.gpus,
+            gpu=result.gpu.name,
+        ),
         height=HEIGHT,
         x=Axis(left[0], right[-1], log=True, label="tokens", ticks=_context_ticks(low, high), format="d"),
         y=Axis(bottom, top, log=True, ticks=_batch_ticks(top), format="d"),
         layers=(
-            Layer("rect", left, np.full(len(left), bottom), right, shown, "good", "faint"),
             Layer(
-                "segment", left, shown, right, shown, "good", size=4, names=names, numbers=largest, format="d"
+                "rect", x=left, y=np.full(len(left), bottom), x2=right, y2=shown, hue="good", style="faint"
+            ),
+            Layer(
+                "segment",
+                x=left,
+                y=shown,
+                x2=right,
+                y2=shown,
+                hue="good",
+                size=4,
+                names=names,
+                numbers=largest,
+                format="d",
             ),
             *_areas(contexts, shown, bottom, top),
             *_setting(result, batches),
@@ -241,10 +279,14 @@ def _batch_ticks(top: float) -> tuple[float, ...]:
 
 
 def _areas(contexts: np.ndarray, shown: np.ndarray, bottom: float, top: float) -> tuple[Layer, ...]:
-    """The words that tell the two areas apart."""
+    """The names of the two areas."""
     first, last = float(contexts[0]), float(contexts[-1])
-    beyond = _note(last, top / 1.5, "does not fit", "muted", "right")
-    return (beyond,) if np.isnan(shown[0]) else (beyond, _note(first, bottom * 1.4, "fits", "good", "left"))
+    beyond = _note(last, top / 1.5, Message("does not fit"), "muted", "right")
+    return (
+        (beyond,)
+        if np.isnan(shown[0])
+        else (beyond, _note(first, bottom * 1.4, Message("fits"), "good", "left"))
+    )
 
 
 def _note(x: float, y: float, words: str, hue: Hue, anchor: str) -> Layer:
@@ -258,8 +300,8 @@ def _setting(result: FitResult, batches: np.ndarray) -> tuple[Layer, ...]:
     x, y = np.array([float(result.setting.seq_len)]), batches.astype(float)
     fits = batches <= result.largest_batch
     inside, outside = np.where(fits, y, np.nan), np.where(fits, np.nan, y)
-    names = (f"{result.setting.seq_len:,} tokens, batch",)
-    label = {"size": 4.5, "numbers": _each(y), "format": "d", "names": ("batch ",)}
+    names = (Message("{tokens:,} tokens, batch", tokens=result.setting.seq_len),)
+    label = {"size": 4.5, "numbers": _each(y), "format": "d", "names": (Message("batch "),)}
     return (
         Layer("point", x, _each(inside), hue="current", size=6, numbers=_each(y), format="d", names=names),
         Layer("point", x, _each(outside), hue="bad", style="hollow", size=6, numbers=_each(y), format="d", names=names),
@@ -272,19 +314,23 @@ def _setting(result: FitResult, batches: np.ndarray) -> tuple[Layer, ...]:
 
 
 def _words(result: FitResult, batches: np.ndarray) -> Words:
-    one, _ = _of_one_sequence(result)
+    sequence, _ = _of_one_sequence(result)
     weights, usable = float(result.gpu_weights), float(result.gpu_usable)
-    cache = one * batches
+    cache = sequence * batches
     need = weights + cache
     same = np.ones(len(batches))
-    columns = (
+    numbers = (
         batches, result.setting.seq_len * same, weights * same, cache, need, usable * same,
-        np.maximum(0, usable - need), np.maximum(0, need - usable), one * same,
+        np.maximum(0, usable - need), np.maximum(0, need - usable), sequence * same,
     )  # fmt: skip
     which = np.array([NAMES.index(_sentence(result, int(batch))) for batch in batches])
     sentences = tuple(sentence for sentence, _ in SENTENCES.values())
     return Words(
-        sentences, which, np.stack(columns, axis=1), tuple(formula(latex) for _, latex in SENTENCES.values())
+        sentences=sentences,
+        which=which,
+        values=np.stack(numbers, axis=1),
+        formulas=tuple(formula(latex) for _, latex in SENTENCES.values()),
+        columns=COLUMNS,
     )
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message, joined
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
@@ -15,16 +16,18 @@ from explainers.kv_cache.views.fit import round_ticks
 ROW = 38  # px of a variant: its name, and its bar below
 LEFT = 0.25  # FLOP/byte at the left edge of the roofline
 
-# The columns of a step's numbers: 0 batch, 1 GPUs, 2 bandwidth of one in TB/s, 3 weights and 4 cache read in bytes,
-# 5 tokens a second, 6 the same for one user, 7 FLOP a byte of attention, 8 tokens a second over MHA's, 9 peak of one
-# GPU in TFLOP/s, 10 TFLOP of the step.
+# One step's numbers: bandwidth in TB/s and peak in TFLOP/s of one GPU, weights and cache as read in bytes, rates in
+# tokens a second, intensity in FLOP a byte of attention, gain: the rate over MHA's, flops of the step in TFLOP.
+COLUMNS = (
+    "batch", "gpus", "bandwidth", "weights", "cache", "rate", "user_rate", "intensity", "gain", "peak", "flops",
+)  # fmt: skip
 _MEMORY = (
-    r"\text{rate} \leq \dfrac{\slot{0:d} \times \slot{1:d} \times \slot{2:.3g} \text{ TB/s}}"
-    r"{\slot{3:bytes} + \slot{4:bytes}} = \slot{5:RATE}"
+    r"\text{rate} \leq \dfrac{\slot{batch:d} \times \slot{gpus:d} \times \slot{bandwidth:.3g} \text{ TB/s}}"
+    r"{\slot{weights:bytes} + \slot{cache:bytes}} = \slot{rate:RATE}"
 )
 _COMPUTE = (
-    r"\text{rate} \leq \dfrac{\slot{0:d} \times \slot{1:d} \times \slot{9:.4g} \text{ TFLOP/s}}"
-    r"{\slot{10:.3g} \text{ TFLOP}} = \slot{5:RATE}"
+    r"\text{rate} \leq \dfrac{\slot{batch:d} \times \slot{gpus:d} \times \slot{peak:.4g} \text{ TFLOP/s}}"
+    r"{\slot{flops:.3g} \text{ TFLOP}} = \slot{rate:RATE}"
 )
 
 
@@ -57,19 +60,25 @@ def _roof(result: RooflineResult) -> Panel:
     bottom, top = bandwidth * left, 2.5 * peak
     return Marks(
         name="roofline",
-        title=f"TFLOP/s of attention that {'each' if result.gpus > 1 else 'one'} {result.gpu.name} can reach",
-        subtitle=f"slope: {bandwidth:,.4g} TB/s of memory · roof: {peak:,.4g} TFLOP/s · points: attention alone, "
-        "without the weights",
+        title=Message("TFLOP/s of attention that each {gpu} can reach", gpu=result.gpu.name)
+        if result.gpus > 1
+        else Message("TFLOP/s of attention that one {gpu} can reach", gpu=result.gpu.name),
+        subtitle=Message(
+            "slope: {bandwidth:,.4g} TB/s of memory · roof: {peak:,.4g} TFLOP/s · points: attention alone, "
+            "without the weights",
+            bandwidth=bandwidth,
+            peak=peak,
+        ),
         height=max(270, ROW * len(result.variants) + 22),
         x=Axis(left, right, log=True, label="FLOP/byte", ticks=_powers(1, right / 8)),
         y=Axis(bottom, top, log=True, ticks=_powers(bottom, top)),
         layers=(
-            _line(left, bandwidth * left, result.ridge, peak),
-            _line(result.ridge, peak, right, peak),
-            _line(result.ridge, bottom, result.ridge, peak, "faint"),
+            _line((left, bandwidth * left), (result.ridge, peak)),
+            _line((result.ridge, peak), (right, peak)),
+            _line((result.ridge, bottom), (result.ridge, peak), "faint"),
             Layer(
                 "label", np.array([result.ridge / 1.1]), np.array([bottom * 1.5]), hue="muted", style="faint",
-                names=(f"ridge {result.ridge:,.0f} FLOP/byte",), anchor="right",
+                names=(Message("ridge {ridge:,.0f} FLOP/byte", ridge=result.ridge),), anchor="right",
             ),
             *_points(result, intensities, np.minimum(peak, bandwidth * intensities)),
         ),
@@ -81,9 +90,9 @@ def _powers(low: float, high: float) -> tuple[float, ...]:
     return tuple(10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1))
 
 
-def _line(x: float, y: float, x2: float, y2: float, style: str = "solid") -> Layer:
-    ends = (np.array([value]) for value in (x, y, x2, y2))
-    return Layer("segment", *ends, "muted", style, size=4)  # type: ignore[arg-type]
+def _line(start: tuple[float, float], end: tuple[float, float], style: str = "solid") -> Layer:
+    x, y, x2, y2 = (np.array([value]) for value in (*start, *end))
+    return Layer("segment", x=x, y=y, x2=x2, y2=y2, hue="muted", style=style, size=4)  # type: ignore[arg-type]
 
 
 def _points(result: RooflineResult, x: np.ndarray, y: np.ndarray) -> list[Layer]:
@@ -95,12 +104,12 @@ def _points(result: RooflineResult, x: np.ndarray, y: np.ndarray) -> list[Layer]
         Layer("point", x, y, hue="score", size=5, names=names, numbers=x, format=".4g"),
         Layer("point", Track(x * current), y, hue="current", size=7, names=names, numbers=x, format=".4g"),
     ]
-    # Names stand left above the slope. On the roof they would stand on each other: there the step's alone is shown.
+    # Names are left of the slope. On the roof they would overlap, so only the name of the current step is shown there.
     joined = _joined(names, x)
     slope, roof = np.where(under_the_roof, 1.0, np.nan), np.where(under_the_roof, np.nan, 1.0)
-    alone = others * ~(np.nan_to_num(current) @ (x[:, None] == x)).astype(bool)
+    separate = others * ~(np.nan_to_num(current) @ (x[:, None] == x)).astype(bool)
     for at, height, hue, style, anchor, words in (
-        (x / 1.22 * np.where(alone == 1, 1.0, np.nan) * slope, 1.25, "muted", "faint", "right", joined),
+        (x / 1.22 * np.where(separate == 1, 1.0, np.nan) * slope, 1.25, "muted", "faint", "right", joined),
         (x / 1.22 * current * slope, 1.25, "current", "solid", "right", names),
         (x * current * roof, 1.6, "current", "solid", "middle", names),
     ):
@@ -135,19 +144,24 @@ def _bars(result: RooflineResult) -> Panel:
         for name in ("weight_bytes", "cache_bytes", "copied_bytes")
     )
     top = float((weights + cache + copied).max()) * 1.04
-    hatched = " · hatched: the same heads again, on another GPU" if copied.any() else ""
     return Marks(
         name="bars",
-        title="What one step reads" + (f", on all {result.gpus} GPUs" if result.gpus > 1 else ""),
-        subtitle=f"grey: weights · blue: the cache of all sequences{hatched}",
+        title=Message("What one step reads, on all {gpus} GPUs", gpus=result.gpus)
+        if result.gpus > 1
+        else Message("What one step reads"),
+        subtitle=Message(
+            "grey: weights · blue: the cache of all sequences · hatched: the same heads again, on another GPU"
+        )
+        if copied.any()
+        else Message("grey: weights · blue: the cache of all sequences"),
         height=ROW * len(variants) + 22,
         x=Axis(0, top, ticks=round_ticks(top), format="bytes"),
         y=Axis(-0.55, len(variants) - 0.5, flip=True),
         layers=(
-            _part(np.zeros(len(variants)), weights, "parameter", "solid", "weights"),
-            _part(weights, weights + cache, "activation", "solid", "cache"),
+            _part(np.zeros(len(variants)), weights, "parameter", "solid", Message("weights")),
+            _part(weights, weights + cache, "activation", "solid", Message("cache")),
             _part(weights + cache, np.where(copied > 0, weights + cache + copied, np.nan), "activation", "hatched",
-                  "read again"),
+                  Message("read again")),
             *_names(variants),
         ),
         highlight=Track(np.arange(len(variants), dtype=float)),
@@ -157,16 +171,34 @@ def _bars(result: RooflineResult) -> Panel:
 def _part(start: np.ndarray, end: np.ndarray, hue: Hue, style: str, name: str) -> Layer:
     rows = np.arange(len(start), dtype=float)
     return Layer(
-        "rect", np.where(np.isnan(end), np.nan, start), rows + 0.02, end, rows + 0.36, hue, style,  # type: ignore[arg-type]
-        names=(name,) * len(rows), numbers=end - start, format="allbytes",
-    )  # fmt: skip
+        "rect",
+        x=np.where(np.isnan(end), np.nan, start),
+        y=rows + 0.02,
+        x2=end,
+        y2=rows + 0.36,
+        hue=hue,
+        style=style,  # type: ignore[arg-type]
+        names=(name,) * len(rows),
+        numbers=end - start,
+        format="allbytes",
+    )
 
 
 def _names(variants: tuple[Variant, ...]) -> list[Layer]:
     """Above each bar its attention and its rate."""
     rows = np.arange(len(variants), dtype=float)
     texts = tuple(
-        f"{variant.name}{' (this model)' * variant.own}: at most {rate_in_words(variant.tokens_per_second)} tokens/s"
+        Message(
+            "{attention} (this model): at most {rate} tokens/s",
+            attention=variant.name,
+            rate=rate_in_words(variant.tokens_per_second),
+        )
+        if variant.own
+        else Message(
+            "{attention}: at most {rate} tokens/s",
+            attention=variant.name,
+            rate=rate_in_words(variant.tokens_per_second),
+        )
         for variant in variants
     )
     current, others = _current(len(variants))
@@ -176,17 +208,17 @@ def _names(variants: tuple[Variant, ...]) -> list[Layer]:
     ]  # fmt: skip
 
 
-def rate_in_words(rate: float) -> str:
+def rate_in_words(rate: float) -> Message:
     """Tokens a second as the player writes them: 6,704, 477, 1.23."""
-    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.3g}"
+    return Message("{rate:,.0f}", rate=rate) if rate >= 1000 else Message("{rate:.3g}", rate=rate)
 
 
 # --------------------------------------------------------------------------------------------------- the words
 
 
 def _words(result: RooflineResult) -> Words:
-    """A sentence and a formula of its own for each variant."""
-    columns = [_numbers(result, variant) for variant in result.variants]
+    """A sentence and a formula for each variant."""
+    numbers = [_numbers(result, variant) for variant in result.variants]
     sentences = tuple(_sentence(result, variant) for variant in result.variants)
     formulas = tuple(
         formula(
@@ -194,7 +226,13 @@ def _words(result: RooflineResult) -> Words:
         )
         for variant in result.variants
     )
-    return Words(sentences, np.arange(len(columns)), np.array(columns), formulas)
+    return Words(
+        sentences=sentences,
+        which=np.arange(len(numbers)),
+        values=np.array(numbers),
+        formulas=formulas,
+        columns=COLUMNS,
+    )
 
 
 def _rate_format(variant: Variant) -> str:
@@ -217,17 +255,38 @@ def _numbers(result: RooflineResult, variant: Variant) -> list[float]:
     ]
 
 
-def _sentence(result: RooflineResult, variant: Variant) -> str:
-    name = f"{variant.name}, as {result.title} has it," if variant.own else f"With {variant.name} one step"
-    reads = "{3:bytes} of weights and {4:bytes} of cache"
-    one = f"{name} reads {reads}" if not variant.own else f"{name} reads {reads} in one step"
-    limit = "the memory" if variant.limited_by == "memory" else "the arithmetic"
+def _sentence(result: RooflineResult, variant: Variant) -> Message:
+    if variant.own:
+        reads = LiveMessage(
+            "{attention}, as {model} has it, reads {weights:bytes} of weights and {cache:bytes} of cache in one step; "
+            "each byte of the cache serves {intensity:.3g} FLOP.",
+            attention=variant.name,
+            model=result.title,
+        )
+    else:
+        reads = LiveMessage(
+            "With {attention} one step reads {weights:bytes} of weights and {cache:bytes} of cache; "
+            "each byte of the cache serves {intensity:.3g} FLOP.",
+            attention=variant.name,
+        )
+    sentences = [reads, _ceiling(result, variant)]
+    if not result.runs:
+        sentences.append(Message("It could not run: weights and cache do not fit on these GPUs."))
+    return joined(sentences, " ")
+
+
+def _ceiling(result: RooflineResult, variant: Variant) -> Message:
+    """What limits the step, and how many tokens a second that leaves to all and to each user."""
+    parts = {
+        "limit": Message("The memory") if variant.limited_by == "memory" else Message("The arithmetic"),
+        "tokens": f"{{rate:{_rate_format(variant)}}}",
+        "share": LiveMessage("{user_rate:.3g} for each of {batch:d} users")
+        if result.setting.batch > 1
+        else Message("all for one user"),
+    }
     gain = variant.tokens_per_second / result.variants[0].tokens_per_second
-    against = ", {8:.3g} times MHA's" if abs(gain - 1) > 0.005 else ""
-    room = "" if result.runs else " It could not run: weights and cache do not fit on these GPUs."
-    return (
-        f"{one}; each byte of the cache serves {{7:.3g}} FLOP. "
-        f"{limit.capitalize()} is the limit: at most **{{5:{_rate_format(variant)}}} tokens/s**{against}, "
-        + ("{6:.3g} for each of {0:d} users." if result.setting.batch > 1 else "all for one user.")
-        + room
-    )
+    if abs(gain - 1) > 0.005:
+        return LiveMessage(
+            "{limit} is the limit: at most **{tokens} tokens/s**, {gain:.3g} times MHA's, {share}.", **parts
+        )
+    return LiveMessage("{limit} is the limit: at most **{tokens} tokens/s**, {share}.", **parts)

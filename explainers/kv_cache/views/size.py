@@ -5,25 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from explainers.kv_cache.size import both_units
+from explainers.contract.messages import Message
+from explainers.kv_cache.size_formula import both_units
 
 SIZE_NAMES = (
-    "model",
-    "attention",
-    "a token",
-    "logical",
-    "kept (windows honoured)",
-    "reserved, all ranks",
-    "one rank",
+    Message("model"),
+    Message("attention"),
+    Message("a token"),
+    Message("logical"),
+    Message("kept (windows honoured)"),
+    Message("reserved, all ranks"),
+    Message("one rank"),
 )
-PUBLISHED_NAMES = ("source", "what", "printed", "counted here", "why")
+PUBLISHED_NAMES = (
+    Message("source"),
+    Message("what"),
+    Message("printed"),
+    Message("counted here"),
+    Message("why"),
+)
 FIT_NAMES = (
-    "largest batch at this context",
-    "longest context at this batch",
-    "fewest GPUs",
-    "missing on all GPUs",
+    Message("largest batch at this context"),
+    Message("longest context at this batch"),
+    Message("fewest GPUs"),
+    Message("missing on all GPUs"),
 )
-KEY_NAMES = ("number", "from the config.json")
+NUMBER_NAMES: Mapping[str, Message] = {  # what the screen calls the numbers of Model.keys
+    "layers": Message("layers"),
+    "hidden_size": Message("hidden size"),
+    "query_heads": Message("query heads"),
+    "latent": Message("latent"),
+    "rope_key": Message("rope key"),
+    "kv_heads": Message("kv heads"),
+    "head_dim": Message("head dim"),
+    "window": Message("window"),
+    "layer_kinds": Message("layer kinds"),
+    "max_position": Message("max position"),
+    "vocab_size": Message("vocab size"),
+}
+KEY_NAMES = (Message("number"), Message("from the config.json"))
 
 
 def size_rows(sizes: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
@@ -33,7 +53,7 @@ def size_rows(sizes: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
         yield [
             size["title"],
             size["attention"],
-            f"{size['bytes_per_token']:,} B",
+            Message("{size:,} B", size=size["bytes_per_token"]),
             words["logical_bytes"],
             words["windowed_bytes"],
             words["reserved_bytes"],
@@ -43,8 +63,10 @@ def size_rows(sizes: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
 
 def both_counts(sizes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Of each model what it keeps and what an engine reserves, by name: what a change of settings changes."""
-    kept = {size["title"]: size["in_words"]["windowed_bytes"] for size in sizes}
-    reserved = {f"{size['title']} reserved": size["in_words"]["reserved_bytes"] for size in sizes}
+    kept: dict[str, str] = {size["title"]: size["in_words"]["windowed_bytes"] for size in sizes}
+    reserved: dict[str, str] = {
+        Message("{model} reserved", model=size["title"]): size["in_words"]["reserved_bytes"] for size in sizes
+    }
     return kept | reserved
 
 
@@ -52,9 +74,9 @@ def fit_row(facts: Mapping[str, Any]) -> list[str]:
     """What fits at most, under FIT_NAMES."""
     fewest = facts["at_least_gpus"]
     return [
-        f"{facts['largest_batch']:,} sequences",
-        f"{facts['longest_context']:,} tokens",
-        "more than 64" if fewest is None else f"{fewest:,}",
+        Message("{batch:,} sequences", batch=facts["largest_batch"]),
+        Message("{tokens:,} tokens", tokens=facts["longest_context"]),
+        Message("more than 64") if fewest is None else Message("{gpus:,}", gpus=fewest),
         in_words(facts["missing_bytes"]),
     ]
 
@@ -62,7 +84,7 @@ def fit_row(facts: Mapping[str, Any]) -> list[str]:
 def key_rows(size: Mapping[str, Any]) -> Iterator[list[str]]:
     """A row a number of the config under KEY_NAMES."""
     for number, key in size["keys"].items():
-        yield [number.replace("_", " "), key]
+        yield [NUMBER_NAMES[number], key]
 
 
 def formula_words(size: Mapping[str, Any]) -> str:
@@ -84,6 +106,6 @@ def published_rows(rows: Sequence[Any]) -> Iterator[list[str]]:
         source = row.source
 
 
-def in_words(nbytes: int) -> str:
+def in_words(nbytes: int) -> Message:
     """Bytes in both units; "nothing" for none."""
-    return both_units(nbytes) if nbytes else "nothing"
+    return both_units(nbytes) if nbytes else Message("nothing")

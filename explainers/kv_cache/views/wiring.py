@@ -7,23 +7,24 @@ from dataclasses import replace
 
 import numpy as np
 
+from explainers.contract.messages import Message
 from explainers.drawing.panels import Layer
 from explainers.drawing.scene import Hue, Track
 from explainers.kv_cache.decode import DecodeStep
 
 HEIGHT = 262  # px
 BOTTOM = 10.4  # of the vertical axis, which begins with 0 at the top; the horizontal one runs from 0 to 1
-LEFT = 0.215  # where the boxes begin; the names of the rows stand before it
+LEFT = 0.215  # where the boxes begin; the names of the rows are left of it
 
 QUERIES, KEYS, VALUES, HIDDEN = (0.7, 1.9), (5.3, 6.4), (6.6, 7.7), (9.2, 10.2)  # top and bottom of each row
 UP_PROJECTIONS, LATENT = (4.0, 5.5), (6.7, 7.9)
-MOST_NAMED = 8  # more heads than these are told by their index alone
+MOST_NAMED = 8  # more heads than these are named by their index only
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def grouped(heads: int, groups: int, steps: Sequence[DecodeStep]) -> tuple[Layer, ...]:
-    """MHA, GQA or MQA: the query heads of a group stand over the key and the value that they share."""
+    """MHA, GQA or MQA: the query heads of a group are drawn above the key and value that they share."""
     spans = _spans(LEFT, 1, groups, gap=min(0.02 * groups, 0.16))
     asking = [box for left, right in spans for box in _row(left, right, heads // groups, QUERIES)]
     keys, values = ([(left, top, right, bottom) for left, right in spans] for top, bottom in (KEYS, VALUES))
@@ -44,8 +45,12 @@ def grouped(heads: int, groups: int, steps: Sequence[DecodeStep]) -> tuple[Layer
         _during(_outlines(asking), steps, ("project",)),
         _during(_outlines(keys + values), steps, ("prefill", "project", "append")),
         *_hidden_state(steps),
-        *_row_names({"queries": QUERIES, "keys": KEYS, "values": VALUES}, ("query", "key", "value")),
-        _small("cached", 0.0, KEYS[0] - 0.55),
+        *_row_names(
+            (Message("queries"), QUERIES, "query"),
+            (Message("keys"), KEYS, "key"),
+            (Message("values"), VALUES, "value"),
+        ),
+        _small(Message("cached"), 0.0, KEYS[0] - 0.55),
         *_growth(steps, VALUES[1] + 0.75),
     )
 
@@ -76,14 +81,14 @@ def latent(heads: int, steps: Sequence[DecodeStep], *, kept_rope_key: bool) -> t
         _boxes([c], "activation"),
         _boxes([k_R], "key", style=rope_key_style),
         _text(["c_KV"], [c], "activation", on_colour=True),
-        _text(["k_R" if kept_rope_key else "k_R lost"], [k_R], "key", on_colour=kept_rope_key),
+        _text(["k_R" if kept_rope_key else Message("k_R lost")], [k_R], "key", on_colour=kept_rope_key),
         *_up_projections(up_key, up_value, steps),
         _during(_outlines(asking), steps, ("project",)),
         _during(_outlines([c, k_R] if kept_rope_key else [c]), steps, ("prefill", "project", "append")),
         *_hidden_state(steps),
-        *_row_names({"queries": QUERIES, "latent": LATENT}, ("query", "activation")),
-        _small("not cached", 0.0, sum(UP_PROJECTIONS) / 2),
-        _small("cached", 0.0, LATENT[0] - 0.3),
+        *_row_names((Message("queries"), QUERIES, "query"), (Message("latent"), LATENT, "activation")),
+        _small(Message("not cached"), 0.0, sum(UP_PROJECTIONS) / 2),
+        _small(Message("cached"), 0.0, LATENT[0] - 0.3),
         *_growth(steps, LATENT[1] + 0.65),
     )
 
@@ -105,8 +110,8 @@ def _up_projections(key: Box, value: Box, steps: Sequence[DecodeStep]) -> tuple[
         _during(_boxes(edges, "parameter", style="hatched"), steps, absorbed),
         _during(_outlines(boxes), steps, expanded),
         _text(["W_UK", "W_UV"], upper, "parameter"),
-        _during(_text(["in W_Q", "in W_O"], lower, "parameter"), steps, absorbed),
-        _during(_text(["to keys", "to values"], lower, "current"), steps, expanded),
+        _during(_text([Message("in W_Q"), Message("in W_O")], lower, "parameter"), steps, absorbed),
+        _during(_text([Message("to keys"), Message("to values")], lower, "current"), steps, expanded),
     )
 
 
@@ -133,7 +138,7 @@ def _middle(box: Box) -> float:
 
 def _boxes(boxes: Sequence[Box], hue: Hue, *, style: str = "solid") -> Layer:
     left, top, right, bottom = np.array(boxes).T
-    return Layer("rect", left, top, right, bottom, hue, style)  # type: ignore[arg-type]
+    return Layer("rect", x=left, y=top, x2=right, y2=bottom, hue=hue, style=style)  # type: ignore[arg-type]
 
 
 def _outlines(boxes: Sequence[Box]) -> Layer:
@@ -162,34 +167,38 @@ def _lines(pairs: Sequence[tuple[Box, Box]], hue: Hue) -> Layer:
         [(_middle(upper), upper[3], _middle(lower), lower[1]) for upper, lower in pairs]
     ).T
     strong = hue == "current"
-    return Layer("segment", x, y, x2, y2, hue, size=4 if strong else 1.6)
+    return Layer("segment", x=x, y=y, x2=x2, y2=y2, hue=hue, size=4 if strong else 1.6)
 
 
 def _arrows(boxes: Sequence[Box]) -> Layer:
     """From the hidden state up to each box."""
     x = np.array([_middle(box) for box in boxes])
     tops = np.array([box[3] + 0.2 for box in boxes])
-    return Layer("arrow", x, np.full_like(x, HIDDEN[0]), x, tops, "muted", size=2)
+    return Layer("arrow", x=x, y=np.full_like(x, HIDDEN[0]), x2=x, y2=tops, hue="muted", size=2)
 
 
 def _hidden_state(steps: Sequence[DecodeStep]) -> tuple[Layer, ...]:
     box: Box = (LEFT, HIDDEN[0], 1.0, HIDDEN[1])
     newest = Track(np.array([[step.stop - 1] for step in steps], float))
-    one = replace(_text(["x of token "], [box], "muted", on_colour=True), numbers=newest, format="d")
+    newest_token = replace(
+        _text([Message("x of token ")], [box], "muted", on_colour=True), numbers=newest, format="d"
+    )
     last = steps[0].stop - 1
-    prompt = _text([f"x of tokens 0 to {last}" if last else "x of token 0"], [box], "muted", on_colour=True)
+    words = Message("x of tokens 0 to {last}", last=last) if last else Message("x of token 0")
+    prompt = _text([words], [box], "muted", on_colour=True)
     return (
         _boxes([box], "parameter"),
         _during(prompt, steps, ("prefill",)),
-        _during(one, steps, ("project", "append", "attend", "absorb")),
-        _small("hidden state", 0.0, sum(HIDDEN) / 2),
+        _during(newest_token, steps, ("project", "append", "attend", "absorb")),
+        _small(Message("hidden state"), 0.0, sum(HIDDEN) / 2),
     )
 
 
-def _row_names(rows: dict[str, tuple[float, float]], hues: Sequence[Hue]) -> list[Layer]:
+def _row_names(*rows: tuple[Message, tuple[float, float], Hue]) -> list[Layer]:
+    """The name of each row, at the middle of its height (top, bottom)."""
     return [
         Layer("label", np.zeros(1), np.array([sum(height) / 2]), hue=hue, size=4, names=(name,))
-        for (name, height), hue in zip(rows.items(), hues, strict=True)
+        for name, height, hue in rows
     ]
 
 
