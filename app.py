@@ -5,6 +5,7 @@ import streamlit as st
 from pages.ui import navigation, page
 from pages.ui.jobs import warm_up
 from pages.ui.settings import address
+from pages.ui.streamlit_internals import show_default_page_unless
 from pages.ui.topics import SECTIONS, TOPICS
 
 st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide", initial_sidebar_state=232)
@@ -20,9 +21,12 @@ pages = {
 }
 sections = {section: built for section, built in pages.items() if built}
 
+titles = {topic.name: topic.title for topic in TOPICS}
+unknown = show_default_page_unless(titles.keys())
 chosen = st.navigation({"": [home], **sections}, position="hidden")
 address.enter(chosen.url_path)
 page.style()
 navigation.draw(home, sections, chosen)
 warm_up.start()
+navigation.told_unknown("" if unknown == "home" else unknown, titles)
 chosen.run()

@@ -42,9 +42,9 @@ def compiled_agents() -> None:
 @pytest.fixture
 def own_navigation() -> None:
     """As the server does: a folder named pages is not Streamlit's older kind of navigation."""
-    from streamlit.runtime.pages_manager import PagesManager
+    from pages.ui.streamlit_internals import use_own_navigation
 
-    PagesManager.uses_pages_directory = False
+    use_own_navigation()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

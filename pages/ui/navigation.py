@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui.settings import address
+from pages.ui.streamlit_internals import use_own_navigation
 
 
 def draw(home: Any, sections: Mapping[str, Sequence[Any]], chosen: Any) -> None:
@@ -29,11 +30,16 @@ def draw(home: Any, sections: Mapping[str, Sequence[Any]], chosen: Any) -> None:
 
 
 def own() -> None:
-    """Makes sure that app.py decides what a page looks like.
-
-    Before the first `st.navigation` of a process, Streamlit takes a folder named pages for its older kind of
-    navigation and runs a page's script without app.py.
-    """
-    if PagesManager.uses_pages_directory:
-        PagesManager.uses_pages_directory = False
+    """Makes sure that app.py decides what a page looks like."""
+    if use_own_navigation():
         st.rerun()
+
+
+def told_unknown(asked: str, titles: Mapping[str, str]) -> None:
+    """Says that there is no page under an address, and names the nearest. titles: by address."""
+    if not asked:
+        return
+    nearest = difflib.get_close_matches(asked, [*titles], n=1, cutoff=0.6)
+    hint = f" Did you mean {titles[nearest[0]]} (/{nearest[0]})?" if nearest else ""
+    with st.container(key="notes-page"):
+        st.text(f"There is no page /{asked[:60]}; this is the home page.{hint}")

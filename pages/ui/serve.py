@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui.jobs import warm_up
+from pages.ui.streamlit_internals import use_own_navigation
 
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[None]:
     """Starts the warming once the server is up."""
-    PagesManager.uses_pages_directory = False  # as navigation.own, before the first reader
+    use_own_navigation()  # before the first reader
     warm_up.start()
     yield
 

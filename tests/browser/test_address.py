@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import NewReader
 from tests.browser.reader import TILES, Reader
@@ -241,3 +241,34 @@ def test_a_chapter_that_does_not_exist_is_told_and_the_first_is_shown(reader: Re
     reader.open(f"{PAGE}?chapter={chapter}")
     assert "chapter = " in reader.words()
     reader.player(TILES)
+
+
+@pytest.mark.parametrize(
+    ("address", "title", "says"),
+    [
+        ("/home", "Language models and reinforcement learning, from the inside", None),
+        ("/kv_cache/", "The KV cache, counted and measured", None),
+        ("/packing/?chapter=run", "Packing: every token earns its place", None),
+        (
+            "/kv_cahce",
+            "Language models and reinforcement learning, from the inside",
+            "Did you mean The KV cache",
+        ),
+        (
+            "/nonsense",
+            "Language models and reinforcement learning, from the inside",
+            "There is no page /nonsense",
+        ),
+    ],
+)
+def test_an_address_leads_somewhere_sensible(
+    reader: Reader, address: str, title: str, says: str | None
+) -> None:
+    reader.open(address)
+    expect(reader.page.get_by_role("heading", name=title, level=1)).to_be_visible()
+    assert not reader.page.get_by_role("dialog").count()
+    told = reader.page.get_by_text("There is no page")
+    if says is None:
+        assert not told.count()
+    else:
+        expect(told).to_contain_text(says)

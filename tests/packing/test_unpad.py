@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 from transformers import Qwen2_5_VLConfig, Qwen3VLConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
@@ -26,6 +25,7 @@ from explainers.packing.unpad import BASE, BREAKS, IGNORED, UnpadParams, count_t
 from explainers.packing.views.unpad import ROW_HEIGHTS, STRIPS_HEIGHT
 from explainers.packing.views.unpad import scene as unpad_scene
 from pages.ui.prose import prose
+from pages.ui.streamlit_internals import use_own_navigation
 from tests.breaks import consequences_of, settings_of
 
 RULER_HEIGHT = 22  # px, as in panels/strip.js
@@ -381,7 +381,7 @@ def test_the_examples_that_the_page_gives_are_accepted() -> None:
 @pytest.fixture
 def unpad_page() -> AppTest:
     """The chapter on padding removal."""
-    PagesManager.uses_pages_directory = False  # as the server does
+    use_own_navigation()  # as the server does
     page = AppTest.from_file("../../app.py", default_timeout=60)
     page.query_params["chapter"] = "unpad"
     return page.switch_page("pages/packing.py").run()

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import Field
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.testing.v1 import AppTest
 
 from explainers.contract.params import Adjustment, Params, choice, number, several, switch, text
@@ -273,13 +272,7 @@ def test_back_in_the_history_shows_what_the_address_says(monkeypatch: pytest.Mon
     page.query_params.clear()
     page.query_params["length"] = "128"
 
-    def walking() -> Any:
-        context = get_script_run_ctx()
-        assert context is not None
-        context.is_history_navigation = True
-        return context
-
-    monkeypatch.setattr("pages.ui.settings.address.get_script_run_ctx", walking)
+    monkeypatch.setattr("pages.ui.settings.address.walked_through_history", lambda: True)
     run(page)
     assert grid(page).length == 128
     assert page.slider(key="length").value == 128

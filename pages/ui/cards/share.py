@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 
 import segno
 import streamlit as st
-from streamlit.components.v2 import component
 
 from explainers.contract.params import Params
 from explainers.player.export import page_of_bytes
 from pages.ui.cards.commands import reproducing
 from pages.ui.jobs import run
 from pages.ui.settings import address
+from pages.ui.streamlit_internals import component
 
 LONGEST_QR = 2000  # characters; more makes a code that no camera reads
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 import streamlit as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from streamlit.components.v2 import component
 
 from explainers.player.source import blob, javascript, stylesheet
+from pages.ui.streamlit_internals import component
 
 _TOLD = "_told"  # sentences that wait for the next run
 _component = component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pages.ui.streamlit_internals import walked_through_history
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Visit:
 def enter(page: str) -> None:
     """Called by app.py before a page runs: notes whether the reader has just arrived there."""
     before = visit()
-    context = get_script_run_ctx()
-    walked = context is not None and context.is_history_navigation
-    if walked or before.number == 0 or before.page != page:
+    if walked_through_history() or before.number == 0 or before.page != page:
         st.session_state["_visit"] = Visit(page, before.number + 1)
 
 

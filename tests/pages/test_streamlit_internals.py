@@ -1,0 +1,88 @@
+"""The contract with Streamlit: what an upgrade broke, in words."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.runtime.fragment import MemoryFragmentStorage
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
+from streamlit.testing.v1 import AppTest
+
+from pages.ui import streamlit_internals
+from tests.pages.without_browser import open_page, sentences
+
+ROOT = Path(__file__).parents[2]
+INTERNAL = (
+    "streamlit.runtime",
+    "streamlit.components.v2",
+    "streamlit.proto",
+    "streamlit.web",
+    "streamlit.elements",
+)
+
+
+def test_streamlit_is_as_we_know_it() -> None:
+    broken = [
+        words
+        for holds, words in (
+            (
+                "is_history_navigation" in ScriptRunContext.__annotations__,
+                "a run no longer says whether the browser's back made it: settings/address.py cannot follow it",
+            ),
+            (
+                hasattr(PagesManager, "uses_pages_directory"),
+                "the navigation by a folder named pages cannot be switched off: a page may run without app.py",
+            ),
+            (
+                all(hasattr(PagesManager, name) for name in ("intended_page_name", "set_script_intent")),
+                "the page that the address asks for cannot be read: unknown addresses get Streamlit's own dialog",
+            ),
+            (
+                {"js", "css", "html"} <= set(inspect.signature(streamlit_internals.component).parameters),
+                "components.v2 takes no js, css and html: neither the player nor 'Take it along' can be mounted",
+            ),
+            (hasattr(st, "App"), "st.App is gone: pages/ui/serve.py cannot warm up before the first reader"),
+            (
+                callable(getattr(MemoryFragmentStorage, "register", None)),
+                "fragments are stored otherwise: the test of fragments in fragments sees none",
+            ),
+            (
+                hasattr(AppTest, "switch_page") and "to_dict" in dir(type(st.session_state)),
+                "a session cannot be read whole: settings/session.py compares what all controls say at once",
+            ),
+        )
+        if not holds
+    ]
+    assert not broken
+
+
+def imported(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+    return names
+
+
+def test_private_parts_are_used_from_one_file_only() -> None:
+    files = [ROOT / "app.py", *(ROOT / "pages").rglob("*.py")]
+    users = {path.name for path in files if any(name.startswith(INTERNAL) for name in imported(path))}
+    assert users == {"streamlit_internals.py"}
+
+
+@pytest.mark.parametrize("name", ["nonsense", "kv_cach", "flash_attention/x"])
+def test_outside_of_a_run_nothing_is_asked_for(name: str) -> None:
+    assert streamlit_internals.requested_page() == ""
+    assert streamlit_internals.show_default_page_unless({name}) == ""
+    assert not streamlit_internals.walked_through_history()
+
+
+def test_a_page_that_is_known_has_no_such_sentence() -> None:
+    assert not [line for line in sentences(open_page("pages/home.py")) if "There is no page" in line]
