@@ -53,7 +53,7 @@ MODEL = Chapter(
     params=ModelParams,
     heading="Full size, without the memory",
     fields=parts.model_fields,
-    draw=parts.draw_model,
+    show=parts.show_model,
 )
 OPTIMAL = Chapter(
     key="optimal",

@@ -48,7 +48,7 @@ TRAFFIC = Chapter(
     params=TrafficParams,
     heading="What it is for: memory traffic",
     fields=("seq_len", "head_dim", "sram_bytes", "bytes_per_element"),
-    draw=parts.draw_traffic,
+    show=parts.show_traffic,
 )
 ORDERS = Chapter(
     key="orders",
@@ -73,7 +73,7 @@ RACE = Chapter(
     params=RaceParams,
     heading="The race, on this machine",
     fields=("longest", "heads", "head_dim", "causal"),
-    draw=parts.draw_race,
+    show=parts.show_race,
 )
 
 lesson.show("flash_attention", (TILES, SOFTMAX, TRAFFIC, ORDERS, BACKWARD, RACE))

@@ -33,7 +33,7 @@ LEARN = Chapter(
         Try("change", "The world turns", {"preset": "zhao_5x5", "changes": TURNS}),
     ),
     below=parts.after_change,
-    draw=parts.draw_learning,
+    show=parts.show_learning,
 )
 SOLVE = Chapter(
     key="solve",

@@ -66,7 +66,7 @@ PUBLISHED = Chapter(
     experiment="kv_cache.published",
     params=PublishedParams,
     heading="What has been printed",
-    draw=parts.draw_published,
+    show=parts.show_published,
 )
 
 lesson.show("kv_cache", (COMPARE, SHARING, FIT, ROOFLINE, PUBLISHED))

@@ -13,7 +13,8 @@ from explainers.checkpointing.schedule import ScheduleParams
 from pages.ui import lesson, page
 from pages.ui.cards import tables
 from pages.ui.chapter import Asked, Chapter, Shown
-from pages.ui.jobs import packed_result, run
+from pages.ui.jobs import long_run, prepared_run
+from pages.ui.jobs.experiment_run import prepared_or_offered
 from pages.ui.player.mount import Click
 from pages.ui.prose import Prose
 from pages.ui.settings.controls import Settings
@@ -55,7 +56,7 @@ def peak_and_forwards(shown: Shown) -> None:
 def keep_layer(settings: Settings, click: Click) -> None:
     """A click on a layer keeps its input for the backward pass, or no longer does: the schedule is then your own."""
     params = settings.params()
-    shown = run.drawn("checkpointing.schedule", params)
+    shown = prepared_or_offered("checkpointing.schedule", params)
     if shown is not None and 1 <= click.index[0] <= params.layers:
         kept = {*shown.facts["kept"]} ^ {click.index[0]}
         settings.apply({"strategy": "custom", "kept": tuple(sorted(kept))})
@@ -81,12 +82,12 @@ def bytes_and_count(shown: Shown) -> None:
 
 
 @st.fragment
-def draw_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
+def show_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A whole Llama on fake tensors: by a button, since it takes seconds."""
     lesson.heading(chapter, words)
     settings.settle()
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
-    packed = run.job(chapter.experiment, params, lambda: traced(params))
+    packed = long_run.result_of(chapter.experiment, params, lambda: traced(params))
     if packed is None:
         return
     lesson.picture(settings, packed, chapter.prefix)
@@ -96,9 +97,11 @@ def draw_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
     lesson.cards(shown)
 
 
-def traced(params: measure_params.ModelParams) -> Generator[run.Progress, None, packed_result.Drawn]:
+def traced(
+    params: measure_params.ModelParams,
+) -> Generator[long_run.Progress, None, prepared_run.PreparedRun]:
     """The trace with its progress, and its picture. torch is loaded here, when it is asked for."""
     from explainers.checkpointing.model import model_with_progress
 
     result = yield from model_with_progress(params)
-    return packed_result.packed("checkpointing.model", result)
+    return prepared_run.prepare("checkpointing.model", result)

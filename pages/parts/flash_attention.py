@@ -16,7 +16,7 @@ from pages.ui import lesson, page
 from pages.ui.cards import charts, checks
 from pages.ui.cards.predict import counted
 from pages.ui.chapter import Chapter, Shown
-from pages.ui.jobs import run
+from pages.ui.jobs import background, long_run
 from pages.ui.player.mount import Click
 from pages.ui.prose import Prose
 from pages.ui.settings.controls import Settings
@@ -56,13 +56,15 @@ def compare_with_kernel(shown: Shown) -> None:
     elif not shown.params.kernel_can_follow:
         st.caption(shown.said("kernel_not_compared"))
     else:
-        run.later(shown.params, tiles.compare_with_kernel, checks.show, shown.said("kernel_waiting"))
+        background.show_when_ready(
+            shown.params, tiles.compare_with_kernel, checks.show, shown.said("kernel_waiting")
+        )
     if interpreter.restarts:
         st.caption(shown.said("kernel_restarted").format(times=interpreter.restarts))
 
 
 @st.fragment
-def draw_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
+def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """What it is for: bytes, counted, beside the theorem."""
     lesson.heading(chapter, words)
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
@@ -84,11 +86,11 @@ def draw_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
 
 
 @st.fragment
-def draw_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
+def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine."""
     lesson.heading(chapter, words)
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
-    result = run.job(chapter.experiment, params, lambda: race.run_race_with_progress(params))
+    result = long_run.result_of(chapter.experiment, params, lambda: race.run_race_with_progress(params))
     if result is None:
         return
     charts.pair(

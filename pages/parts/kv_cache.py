@@ -59,7 +59,7 @@ def sum_and_notes(shown: Shown) -> None:
 
 
 @st.fragment
-def draw_published(chapter: Chapter, settings: Settings, words: Prose) -> None:
+def show_published(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Figures in print, beside the same figures counted here."""
     lesson.heading(chapter, words)
     params = published.PublishedParams()

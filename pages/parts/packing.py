@@ -11,7 +11,7 @@ from explainers.packing.strategies import Strategy
 from pages.ui import lesson
 from pages.ui.cards import tables
 from pages.ui.chapter import Asked, Shown
-from pages.ui.jobs import run
+from pages.ui.jobs.experiment_run import prepared_or_offered
 
 OF_STRATEGY: dict[Strategy | str, tuple[str, ...]] = {
     "pad_to_longest": ("batch",),
@@ -85,7 +85,7 @@ def _unbroken(params: PackParams) -> Mapping[str, Any] | None:
     """What a broken run is compared with: the numbers of the same settings, sound; None where nothing is broken."""
     if params.break_it == "none" or params.needs_button:
         return None
-    sound = run.drawn("packing.pack", params.model_copy(update={"break_it": "none"}))
+    sound = prepared_or_offered("packing.pack", params.model_copy(update={"break_it": "none"}))
     return sound and _compared(sound.facts)
 
 

@@ -42,7 +42,7 @@ class Try:
 class Shown:
     """A run on the screen: its chapter, the page's settings and words, the params, and the facts of the result.
 
-    facts: the Result's fields as JSON types, without arrays (pages/ui/jobs/packed_result.py). scene: the player's blob.
+    facts: the Result's fields as JSON types, without arrays (pages/ui/jobs/prepared_run.py). scene: the player's blob.
     """
 
     chapter: Chapter
@@ -71,7 +71,7 @@ class Chapter:
     its words. fields: the controls. behind: further controls, each group behind a button of that label. tools: draws
     more beside them. question: what is asked before the answer is shown, from params and facts. tries: settings to
     try. below: draws what stands under the picture. on_click: answers a click on the picture. verify: draws one more
-    check, which may take a moment. above: draws what stands over the chapter. draw: draws the whole chapter, where it
+    check, which may take a moment. above: draws what stands over the chapter. show: draws the whole chapter, where it
     is not a picture in the player.
     """
 
@@ -90,7 +90,7 @@ class Chapter:
     on_click: Callable[[Settings, Click], None] | None = None
     verify: Callable[[Shown], None] | None = None
     above: Callable[[Chapter, Settings, Prose], None] | None = None
-    draw: Callable[[Chapter, Settings, Prose], None] | None = None
+    show: Callable[[Chapter, Settings, Prose], None] | None = None
 
     @property
     def prefix(self) -> str:

@@ -19,8 +19,8 @@ from explainers.contract.params import Params, choice
 from pages.ui import page
 from pages.ui.cards import checks, predict, share, tables
 from pages.ui.chapter import Chapter, Shown
-from pages.ui.jobs import run
-from pages.ui.jobs.packed_result import Drawn
+from pages.ui.jobs.experiment_run import prepared_or_offered
+from pages.ui.jobs.prepared_run import PreparedRun
 from pages.ui.player.mount import Click, play, player_key
 from pages.ui.prose import Prose, prose
 from pages.ui.settings import breaks, controls
@@ -28,7 +28,8 @@ from pages.ui.settings.controls import Settings
 from pages.ui.settings.link import STEP, key_of
 from pages.ui.topics import topic_named
 
-# Seconds that the browser has for the picture alone, before some sixty other elements come that it lays out anew.
+# Seconds: lets the browser paint the picture before some sixty other elements force a new layout
+# (docs/decisions/010-picture-first.md).
 HEAD_START = 0.06
 OF_PAGE = "_page"  # the prefix of the page's own settings
 
@@ -44,7 +45,7 @@ def show(topic: str, chapters: Sequence[Chapter]) -> None:
         chapter = next(each for each in chapters if each.key == chosen)
     if chapter.above:
         chapter.above(chapter, settings, words)
-    (chapter.draw or play_chapter)(chapter, settings, words)
+    (chapter.show or play_chapter)(chapter, settings, words)
     page.sources(words["sources"])
 
 
@@ -75,14 +76,14 @@ def play_chapter(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A chapter that plays its experiment: controls, switches, player, and the cards under it."""
     heading(chapter, words)
     on_click = chapter.on_click
-    shown = steered(
+    run = steered(
         chapter,
         settings,
         lambda: chapter_controls(chapter, settings),
         on_click=(lambda click: on_click(settings, click)) if on_click else None,
     )
-    if shown:
-        tell(chapter, settings, words, shown)
+    if run:
+        under_picture(chapter, settings, words, run)
 
 
 def heading(chapter: Chapter, words: Prose) -> None:
@@ -93,7 +94,7 @@ def heading(chapter: Chapter, words: Prose) -> None:
 
 
 def chapter_controls(chapter: Chapter, settings: Settings) -> None:
-    """The row of controls, the switches, and what stands behind buttons."""
+    """The row of controls, the switches, and the settings behind buttons."""
     prefix = chapter.prefix
     settings.panel(*chapter.chosen(chapter.fields, settings), prefix=prefix)
     broken_by = find(chapter.experiment).breaks
@@ -120,8 +121,8 @@ def steered(
     chunk: Callable[[Params], Params] | None = None,
     paints: bool = False,
     resumes: Callable[[], int | None] = lambda: None,
-) -> Drawn | None:
-    """The controls and under them the player. The picture is sent first: it is what a moved slider waits for.
+) -> PreparedRun | None:
+    """The controls and the player under them. The picture is sent first: a reader who moves a slider waits for it.
 
     controls: draws the controls. on_click: answers the picture. chunk: of a live run, the settings with the chunk to
     draw. paints: a drag over its cells is for `on_click`. resumes: says, after `chunk`, to which step of a live run the
@@ -130,10 +131,10 @@ def steered(
     settings.settle()
     above = st.container()
     params = settings.params(chapter.prefix)
-    if shown := run.drawn(chapter.experiment, chunk(params) if chunk else params):
+    if run := prepared_or_offered(chapter.experiment, chunk(params) if chunk else params):
         picture(
             settings,
-            shown,
+            run,
             chapter.prefix,
             on_click,
             serves=chunk is not None,
@@ -143,12 +144,12 @@ def steered(
         time.sleep(HEAD_START)
     with above:
         controls()
-    return shown
+    return run
 
 
 def picture(
     settings: Settings,
-    shown: Drawn,
+    run: PreparedRun,
     prefix: str = "",
     on_click: Callable[[Click], None] | None = None,
     serves: bool = False,
@@ -160,9 +161,9 @@ def picture(
     serves: of a live run, whose steps `on_click` adds to. paints: a drag over its cells is for `on_click`. resumes: the
     step of a live run to come back to.
     """
-    settings.step(None if serves else shown.steps, prefix)
+    settings.step(None if serves else run.steps, prefix)
     play(
-        shown.scene,
+        run.scene,
         key=player_key(prefix),
         address=key_of(prefix, STEP),
         opening=settings.opening(prefix),
@@ -176,15 +177,15 @@ def picture(
 # --------------------------------------------------------------------------------------- under a picture
 
 
-def tell(
-    chapter: Chapter, settings: Settings, words: Prose, packed: Drawn, params: Params | None = None
+def under_picture(
+    chapter: Chapter, settings: Settings, words: Prose, run: PreparedRun, params: Params | None = None
 ) -> None:
-    """What stands under the picture of a run: what the chapter says of it, and the cards.
+    """Draws what is under the picture: what the chapter says of the run, and the cards.
 
     params: those of the run, where they are not simply the settings of the chapter.
     """
     params = settings.params(chapter.prefix) if params is None else params
-    shown = Shown(chapter, settings, words, params, packed.facts, packed.checks, packed.scene)
+    shown = Shown(chapter, settings, words, params, run.facts, run.checks, run.scene)
     (chapter.below or notes)(shown)
     cards(shown)
 
@@ -205,7 +206,7 @@ def cards(shown: Shown) -> None:
     with left, page.card("checked", "Checked"):
         checks.show(shown.checks)
         breaks.harmless(shown.params, shown.checks)
-        one_more = st.container()
+        below_checks = st.container()
     with right, page.card("take", "Take it along"):
         share.take_along(chapter.experiment, shown.params, shown.scene)
     if question or chapter.tries:
@@ -220,7 +221,7 @@ def cards(shown: Shown) -> None:
                 ]
                 shown.settings.try_this(offers, chapter.prefix)
     if chapter.verify:
-        with one_more:
+        with below_checks:
             chapter.verify(shown)
 
 

@@ -14,7 +14,7 @@ from explainers.packing import pack as pack_module
 from explainers.packing.pack import PackParams
 from explainers.packing.views.pack import scene as pack_scene
 from pages.parts import packing as parts
-from pages.ui.jobs.packed_result import facts
+from pages.ui.jobs.prepared_run import facts
 from pages.ui.prose import prose
 from tests.breaks import settings_of
 from tests.packing.test_packing import packed

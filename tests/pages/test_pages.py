@@ -14,7 +14,7 @@ from streamlit.runtime.fragment import MemoryFragmentStorage
 from streamlit.testing.v1 import AppTest
 
 from explainers.contract.experiment import find
-from pages.ui.jobs import run as background
+from pages.ui.jobs import background
 from pages.ui.topics import TOPICS
 from tests.pages.without_browser import ROOT, open_page, query, run, sentences
 
@@ -40,7 +40,7 @@ def chapters(path: str) -> list[str]:
 )
 def test_every_chapter_of_every_page_runs(path: str, chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # A fragment inside a fragment can blank the page (section.cards says how). Background runs are waited for.
-    monkeypatch.setattr(background, "PATIENCE", 60)
+    monkeypatch.setattr(background, "WAIT_AT_MOST", 60)
     inner: list[str] = []
     register = MemoryFragmentStorage.register
 

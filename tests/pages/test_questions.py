@@ -20,7 +20,7 @@ from explainers.stochastic_approximation.sgd import SgdParams
 from pages.parts import packing
 from pages.parts import stochastic_approximation as stochastic
 from pages.parts.grid_world.chapters import estimates_of_first_reward
-from pages.ui.jobs.packed_result import facts
+from pages.ui.jobs.prepared_run import facts
 from tests.packing.test_packing import STRATEGIES, packed
 from tests.stochastic_approximation.test_learners import bridged, descended
 

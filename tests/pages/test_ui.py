@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import shlex
-import threading
-import time
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +16,8 @@ from hypothesis import strategies as st
 from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice, number, read, switch, text
 from explainers.contract.result import Check
-from explainers.packing.histogram_params import HistogramParams
 from pages.ui import prose
 from pages.ui.cards import charts, checks, commands, predict, share, tables
-from pages.ui.jobs import packed_result, run, separate_process
 from pages.ui.settings import changes, link
 
 ROOT = Path(__file__).parents[2]
@@ -224,30 +218,6 @@ def test_every_section_of_the_words_is_used_by_its_page(path: Path) -> None:
     assert not unused
 
 
-# ------------------------------------------------------------------------------------------------- long runs
-
-
-def test_a_run_apart_gives_what_a_run_here_gives_and_can_be_ended() -> None:
-    params = HistogramParams(strategy="lp")
-    here = packed_result.packed("packing.histogram", find("packing.histogram")(params))
-    progress = separate_process.run_apart("packing.histogram", params)
-    while True:
-        try:
-            share, words = next(progress)
-        except StopIteration as end:
-            there = end.value
-            break
-        assert 0 < share < 1
-        assert words.startswith("computing for")
-    assert there.checks == here.checks
-    assert {**there.facts, "seconds": 0} == {**here.facts, "seconds": 0}
-    ended = separate_process.run_apart("packing.histogram", params)
-    next(ended)
-    ended.close()
-    with pytest.raises(StopIteration):
-        next(ended)
-
-
 # ---------------------------------------------------------------------------------------------------- commands
 
 
@@ -279,14 +249,6 @@ def test_a_command_gives_the_same_settings(name: str, values: dict[str, object])
     assert again == params
 
 
-def test_a_topic_s_runs_are_forgotten_and_no_other_s() -> None:
-    names = ("grid_world.solve", "stochastic_approximation.mean")
-    first = {name: run.draw(name, "test", find(name).params()) for name in names}
-    run.forget("grid_world")
-    kept = {name: run.draw(name, "test", find(name).params()) is first[name] for name in names}
-    assert kept == {"grid_world.solve": False, "stochastic_approximation.mean": True}
-
-
 # ------------------------------------------------------------------------------------------------------- share
 
 
@@ -297,109 +259,6 @@ def test_a_qr_code_is_an_svg_that_escapes_nothing_into_the_page() -> None:
 
 
 # ------------------------------------------------------------------------------------------------- run, charts
-
-
-@dataclass(frozen=True)
-class Result:
-    output: np.ndarray
-    tiles: int
-    error: float
-    checks: tuple[Check, ...]
-    steps: list[int] = field(default_factory=list, metadata={"shell": False})
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
-
-
-def test_facts_are_the_result_without_its_arrays() -> None:
-    result = Result(np.zeros((2, 2)), 3, float("nan"), (Check("a", 0.0, 1.0, "b"),))
-    facts = packed_result.facts(result)
-    assert json.loads(json.dumps(facts, allow_nan=False)) == {
-        "tiles": 3,
-        "error": None,
-        "checks": [{"what": "a", "error": 0.0, "tolerance": 1.0, "reference": "b", "passed": True}],
-        "passed": True,
-    }
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (RuntimeError("the worker died\nTraceback"), "This run failed: the worker died."),
-        (KeyError(), "This run failed: KeyError."),
-        (ValueError("x" * 1000), f"This run failed: {'x' * 240}."),
-    ],
-)
-def test_an_error_becomes_one_sentence(error: Exception, words: str) -> None:
-    assert run.sentence(error) == words
-
-
-def counting(steps: int, wait: float = 0.0):
-    for step in range(steps):
-        yield step / steps, f"counting {step}"
-        time.sleep(wait)
-    return steps
-
-
-def finished(job: run.Job) -> run.Job:
-    assert job.finished.wait(10)
-    return job
-
-
-def test_a_long_run_gives_its_result() -> None:
-    job = finished(run.Job(lambda: counting(3)))
-    assert (job.result, job.problem) == (3, "")
-
-
-def test_a_long_run_can_be_stopped() -> None:
-    job = run.Job(lambda: counting(10_000, 0.01))
-    job.stop()
-    assert finished(job).result is None
-    assert job.problem.startswith("Stopped while")
-
-
-def test_a_long_run_that_fails_says_so_in_a_sentence() -> None:
-    def failing():
-        yield 0.0, "starting"
-        raise RuntimeError("no memory")
-
-    assert finished(run.Job(failing)).problem == "This run failed: no memory."
-
-
-def test_a_run_that_nobody_looks_at_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "FORGOTTEN_AFTER", 0.05)
-    assert finished(run.Job(lambda: counting(10_000, 0.01))).problem.startswith("Stopped while")
-
-
-def test_too_many_runs_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "RUNS_WAITING_UP_TO", 1)
-    gate = threading.Event()
-
-    def waiting():
-        yield 0.0, "waiting"
-        gate.wait(10)
-
-    first = run.Job(waiting)
-    assert "waiting already" in finished(run.Job(waiting)).problem
-    gate.set()
-    finished(first)
-
-
-def test_background_results_are_shared_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "COMPARISONS_KEPT", 2)
-    calls: list[int] = []
-
-    def compute(params: Params) -> int:
-        calls.append(1)
-        return 7
-
-    futures = [run.comparison(f"key {number % 2}", compute, Settings()) for number in range(4)]
-    assert [future.result(10) for future in futures] == [7, 7, 7, 7]
-    assert len(calls) == 2
-    run.comparison("another", compute, Settings()).result(10)
-    assert run.comparison("key 1", compute, Settings()) is futures[1]
-    assert run.comparison("key 0", compute, Settings()) is not futures[0]
 
 
 def test_charts_have_the_same_colors_in_both_themes() -> None:

@@ -16,7 +16,7 @@ from explainers.grid_world.world_params import WorldParams
 from pages.parts.grid_world import painting, world_file
 from pages.ui import lesson
 from pages.ui.chapter import Asked, Chapter, Shown
-from pages.ui.jobs import live_run
+from pages.ui.jobs.live_run import LiveRun
 from pages.ui.player.mount import Click
 from pages.ui.prose import Prose
 from pages.ui.settings.controls import Settings
@@ -88,14 +88,14 @@ def brushes_and_world(settings: Settings) -> None:
 
 
 @st.fragment
-def draw_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
+def show_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """An agent that goes on learning while the reader changes its settings and its world."""
     lesson.heading(chapter, words)
-    run = live_run.Running(settings, chapter.prefix, TRANSITIONS, MOST_CHUNKS)
+    live_run = LiveRun(settings, chapter.prefix, TRANSITIONS, MOST_CHUNKS)
 
     def answer(click: Click) -> None:
         if click.action == "more":
-            run.more(click)
+            live_run.more(click)
         elif click.action == "paint":
             painting.painted(settings, click)
 
@@ -104,12 +104,12 @@ def draw_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
         settings,
         lambda: lesson.chapter_controls(chapter, settings),
         on_click=answer,
-        chunk=run.chunk,
+        chunk=live_run.chunk,
         paints=painting.brush_taken(),
-        resumes=run.resumes,
+        resumes=live_run.resumes,
     )
     if packed:
-        lesson.tell(chapter, settings, words, packed, run.chunk(settings.params()))
+        lesson.under_picture(chapter, settings, words, packed, live_run.chunk(settings.params()))
 
 
 def after_change(shown: Shown) -> None:

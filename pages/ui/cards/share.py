@@ -11,7 +11,7 @@ import streamlit as st
 from explainers.contract.params import Params
 from explainers.player.export import page_of_bytes
 from pages.ui.cards.commands import reproducing
-from pages.ui.jobs import run
+from pages.ui.jobs.cache import result_json
 from pages.ui.settings import address
 from pages.ui.streamlit_internals import component
 
@@ -127,5 +127,5 @@ def take_along(experiment: str, params: Params, scene: bytes | None = None) -> N
     files: list[tuple[str, str, Callable[[], str | bytes]]] = []
     if scene is not None:
         files.append(("Offline HTML", "html", lambda: page_of_bytes(scene, experiment)))
-    files.append(("JSON", "json", lambda: run.result_json(experiment, params)))
+    files.append(("JSON", "json", lambda: result_json(experiment, params)))
     downloads(experiment, files)

@@ -21,7 +21,7 @@ class _Asked:
     step: int = 0
 
 
-class Running:
+class LiveRun:
     """The live run of the experiment under `prefix`, whose Params have the fields `changes` and `chunk`.
 
     transitions: of a chunk. chunks: most of a run.
@@ -29,7 +29,7 @@ class Running:
 
     def __init__(self, settings: Settings, prefix: str, transitions: int, chunks: int) -> None:
         self.settings, self.prefix, self.transitions, self.chunks = settings, prefix, transitions, chunks
-        self.asked: _Asked = st.session_state.setdefault(f"_running-{prefix}", _Asked())
+        self.asked: _Asked = st.session_state.setdefault(f"_live_run-{prefix}", _Asked())
         self.returns = not is_on_screen(player_key(prefix))
         if told := step_on_screen(player_key(prefix)):
             self.asked.step = told

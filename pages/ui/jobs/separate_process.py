@@ -1,7 +1,7 @@
-"""A run in a process of its own, which keeps no other reader waiting and can be ended at any moment.
+"""Runs an experiment in a subprocess, so that it keeps no other reader waiting and can be cancelled at any moment.
 
-python -m pages.ui.jobs.separate_process reads a pickled (name, params) and writes what
-`packed_result.packed` makes of the run, or the error.
+python -m pages.ui.jobs.separate_process reads a pickled (name, params) and writes the pickled PreparedRun, or the
+error.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Generator
 
 from explainers.contract.experiment import find
 from explainers.contract.params import Params
-from pages.ui.jobs.packed_result import Drawn, packed
+from pages.ui.jobs.prepared_run import PreparedRun, prepare
 
-LOOK_EVERY = 0.3  # seconds
-USUAL = 5.0  # seconds, at which the bar stands half way: how long a run takes is not known before
+PROGRESS_EVERY = 0.3  # seconds
+HALF_WAY = 5.0  # seconds at which the progress bar shows 50%: the run time is unknown
 
 
-def run_apart(name: str, params: Params) -> Generator[tuple[float, str], None, Drawn]:
-    """Yields the progress of experiment `name` and returns its run. To close the generator ends the process.
+def run_in_process(name: str, params: Params) -> Generator[tuple[float, str], None, PreparedRun]:
+    """Yields the progress of experiment `name` and returns its run. Closing the generator ends the process.
 
     Raises what the run raised.
     """
@@ -41,21 +41,21 @@ def run_apart(name: str, params: Params) -> Generator[tuple[float, str], None, D
 
 def _answer(child: subprocess.Popen[bytes], request: bytes) -> Generator[tuple[float, str], None, bytes]:
     started = time.monotonic()
-    given: bytes | None = request
+    unsent: bytes | None = request
     while True:
         try:
-            return child.communicate(given, timeout=LOOK_EVERY)[0]
+            return child.communicate(unsent, timeout=PROGRESS_EVERY)[0]
         except subprocess.TimeoutExpired:
-            given = None  # it is on its way
+            unsent = None  # communicate goes on with what it was given first
             passed = time.monotonic() - started
-            yield passed / (passed + USUAL), f"computing for {passed:.0f} s"
+            yield passed / (passed + HALF_WAY), f"computing for {passed:.0f} s"
 
 
 def main() -> None:
     """Answers one request."""
     name, params = pickle.load(sys.stdin.buffer)
     try:
-        outcome: Drawn | Exception = packed(name, find(name)(params))
+        outcome: PreparedRun | Exception = prepare(name, find(name)(params))
     except Exception as error:
         outcome = RuntimeError(f"{error}")
     sys.stdout.buffer.write(pickle.dumps(outcome))

@@ -7,8 +7,8 @@ import importlib.util
 import logging
 import threading
 
-from explainers.contract.experiment import code_version, find, topics
-from pages.ui.jobs import run
+from explainers.contract.experiment import find, topics
+from pages.ui.jobs import cache
 
 FIRST = "flash_attention.tiles"  # what a newcomer sees first
 
@@ -32,11 +32,11 @@ def _load() -> None:
         # What a page computes is small: a second thread of torch only spins, and under load that costs many times the
         # work itself. Threads that are born later take the number over.
         importlib.import_module("torch").set_num_threads(1)
-        run.draw(FIRST, code_version(), find(FIRST).params())
+        cache.prepared(FIRST, find(FIRST).params())
         importlib.import_module("pages.ui.cards.charts")
         for topic in topics():
             if importlib.util.find_spec(f"explainers.{topic}.warm_up"):
                 importlib.import_module(f"explainers.{topic}.warm_up").warm_up()
-                run.forget(topic)  # what ran before it was ready may be incomplete
+                cache.forget(topic)  # what ran before it was ready may be incomplete
     except Exception:  # the page that needs it will say what is wrong
         logging.getLogger(__name__).exception("warming up failed")

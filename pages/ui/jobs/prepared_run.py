@@ -1,4 +1,4 @@
-"""What a run becomes before it is shown: bytes for the player and a few numbers. Nothing here knows Streamlit."""
+"""What a run becomes before it is shown: bytes for the player and a few numbers. Knows no Streamlit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from explainers.contract.result import Check, as_json
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PreparedRun:
     """A run that is ready to be shown: the player's blob and its steps, the result without its arrays, its checks."""
 
     scene: bytes
@@ -20,10 +20,10 @@ class Drawn:
     checks: tuple[Check, ...]
 
 
-def packed(name: str, result: Any) -> Drawn:
+def prepare(name: str, result: Any) -> PreparedRun:
     """A Result of experiment `name`, ready to be shown."""
     scene = find(name).scene(result)
-    return Drawn(scene.to_bytes(), scene.steps, facts(result), result.checks)
+    return PreparedRun(scene.to_bytes(), scene.steps, facts(result), result.checks)
 
 
 def facts(result: Any) -> dict[str, Any]:
