@@ -63,7 +63,6 @@ def compare_with_kernel(shown: Shown) -> None:
         st.caption(shown.said("kernel_restarted").format(times=interpreter.restarts))
 
 
-@st.fragment
 def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """What it is for: bytes, counted, beside the theorem."""
     lesson.heading(chapter, words)
@@ -85,7 +84,6 @@ def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
 
 
-@st.fragment
 def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine."""
     lesson.heading(chapter, words)

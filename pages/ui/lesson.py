@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import streamlit as st
 from pydantic import create_model
+from streamlit.delta_generator import DeltaGenerator
 
 from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice
@@ -45,8 +46,15 @@ def show(topic: str, chapters: Sequence[Chapter]) -> None:
         chapter = next(each for each in chapters if each.key == chosen)
     if chapter.above:
         chapter.above(chapter, settings, words)
-    (chapter.show or play_chapter)(chapter, settings, words)
+    _chapter(chapter, settings, words)
     page.sources(words["sources"])
+
+
+@st.fragment
+def _chapter(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """The chosen chapter. A fragment runs without the rest of its page, so it settles the settings first."""
+    settings.settle()
+    (chapter.show or play_chapter)(chapter, settings, words)
 
 
 def _settings(chapters: Sequence[Chapter]) -> Settings:
@@ -71,7 +79,6 @@ def _page_params(chapters: tuple[tuple[str, str], ...]) -> type[Params]:
 # --------------------------------------------------------------------------------------- a chapter with a picture
 
 
-@st.fragment
 def play_chapter(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A chapter that plays its experiment: controls, switches, player, and the cards under it."""
     heading(chapter, words)
@@ -104,12 +111,19 @@ def chapter_controls(chapter: Chapter, settings: Settings) -> None:
         elif broken_by:
             breaks.switches(settings, broken_by, prefix)
         for label, fields in chapter.behind.items():
-            with st.popover(label, type="tertiary"):
-                settings.panel(*chapter.chosen(fields, settings), prefix=prefix, reset=False)
+            if opened := behind_a_button(label, prefix):
+                with opened:
+                    settings.panel(*chapter.chosen(fields, settings), prefix=prefix, reset=False)
     if broken_by:
         if chapter.tools:  # which fill the row
             breaks.switches(settings, broken_by, prefix)
         breaks.loss(settings, broken_by, prefix)
+
+
+def behind_a_button(label: str, prefix: str = "") -> DeltaGenerator | None:
+    """A button that opens a box to draw in; None while it is closed, so that its controls cost nothing."""
+    box = st.popover(label, type="tertiary", key=f"behind-{prefix}-{label}", on_change="rerun")
+    return box if box.open else None
 
 
 def steered(
@@ -128,7 +142,6 @@ def steered(
     draw. paints: a drag over its cells is for `on_click`. resumes: says, after `chunk`, to which step of a live run the
     reader comes back. Returns the run; None without one.
     """
-    settings.settle()
     above = st.container()
     params = settings.params(chapter.prefix)
     if run := prepared_or_offered(chapter.experiment, chunk(params) if chunk else params):
