@@ -200,7 +200,9 @@ class Settings(Session):
         params_type = self.types[prefix]
         key = key_of(prefix, name)
         value = control_value(params_type, name, getattr(self.shown.params[prefix].now, name))
-        start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
+        start: dict[str, Any] = {"value": value}
+        if key in self.set_now or key in self.shown.refused:
+            start = {}
         if key in self.shown.typed and key not in st.session_state:
             start = {"value": self.shown.typed[key]}
         if key in self.set_now:
@@ -237,9 +239,7 @@ def defaults_of(params_type: type[Params]) -> Params:
 
 
 def _value_style(prefix: str, values: Mapping[str, str]) -> str:
-    """A style sheet that sets each number beside its slider's label, so that the label's own text stays plain."""
+    """A style sheet with each number, which style.css sets beside its slider's label: the label's own text stays plain."""
     keys = {key_of(prefix, name).replace(".", "-"): value for name, value in values.items()}
-    rules = [
-        f'.st-key-{key} .stSlider > label::after {{ content: "{value}"; }}' for key, value in keys.items()
-    ]
+    rules = [f'.st-key-{key} {{ --number: "{value}"; }}' for key, value in keys.items()]
     return f"<style>{' '.join(rules)}</style>"
