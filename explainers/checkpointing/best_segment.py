@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explainers.checkpointing.schedule import ScheduleParams
+from explainers.checkpointing.schedule_params import ScheduleParams
 from explainers.checkpointing.schedules import every_k_peak, sqrt_length
 from explainers.contract.messages import Message, joined
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explainers.checkpointing import measure_params
 from explainers.checkpointing.best_segment import best_segment
-from explainers.checkpointing.schedule import ScheduleParams
+from explainers.checkpointing.schedule_params import ScheduleParams
 from pages.ui import lesson, page
 from pages.ui.cards import tables
 from pages.ui.chapter import Asked, Chapter, Shown

@@ -28,7 +28,9 @@ from explainers.checkpointing import schedule as schedule_module
 from explainers.checkpointing.chain import Action, Chain, Illegal, play
 from explainers.checkpointing.law import LawParams, law
 from explainers.checkpointing.optimal import OptimalParams, optimal
-from explainers.checkpointing.schedule import ScheduleParams, Strategy, actions_of, predict, schedule
+from explainers.checkpointing.schedule import actions_of, schedule
+from explainers.checkpointing.schedule_params import ScheduleParams, Strategy
+from explainers.checkpointing.schedule_prediction import predict
 from explainers.checkpointing.views.law import scene as law_scene
 from explainers.checkpointing.views.optimal import scene as optimal_scene
 from explainers.checkpointing.views.playing import ONE_BY_ONE
@@ -151,14 +153,14 @@ def test_every_point_of_the_front_is_what_its_schedule_costs() -> None:
 @pytest.mark.parametrize(
     ("actions", "words"),
     [
-        ([("forward", 2)], "its input is not there"),
+        ([("forward", 2)], "its input is not in memory"),
         ([("tape", 1), ("backward", 1)], "layer 2 is due"),
-        ([("checkpoint", 1), ("forward", 2), ("backward", 2)], "layer 2 is due, with its internal"),
-        ([("tape", 1), ("tape", 1)], "kept already"),
-        ([("forward", 1), ("checkpoint", 2)], "no boundary to be kept"),
+        ([("checkpoint", 1), ("forward", 2), ("backward", 2)], "its internal activations are not in memory"),
+        ([("tape", 1), ("tape", 1)], "its internal activations are already in memory"),
+        ([("forward", 1), ("checkpoint", 2)], "no boundary to keep"),
         ([("forward", 1), ("tape", 2), ("forward", 1)], "held by layer 2"),
         ([("tape", 1), ("tape", 2)], "over the budget of 6"),
-        ([("tape", 1)], "still due"),
+        ([("tape", 1)], "ends before the backward of layer 2"),
     ],
 )
 def test_the_executor_refuses(actions: list[Any], words: str) -> None:
@@ -385,8 +387,8 @@ def test_every_strategy_has_its_scene(strategy: str, layers: int) -> None:
     checked(schedule_card(result))
     bands = next(panel for panel in scene.panels() if isinstance(panel, Bands))
     assert bands.values.sum(0).max() == result.peak_units
-    assert scene.words.values[:, 3].max() == result.peak_units
-    assert scene.words.values[-1, 4] == result.forward_runs
+    assert scene.words.column("memory").max() == result.peak_units
+    assert scene.words.column("forwards")[-1] == result.forward_runs
     assert len(result.moments) <= ONE_BY_ONE or scene.steps < len(result.moments)
     assert scene.start == int(bands.values.sum(0).argmax())
 

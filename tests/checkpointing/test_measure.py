@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.checkpointing import prediction, schedules
-from explainers.checkpointing.measure import MeasureResult, build, fake_step, in_words, measure
+from explainers.checkpointing.measure import MeasureResult, build, fake_step, measure
 from explainers.checkpointing.measure_params import STRATEGY_LABELS, MeasureParams
-from explainers.checkpointing.views.measure import MOST_STEPS, backward_borders, forward_borders
+from explainers.checkpointing.step_words import in_words
 from explainers.checkpointing.views.measure import scene as measure_scene
+from explainers.checkpointing.views.measure_events import MOST_STEPS, backward_borders, forward_borders
 from explainers.contract.experiment import find
 from explainers.contract.params import fit
 from explainers.drawing.panels import Bands
@@ -252,11 +253,11 @@ def test_the_words_name_operation_layer_and_bytes(default: MeasureResult) -> Non
     step = panel(scene, "memory").marked
     sentence = scene.words.sentences[scene.words.which[step]]
     assert default.peak_operation in sentence
-    assert "Layer {0:d}, backward" in sentence
+    assert "Layer {layer:d}, backward" in sentence
     assert default.events[default.peak_event]["layer"] == default.peak_layer - 1
-    assert scene.words.values[:, 0].min() == 0  # the embedding; layers are counted from 1
-    layer, _, live = scene.words.values[step]
-    assert (layer, live) == (default.peak_layer, default.model_bytes + default.peak_bytes)
+    assert scene.words.column("layer").min() == 0  # the embedding; layers are counted from 1
+    assert scene.words.column("layer")[step] == default.peak_layer
+    assert scene.words.column("live")[step] == default.model_bytes + default.peak_bytes
     assert "loss.backward()" in panel(scene, "step source").source
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from explainers.checkpointing.measure import in_words, measure, run
+from explainers.checkpointing.measure import measure, traced_step
 from explainers.checkpointing.measure_params import BREAKS, REAL_BUDGET, MeasureParams
 from explainers.checkpointing.model import resident_bytes
+from explainers.checkpointing.step_words import in_words
 from explainers.contract.params import choices_of, fit
 from tests.breaks import consequences_of, settings_of
 from tests.checkpointing.test_measure import params
@@ -61,7 +62,7 @@ def test_without_a_gradient_at_the_input_the_parameters_inside_get_none() -> Non
     chosen = MeasureParams(
         **settings_of(BREAKS)["reentrant_no_grad_input"], break_it="reentrant_no_grad_input"
     )
-    step, exact = run(chosen)
+    step, exact = traced_step(chosen)
     missing = [ours is None for ours in step.gradients]
     assert not any(one is None for one in exact)
     assert missing == [True] * (len(missing) - 2) + [False] * 2  # only the last norm and the head learn

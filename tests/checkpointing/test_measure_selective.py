@@ -13,10 +13,12 @@ from explainers.checkpointing import pareto, prediction, rotor
 from explainers.checkpointing.measure import build, measure, plan_of
 from explainers.checkpointing.measure_params import BREAKS, STRATEGY_LABELS, MeasureParams
 from explainers.checkpointing.memory_trace import PHASES, MemoryTrace
-from explainers.checkpointing.schedule import ScheduleParams, actions_of, front_of, least_extra_in
+from explainers.checkpointing.schedule import actions_of
+from explainers.checkpointing.schedule_params import ScheduleParams
+from explainers.checkpointing.schedule_prediction import front_of, least_extra_in
 from explainers.checkpointing.step import forward
-from explainers.checkpointing.views.measure import backward_borders, opening_event
 from explainers.checkpointing.views.measure import scene as measure_scene
+from explainers.checkpointing.views.measure_events import backward_borders, opening_event
 from explainers.contract.params import fit
 from tests.breaks import settings_of
 

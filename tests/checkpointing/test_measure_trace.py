@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from explainers.checkpointing import measure as measure_module
-from explainers.checkpointing.measure import build, fake_step, measure, plan_of, run
+from explainers.checkpointing.measure import build, fake_step, measure, plan_of, traced_step
 from explainers.checkpointing.measure_params import WIDTH, ModelParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace
 from explainers.checkpointing.model import model
@@ -95,10 +95,13 @@ def test_nothing_waits_for_the_garbage_collector() -> None:
     gc.collect()
     gc.disable()
     try:
-        step, _ = run(params(block="gpt", strategy="selective_matmuls"))
+        step, _ = traced_step(params(block="gpt", strategy="selective_matmuls"))
     finally:
         gc.enable()
-    assert step.timeline.differences(run(params(block="gpt", strategy="selective_matmuls"))[0].timeline) == 0
+    assert (
+        step.timeline.differences(traced_step(params(block="gpt", strategy="selective_matmuls"))[0].timeline)
+        == 0
+    )
     assert step.timeline.live[-1] == step.timeline.resident + step.timeline.of("optimizer_state")[-1]
 
 
@@ -163,7 +166,7 @@ def test_the_blocks_are_what_their_papers_say() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_gradients_do_not_depend_on_the_strategy(strategy: str) -> None:
-    step, exact = run(params(block="gpt", strategy=strategy))
+    step, exact = traced_step(params(block="gpt", strategy=strategy))
     assert len(step.gradients) == len(exact)
     for ours, right in zip(step.gradients, exact, strict=True):
         assert ours is not None

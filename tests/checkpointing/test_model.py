@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from explainers.checkpointing.measure import in_words
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.model import Stopped, in_thread, model, model_with_progress, verdict
+from explainers.checkpointing.step_words import in_words
 from explainers.checkpointing.views.measure import scene as measure_scene
 from explainers.contract.experiment import watch
 from explainers.contract.params import fit
@@ -137,7 +137,7 @@ def test_the_same_view_draws_a_model() -> None:
     assert scene.name == "checkpointing.model"
     assert scene.title == "Memory of one training step: Llama 3.1 70B, 2 of 80 layers"
     memory, activations = panel(scene, "memory"), panel(scene, "activations")
-    assert scene.words.values[memory.marked, 2] == result.needed_bytes
+    assert scene.words.column("live")[memory.marked] == result.needed_bytes
     assert activations.values[:, scene.start].sum() == result.activation_peak_bytes
     layers = panel(scene, "layers")
     assert layers.x.ticks == (1, 2)
