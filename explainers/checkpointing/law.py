@@ -51,7 +51,7 @@ class LawParams(Params):
     ratio: float = number(
         16.0,
         "Inside against boundary",
-        "Memory of a layer's internal activations, where one boundary takes 1 (I / B), in quarters",
+        "Memory of a layer's internal activations in boundaries (I / B), in quarters",
         least=0.25,
         most=64,
         comfort=(0.25, 64),

@@ -90,19 +90,19 @@ def measured(
 ) -> dict:
     """The fields of a StepResult. with_gradients: the timeline counts gradients as activations."""
     terms = prediction.kept_by_step(sizes, strategy, k)
-    by_category, live, peak = timeline.by_category, timeline.live, timeline.peak
+    by_category, live_bytes, peak = timeline.by_category, timeline.live_bytes, timeline.peak
     last = max(timeline.forward_ends - 1, 0)  # the last event of the forward pass
     state = by_category[CATEGORIES.index("optimizer_state"), last]
     activations = timeline.of("kept_activation", "recomputed_activation")
     everything = prediction.total(prediction.kept_by_step(sizes, "none", 1))
     # under a break the backward pass may not recompute anything
     share = recomputed_share(sizes, strategy, k) if max(forward_runs) > 1 else 0.0
-    saved = int(live[last] - state) - timeline.resident
+    saved = int(live_bytes[last] - state) - timeline.resident
     most, predicted_most = int(activations.max()), prediction.activation_peak(sizes, strategy, k)
     alive = step_words.most_alive(most, predicted_most, with_gradients=with_gradients)
     recomputed = step_words.recomputation(forward_runs, strategy, share, sizes)
     return {
-        "peak_bytes": int(live[peak]) - timeline.resident,
+        "peak_bytes": int(live_bytes[peak]) - timeline.resident,
         "model_bytes": timeline.resident,
         "saved_after_forward_bytes": saved,
         "predicted_saved_after_forward_bytes": prediction.total(terms),
@@ -122,7 +122,7 @@ def measured(
         "formula": step_words.formula(sizes, strategy, k, saved),
         "saving": step_words.saving(alive, everything, recomputed, strategy),
         "terms": tuple(terms),
-        "live_bytes": live,
+        "live_bytes": live_bytes,
         "category_bytes": by_category,
         "events": timeline.rows(),
         "timeline": timeline,
@@ -296,14 +296,14 @@ def notes(params: MeasureParams) -> tuple[str, ...]:
     if plan_of(params).keep_random_state and params.strategy != "none":
         found.append(
             Message(
-                "Besides, torch keeps the random state of each segment, {size:,} B on a CPU, beneath the dispatcher.",
+                "torch also keeps the random state of each segment, {size:,} B on a CPU, beneath the dispatcher.",
                 size=torch.get_rng_state().numel(),
             )
         )
     if params.strategy == "selective_matmuls":
         found.append(
             Message(
-                "torch's policy keeps every result that it is told to keep, also those that no backward reads."
+                "torch's policy keeps every result that it is told to keep, even those that no backward reads."
             )
         )
     return tuple(found)

@@ -69,7 +69,7 @@ class StrategyParams(Params):
     k: int = number(
         2,
         "k",
-        "Layers a segment: between two kept inputs, for the strategy every k",
+        "Layers per segment, for the strategy every k",
         least=1,
         most=126,
         comfort=(1, 12),
@@ -82,7 +82,7 @@ class MeasureParams(StrategyParams):
     block: Block = choice(
         "llama",
         "Block",
-        "Of which the stack is made",
+        "What the stack is made of",
         {
             "llama": "Llama: RMSNorm, RoPE, grouped queries, SwiGLU",
             "gpt": "GPT: LayerNorm, GELU, dropout, biases",
@@ -105,7 +105,7 @@ class MeasureParams(StrategyParams):
     seq_len: int = number(
         64,
         "Sequence length",
-        "Tokens of a sequence",
+        "Tokens in a sequence",
         least=1,
         most=4096,
         options=(16, 32, 64, 128),
@@ -117,7 +117,7 @@ class MeasureParams(StrategyParams):
     attention: Literal["written", "flash"] = choice(
         "written",
         "Attention",
-        "How it is computed",
+        "How attention is computed",
         {"written": "written out: scores in memory", "flash": "fused: log-sum-exp only"},
     )
     dropout: float = number(
@@ -136,7 +136,7 @@ class MeasureParams(StrategyParams):
         False, "Compare with fake tensors", "Traces the same step a second time, without any memory"
     )
     seed: int = number(
-        0, "Seed", "Draws weights, tokens and dropout", least=0, most=2**31 - 1, comfort=(0, 99), step=1
+        0, "Seed", "Determines weights, tokens and dropout", least=0, most=2**31 - 1, comfort=(0, 99), step=1
     )
     break_it: Literal["none", "gradients_as_activations", "lost_random_state", "reentrant_no_grad_input"] = (
         break_field(BREAKS)
@@ -216,8 +216,8 @@ class MeasureParams(StrategyParams):
     def _what_torch_can(self) -> Iterator[Adjustment]:
         if self.fake and self.fake_strides_differ:
             sentence = Message(
-                "fake = true would compare other strides where kv_heads = 1 and a head has 2 numbers (torch lays fake "
-                "tensors out differently there); allowed: false, unless hidden is more than 2 heads."
+                "fake = true would compare different strides where kv_heads = 1 and a head has 2 numbers (torch lays "
+                "fake tensors out differently there); allowed: false, unless hidden is more than 2 × heads."
             )
             yield Adjustment("fake", False, sentence)
         if self.attention == "flash" and self.drop:
@@ -328,7 +328,7 @@ class ModelParams(StrategyParams):
     seq_len: int = number(
         4096,
         "Sequence length",
-        "Tokens of a sequence",
+        "Tokens in a sequence",
         least=1,
         most=131072,
         options=(1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
@@ -340,7 +340,7 @@ class ModelParams(StrategyParams):
     attention: Literal["written", "flash"] = choice(
         "flash",
         "Attention",
-        "How it is computed; fused is what people run",
+        "How attention is computed; fused is the usual choice",
         {"written": "written out: scores in memory", "flash": "fused: log-sum-exp only"},
     )
     strategy: Strategy = choice("full", "Strategy", "What is kept for the backward pass", STRATEGY_LABELS)

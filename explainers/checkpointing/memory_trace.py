@@ -59,7 +59,7 @@ class Timeline:
         return np.where(self.allocates, self.sizes, -self.sizes)
 
     @property
-    def live(self) -> np.ndarray:
+    def live_bytes(self) -> np.ndarray:
         """Bytes alive after each event, resident ones included."""
         return self.resident + np.cumsum(self.changes)
 
@@ -77,7 +77,7 @@ class Timeline:
     @property
     def peak(self) -> int:
         """The first event after which the most memory is alive."""
-        return int(self.live.argmax())
+        return int(self.live_bytes.argmax())
 
     def differences(self, other: Timeline) -> int:
         """How many events differ in memory, category, operation, layer or phase; 0 for equal timelines."""
@@ -103,11 +103,11 @@ class Timeline:
             self.operation.tolist(),
             self.layer.tolist(),
             self.phase.tolist(),
-            self.live.tolist(),
+            self.live_bytes.tolist(),
             strict=True,
         )
         rows = np.empty(len(self), object)
-        for index, (allocates, size, category, operation, layer, phase, live) in enumerate(columns):
+        for index, (allocates, size, category, operation, layer, phase, live_bytes) in enumerate(columns):
             rows[index] = {
                 "index": index,
                 "kind": "alloc" if allocates else "free",
@@ -116,7 +116,7 @@ class Timeline:
                 "operation": self.operations[operation],
                 "layer": layer,
                 "phase": PHASES[phase],
-                "live_bytes": live,
+                "live_bytes": live_bytes,
             }
         return rows
 

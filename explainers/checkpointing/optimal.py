@@ -115,7 +115,7 @@ def parse_numbers(given: Any, most: int) -> tuple[int, ...]:
     if not 1 <= len(parts) <= MOST_LAYERS:
         raise ValueError(
             Message(
-                "1 to {most} numbers separated by commas, and these are {numbers}",
+                "1 to {most} numbers separated by commas; these are {numbers}",
                 most=MOST_LAYERS,
                 numbers=len(parts),
             )
@@ -124,7 +124,7 @@ def parse_numbers(given: Any, most: int) -> tuple[int, ...]:
         if not (str(part).isdecimal() and 1 <= int(part) <= most):
             raise ValueError(
                 Message(
-                    "whole numbers from 1 to {most:,} separated by commas, and {given} is not one",
+                    "whole numbers from 1 to {most:,} separated by commas; {given} is not one",
                     most=most,
                     given=repr(str(part)[:20]),
                 )

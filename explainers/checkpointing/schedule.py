@@ -203,7 +203,7 @@ def _notes(params: ScheduleParams) -> Iterator[Message]:
             "Revolve keeps the inside of one layer at a time. Where more fit, the optimal schedule is better."
         )
         if params.snapshots > params.layers:
-            yield Message("More snapshots than layers are of no use: {kept} are kept.", kept=params.layers)
+            yield Message("More snapshots than layers do not help: {kept} are kept.", kept=params.layers)
     if params.strategy == "optimal":
         found = Message(
             "Found by dynamic programming (Beaumont et al. 2019): boundaries where memory is short, whole insides "
@@ -236,8 +236,8 @@ def _notes_on_segments(params: ScheduleParams) -> Iterator[Message]:
         )
     if params.strategy == "full" and params.internal <= params.boundary:
         yield Message(
-            "Where the inside of a layer takes no more than its boundary, to keep every boundary saves nothing. In a "
-            "transformer it takes 16 times as much or more."
+            "Where the inside of a layer takes no more than its boundary, keeping every boundary saves nothing. In a "
+            "transformer it takes at least 16 times as much."
         )
     if params.strategy == "chen":
         k = schedules.chen_length(L)

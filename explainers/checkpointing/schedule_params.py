@@ -64,7 +64,7 @@ class ScheduleParams(Params):
         },
     )
     k: int = number(
-        4, "k", "Layers of a segment", least=1, most=MOST_LAYERS, comfort=(1, 64), step=1, unit="layers"
+        4, "k", "Layers per segment", least=1, most=MOST_LAYERS, comfort=(1, 64), step=1, unit="layers"
     )
     snapshots: int = number(
         4,
@@ -127,7 +127,7 @@ class ScheduleParams(Params):
         least = self.boundary + self.internal
         if self.strategy == "every_k" and self.k > self.layers:
             sentence = Message(
-                "k = {k} is more than the chain has layers; allowed: 1 to {layers}.",
+                "k = {k} is more than the number of layers; allowed: 1 to {layers}.",
                 k=self.k,
                 layers=self.layers,
             )
@@ -144,7 +144,7 @@ class ScheduleParams(Params):
         if self.strategy == "custom" and beyond:
             within = tuple(layer for layer in self.kept if layer <= self.layers)
             sentence = Message(
-                "kept = {layer} is no layer of this chain; allowed: layers 1 to {layers}.",
+                "kept = {layer} is not a layer of this chain; allowed: layers 1 to {layers}.",
                 layer=beyond[0],
                 layers=self.layers,
             )
@@ -158,7 +158,7 @@ def parse_kept(given: Any) -> tuple[int, ...]:
         if not (str(part).isdecimal() and 1 <= int(part) <= MOST_LAYERS):
             raise ValueError(
                 Message(
-                    "layer numbers from 1 to {most} separated by commas, and {given} is not one",
+                    "layer numbers from 1 to {most} separated by commas; {given} is not one",
                     most=MOST_LAYERS,
                     given=repr(str(part)[:20]),
                 )

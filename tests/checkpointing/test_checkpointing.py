@@ -138,7 +138,7 @@ def test_every_point_of_the_front_is_what_its_schedule_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actions", "words"),
+    ("actions", "reason"),
     [
         ([("forward", 2)], "its input is not in memory"),
         ([("tape", 1), ("backward", 1)], "layer 2 is due"),
@@ -150,8 +150,8 @@ def test_every_point_of_the_front_is_what_its_schedule_costs() -> None:
         ([("tape", 1)], "ends before the backward of layer 2"),
     ],
 )
-def test_the_executor_refuses(actions: list[Any], words: str) -> None:
-    with pytest.raises(Illegal, match=words):
+def test_the_executor_refuses(actions: list[Any], reason: str) -> None:
+    with pytest.raises(Illegal, match=reason):
         list(play(Chain.uniform(2, 1, 3), [Action(*action) for action in actions], budget=6))
 
 
@@ -291,24 +291,24 @@ def test_what_does_not_apply_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "flags", "sentence"),
     [
-        ("schedule", "--layers 8 --strategy every_k --k 9", "k = 9 is more than the chain has layers; allowed: 1"),
+        ("schedule", "--layers 8 --strategy every_k --k 9", "k = 9 is more than the number of layers; allowed: 1"),
         ("schedule", "--snapshots 0", "snapshots = '0' is not accepted; allowed: a whole number from 1 to 256."),
         ("schedule", "--strategy optimal --budget 4 --internal 5", "budget = 4 is below the least possible, 6:"),
-        ("schedule", "--layers 8 --strategy custom --kept 2,9", "kept = 9 is no layer of this chain; allowed: layers"),
+        ("schedule", "--layers 8 --strategy custom --kept 2,9", "kept = 9 is not a layer of this chain; allowed:"),
         ("schedule", "--kept 2,x", "kept = '2,x' is not accepted; allowed: layer numbers from 1 to 256"),
         ("schedule", "--kept 0", "'0' is not one"),
         ("schedule", "--layers 257", "layers = '257' is not accepted; allowed: a whole number from 1 to 256."),
         ("optimal", "--budget 5", "budget = 5 is below the least possible, 32:"),
         ("optimal", "--times 1,2", ""),
         ("optimal", "--boundaries 1,2", "boundaries has 2 numbers for 8 layers"),
-        ("optimal", "--times 1,-2", "whole numbers from 1 to 1,000 separated by commas, and '-2' is not one"),
-        ("optimal", "--internals " + ",".join("1" * 33), "1 to 32 numbers separated by commas, and these are 33"),
+        ("optimal", "--times 1,-2", "whole numbers from 1 to 1,000 separated by commas; '-2' is not one"),
+        ("optimal", "--internals " + ",".join("1" * 33), "1 to 32 numbers separated by commas; these are 33"),
         ("law", "--ratio 65", "ratio = '65' is not accepted; allowed: a number from 0.25 to 64."),
     ],
 )  # fmt: skip
 def test_bad_input_gives_one_clear_sentence(name: str, flags: str, sentence: str) -> None:
-    words = flags.split()
-    raw = dict(zip((word[2:] for word in words[::2]), words[1::2], strict=True))
+    parts = flags.split()
+    raw = dict(zip((flag[2:] for flag in parts[::2]), parts[1::2], strict=True))
     params, problems = read(find(f"checkpointing.{name}").params, raw)
     sentences = [problem.sentence for problem in problems]
     sentences += [adjustment.sentence for adjustment in fit(params)[1] if adjustment.field in raw]

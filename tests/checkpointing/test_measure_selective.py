@@ -1,4 +1,4 @@
-"""Selective checkpointing through the backward pass, what runs again, and where a broken step opens."""
+"""Selective checkpointing through the backward pass, recomputed FLOPs, and where the picture of a break opens."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_a_selective_strategy_is_predicted_through_the_backward_pass(
     borders = backward_borders(timeline, chosen.layers, chosen.strategy)
     assert alive[borders].tolist() == prediction.alive_in_backward(chosen.sizes, chosen.strategy, 1)
     assert result.activation_peak_bytes == result.predicted_activation_peak_bytes
-    (predicted,) = next(one for one in measure_scene(result).panels() if one.name == "activations").lines  # type: ignore[attr-defined]
+    (predicted,) = next(
+        panel for panel in measure_scene(result).panels() if panel.name == "activations"
+    ).lines  # type: ignore[attr-defined]
     assert len(predicted.x) == 1 + chosen.layers + 1 + 3 * chosen.layers
     assert (np.diff(predicted.x) >= 0).all()
 
@@ -97,7 +99,7 @@ def test_a_broken_step_opens_where_the_break_shows(name: str) -> None:
     else:
         assert event == result.activation_peak_event
     scene = measure_scene(result)
-    memory = next(one for one in scene.panels() if one.name == "memory")
+    memory = next(panel for panel in scene.panels() if panel.name == "memory")
     assert memory.values[:, scene.start].tolist() == result.category_bytes[:, event].tolist()  # type: ignore[attr-defined]
 
 

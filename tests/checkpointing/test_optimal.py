@@ -1,4 +1,4 @@
-"""The optimal schedule under a budget, against search by brute force, and against the least that theory allows."""
+"""The optimal schedule within a budget, against a brute-force search and against Revolve."""
 
 from __future__ import annotations
 

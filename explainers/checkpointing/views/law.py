@@ -118,7 +118,7 @@ def _bar_layers(result: LawResult, cut: float, low: float) -> tuple[Layer, ...]:
 
 def _landmarks(result: LawResult, cut: float, high: float) -> tuple[Layer, ...]:
     """Lines at sqrt(L), at sqrt(L B / I) and at the best k."""
-    least = Message("least: {peak:,.6g} at k = {k}", peak=result.least_peak, k=result.best_k)
+    least = Message("lowest: {peak:,.6g} at k = {k}", peak=result.least_peak, k=result.best_k)
     return (
         *_landmark(result.sqrt_layers, f"√L = {result.sqrt_layers:.3g}", "muted", 1.09 * cut, high),
         *_landmark(result.continuous_k, f"√(L B / I) = {result.continuous_k:.3g}", "score", 1.18 * cut, high),
@@ -211,12 +211,12 @@ def _sentence(one_layer: bool, one_boundary: bool, least: bool, broken: bool) ->
     if broken and one_boundary:
         return LiveMessage(
             "Segments of {k:d}: the formula without boundaries says {predicted:.6g}. "
-            "Played, the peak is **{peak:.6g}**: there is {boundaries:d} boundary too."
+            "Played, the peak is **{peak:.6g}**: there is also {boundaries:d} boundary."
         )
     if broken:
         return LiveMessage(
             "Segments of {k:d}: the formula without boundaries says {predicted:.6g}. "
-            "Played, the peak is **{peak:.6g}**: there are {boundaries:d} boundaries too."
+            "Played, the peak is **{peak:.6g}**: there are also {boundaries:d} boundaries."
         )
     return LiveMessage(
         "Segments of {k:d}: {kept} and {inside}, **{peak:.6g}** at the peak, {comparison}.",
@@ -226,7 +226,7 @@ def _sentence(one_layer: bool, one_boundary: bool, least: bool, broken: bool) ->
         inside=LiveMessage("the inside of {k:d} layer")
         if one_layer
         else LiveMessage("the inside of {k:d} layers"),
-        comparison=LiveMessage("the least there is") if least else LiveMessage("{over:.0f}% over the least"),
+        comparison=LiveMessage("the lowest of all") if least else LiveMessage("{over:.0f}% above the lowest"),
     )
 
 

@@ -63,8 +63,8 @@ PHASE_NAMES: dict[Phase, Message] = {
     "optimizer": Message("optimizer"),
 }
 
-# The numbers of a step: the layer at work, counted from 1; the bytes allocated or freed; the bytes alive then.
-COLUMNS = ("layer", "size", "live")
+# The numbers of a step: the layer at work, counted from 1; the bytes allocated or freed; the bytes alive after that.
+COLUMNS = ("layer", "size", "live_bytes")
 
 # The line of the training step's source that is at work in each phase.
 LINES: dict[Phase, str] = {
@@ -163,14 +163,14 @@ def _activations(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
         Message("when a layer ends, forward and backward")
         if strategy == "none"
         else Message(
-            "forward when a layer ends, backward before, at the most of and after each recomputation"
+            "forward when a layer ends, backward before and after each recomputation and at its maximum"
         )
         if strategy.startswith("selective")
         else Message("forward when a layer ends, backward before and after a segment is recomputed")
     )
     return Bands(
         name="activations",
-        title="Activations alone",
+        title="Activations only",
         subtitle=Message("dashed: predicted from sizes alone, {when}", when=when),
         height=150,
         values=values,
@@ -285,7 +285,7 @@ def _words(shown: Shown) -> Words:
     timeline, events = shown.timeline, shown.events
     sentences: dict[Message, int] = {}
     which = [sentences.setdefault(_sentence(shown, event), len(sentences)) for event in events]
-    values = np.stack([shown.layer + 1, timeline.sizes[events], timeline.live[events]], axis=1)
+    values = np.stack([shown.layer + 1, timeline.sizes[events], timeline.live_bytes[events]], axis=1)
     return Words(
         sentences=tuple(sentences),
         which=np.array(which),
@@ -298,7 +298,7 @@ def _sentence(shown: Shown, event: int) -> Message:
     timeline = shown.timeline
     if event == shown.events[0]:
         return LiveMessage(
-            "Before the step: weights and optimizer state, {live:bytes}, are **live all the time**."
+            "Before the step: weights and optimizer state, {live_bytes:bytes}, are **live all the time**."
         )
     places = {
         "place": _place(int(timeline.layer[event]), shown.layers, PHASES[timeline.phase[event]]),
@@ -307,15 +307,17 @@ def _sentence(shown: Shown, event: int) -> Message:
     }
     if timeline.allocates[event]:
         return LiveMessage(
-            "{place}: **{operation} takes {size:bytes}** for {category}; {live:bytes} are live.", **places
+            "{place}: **{operation} allocates {size:bytes}** for {category}; {live_bytes:bytes} are live.",
+            **places,
         )
     return LiveMessage(
-        "{place}: **{size:bytes} are freed**, {category} of {operation}; {live:bytes} are live.", **places
+        "{place}: **{size:bytes} are freed**, {category} of {operation}; {live_bytes:bytes} are live.",
+        **places,
     )
 
 
 def _place(layer: int, layers: int, phase: Phase) -> Message:
-    """The layer at work (as a live number) and the phase."""
+    """The layer at work and the phase; the player fills in the number of the layer."""
     if layer < 0:
         return Message("Embedding, {phase}", phase=PHASE_NAMES[phase])
     if layer == layers:

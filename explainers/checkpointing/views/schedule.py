@@ -37,10 +37,10 @@ SENTENCES: dict[str, Message] = {
     "forward": LiveMessage("Layer {layer:d} runs forward; nothing of it is kept."),
     "forwards": LiveMessage("Layers {first_layer:d} to {layer:d} run forward; nothing of them is kept."),
     "forward again": LiveMessage(
-        "Layer {layer:d} runs forward again (run {runs:d}), only to hand on its output."
+        "Layer {layer:d} runs forward again (run {runs:d}), only to pass on its output."
     ),
     "forwards again": LiveMessage(
-        "Layers {first_layer:d} to {layer:d} run forward again, only to hand on their output."
+        "Layers {first_layer:d} to {layer:d} run forward again, only to pass on their output."
     ),
     "checkpoint": LiveMessage(
         "Layer {layer:d} runs forward, and its output is kept as a boundary: the input of layer {next_layer:d}."
@@ -289,7 +289,7 @@ def _agreement(result: ScheduleResult) -> Message:
     """How the peak as played compares with the prediction."""
     predicted = result.predicted_peak_units
     if not result.checks[0].passed:
-        return Message("and not the **{predicted:,}** that were predicted", predicted=predicted)
+        return Message("not the predicted **{predicted:,}**", predicted=predicted)
     if result.prediction.exact:
         return Message("as predicted")
     return Message("within the budget of {budget:,}", budget=predicted)
