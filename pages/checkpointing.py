@@ -1,4 +1,4 @@
-"""Gradient checkpointing: schedules played on a chain, the law, a real training step traced, full-size models."""
+"""Gradient checkpointing: schedules on a chain, the law of segments, a traced training step, full-size models."""
 
 from __future__ import annotations
 
