@@ -1,4 +1,4 @@
-"""Which length of segment has the lowest peak, among those that a reader may guess."""
+"""The segment length with the lowest peak, among those that a reader may guess."""
 
 from __future__ import annotations
 

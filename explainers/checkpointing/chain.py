@@ -162,7 +162,7 @@ def _over(memory: float, budget: float) -> Message:
 
 
 def numbers_of(states: bytes) -> tuple[int, ...]:
-    """The layers whose boundary, or internal activations, a Moment holds."""
+    """The layers whose state in `states` is not NOT_KEPT."""
     return tuple(layer for layer, state in enumerate(states) if state != NOT_KEPT)
 
 

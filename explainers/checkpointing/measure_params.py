@@ -347,7 +347,7 @@ class ModelParams(StrategyParams):
 
     @property
     def shape(self) -> DecoderShape:
-        """The published shape, with as many layers as are traced."""
+        """The published shape, with only the layers that are traced."""
         whole = LLAMA_3_1[self.model]
         return DecoderShape(**{**vars(whole), "layers": self.layers or whole.layers})
 

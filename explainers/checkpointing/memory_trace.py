@@ -216,7 +216,7 @@ class MemoryTrace(TorchDispatchMode):
     def recomputing(self) -> Iterator[None]:
         """Around code that recomputes activations: what it has allocated and is alive at its end was recomputed.
 
-        torch ends a recomputation early, by an exception whose frames hold temporaries until it is caught, so the
+        torch ends a recomputation early, by an exception whose frames keep temporaries alive until it is caught, so the
         recomputation ends only with the next operation.
         """
         self._before_recompute = (self.phase, self.layer)

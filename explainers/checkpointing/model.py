@@ -47,9 +47,9 @@ class ModelResult(StepResult):
 
     weight_bytes, gradient_bytes, optimizer_bytes: of all parameters. needed_bytes: weights, tables and the peak beyond
     them; fits: whether it is at most 80 GB; missing_bytes: what it needs beyond 80 GB. seconds: of the trace, including
-    the construction of the model. allocated_bytes: the most by which this process really grew meanwhile (with all its
-    threads and the records of the trace). warm_up_bytes: by how much it grew just before, in a trace of the smallest
-    step, for which torch loads its code for fake tensors, once per process. verdict: all this in words.
+    the construction of the model. allocated_bytes: the most by which this process really grew during the trace (with
+    all its threads and the records of the trace). warm_up_bytes: by how much it grew just before, in a trace of the
+    smallest step, for which torch loads its code for fake tensors, once per process. verdict: all this in words.
     """
 
     parameters: int

@@ -35,25 +35,25 @@ BREAKS = (
 )
 
 
-def _one_a_layer(default: tuple[int, ...], *, title: str, what: Message, most: int) -> Any:
+def _one_per_layer(default: tuple[int, ...], *, title: str, what: Message, most: int) -> Any:
     """A field with one number for each layer. what: what the number is."""
     description = Message(
-        "one whole number from 1 to {most} a layer, separated by commas: {what}", most=most, what=what
+        "one whole number from 1 to {most} per layer, separated by commas: {what}", most=most, what=what
     )
     return several(default, title, description, most=MOST_LAYERS)  # type: ignore[arg-type]
 
 
 class OptimalParams(Params):
-    times: tuple[int, ...] = _one_a_layer(
+    times: tuple[int, ...] = _one_per_layer(
         (2, 3, 6, 4, 8, 5, 3, 1), title="Times", what=Message("its forward time"), most=LARGEST_TIME
     )
-    boundaries: tuple[int, ...] = _one_a_layer(
+    boundaries: tuple[int, ...] = _one_per_layer(
         (8, 8, 6, 6, 4, 4, 2, 2),
         title="Boundary sizes",
         what=Message("memory of its input"),
         most=LARGEST_SIZE,
     )
-    internals: tuple[int, ...] = _one_a_layer(
+    internals: tuple[int, ...] = _one_per_layer(
         (24, 24, 18, 20, 12, 10, 6, 4),
         title="Internal sizes",
         what=Message("memory of its internal activations, its own output included"),
@@ -91,7 +91,7 @@ class OptimalParams(Params):
             sizes = getattr(self, name)
             if len(sizes) != L:
                 sentence = Message(
-                    "{field} has {numbers} numbers for {layers} layers; allowed: one a layer, as in times.",
+                    "{field} has {numbers} numbers for {layers} layers; allowed: one per layer, as in times.",
                     field=name,
                     numbers=len(sizes),
                     layers=L,
@@ -110,7 +110,7 @@ class OptimalParams(Params):
 
 
 def parse_numbers(given: Any, most: int) -> tuple[int, ...]:
-    """Whole numbers from 1 to `most`, one a layer. Raises ValueError with what is allowed and what was given."""
+    """Whole numbers from 1 to `most`, one per layer. Raises ValueError with what is allowed and what was given."""
     parts = (given,) if isinstance(given, (int, str)) else tuple(given)
     if not 1 <= len(parts) <= MOST_LAYERS:
         raise ValueError(
@@ -248,7 +248,7 @@ def _usual(L: int) -> Iterator[tuple[_Named, Generator[Action, None, None]]]:
 
 
 def _curve(table: rotor.UnequalLayers) -> tuple[np.ndarray, np.ndarray]:
-    """The budgets at which the least extra time changes, and that time."""
+    """The budgets at which the least extra time changes, and the least extra time there."""
     time = table.time[1, table.chain.layers]
     first = np.flatnonzero(np.diff(time, prepend=rotor.NEVER) < 0)
     return first + int(table.chain.boundaries[0]), time[first] - int(sum(table.chain.times))

@@ -243,7 +243,7 @@ def _notes_on_segments(params: ScheduleParams) -> Iterator[Message]:
         k = schedules.chen_length(L)
         yield Message(
             "One level of recursion: outer segments of {outer} layers, each recomputed in inner segments of {inner}. "
-            "With unit costs the peak is about 3 ∛L, for two extra forwards a layer.",
+            "With unit costs the peak is about 3 ∛L, for two extra forwards per layer.",
             outer=k * k,
             inner=k,
         )

@@ -1,4 +1,4 @@
-"""What is said of a traced step: what it keeps, with the numbers, and what its strategy saves and costs."""
+"""Sentences about a traced step: what it keeps, with the numbers, and what its strategy saves and costs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def in_words(size: int) -> Message:
-    """Bytes with one decimal in the unit that suits them: 6.8 GB."""
+    """Bytes in the largest unit that fits, with one decimal: 6.8 GB."""
     for unit, name in UNITS:
         if size >= unit:
             return Message("{size:,.1f} {unit}", size=size / unit, unit=name)

@@ -239,7 +239,7 @@ def test_the_bands_are_the_memory_of_the_events(default: MeasureResult) -> None:
     assert scene.title == "Memory of one training step: 6 Llama layers of hidden size 64"
     (predicted,) = activations.lines
     assert alive[predicted.x] == pytest.approx(predicted.y, abs=8)  # the loss comes last
-    # forward: embedding, layers, head; backward: twice a segment
+    # forward: embedding, layers, head; backward: twice per segment
     assert len(predicted.x) == 1 + 6 + 1 + 2 * 3
     assert predicted.y.max() == default.activation_peak_bytes
     assert len(scene.to_bytes()) < 1_000_000

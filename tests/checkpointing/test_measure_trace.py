@@ -83,9 +83,9 @@ def test_events_say_what_where_and_when() -> None:
 
 
 def test_the_comparison_with_fake_tensors_is_a_separate_check() -> None:
-    without, asked = measure(params()), measure(params(fake=True))
-    assert (without.fake_differences, asked.fake_differences) == (None, 0)
-    assert len(asked.checks) == len(without.checks) + 1
+    without, compared = measure(params()), measure(params(fake=True))
+    assert (without.fake_differences, compared.fake_differences) == (None, 0)
+    assert len(compared.checks) == len(without.checks) + 1
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def _memory(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
 
 
 def _activations(result: MeasureResult | ModelResult, shown: Shown) -> Panel:
-    """Kept and recomputed activations only, and how many there must be at the borders, from sizes alone."""
+    """Only kept and recomputed activations, and the prediction for the borders, from sizes alone."""
     strategy = result.params.strategy
     values = result.category_bytes[ACTIVATIONS][:, shown.events].astype(float)
     kept = prediction.kept_after_blocks(result.params.sizes, strategy, result.params.k)
