@@ -54,7 +54,7 @@ def chain_panel(playing: Playing, *, clickable: bool = True) -> Marks:
         x=Axis(0.4, L + 0.6, ticks=_ticks(L), format="d"),
         y=Axis(0, HEIGHT - 20, flip=True),
         layers=layers,
-        action=Action("keep", "Click a layer to keep its input, or to drop it") if clickable else None,
+        action=Action("keep", hint="Click a layer to keep its input, or to drop it") if clickable else None,
     )
 
 
