@@ -1,11 +1,11 @@
-"""Gradient checkpointing: schedules played on a chain, the law, a real training step traced, full-size models."""
+"""Gradient checkpointing: schedules on a chain, the law of segments, a traced training step, full-size models."""
 
 from __future__ import annotations
 
 from explainers.checkpointing.law import LawParams
 from explainers.checkpointing.measure_params import MeasureParams, ModelParams
 from explainers.checkpointing.optimal import OptimalParams
-from explainers.checkpointing.schedule import ScheduleParams
+from explainers.checkpointing.schedule_params import ScheduleParams
 from pages.parts import checkpointing as parts
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try

@@ -1,10 +1,10 @@
-"""Which length of segment has the lowest peak, among those that a reader may guess."""
+"""The segment length with the lowest peak, among those that a reader may guess."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explainers.checkpointing.schedule import ScheduleParams
+from explainers.checkpointing.schedule_params import ScheduleParams
 from explainers.checkpointing.schedules import every_k_peak, sqrt_length
 from explainers.contract.messages import Message, joined
 

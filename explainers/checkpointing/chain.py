@@ -1,14 +1,14 @@
 """A chain of layers, and the executor that plays a schedule on it.
 
-The chain is x_l = f_l(x_{l-1}) for l = 1 .. L, and x_0 is the input. Two kinds of activations take memory:
+The chain is x_l = f_l(x_{l-1}) for l = 1 .. L, with the input x_0. Two kinds of activations take memory:
 
 - a boundary activation: the input x_{l-1} of a layer l, kept as a checkpoint;
 - the internal activations of a layer l: all that its backward needs besides its input, its own output x_l included.
 
-Not counted, because every schedule has one of each: the activation at hand (what the last forward has just handed on)
-and the gradient. A layer may be taped straight from the activation at hand, which then stays there until the layer has
-gone backward. So c snapshots are c boundaries, as in Revolve; the other rules are those of Beaumont, Eyraud-Dubois,
-Herrmann, Joly and Shilova 2019, section 3.
+Two more are not counted, because every schedule has exactly one of each: the current activation, which is the output of
+the last forward, and the gradient. A layer may be taped straight from the current activation, which then stays in place
+until that layer's backward. So c snapshots are c boundaries, as in Revolve; the other rules are those of Beaumont,
+Eyraud-Dubois, Herrmann, Joly and Shilova 2019, section 3.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import math
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
+
+from explainers.contract.messages import Message
 
 Kind = Literal["forward", "checkpoint", "tape", "backward"]
 
@@ -36,7 +38,7 @@ class Action(NamedTuple):
 
 @dataclass(frozen=True)
 class Chain:
-    """The costs of a chain. Each tuple has one number a layer, the first for layer 1.
+    """The costs of a chain. Each tuple has one number per layer, the first for layer 1.
 
     times: of one forward run. boundaries: memory of the layer's input. internals: memory of its internal activations.
     """
@@ -58,8 +60,8 @@ class Chain:
 class Moment(NamedTuple):
     """What is in memory right after an action.
 
-    again: the layer had run before. boundaries, internals: one byte a layer, at the layer's own number (byte 0 is
-    unused): NOT_KEPT, KEPT or RECOMPUTED. boundary_units, internal_units: the memory of each kind.
+    again: the layer had run before. boundaries, internals: byte l is the state of layer l (byte 0 is unused): NOT_KEPT,
+    KEPT or RECOMPUTED. boundary_units, internal_units: the memory of each kind.
     """
 
     kind: Kind
@@ -84,36 +86,43 @@ class Moment(NamedTuple):
 
 
 class Illegal(ValueError):
-    """A schedule does what cannot be done; the message says what, on which layer, and why."""
+    """A schedule breaks a rule; the message names the action, the layer and the rule."""
+
+
+def _illegal(action: Action, reason: Message) -> Illegal:
+    return Illegal(
+        Message("{action} of layer {layer}: {reason}", action=action.kind, layer=action.layer, reason=reason)
+    )
 
 
 def play(
     chain: Chain, actions: Iterable[Action], budget: float = math.inf, *, frees: bool = True
 ) -> Generator[Moment, None, None]:
-    """Plays a schedule, watched: a Moment after every action. Raises Illegal where it breaks a rule.
+    """Plays a schedule: yields a Moment after every action. Raises Illegal where the schedule breaks a rule.
 
-    budget: the memory that may never be exceeded. frees: False leaves in memory what a backward has used.
+    budget: memory must never exceed it. frees: False leaves in memory what a backward has used.
     """
     L = chain.layers
     boundaries, internals, runs = bytearray(L + 1), bytearray(L + 1), [0] * (L + 1)
     boundaries[1] = KEPT  # the input x_0
     memory = [chain.boundaries[0], 0]  # of boundaries, of internal activations
-    at_hand, holder, due = (
-        0,
-        0,
-        L,
-    )  # x_0 is at hand, no taped layer holds it, and the backward of layer L is due
+    current = 0  # the activation x_0
+    holder = 0  # the taped layer that needs the current activation for its backward; 0 for none
+    due = L  # the layer that must go backward next
 
-    for kind, l in actions:
+    for action in actions:
+        kind, l = action
         in_memory = boundaries[l] or internals[l - 1]
-        if not (in_memory or at_hand == l - 1):
-            raise Illegal(f"{kind} of layer {l}: its input is not there")
+        if not (in_memory or current == l - 1):
+            raise _illegal(action, Message("its input is not in memory"))
         again = runs[l] > 0
 
         if kind == "backward":
             # g_{l-1} = (df_l / dx_{l-1})^T g_l
-            if not (internals[l] and due == l):
-                raise Illegal(f"backward of layer {l}: layer {due} is due, with its internal activations")
+            if due != l:
+                raise _illegal(action, Message("layer {due} is due", due=due))
+            if not internals[l]:
+                raise _illegal(action, Message("its internal activations are not in memory"))
             due, holder = due - 1, 0 if holder == l else holder
             if frees:
                 memory[0] -= chain.boundaries[l - 1] if boundaries[l] else 0
@@ -125,31 +134,35 @@ def play(
         # x_l = f_l(x_{l-1})
         runs[l] += 1
         if kind == "tape":
-            # x_l lies among the internal activations; what was at hand stays at hand
+            # x_l is one of the internal activations, so the current activation does not change
             if internals[l]:
-                raise Illegal(f"tape of layer {l}: its internal activations are kept already")
+                raise _illegal(action, Message("its internal activations are already in memory"))
             holder = holder if in_memory else l
             internals[l] = RECOMPUTED if again else KEPT
             memory[1] += chain.internals[l - 1]
         elif holder:
-            raise Illegal(f"{kind} of layer {l}: the activation at hand is held by layer {holder}")
+            raise _illegal(action, Message("the current activation is held by layer {holder}", holder=holder))
         else:
-            at_hand = l
+            current = l
         if kind == "checkpoint":
             if l == L or boundaries[l + 1]:
-                raise Illegal(f"checkpoint of layer {l}: there is no boundary to be kept after it")
+                raise _illegal(action, Message("there is no boundary to keep after it"))
             boundaries[l + 1] = RECOMPUTED if again else KEPT
             memory[0] += chain.boundaries[l]
         if sum(memory) > budget:
-            raise Illegal(f"{kind} of layer {l}: {sum(memory):g} units are over the budget of {budget:g}")
+            raise _illegal(action, _over(sum(memory), budget))
         yield Moment(kind, l, again, bytes(boundaries), bytes(internals), *memory)
 
     if due:
-        raise Illegal(f"the schedule ends, and the backward of layer {due} is still due")
+        raise Illegal(Message("the schedule ends before the backward of layer {due}", due=due))
+
+
+def _over(memory: float, budget: float) -> Message:
+    return Message("{memory:g} units are over the budget of {budget:g}", memory=memory, budget=budget)
 
 
 def numbers_of(states: bytes) -> tuple[int, ...]:
-    """The layers whose boundary, or internal activations, a Moment holds."""
+    """The layers whose state in `states` is not NOT_KEPT."""
     return tuple(layer for layer, state in enumerate(states) if state != NOT_KEPT)
 
 
@@ -159,7 +172,7 @@ def at_end_of_forward(moments: Iterable[Moment], layers: int) -> Moment:
 
 
 def with_lines(actions: Generator[Action, None, None], lines: list[int]) -> Iterator[Action]:
-    """The same actions; the source line on which the schedule paused for each is appended to `lines`."""
+    """The same actions; appends to `lines` the source line on which the schedule paused for each."""
     for action in actions:
         inner: Any = actions
         while inner.gi_yieldfrom is not None:  # a schedule that calls itself pauses in its innermost call

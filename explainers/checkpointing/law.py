@@ -1,8 +1,8 @@
-"""The law of segments: peak(k) = ceil(L / k) B + k I, and where its least value lies.
+"""The law of segments: peak(k) = ceil(L / k) B + k I, and the k with the lowest peak.
 
-ceil(L / k) boundaries B fall as segments of k layers get longer, k layers' internal activations I rise. Taken as
-continuous, the sum is least at k = sqrt(L B / I): sqrt(L) where the inside of a layer takes as much as a boundary
-(Chen et al. 2016), far less in a transformer, whose layer keeps s b h (34 + 5 a s / h) bytes inside against 2 s b h at
+Longer segments have fewer boundaries, ceil(L / k) B, and more internal activations to recompute at a time, k I. For
+continuous k, the sum is least at k = sqrt(L B / I): sqrt(L) where the inside of a layer takes as much as a boundary
+(Chen et al. 2016), far less in a transformer, whose layer keeps s b h (34 + 5 a s / h) bytes inside and only 2 s b h at
 its boundary (Korthikanti et al. 2022).
 """
 
@@ -20,6 +20,7 @@ from explainers.checkpointing.chain import Chain, play
 from explainers.checkpointing.schedules import every, every_k_peak, in_segments
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Params, number
 from explainers.contract.result import Check, Checked
 
@@ -28,8 +29,8 @@ BREAKS = (
         name="forget_boundaries",
         label="forget the boundaries",
         consequence=(
-            "Without the boundaries the formula is k I alone: memory seems to fall for ever as segments get "
-            "shorter, and k = 1 seems best. Played, each segment also keeps its input."
+            "Without the boundaries the formula is k I alone: memory seems to keep falling as segments "
+            "get shorter, and k = 1 seems best. Played, each segment also keeps its input."
         ),
         settings={"layers": 64, "ratio": 1.0},
     ),
@@ -50,7 +51,7 @@ class LawParams(Params):
     ratio: float = number(
         16.0,
         "Inside against boundary",
-        "Memory of a layer's internal activations, where one boundary takes 1 (I / B), in quarters",
+        "Memory of a layer's internal activations in boundaries (I / B), in quarters",
         least=0.25,
         most=64,
         comfort=(0.25, 64),
@@ -68,8 +69,8 @@ class LawParams(Params):
 class LawResult(Checked):
     """The peak for every k, in boundaries. k, peak, predicted, boundaries, internals: (L,).
 
-    peak: as played; predicted: by the formula. boundaries, internals: its two parts. best_k: the smallest with the
-    least peak as played, predicted_best_k by the formula; continuous_k: sqrt(L B / I).
+    peak: as played; predicted: by the formula. boundaries, internals: the two parts of the peak. best_k: the smallest k
+    with the lowest peak as played; predicted_best_k: by the formula. continuous_k: sqrt(L B / I).
     """
 
     k: np.ndarray
@@ -90,12 +91,12 @@ class LawResult(Checked):
 
 @experiment("checkpointing.law", breaks=BREAKS)
 def law(params: LawParams) -> LawResult:
-    """The peak of memory for every segment length, played and by formula, and the best length."""
+    """Peak memory for every segment length, played and by formula, and the best length."""
     L, I = params.layers, params.ratio
     B = 0 if params.break_it == "forget_boundaries" else 1
     k = np.arange(1, L + 1)
-    peak = np.array([played_peak(L, int(one), I) for one in k])
-    predicted = np.array([every_k_peak(L, int(one), B, I) for one in k])
+    peak = np.array([played_peak(L, length, I) for length in k.tolist()])
+    predicted = np.array([every_k_peak(L, length, B, I) for length in k.tolist()])
     continuous = math.sqrt(L / I)
     return LawResult(
         k=k,
@@ -110,20 +111,33 @@ def law(params: LawParams) -> LawResult:
         sqrt_layers=math.sqrt(L),
         peak_at_sqrt_layers=float(peak[round(math.sqrt(L)) - 1]),
         notes=(
-            "A transformer layer in 16 bits keeps s b h (34 + 5 a s / h) bytes inside and 2 s b h at its boundary "
-            "(s tokens, b sequences, h hidden size, a heads; Korthikanti et al. 2022). The 34 hold the boundary, "
-            f"so I / B is 16 or more, and for {L} layers √(L B / I) is √L / 4 = {math.sqrt(L) / 4:.3g} or less, not "
-            f"√L = {math.sqrt(L):.3g}. With I / B = {I:g} as set here it is {continuous:.3g}, and the best k is "
-            f"{k[peak.argmin()]}.",
-            "Where k does not divide L, the first segment is the short one, so that the formula is exact.",
+            _note_on_transformers(params, int(k[peak.argmin()])),
+            Message(
+                "Where k does not divide L, the first segment is the short one, so that the formula is exact."
+            ),
         ),
         checks=tuple(_checks(L, continuous, peak, predicted)),
         params=params,
     )
 
 
+def _note_on_transformers(params: LawParams, best_k: int) -> Message:
+    return Message(
+        "A transformer layer in 16 bits keeps s b h (34 + 5 a s / h) bytes inside and 2 s b h at its boundary "
+        "(s tokens, b sequences, h hidden size, a heads; Korthikanti et al. 2022). The 34 hold the boundary, "
+        "so I / B is 16 or more, and for {layers} layers √(L B / I) is √L / 4 = {quarter:.3g} or less, not "
+        "√L = {root:.3g}. With I / B = {ratio:g} as set here it is {continuous:.3g}, and the best k is {best_k}.",
+        layers=params.layers,
+        quarter=math.sqrt(params.layers) / 4,
+        root=math.sqrt(params.layers),
+        ratio=params.ratio,
+        continuous=math.sqrt(params.layers / params.ratio),
+        best_k=best_k,
+    )
+
+
 def played_peak(layers: int, k: int, ratio: float) -> float:
-    """The most memory that the schedule of segments of k layers ever holds, in boundaries."""
+    """Peak memory of the schedule in segments of k layers as played, in boundaries."""
     schedule = in_segments(1, layers, every(k, 1, layers))
     return max(moment.memory for moment in play(Chain.uniform(layers, 1, ratio), schedule))
 
@@ -131,9 +145,9 @@ def played_peak(layers: int, k: int, ratio: float) -> float:
 def _checks(L: int, continuous: float, peak: np.ndarray, predicted: np.ndarray) -> Iterator[Check]:
     error = float(np.abs(peak - predicted).max())
     yield Check("every peak is that of the formula", error, 0, "⌈L/k⌉ B + k I, for every k")
-    # where k is no whole number, one of its two neighbours is as good up to the rounding of L / k
-    near = [min(max(round_(continuous), 1), L) for round_ in (math.floor, math.ceil)]
-    above = float(min(peak[one - 1] for one in near) - peak.min())
+    # one of the two whole numbers next to the continuous k is as good, up to the rounding of L / k
+    near = [min(max(rounded(continuous), 1), L) for rounded in (math.floor, math.ceil)]
+    above = float(min(peak[k - 1] for k in near) - peak.min())
     yield Check(
         "the best k lies at √(L B / I)",
         above,

@@ -1,7 +1,8 @@
 """One training step of a real decoder under torch.utils.checkpoint, its memory traced to the byte and predicted.
 
-What is alive is what the dispatcher saw allocated and not yet freed (memory_trace.py). The prediction knows sizes
-alone (prediction.py). The gradients are held against the same step without checkpointing.
+Memory is alive from the event in which the dispatcher sees it allocated until it is freed (memory_trace.py). The
+prediction uses sizes alone (prediction.py). The gradients are compared with those of the same step without
+checkpointing.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from explainers.checkpointing import prediction
+from explainers.checkpointing import korthikanti, prediction, step_words
+from explainers.checkpointing.korthikanti import CountRow
 from explainers.checkpointing.measure_params import BREAKS, MeasureParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace, Timeline
-from explainers.checkpointing.prediction import CountRow, Sizes, Strategy, Term
+from explainers.checkpointing.prediction import Sizes, Strategy, Term
 from explainers.checkpointing.step import Plan, Step, plain_gradients, training_step
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.hardware.exclusive import exclusive_torch
 from explainers.models.decoder import Decoder
@@ -34,20 +37,20 @@ POLICIES = {"selective_matmuls": "matmuls", "selective_attention": "attention"}
 class StepResult(Checked):
     """The memory of one training step, in bytes.
 
-    peak_bytes: the most that is alive above the model before the step (the weights and tables, `model_bytes`).
+    peak_bytes: the most that is alive beyond the model before the step (the weights and tables, `model_bytes`).
     saved_after_forward_bytes: activations kept for the backward pass, measured; predicted_...: from sizes alone.
-    activation_peak_bytes: the most activations, kept and recomputed, alive at once; predicted_...: from sizes alone.
-    without_checkpoints_bytes: what would be kept with nothing checkpointed, predicted. recomputed_share: FLOPs of
-    matrix products that run again, as a share of those of a forward pass, from the shapes.
+    activation_peak_bytes: the most activations, kept and recomputed, alive at the same time; predicted_...: from sizes
+    alone. without_checkpoints_bytes: what would be kept with nothing checkpointed, predicted. recomputed_share: FLOPs
+    of matrix products that run again, as a share of those of a forward pass, from the shapes.
     by_category: at the peak; together model_bytes + peak_bytes. peak_event, peak_operation, peak_phase, peak_layer:
     what caused the peak. activation_peak_event: after which the most activations are alive.
-    allocated_total_bytes, freed_total_bytes: over the whole step. forward_runs: of each block. formula, saving: what
-    is kept, with its numbers, and what the strategy saves and costs, in words. terms: what is kept, tensor by tensor.
+    allocated_total_bytes, freed_total_bytes: over the whole step. forward_runs: of each block. formula: what is kept,
+    with its numbers; saving: what the strategy saves and costs, in words. terms: what is kept, tensor by tensor.
     live_bytes: (events,); category_bytes: (categories, events), in the order of by_category. events: every allocation
     and free.
 
-    Layers are counted from 1 in peak_layer (0: the embedding; layers + 1: last norm, head and loss), as wherever a
-    person reads them, and from 0 in events and in the timeline, as torch does.
+    Layers are counted from 1 in peak_layer (0: the embedding; layers + 1: last norm, head and loss), as on screen, and
+    from 0 in events and in the timeline, as in torch.
     """
 
     peak_bytes: int
@@ -85,21 +88,21 @@ def measured(
     *,
     with_gradients: bool = False,
 ) -> dict:
-    """The fields of a StepResult. with_gradients: the timeline counts gradients among the activations."""
+    """The fields of a StepResult. with_gradients: the timeline counts gradients as activations."""
     terms = prediction.kept_by_step(sizes, strategy, k)
-    by_category, live, peak = timeline.by_category, timeline.live, timeline.peak
+    by_category, live_bytes, peak = timeline.by_category, timeline.live_bytes, timeline.peak
     last = max(timeline.forward_ends - 1, 0)  # the last event of the forward pass
     state = by_category[CATEGORIES.index("optimizer_state"), last]
     activations = timeline.of("kept_activation", "recomputed_activation")
     everything = prediction.total(prediction.kept_by_step(sizes, "none", 1))
-    # A break can keep the backward pass from ever asking for a layer again.
+    # under a break the backward pass may not recompute anything
     share = recomputed_share(sizes, strategy, k) if max(forward_runs) > 1 else 0.0
-    saved = int(live[last] - state) - timeline.resident
+    saved = int(live_bytes[last] - state) - timeline.resident
     most, predicted_most = int(activations.max()), prediction.activation_peak(sizes, strategy, k)
-    found = f"{in_words(most)} measured" + (", gradients counted among them" if with_gradients else "")
-    alive = f"{found}, {in_words(predicted_most)} predicted"
+    alive = step_words.most_alive(most, predicted_most, with_gradients=with_gradients)
+    recomputed = step_words.recomputation(forward_runs, strategy, share, sizes)
     return {
-        "peak_bytes": int(live[peak]) - timeline.resident,
+        "peak_bytes": int(live_bytes[peak]) - timeline.resident,
         "model_bytes": timeline.resident,
         "saved_after_forward_bytes": saved,
         "predicted_saved_after_forward_bytes": prediction.total(terms),
@@ -116,10 +119,10 @@ def measured(
         "freed_total_bytes": int(timeline.sizes[~timeline.allocates].sum()),
         "forward_runs": tuple(forward_runs),
         "recomputed_share": share,
-        "formula": f"{prediction.formula(sizes, strategy, k)}; measured: {saved:,} B",
-        "saving": saving(alive, everything, again(forward_runs, strategy, share, sizes), strategy),
+        "formula": step_words.formula(sizes, strategy, k, saved),
+        "saving": step_words.saving(alive, everything, recomputed, strategy),
         "terms": tuple(terms),
-        "live_bytes": live,
+        "live_bytes": live_bytes,
         "category_bytes": by_category,
         "events": timeline.rows(),
         "timeline": timeline,
@@ -129,8 +132,8 @@ def measured(
 def recomputed_share(sizes: Sizes, strategy: Strategy, k: int) -> float:
     """FLOPs of matrix products that run again, as a share of those of one forward pass, counted from the shapes.
 
-    A multiplication and an addition are two FLOPs; the scores are counted as a whole square, without regard to the
-    mask. torch ends a recomputation at the last tensor that the backward pass reads, so the last product of a segment
+    A multiplication and an addition are two FLOPs; the scores count as a full square, as if there were no mask. torch
+    ends a recomputation at the last tensor that the backward pass reads, so the last product of a segment
     does not run again, unless dropout follows it.
     """
     shape, tokens = sizes.shape, sizes.batch * sizes.seq_len
@@ -145,36 +148,8 @@ def recomputed_share(sizes: Sizes, strategy: Strategy, k: int) -> float:
     return flops / (shape.layers * block + 2 * tokens * h * shape.vocabulary)
 
 
-def saving(alive: str, everything: int, again: str, strategy: Strategy) -> str:
-    """The most activations, with the strategy and without checkpoints, and what runs forward once more for it."""
-    without = "everything is kept" if strategy == "none" else f"without checkpointing {in_words(everything)}"
-    return f"Most activations alive in forward and backward: {alive}; {without}; {again}."
-
-
-def again(forward_runs: list[int], strategy: Strategy, share: float, sizes: Sizes) -> str:
-    """Which layers run forward once more, how much computing that is, and what does not run again."""
-    layers, twice = len(forward_runs), sum(runs > 1 for runs in forward_runs)
-    if not twice:
-        return "no layer runs forward twice"
-    which = f"{twice} of {layers} {'layer runs' if layers == 1 else 'layers run'} forward twice"
-    flops = f"{share:.1%} of a forward pass's FLOPs in matrix products once more"
-    if strategy.startswith("selective"):
-        return f"{which}, without what the policy keeps: {flops}"
-    # dropout after it makes a mask that the backward pass reads, so that torch does not stop before
-    early = "" if sizes.dropout else ", nor the last product of each segment, before which torch stops"
-    return f"{which}: {flops} (the head does not run again{early})"
-
-
-def in_words(size: int) -> str:
-    """Bytes in the unit that suits them: 6.8 GB."""
-    unit, name = next(
-        one for one in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if size >= one[0] or one[0] == 1
-    )
-    return f"{size / unit:,.1f} {name}" if unit > 1 else f"{size} B"
-
-
 def memory_checks(fields: dict) -> list[Check]:
-    """Measured against predicted: kept after the forward pass, and at most alive."""
+    """Measured against predicted: activations kept after the forward pass, and the most alive."""
     difference = fields["saved_after_forward_bytes"] - fields["predicted_saved_after_forward_bytes"]
     most = fields["activation_peak_bytes"] - fields["predicted_activation_peak_bytes"]
     return [
@@ -201,9 +176,8 @@ class MeasureResult(StepResult):
     """A step on real tensors.
 
     max_abs_grad_error: against the step without checkpointing. korthikanti_bytes + residual_terms are exactly
-    saved_after_forward_bytes (a GPT block with nothing checkpointed; else None and {}); count_rows: the same row by
-    row, as a table shows it. fake_differences: events in
-    which the same step on fake tensors differs; None where it was not asked for.
+    saved_after_forward_bytes (for GPT blocks with nothing checkpointed; else None and {}); count_rows: the same as the
+    rows of a table. fake_differences: events in which the same step on fake tensors differs; None unless `fake`.
     """
 
     max_abs_grad_error: float
@@ -219,19 +193,21 @@ class MeasureResult(StepResult):
 @experiment("checkpointing.measure", breaks=BREAKS)
 def measure(params: MeasureParams) -> MeasureResult:
     """One training step of a small decoder under torch.utils.checkpoint: every allocation, measured and predicted."""
-    step, exact = run(params)
+    step, exact = traced_step(params)
     timeline = step.timeline
-    mistaken = params.break_it == "gradients_as_activations"
-    if mistaken:
+    with_gradients = params.break_it == "gradients_as_activations"
+    if with_gradients:
         timeline = timeline.with_gradients_as_activations()
     sizes = params.sizes
-    fields = measured(timeline, step.forward_runs, sizes, params.strategy, params.k, with_gradients=mistaken)
+    fields = measured(
+        timeline, step.forward_runs, sizes, params.strategy, params.k, with_gradients=with_gradients
+    )
     error = largest_difference(step.gradients, exact)
     checks = [*memory_checks(fields), _gradient_check(error)]
     counted = params.block == "gpt" and params.strategy == "none"
-    residual = {term.name: term.total for term in prediction.korthikanti_residual(sizes)} if counted else {}
-    rows = prediction.count_rows(sizes, fields["saved_after_forward_bytes"]) if counted else []
-    count = prediction.korthikanti(sizes) if counted else None
+    residual = {term.name: term.total for term in korthikanti.residual(sizes)} if counted else {}
+    rows = korthikanti.count_rows(sizes, fields["saved_after_forward_bytes"]) if counted else []
+    count = korthikanti.count(sizes) if counted else None
     if count is not None:
         checks.append(_count_check(count, residual, fields["saved_after_forward_bytes"]))
     differences = None
@@ -251,12 +227,11 @@ def measure(params: MeasureParams) -> MeasureResult:
     )
 
 
-def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
-    """The traced step, and the gradients of the same step without checkpointing. Leaves the random state as it was."""
+def traced_step(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
+    """The traced step, and the gradients of the same step without checkpointing. Restores the random state."""
     with exclusive_torch(), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="None of the inputs have requires_grad"
-        )  # a break is about it
+        # one of the breaks causes this warning
+        warnings.filterwarnings("ignore", message="None of the inputs have requires_grad")
         torch.manual_seed(params.seed)
         model, tokens = build(params)
         torch.manual_seed(params.seed)
@@ -266,14 +241,14 @@ def run(params: MeasureParams) -> tuple[Step, list[Tensor | None]]:
 
 
 def fake_step(params: MeasureParams) -> Step:
-    """The same step on tensors without memory. Its checkpoints keep and set back the real random state, too."""
+    """The same step on tensors without memory. Its checkpoints still save and restore the real random state."""
     with exclusive_torch(), FakeTensorMode():
         model, tokens = build(params)
         return training_step(model, tokens, plan_of(params), MemoryTrace())
 
 
 def build(params: MeasureParams) -> tuple[Decoder, Tensor]:
-    """The model, and tokens (2, b, s): what comes in and what comes next."""
+    """The model, and tokens (2, b, s): inputs and targets."""
     model = Decoder(
         params.shape, params.seq_len, DTYPES[params.dtype], attention=params.attention, dropout=params.drop
     )
@@ -295,10 +270,10 @@ def plan_of(params: MeasureParams) -> Plan:
 
 
 def largest_difference(gradients: list[Tensor | None], exact: list[Tensor | None]) -> float:
-    """The largest difference of any number in any gradient; one that is missing counts as zero."""
+    """The largest difference between two gradients in any entry; a missing gradient counts as zero."""
     pairs = [pair for pair in zip(gradients, exact, strict=True) if pair != (None, None)]
     differences = [_or_zero(ours, right) - _or_zero(right, ours) for ours, right in pairs]
-    return max((float(one.abs().max()) for one in differences), default=0.0)
+    return max((float(difference.abs().max()) for difference in differences), default=0.0)
 
 
 def _or_zero(gradient: Tensor | None, other: Tensor | None) -> Tensor:
@@ -308,21 +283,30 @@ def _or_zero(gradient: Tensor | None, other: Tensor | None) -> Tensor:
 
 
 def notes(params: MeasureParams) -> tuple[str, ...]:
-    """What the count leaves out, where it matters for these params."""
-    said = [
-        "Seen is what operations return; scratch memory inside a kernel is not, nor are numbers such as a scale.",
-        "While a dispatch mode is on, autograd adds up gradients into new memory; without it, it may do so in place.",
+    """What the trace does not see or changes, as far as it matters for these params."""
+    found = [
+        Message(
+            "Seen is what operations return; scratch memory inside a kernel is not, nor are numbers such as a scale."
+        ),
+        Message(
+            "While a dispatch mode is on, autograd adds up gradients into new memory; without it, it may do so in "
+            "place."
+        ),
     ]
     if plan_of(params).keep_random_state and params.strategy != "none":
-        state = torch.get_rng_state().numel()
-        said.append(
-            f"Besides, torch keeps the random state of each segment, {state:,} B on a CPU, beneath the dispatcher."
+        found.append(
+            Message(
+                "torch also keeps the random state of each segment, {size:,} B on a CPU, beneath the dispatcher.",
+                size=torch.get_rng_state().numel(),
+            )
         )
     if params.strategy == "selective_matmuls":
-        said.append(
-            "torch's policy keeps every result that it is told to keep, also those that no backward reads."
+        found.append(
+            Message(
+                "torch's policy keeps every result that it is told to keep, even those that no backward reads."
+            )
         )
-    return tuple(said)
+    return tuple(found)
 
 
 def _gradient_check(error: float) -> Check:

@@ -1,6 +1,6 @@
-"""The settings of checkpointing.measure and of checkpointing.model, and what follows from sizes alone.
+"""The settings of checkpointing.measure and checkpointing.model, and what follows from sizes alone.
 
-They stand apart from the runs, so that a page that shows their controls need not load torch.
+They are separate from the experiments, so that a page can show their controls without loading torch.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from typing import Literal
 
 from explainers.checkpointing.prediction import Sizes, Strategy, step_bytes
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, bounds_of, choice, number, switch
 from explainers.models.head_counts import divisors, one_of, whole_groups
 from explainers.models.shapes import LLAMA_3_1, Block, DecoderShape
 
 VOCABULARY = 256  # a token is a byte
 DROPOUT = 0.1
-REAL_BUDGET = 256_000_000  # bytes that a measurement may take
+REAL_BUDGET = 256_000_000  # the most bytes that a measurement may take
 
 WIDTH = {"float32": 4, "bfloat16": 2}
 
 STRATEGY_LABELS = {
-    "none": "none",
-    "every_k": "every k",
+    "none": Message("none"),
+    "every_k": Message("every k"),
     "sqrt": "√L",
-    "full": "every layer",
-    "selective_matmuls": "keep matmuls",
-    "selective_attention": "all but attention",
+    "full": Message("every layer"),
+    "selective_matmuls": Message("keep matmuls"),
+    "selective_attention": Message("all but attention"),
 }
 
 BREAKS = (
@@ -34,7 +35,7 @@ BREAKS = (
         name="gradients_as_activations",
         label="count gradients as activations",
         consequence=(
-            "Gradients are as large as the weights, whatever is checkpointed. Counted among the activations "
+            "Gradients are as large as the weights, whatever is checkpointed. Counted among the activations, "
             "they hide what was saved: with short sequences √L seems useless."
         ),
         settings={"strategy": "sqrt", "layers": 8, "seq_len": 16},
@@ -52,9 +53,9 @@ BREAKS = (
         name="reentrant_no_grad_input",
         label="reentrant, with an input that needs no gradient",
         consequence=(
-            "The older, reentrant checkpoint runs its segment without recording and joins the graph through its"
-            " input alone. Where the input needs no gradient (a frozen embedding), the graph is cut, and the "
-            "parameters inside get no gradient at all; torch only warns."
+            "The older, reentrant checkpoint runs its segment without recording and joins the graph only "
+            "through its input. Where the input needs no gradient (a frozen embedding), the graph is cut, and "
+            "the parameters inside get no gradient at all; torch only warns."
         ),
         settings={"strategy": "every_k"},
     ),
@@ -62,13 +63,13 @@ BREAKS = (
 
 
 class StrategyParams(Params):
-    """What both experiments share: the strategy and its k."""
+    """The settings that both experiments share: the strategy and its k."""
 
     strategy: Strategy = choice("every_k", "Strategy", "What is kept for the backward pass", STRATEGY_LABELS)
     k: int = number(
         2,
         "k",
-        "Layers a segment: between two kept inputs, for the strategy every k",
+        "Layers per segment, for the strategy every k",
         least=1,
         most=126,
         comfort=(1, 12),
@@ -81,7 +82,7 @@ class MeasureParams(StrategyParams):
     block: Block = choice(
         "llama",
         "Block",
-        "Of which the stack is made",
+        "What the stack is made of",
         {
             "llama": "Llama: RMSNorm, RoPE, grouped queries, SwiGLU",
             "gpt": "GPT: LayerNorm, GELU, dropout, biases",
@@ -104,7 +105,7 @@ class MeasureParams(StrategyParams):
     seq_len: int = number(
         64,
         "Sequence length",
-        "Tokens of a sequence",
+        "Tokens in a sequence",
         least=1,
         most=4096,
         options=(16, 32, 64, 128),
@@ -116,7 +117,7 @@ class MeasureParams(StrategyParams):
     attention: Literal["written", "flash"] = choice(
         "written",
         "Attention",
-        "How it is computed",
+        "How attention is computed",
         {"written": "written out: scores in memory", "flash": "fused: log-sum-exp only"},
     )
     dropout: float = number(
@@ -135,7 +136,7 @@ class MeasureParams(StrategyParams):
         False, "Compare with fake tensors", "Traces the same step a second time, without any memory"
     )
     seed: int = number(
-        0, "Seed", "Draws weights, tokens and dropout", least=0, most=2**31 - 1, comfort=(0, 99), step=1
+        0, "Seed", "Determines weights, tokens and dropout", least=0, most=2**31 - 1, comfort=(0, 99), step=1
     )
     break_it: Literal["none", "gradients_as_activations", "lost_random_state", "reentrant_no_grad_input"] = (
         break_field(BREAKS)
@@ -158,7 +159,7 @@ class MeasureParams(StrategyParams):
 
     @property
     def drop(self) -> float:
-        """The dropout rate that the chosen block really has."""
+        """The dropout rate of the chosen block; a Llama block has none."""
         return self.dropout if self.block == "gpt" else 0.0
 
     @property
@@ -169,14 +170,14 @@ class MeasureParams(StrategyParams):
 
     @property
     def step_bytes(self) -> int:
-        """About the most memory that the measurement takes."""
+        """An estimate of the most memory that the measurement takes."""
         return step_bytes(self.sizes)
 
     @property
     def fake_strides_differ(self) -> bool:
-        """Whether torch gives a fake tensor other strides than a real one, so that one copies where the other need not.
+        """Whether torch gives a fake tensor other strides than a real one, so that only one of them must be copied.
 
-        Seen where half a head is one number and there is one key/value head: RoPE then joins axes of length one.
+        It does where half a head is one number and there is one key/value head: RoPE then joins axes of length one.
         """
         one_pair = self.hidden == 2 * self.heads and self.kv_heads == 1
         return self.block == "llama" and self.attention == "written" and one_pair
@@ -189,61 +190,61 @@ class MeasureParams(StrategyParams):
             yield self._smaller()
 
     def _whole_heads(self) -> Iterator[Adjustment]:
-        if self.hidden % (2 * self.heads):
-            if self.hidden % 2 == 0:
-                fitting = divisors(self.hidden // 2, int(bounds_of(MeasureParams, "heads")[1]))
-                yield Adjustment(
-                    "heads",
-                    max(heads for heads in fitting if heads < self.heads),
-                    f"heads = {self.heads} does not divide hidden = {self.hidden} into heads of an even size (RoPE "
-                    f"turns pairs); allowed: {one_of(fitting)}.",
-                )
-            else:
-                least, most = (int(bound) for bound in bounds_of(MeasureParams, "hidden"))
-                yield Adjustment(
-                    "hidden",
-                    self.hidden + 1,
-                    f"hidden = {self.hidden} is odd; allowed: even numbers from {least} to {most}.",
-                )
+        if self.hidden % 2:
+            least, most = (int(bound) for bound in bounds_of(MeasureParams, "hidden"))
+            sentence = Message(
+                "hidden = {hidden} is odd; allowed: even numbers from {least} to {most}.",
+                hidden=self.hidden,
+                least=least,
+                most=most,
+            )
+            yield Adjustment("hidden", self.hidden + 1, sentence)
+        elif self.hidden % (2 * self.heads):
+            fitting = divisors(self.hidden // 2, int(bounds_of(MeasureParams, "heads")[1]))
+            sentence = Message(
+                "heads = {heads} does not divide hidden = {hidden} into heads of an even size (RoPE turns pairs); "
+                "allowed: {allowed}.",
+                heads=self.heads,
+                hidden=self.hidden,
+                allowed=one_of(fitting),
+            )
+            yield Adjustment("heads", max(heads for heads in fitting if heads < self.heads), sentence)
         if self.block == "llama":
             allowed = one_of(divisors(self.heads, self.heads))
             yield from whole_groups("kv_heads", self.kv_heads, self.heads, allowed)
 
     def _what_torch_can(self) -> Iterator[Adjustment]:
         if self.fake and self.fake_strides_differ:
-            yield Adjustment(
-                "fake",
-                False,
-                "fake = true would compare other strides where kv_heads = 1 and a head has 2 numbers (torch lays fake "
-                "tensors out differently there); allowed: false, unless hidden is more than 2 heads.",
+            sentence = Message(
+                "fake = true would compare different strides where kv_heads = 1 and a head has 2 numbers (torch lays "
+                "fake tensors out differently there); allowed: false, unless hidden is more than 2 × heads."
             )
+            yield Adjustment("fake", False, sentence)
         if self.attention == "flash" and self.drop:
-            yield Adjustment(
-                "attention",
-                "written",
-                "attention = flash has no dropout on a CPU; allowed: written, unless dropout = 0.",
+            sentence = Message(
+                "attention = flash has no dropout on a CPU; allowed: written, unless dropout = 0."
             )
+            yield Adjustment("attention", "written", sentence)
         if self.break_it == "lost_random_state" and not self.drop:
-            yield Adjustment(
-                "break_it",
-                "none",
-                "break_it = lost_random_state needs dropout; allowed: none, unless block = gpt and dropout > 0.",
+            sentence = Message(
+                "break_it = lost_random_state needs dropout; allowed: none, unless block = gpt and dropout > 0."
             )
+            yield Adjustment("break_it", "none", sentence)
         if self.break_it in ("lost_random_state", "reentrant_no_grad_input") and self.strategy == "none":
-            yield Adjustment(
-                "break_it",
-                "none",
-                f"break_it = {self.break_it} needs checkpoints; allowed: none, unless strategy is not none.",
+            sentence = Message(
+                "break_it = {break_it} needs checkpoints; allowed: none, unless strategy is not none.",
+                break_it=self.break_it,
             )
+            yield Adjustment("break_it", "none", sentence)
         if self.break_it == "reentrant_no_grad_input" and self.strategy.startswith("selective"):
-            yield Adjustment(
-                "strategy",
-                "every_k",
-                f"strategy = {self.strategy} needs checkpoints that are not reentrant; allowed: every_k, sqrt or full.",
+            sentence = Message(
+                "strategy = {strategy} needs checkpoints that are not reentrant; allowed: every_k, sqrt or full.",
+                strategy=self.strategy,
             )
+            yield Adjustment("strategy", "every_k", sentence)
 
     def _smaller(self) -> Adjustment:
-        """The field that is most above its default, brought down to the greatest value that fits."""
+        """Lowers the field that is furthest above its default to the greatest value that fits."""
         field = self._most_above_default
         least = int(bounds_of(MeasureParams, field)[0]) if field != "hidden" else 2 * self.heads
         most = greatest(
@@ -252,22 +253,29 @@ class MeasureParams(StrategyParams):
             lambda value: self.model_copy(update={field: value}).step_bytes <= REAL_BUDGET,
             step=least if field == "hidden" else 1,
         )
-        smaller = self.model_copy(update={field: most})
-        allowed = f"at most {most}"
-        if field == "hidden":
-            allowed += f", a multiple of {least}"
-        if smaller.step_bytes > REAL_BUDGET:
-            allowed += f", and a lower {smaller._most_above_default} too"
-        return Adjustment(
-            field,
-            most,
-            f"{field} = {getattr(self, field)} would take {self.step_bytes / 1e6:,.0f} MB, more than the "
-            f"{REAL_BUDGET // 10**6} MB of a measurement; allowed: {allowed}.",
+        allowed = (
+            Message("at most {most}, a multiple of {step}", most=most, step=least)
+            if field == "hidden"
+            else Message("at most {most}", most=most)
         )
+        smaller = self.model_copy(update={field: most})
+        if smaller.step_bytes > REAL_BUDGET:
+            also = smaller._most_above_default
+            allowed = Message("{allowed}, and a lower {field} too", allowed=allowed, field=also)
+        sentence = Message(
+            "{field} = {value} would take {needed:,.0f} MB, more than the {budget} MB of a measurement; "
+            "allowed: {allowed}.",
+            field=field,
+            value=getattr(self, field),
+            needed=self.step_bytes / 1e6,
+            budget=REAL_BUDGET // 10**6,
+            allowed=allowed,
+        )
+        return Adjustment(field, most, sentence)
 
     @property
     def _most_above_default(self) -> str:
-        """Of the fields that decide how large a run is, the one that is most times its default."""
+        """The field with the largest ratio to its default, of those that determine the memory."""
         return max(
             ("seq_len", "batch", "hidden", "layers"),
             key=lambda name: getattr(self, name) / type(self).model_fields[name].default,
@@ -275,20 +283,21 @@ class MeasureParams(StrategyParams):
 
 
 def strategy_fields(params: StrategyParams) -> tuple[str, ...]:
-    """The strategy, and k where the strategy has one."""
+    """The strategy, and k if the strategy uses it."""
     return ("strategy", "k") if params.strategy == "every_k" else ("strategy",)
 
 
 def within_layers(params: StrategyParams, layers: int) -> Iterator[Adjustment]:
-    """The rule that a segment is no longer than the stack, where k is used."""
+    """The rule that a segment is no longer than the stack, if k is used."""
     if params.strategy == "every_k" and params.k > layers:
-        yield Adjustment(
-            "k", layers, f"k = {params.k} is more than layers = {layers}; allowed: at most {layers}."
+        sentence = Message(
+            "k = {k} is more than layers = {layers}; allowed: at most {layers}.", k=params.k, layers=layers
         )
+        yield Adjustment("k", layers, sentence)
 
 
 def greatest(least: int, most: int, fits: Callable[[int], bool], step: int = 1) -> int:
-    """The greatest value from least to most, in steps, that fits; least where none does. By bisection."""
+    """The greatest value from least to most, in steps, that fits; least if none does. By bisection."""
     low, high = 0, (most - least) // step
     while low < high:
         middle = (low + high + 1) // 2
@@ -319,7 +328,7 @@ class ModelParams(StrategyParams):
     seq_len: int = number(
         4096,
         "Sequence length",
-        "Tokens of a sequence",
+        "Tokens in a sequence",
         least=1,
         most=131072,
         options=(1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072),
@@ -331,14 +340,14 @@ class ModelParams(StrategyParams):
     attention: Literal["written", "flash"] = choice(
         "flash",
         "Attention",
-        "How it is computed; fused is what people run",
+        "How attention is computed; fused is the usual choice",
         {"written": "written out: scores in memory", "flash": "fused: log-sum-exp only"},
     )
     strategy: Strategy = choice("full", "Strategy", "What is kept for the backward pass", STRATEGY_LABELS)
 
     @property
     def shape(self) -> DecoderShape:
-        """The published shape, with as many layers as are traced."""
+        """The published shape, with only the layers that are traced."""
         whole = LLAMA_3_1[self.model]
         return DecoderShape(**{**vars(whole), "layers": self.layers or whole.layers})
 
@@ -349,9 +358,11 @@ class ModelParams(StrategyParams):
     def adjustments(self) -> Iterator[Adjustment]:
         most = LLAMA_3_1[self.model].layers
         if self.layers > most:
-            yield Adjustment(
-                "layers",
-                most,
-                f"layers = {self.layers} is more than {self.model} has; allowed: at most {most}, or 0 for all.",
+            sentence = Message(
+                "layers = {layers} is more than {model} has; allowed: at most {most}, or 0 for all.",
+                layers=self.layers,
+                model=self.model,
+                most=most,
             )
+            yield Adjustment("layers", most, sentence)
         yield from within_layers(self, self.shape.layers)

@@ -1,12 +1,12 @@
 """Every allocation and every free of a training step, seen from the dispatcher: on real tensors or on fake ones.
 
-Each operation of torch passes a `TorchDispatchMode` on its way to its kernel. Whatever storage it returns that was not
-there before is an allocation; a weak reference tells when the last tensor on that storage is gone. Views and in-place
-operations return storages already known, so they are no events. What a kernel takes and gives back by itself (scratch
-memory) is not seen, neither here nor by torch's own MemTracker.
+Each operation of torch passes a `TorchDispatchMode` on its way to its kernel. A storage that it returns and that was
+not known before is an allocation; a weak reference reports when the last tensor on that storage is gone. Views and
+in-place operations return known storages, so they are not events. Memory that a kernel allocates and frees itself
+(scratch memory) is not seen, neither here nor by torch's own MemTracker.
 
-Which category a storage belongs to is known only later (a result of the forward pass is an activation if it outlives
-that pass), so events are kept as plain numbers and sorted out once at the end.
+The category of a storage is known only later (a result of the forward pass is an activation if it outlives that pass),
+so events are recorded as plain numbers and categorized once at the end.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The events of a step in their order, a column each of length `events`.
+    """The events of a step in their order, as columns of length `events`.
 
-    allocates: True where memory is taken, False where it is given back. sizes: bytes. category: index into
-    CATEGORIES. operation: index into `operations`, what allocated the memory, also where it is freed. layer: the block
-    at work, counted from 0; -1 for the embedding and `layers` for the last norm, head and loss. phase: index into
-    PHASES. resident: bytes that were there before the step (weights and tables). forward_ends: the number of events
-    before the forward pass had ended.
+    allocates: True where memory is allocated, False where it is freed. sizes: bytes. category: index into CATEGORIES.
+    operation: index into `operations`, which allocated the memory, also where it is freed. layer: the block at work,
+    counted from 0; -1 for the embedding and `layers` for the last norm, head and loss. phase: index into PHASES.
+    resident: bytes alive before the step (weights and tables). forward_ends: the number of events of the forward pass
+    and of what precedes it.
     """
 
     allocates: np.ndarray
@@ -59,8 +59,8 @@ class Timeline:
         return np.where(self.allocates, self.sizes, -self.sizes)
 
     @property
-    def live(self) -> np.ndarray:
-        """Bytes alive after each event, what was there before included."""
+    def live_bytes(self) -> np.ndarray:
+        """Bytes alive after each event, resident ones included."""
         return self.resident + np.cumsum(self.changes)
 
     @property
@@ -77,10 +77,10 @@ class Timeline:
     @property
     def peak(self) -> int:
         """The first event after which the most memory is alive."""
-        return int(self.live.argmax())
+        return int(self.live_bytes.argmax())
 
     def differences(self, other: Timeline) -> int:
-        """How many events differ in memory, category, operation, layer or phase; 0: the same timeline."""
+        """How many events differ in memory, category, operation, layer or phase; 0 for equal timelines."""
         shared = min(len(self), len(other))
         same = np.ones(shared, bool)
         for name in ("allocates", "sizes", "category", "layer", "phase"):
@@ -90,12 +90,12 @@ class Timeline:
         return int((~same).sum()) + abs(len(self) - len(other)) + (self.resident != other.resident)
 
     def with_gradients_as_activations(self) -> Timeline:
-        """The same events seen by someone who cannot tell a gradient from an activation."""
+        """The same events with every gradient taken for an activation."""
         gradient, kept = CATEGORIES.index("gradient"), CATEGORIES.index("kept_activation")
         return replace(self, category=np.where(self.category == gradient, kept, self.category))
 
     def rows(self) -> np.ndarray:
-        """(events,) of dicts: one event each, as the shell prints it; blocks are counted from 0, as torch does."""
+        """(events,) of dicts, as the command line prints them; blocks are counted from 0, as in torch."""
         columns = zip(
             self.allocates.tolist(),
             self.sizes.tolist(),
@@ -103,11 +103,11 @@ class Timeline:
             self.operation.tolist(),
             self.layer.tolist(),
             self.phase.tolist(),
-            self.live.tolist(),
+            self.live_bytes.tolist(),
             strict=True,
         )
         rows = np.empty(len(self), object)
-        for index, (allocates, size, category, operation, layer, phase, live) in enumerate(columns):
+        for index, (allocates, size, category, operation, layer, phase, live_bytes) in enumerate(columns):
             rows[index] = {
                 "index": index,
                 "kind": "alloc" if allocates else "free",
@@ -116,33 +116,33 @@ class Timeline:
                 "operation": self.operations[operation],
                 "layer": layer,
                 "phase": PHASES[phase],
-                "live_bytes": live,
+                "live_bytes": live_bytes,
             }
         return rows
 
 
 class MemoryTrace(TorchDispatchMode):
-    """Records allocations and frees while it is entered; says where the step is when it is told.
+    """Records allocations and frees while it is entered, with the phase and layer that the step announces.
 
-    tell: is called with (phase, layer) whenever either changes.
+    on_change: is called with (phase, layer) whenever either changes.
     """
 
-    def __init__(self, tell: Callable[[Phase, int], None] = lambda phase, layer: None) -> None:
+    def __init__(self, on_change: Callable[[Phase, int], None] = lambda phase, layer: None) -> None:
         super().__init__()
         self.phase: Phase = "forward"
         self.layer = -1
         self.resident = 0
         self.forward_ends = 0
-        self._tell = tell
+        self._on_change = on_change
         self._before_recompute: tuple[Phase, int] = ("forward", -1)
         self._recomputed_from: int | None = None  # the first storage of a recomputation that has just ended
         self._alive: dict[int, weakref.ref[Any]] = {}  # address of a storage -> its weak reference
-        self._number: dict[int, int] = {}  # address of a storage alive -> its number
-        # One entry a storage, in the order of their allocation.
+        self._number: dict[int, int] = {}  # address of a live storage -> its number
+        # One entry per storage, in the order of allocation.
         self._sizes: list[int] = []
         self._operations: list[Any] = []
         self._categories: dict[int, Category] = {}
-        # One entry an event: number of the storage, +1 where it is allocated, and where the step was.
+        # One entry per event: number of the storage, whether it is allocated, and where the step was.
         self._events: list[tuple[int, bool, Phase, int]] = []
 
     # ------------------------------------------------------------------------------------- what torch calls
@@ -154,14 +154,14 @@ class MemoryTrace(TorchDispatchMode):
             self._resume()
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
-            self._see(result, func)
+            self._record(result, func)
         elif isinstance(result, (tuple, list)):
             for part in result:
                 if isinstance(part, Tensor):
-                    self._see(part, func)
+                    self._record(part, func)
         return result
 
-    def _see(self, tensor: Tensor, func: Any) -> None:
+    def _record(self, tensor: Tensor, func: Any) -> None:
         storage = tensor.untyped_storage()
         address = storage._cdata
         if address in self._alive:
@@ -169,9 +169,9 @@ class MemoryTrace(TorchDispatchMode):
         size = storage.nbytes()
         if size == 0:
             return
-        self._events.append((self._hold(storage, address, size, func), True, self.phase, self.layer))
+        self._events.append((self._track(storage, address, size, func), True, self.phase, self.layer))
 
-    def _hold(self, storage: Any, address: int, size: int, func: Any) -> int:
+    def _track(self, storage: Any, address: int, size: int, func: Any) -> int:
         number = len(self._sizes)
         self._sizes.append(size)
         self._operations.append(func)
@@ -183,41 +183,41 @@ class MemoryTrace(TorchDispatchMode):
         del self._alive[address]
         self._events.append((self._number.pop(address), False, self.phase, self.layer))
 
-    # ------------------------------------------------------------------------------------- what the step tells
+    # ------------------------------------------------------------------------------------- what the step announces
 
-    def stands_before(self, tensors: Iterable[Tensor]) -> None:
-        """These tensors were there before the step: they count as resident and are no events."""
+    def count_as_resident(self, tensors: Iterable[Tensor]) -> None:
+        """These tensors existed before the step: their memory is resident, not an event."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._alive:
-                number = self._hold(storage, storage._cdata, storage.nbytes(), "before the step")
+                number = self._track(storage, storage._cdata, storage.nbytes(), "before the step")
                 self._categories[number] = "parameter"
                 self.resident += storage.nbytes()
 
-    def are(self, category: Category, tensors: Iterable[Tensor]) -> None:
-        """These tensors are of that category, whatever the rules would say."""
+    def categorize(self, category: Category, tensors: Iterable[Tensor]) -> None:
+        """Puts these tensors into a category, before any rule does."""
         for tensor in tensors:
             self._categories[self._number[tensor.untyped_storage()._cdata]] = category
 
     def enter(self, phase: Phase, layer: int) -> None:
-        """From here on the step is in that phase of that layer."""
+        """From now on the step is in this phase of this layer."""
         if self._recomputed_from is not None:
             self._resume()
         self.phase, self.layer = phase, layer
-        self._tell(phase, layer)
+        self._on_change(phase, layer)
 
     def end_forward(self) -> None:
-        """The forward pass is over: what it allocated and is still alive is kept for the backward pass."""
+        """The forward pass is over: what is alive and has no category yet is kept for the backward pass."""
         self.forward_ends = len(self._events)
         for number in self._number.values():
             self._categories.setdefault(number, "kept_activation")
 
     @contextlib.contextmanager
     def recomputing(self) -> Iterator[None]:
-        """Around code that computes activations again: what is alive when the backward pass goes on was recomputed.
+        """Around code that recomputes activations: what it has allocated and is alive at its end was recomputed.
 
-        torch ends a recomputation early, by an exception, whose frames hold temporaries until it is caught: so the end
-        is taken to be the next operation.
+        torch ends a recomputation early, by an exception whose frames keep temporaries alive until it is caught, so the
+        recomputation ends only with the next operation.
         """
         self._before_recompute = (self.phase, self.layer)
         first = len(self._sizes)
@@ -228,18 +228,18 @@ class MemoryTrace(TorchDispatchMode):
             self._recomputed_from = first
 
     def _resume(self) -> None:
-        """The backward pass goes on after a recomputation."""
+        """The backward pass continues after a recomputation."""
         first, self._recomputed_from = self._recomputed_from, None
         for number in self._number.values():
             if first is not None and number >= first:
                 self._categories.setdefault(number, "recomputed_activation")
         self.enter(*self._before_recompute)
 
-    # ------------------------------------------------------------------------------------- what came of it
+    # ------------------------------------------------------------------------------------- the result
 
     def timeline(self) -> Timeline:
-        """All events so far, sorted out."""
-        operations = {func: place for place, func in enumerate(dict.fromkeys(self._operations))}
+        """All events so far, categorized."""
+        operations = {func: index for index, func in enumerate(dict.fromkeys(self._operations))}
         sizes = np.array(self._sizes, np.int64)
         operation = np.array([operations[func] for func in self._operations], np.int32)
         category = np.full(len(sizes), CATEGORIES.index("temporary"), np.int8)

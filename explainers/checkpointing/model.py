@@ -1,8 +1,8 @@
 """The same training step for Llama 3.1 8B, 70B and 405B, on tensors that have a shape and no memory.
 
-Under FakeTensorMode every operation really passes torch's dispatcher and autograd, layer by layer, and gives back a
-tensor of the right shape, strides and dtype whose storage says how large it would be. So the trace is that of a real
-step, event for event (checkpointing.measure shows that they are equal), and takes seconds. bfloat16 throughout.
+Under FakeTensorMode every operation really passes torch's dispatcher and autograd, layer by layer, and returns a tensor
+of the right shape, strides and dtype whose storage knows how large it would be. So the trace is that of a real step,
+event for event (checkpointing.measure shows that they are equal), and takes seconds. bfloat16 throughout.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from explainers.checkpointing import prediction
-from explainers.checkpointing.measure import POLICIES, StepResult, in_words, measured, memory_checks
+from explainers.checkpointing.measure import POLICIES, StepResult, measured, memory_checks
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.memory_trace import MemoryTrace, Phase
 from explainers.checkpointing.step import Plan, Step, training_step
+from explainers.checkpointing.step_words import in_words
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message, joined
 from explainers.contract.result import Check
 from explainers.models.decoder import Decoder
 from explainers.models.shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
@@ -32,29 +34,22 @@ from explainers.models.shapes import LLAMA_3_1, PUBLISHED_PARAMETERS
 GPU_BYTES = 80_000_000_000
 BYTES_A_PARAMETER = 2  # bfloat16
 
-# Traced before each measurement: torch loads much of its code when fake tensors are first used, once in the life of a
-# process, which is not what a trace takes.
+# Traced before each measurement, because torch loads much of its code when a process first uses fake tensors, and that
+# memory does not belong to the measured trace.
 SMALLEST = ModelParams(layers=1, seq_len=1)
 
 Progress = tuple[float, str]
 
-_WORDS: dict[Phase, str] = {
-    "forward": "forward through",
-    "recompute": "recomputing",
-    "backward": "backward through",
-    "optimizer": "updating",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class ModelResult(StepResult):
-    """The memory that one step of a model would need on one device, all in bytes but `seconds`.
+    """The memory that one step of a model would need on one device; everything but `seconds` is in bytes.
 
-    weight_bytes, gradient_bytes, optimizer_bytes: of all parameters. needed_bytes: weights, tables and the peak above
-    them; fits: that it is at most 80 GB; missing_bytes: what it is more. seconds: of the trace, with the building of
-    the model. allocated_bytes: by how much this process really grew meanwhile, at most (all its threads, and what the
-    trace itself writes down included). warm_up_bytes: by how much it had grown just before, by a trace of the smallest
-    step, for which torch loads its code for fake tensors, once in the life of a process. verdict: all this in words.
+    weight_bytes, gradient_bytes, optimizer_bytes: of all parameters. needed_bytes: weights, tables and the peak beyond
+    them; fits: whether it is at most 80 GB; missing_bytes: what it needs beyond 80 GB. seconds: of the trace, including
+    the construction of the model. allocated_bytes: the most by which this process really grew during the trace (with
+    all its threads and the records of the trace). warm_up_bytes: by how much it grew just before, in a trace of the
+    smallest step, for which torch loads its code for fake tensors, once per process. verdict: all this in words.
     """
 
     parameters: int
@@ -80,14 +75,14 @@ def model(params: ModelParams) -> ModelResult:
 
 
 def model_with_progress(params: ModelParams) -> Generator[Progress, None, ModelResult]:
-    """Traces the step, telling the share that is done and which layer is at work."""
+    """Traces the step. Yields the share that is done and a sentence on the layer at work."""
     start, before = time.perf_counter(), resident_bytes()
     trace(SMALLEST)
     largest = resident = resident_bytes()
-    run = in_thread(lambda tell: trace(params, tell))
+    tracing = in_thread(lambda report: trace(params, report))
     while True:
         try:
-            progress = next(run)
+            progress = next(tracing)
         except StopIteration as end:
             step = end.value
             break
@@ -98,17 +93,17 @@ def model_with_progress(params: ModelParams) -> Generator[Progress, None, ModelR
     return _result(params, fields, seconds, largest - resident, max(resident - before, 0))
 
 
-def trace(params: ModelParams, tell: Callable[[Progress], None] = lambda progress: None) -> Step:
-    """The step on fake tensors; `tell` hears of every layer that begins."""
+def trace(params: ModelParams, report: Callable[[Progress], None] = lambda progress: None) -> Step:
+    """The step on fake tensors. report: is called whenever a layer begins."""
     layers = params.shape.layers
     begun, last = 0, ("", -1)
     expected = (3 if params.strategy == "none" else 4) * layers  # forward, recompute, backward, optimizer
 
-    def heard(phase: Phase, layer: int) -> None:
+    def moved(phase: Phase, layer: int) -> None:
         nonlocal begun, last
         if last != (phase, layer) and 0 <= layer < layers:
             begun, last = begun + 1, (phase, layer)
-            tell((min(begun / expected, 0.99), f"{_WORDS[phase]} layer {layer + 1} of {layers}"))
+            report((min(begun / expected, 0.99), _at_work(phase, layer + 1, layers)))
 
     with FakeTensorMode():
         decoder = Decoder(params.shape, params.seq_len, torch.bfloat16, attention=params.attention)
@@ -118,7 +113,18 @@ def trace(params: ModelParams, tell: Callable[[Progress], None] = lambda progres
             policy=POLICIES.get(params.strategy, ""),
             keep_random_state=False,
         )
-        return training_step(decoder, tokens, plan, MemoryTrace(heard))
+        return training_step(decoder, tokens, plan, MemoryTrace(moved))
+
+
+def _at_work(phase: Phase, layer: int, layers: int) -> Message:
+    at = {"layer": layer, "layers": layers}
+    sentences: dict[Phase, Message] = {
+        "forward": Message("forward through layer {layer} of {layers}", **at),
+        "recompute": Message("recomputing layer {layer} of {layers}", **at),
+        "backward": Message("backward through layer {layer} of {layers}", **at),
+        "optimizer": Message("updating layer {layer} of {layers}", **at),
+    }
+    return sentences[phase]
 
 
 def _result(params: ModelParams, fields: dict, seconds: float, allocated: int, warm_up: int) -> ModelResult:
@@ -148,10 +154,14 @@ def _result(params: ModelParams, fields: dict, seconds: float, allocated: int, w
         warm_up_bytes=warm_up,
         verdict=verdict(needed, fields["by_category"], seconds, allocated, fields["peak_phase"]),
         notes=(
-            "All of it on one device; sharding would divide it.",
-            "Logits and the loss are in bfloat16 too, and are not computed in pieces.",
-            f"The trace itself grew this process by {in_words(allocated)}; before it, a trace of the smallest step "
-            f"grew it by {in_words(warm_up)}: code that torch loads once in the life of a process.",
+            Message("All of it on one device; sharding would divide it."),
+            Message("Logits and the loss are in bfloat16 too, and are not computed in pieces."),
+            Message(
+                "The trace itself grew this process by {trace}; before it, a trace of the smallest step grew it by "
+                "{warm_up}: code that torch loads once in the life of a process.",
+                trace=in_words(allocated),
+                warm_up=in_words(warm_up),
+            ),
         ),
         checks=tuple(checks),
         params=params,
@@ -160,60 +170,78 @@ def _result(params: ModelParams, fields: dict, seconds: float, allocated: int, w
 
 def verdict(
     needed: int, by_category: dict[str, int], seconds: float, allocated: int, phase: str = "backward"
-) -> str:
+) -> Message:
     """How much is needed at the peak and for what, whether it fits on 80 GB, and what it cost to find out.
 
-    phase: in which the peak is; where that is the optimizer's, the sum does not fall with the activations.
+    phase: that of the peak. At a peak in the optimizer step, fewer activations do not lower the sum.
     """
-    names = {"parameter": "weights", "gradient": "gradients", "optimizer_state": "optimizer state"}
-    parts = [f"{by_category[category] / 1e9:,.1f} {name}" for category, name in names.items()]
-    rest = needed - sum(by_category[category] for category in names)
+    weights, gradients, state = (
+        by_category[category] for category in ("parameter", "gradient", "optimizer_state")
+    )
     missing = needed - GPU_BYTES
-    fits = "it fits on 80 GB" if missing <= 0 else f"{in_words(missing)} more than 80 GB"
-    why = (
-        " The peak is at the optimizer step, when all gradients are there and no activations are left: to keep fewer "
-        "activations would not lower it."
-        if phase == "optimizer"
-        else ""
+    sentences = [
+        Message(
+            "{needed:,.1f} GB are needed ({weights:,.1f} weights, {gradients:,.1f} gradients, "
+            "{state:,.1f} optimizer state in bf16, {rest:,.1f} else): {fits}.",
+            needed=needed / 1e9,
+            weights=weights / 1e9,
+            gradients=gradients / 1e9,
+            state=state / 1e9,
+            rest=(needed - weights - gradients - state) / 1e9,
+            fits=Message("it fits on 80 GB")
+            if missing <= 0
+            else Message("{missing} more than 80 GB", missing=in_words(missing)),
+        )
+    ]
+    if phase == "optimizer":
+        sentences.append(
+            Message(
+                "The peak is at the optimizer step, when all gradients are there and no activations are left: to keep "
+                "fewer activations would not lower it."
+            )
+        )
+    cost = Message(
+        "Traced in {seconds:.1f} s, this process grew by {grown}.",
+        seconds=seconds,
+        grown=in_words(allocated),
     )
-    return (
-        f"{needed / 1e9:,.1f} GB are needed ({', '.join(parts)} in bf16, {rest / 1e9:,.1f} else): {fits}."
-        f"{why} Traced in {seconds:.1f} s, this process grew by {in_words(allocated)}."
-    )
+    return joined([*sentences, cost], " ")
 
 
-# -------------------------------------------------------------------------------------------- how it is run
+# -------------------------------------------------------------------------------------- a trace in a thread
 
 
 class Stopped(Exception):
-    """Nobody waits for the run any more."""
+    """The generator of `in_thread` was closed: nobody waits for the result."""
 
 
-def in_thread(run: Callable[[Callable[[Progress], None]], Any]) -> Generator[Progress, None, Any]:
-    """Runs `run(tell)` in a thread, because a backward pass is one call, and yields what it tells meanwhile.
+def in_thread(
+    work: Callable[[Callable[[Progress], None]], Any],
+) -> Generator[Progress, None, Any]:
+    """Calls `work(report)` in a thread, because a backward pass is a single call, and yields what it reports.
 
-    Closing the generator ends the run at the next thing that it tells. Raises what the run raises.
+    Once the generator is closed, the next call of `report` raises Stopped. Raises what `work` raises.
     """
-    told: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+    reports: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
     stopped = threading.Event()
     outcome: dict[str, Any] = {}
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if stopped.is_set():
             raise Stopped
-        told.put(progress)
+        reports.put(progress)
 
-    def work() -> None:
+    def target() -> None:
         try:
-            outcome["result"] = run(tell)
+            outcome["result"] = work(report)
         except BaseException as error:
             outcome["error"] = error
-        told.put(None)
+        reports.put(None)
 
-    thread = threading.Thread(target=work, name="trace", daemon=True)
+    thread = threading.Thread(target=target, name="trace", daemon=True)
     thread.start()
     try:
-        while (progress := told.get()) is not None:
+        while (progress := reports.get()) is not None:
             yield progress
     finally:
         stopped.set()
@@ -224,7 +252,7 @@ def in_thread(run: Callable[[Callable[[Progress], None]], Any]) -> Generator[Pro
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM now; 0 where the system does not say."""
+    """Resident memory of this process; 0 where the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

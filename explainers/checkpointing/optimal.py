@@ -1,19 +1,21 @@
-"""The best schedule of a chain whose layers differ, by dynamic programming (see `rotor`), beside the usual ones."""
+"""The best schedule of a chain whose layers differ, by dynamic programming (see `rotor`), and the usual ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import field_validator
 
 from explainers.checkpointing import revolve, rotor, schedules
 from explainers.checkpointing.chain import Action, Chain, Moment, play, with_lines
+from explainers.checkpointing.pareto import Family, every_label, revolve_label
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number, several
 from explainers.contract.result import Check, Checked
 
@@ -26,28 +28,36 @@ BREAKS = (
         label="forget the boundaries",
         consequence=(
             "The plan counts only the internal activations, so it keeps boundaries as if they cost nothing. "
-            "Played, it needs more memory than there is."
+            "Played, it needs more memory than the budget."
         ),
         settings={"budget": 60},
     ),
 )
 
 
-def _sizes(default: tuple[int, ...], title: str, description: str, most: int) -> Any:
-    what = f"one whole number from 1 to {most} a layer, separated by commas: {description}"
-    return several(default, title, what, most=MOST_LAYERS)  # type: ignore[arg-type]
+def _one_per_layer(default: tuple[int, ...], *, title: str, what: Message, most: int) -> Any:
+    """A field with one number for each layer. what: what the number is."""
+    description = Message(
+        "one whole number from 1 to {most} per layer, separated by commas: {what}", most=most, what=what
+    )
+    return several(default, title, description, most=MOST_LAYERS)  # type: ignore[arg-type]
 
 
 class OptimalParams(Params):
-    times: tuple[int, ...] = _sizes((2, 3, 6, 4, 8, 5, 3, 1), "Times", "its forward time", LARGEST_TIME)
-    boundaries: tuple[int, ...] = _sizes(
-        (8, 8, 6, 6, 4, 4, 2, 2), "Boundary sizes", "memory of its input", LARGEST_SIZE
+    times: tuple[int, ...] = _one_per_layer(
+        (2, 3, 6, 4, 8, 5, 3, 1), title="Times", what=Message("its forward time"), most=LARGEST_TIME
     )
-    internals: tuple[int, ...] = _sizes(
+    boundaries: tuple[int, ...] = _one_per_layer(
+        (8, 8, 6, 6, 4, 4, 2, 2),
+        title="Boundary sizes",
+        what=Message("memory of its input"),
+        most=LARGEST_SIZE,
+    )
+    internals: tuple[int, ...] = _one_per_layer(
         (24, 24, 18, 20, 12, 10, 6, 4),
-        "Internal sizes",
-        "memory of its internal activations, its own output included",
-        LARGEST_SIZE,
+        title="Internal sizes",
+        what=Message("memory of its internal activations, its own output included"),
+        most=LARGEST_SIZE,
     )
     budget: int = number(
         60,
@@ -80,50 +90,67 @@ class OptimalParams(Params):
         for name in ("boundaries", "internals"):
             sizes = getattr(self, name)
             if len(sizes) != L:
-                sentence = (
-                    f"{name} has {len(sizes)} numbers for {L} layers; allowed: one a layer, as in times."
+                sentence = Message(
+                    "{field} has {numbers} numbers for {layers} layers; allowed: one per layer, as in times.",
+                    field=name,
+                    numbers=len(sizes),
+                    layers=L,
                 )
                 yield Adjustment(name, (*sizes, *(sizes[-1],) * L)[:L], sentence)
                 return
         least = int(rotor.least_budget(self.chain))
         if self.budget < least:
-            sentence = (
-                f"budget = {self.budget} is below the least possible, {least}: the input and the largest inside of "
-                f"a layer; allowed: {least} or more."
+            sentence = Message(
+                "budget = {budget} is below the least possible, {least}: the input and the largest inside of a layer; "
+                "allowed: {least} or more.",
+                budget=self.budget,
+                least=least,
             )
             yield Adjustment("budget", least, sentence)
 
 
 def parse_numbers(given: Any, most: int) -> tuple[int, ...]:
-    """Whole numbers from 1 to `most`, one a layer. Raises ValueError, which says what is allowed and what is wrong."""
+    """Whole numbers from 1 to `most`, one per layer. Raises ValueError with what is allowed and what was given."""
     parts = (given,) if isinstance(given, (int, str)) else tuple(given)
     if not 1 <= len(parts) <= MOST_LAYERS:
-        raise ValueError(f"1 to {MOST_LAYERS} numbers separated by commas, and these are {len(parts)}")
+        raise ValueError(
+            Message(
+                "1 to {most} numbers separated by commas; these are {numbers}",
+                most=MOST_LAYERS,
+                numbers=len(parts),
+            )
+        )
     for part in parts:
         if not (str(part).isdecimal() and 1 <= int(part) <= most):
             raise ValueError(
-                f"whole numbers from 1 to {most:,} separated by commas, and {str(part)[:20]!r} is not one"
+                Message(
+                    "whole numbers from 1 to {most:,} separated by commas; {given} is not one",
+                    most=most,
+                    given=repr(str(part)[:20]),
+                )
             )
     return tuple(int(part) for part in parts)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a schedule costs on this chain. fits: within the budget."""
+    """What a schedule costs on this chain. fits: within the budget. family: the curve on which it is drawn."""
 
     label: str
     peak: int
     extra_time: int
     fits: bool
+    family: Family = field(metadata={"shell": False})
 
 
 @dataclass(frozen=True, eq=False)
 class OptimalResult(Checked):
     """The best schedule within the budget.
 
-    extra_time: forward time beyond one run of every layer; forward_time: that one run. Backward times are the same in
-    every schedule and left out. baselines: the usual schedules, which take no notice of the sizes. budgets,
-    least_extra_time: the least extra time at every budget at which it changes.
+    forward_time: of one forward run of every layer; extra_time: beyond that. Backward times are the same in every
+    schedule and left out. baselines: the usual schedules, which ignore the sizes. budgets, least_extra_time: the least
+    extra time at every budget at which it changes. lines: for each moment, the source line on which the schedule's
+    generator paused.
     """
 
     extra_time: int
@@ -138,9 +165,7 @@ class OptimalResult(Checked):
     schedule: list[dict[str, Any]]
     params: OptimalParams = field(metadata={"shell": False})
     moments: list[Moment] = field(metadata={"shell": False})
-    lines: list[int] = field(
-        metadata={"shell": False}
-    )  # on which the schedule's generator paused, one a moment
+    lines: list[int] = field(metadata={"shell": False})
 
 
 @experiment("checkpointing.optimal", breaks=BREAKS)
@@ -155,10 +180,10 @@ def optimal(params: OptimalParams) -> OptimalResult:
     lines: list[int] = []
     actions = with_lines(rotor.optimal(plan, 1, chain.layers, m), lines)
     moments = list(play(chain, actions, math.inf if broken else params.budget))
-    cost = _cost("optimal", chain, moments, params.budget)
+    cost = _cost(_Named(Message("optimal"), "optimal"), chain, moments, params.budget)
     planned = int(plan.time[1, chain.layers][m]) - int(sum(chain.times))
     baselines = tuple(
-        _cost(label, chain, list(play(chain, one)), params.budget) for label, one in _usual(chain.layers)
+        _cost(named, chain, list(play(chain, usual)), params.budget) for named, usual in _usual(chain.layers)
     )
     budgets, least_extra_time = _curve(table)
     return OptimalResult(
@@ -175,8 +200,13 @@ def optimal(params: OptimalParams) -> OptimalResult:
         ),
         checks=tuple(_checks(params, cost, planned, baselines, moments)),
         schedule=[
-            {"action": one.kind, "layer": one.layer, "again": one.again, "memory": int(one.memory)}
-            for one in moments
+            {
+                "action": moment.kind,
+                "layer": moment.layer,
+                "again": moment.again,
+                "memory": int(moment.memory),
+            }
+            for moment in moments
         ],
         params=params,
         moments=moments,
@@ -188,23 +218,37 @@ def _without_boundaries(chain: Chain) -> Chain:
     return Chain(chain.times, (0,) * chain.layers, chain.internals)
 
 
-def _cost(label: str, chain: Chain, moments: list[Moment], budget: int) -> Cost:
-    time = sum(chain.times[one.layer - 1] for one in moments if one.kind != "backward")
-    peak = int(max(one.memory for one in moments))
-    return Cost(label, peak, int(time - sum(chain.times)), peak <= budget)
+class _Named(NamedTuple):
+    """A schedule's label and the curve on which it is drawn."""
+
+    label: Message
+    family: Family
 
 
-def _usual(L: int) -> Iterator[tuple[str, Generator[Action, None, None]]]:
-    """The schedules that know only how many layers there are."""
-    yield "none", schedules.keep_all(L)
+def _cost(named: _Named, chain: Chain, moments: list[Moment], budget: int) -> Cost:
+    time = sum(chain.times[moment.layer - 1] for moment in moments if moment.kind != "backward")
+    peak = int(max(moment.memory for moment in moments))
+    return Cost(
+        label=named.label,
+        peak=peak,
+        extra_time=int(time - sum(chain.times)),
+        fits=peak <= budget,
+        family=named.family,
+    )
+
+
+def _usual(L: int) -> Iterator[tuple[_Named, Generator[Action, None, None]]]:
+    """The schedules that depend only on the number of layers."""
+    yield _Named(Message("none"), "named"), schedules.keep_all(L)
     for k in range(1, L + 1):
-        yield f"every {k}", schedules.in_segments(1, L, schedules.every(k, 1, L))
+        actions = schedules.in_segments(1, L, schedules.every(k, 1, L))
+        yield _Named(every_label(k), "every_k"), actions
     for c in range(1, L + 1):
-        yield f"Revolve, c = {c}", revolve.revolve(1, L, c)
+        yield _Named(revolve_label(c), "revolve"), revolve.revolve(1, L, c)
 
 
 def _curve(table: rotor.UnequalLayers) -> tuple[np.ndarray, np.ndarray]:
-    """The budgets at which the least extra time changes, and that time."""
+    """The budgets at which the least extra time changes, and the least extra time there."""
     time = table.time[1, table.chain.layers]
     first = np.flatnonzero(np.diff(time, prepend=rotor.NEVER) < 0)
     return first + int(table.chain.boundaries[0]), time[first] - int(sum(table.chain.times))
@@ -214,11 +258,13 @@ def _checks(
     params: OptimalParams, cost: Cost, planned: int, baselines: tuple[Cost, ...], moments: list[Moment]
 ) -> Iterator[Check]:
     L, over = len(params.times), max(cost.peak - params.budget, 0)
-    yield Check("peak memory stays within the budget", over, 0, f"{params.budget} units")
+    yield Check(
+        "peak memory stays within the budget", over, 0, Message("{budget} units", budget=params.budget)
+    )
     error = abs(cost.extra_time - planned)
     yield Check("extra time is that of the plan", error, 0, "the dynamic program's table")
-    backward = [one.layer for one in moments if one.kind == "backward"]
+    backward = [moment.layer for moment in moments if moment.kind == "backward"]
     wrong = int(backward != list(range(L, 0, -1)))
     yield Check("every layer goes backward once, the last one first", wrong, 0, f"{L}, {L - 1}, .. 1")
-    better = max((cost.extra_time - one.extra_time for one in baselines if one.fits), default=0)
+    better = max((cost.extra_time - usual.extra_time for usual in baselines if usual.fits), default=0)
     yield Check("no usual schedule that fits is faster", max(better, 0), 0, "none, every k, Revolve, played")

@@ -1,6 +1,6 @@
 """Peak memory against extra forwards: what every schedule of a chain of equal layers costs, by formula and table.
 
-No schedule is played here: that each point is what its schedule really costs, the tests hold against the executor.
+No schedule is played here; the tests compare each point with its schedule as played.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 
 from explainers.checkpointing import revolve, schedules
 from explainers.checkpointing.rotor import equal_layers
+from explainers.contract.messages import Message
 
 Family = Literal["named", "every_k", "revolve", "optimal"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one schedule costs. family: which curve it lies on; "named" lies on none."""
+    """What a schedule costs. family: the curve to which it belongs; "named" schedules belong to none."""
 
     family: Family
     label: str
@@ -30,7 +31,7 @@ class Point:
 
 @functools.lru_cache(maxsize=64)
 def front(layers: int, boundary: int, internal: int) -> tuple[Point, ...]:
-    """Every k, Revolve with every number of snapshots, the optimum at every budget where it changes, and the rest."""
+    """All schedules: the named ones, every k, Revolve with every number of snapshots, the optimum at every budget."""
     return (
         *_named(layers, boundary, internal),
         *_every_k(layers, boundary, internal),
@@ -39,16 +40,28 @@ def front(layers: int, boundary: int, internal: int) -> tuple[Point, ...]:
     )
 
 
+def every_label(k: int) -> Message:
+    return Message("every {k}", k=k)
+
+
+def revolve_label(c: int) -> Message:
+    return Message("Revolve, c = {c}", c=c)
+
+
+def optimal_label(budget: int) -> Message:
+    return Message("optimal in {budget}", budget=budget)
+
+
 def least_extra(layers: int, boundary: int, internal: int, budget: int) -> int:
-    """Extra forwards of the optimum in this memory."""
+    """Extra forwards of the optimal schedule within this budget."""
     table = equal_layers(layers, boundary, internal).extra[layers]
     return int(table[min(budget - boundary, layers * internal)])
 
 
 def _named(layers: int, boundary: int, internal: int) -> Iterator[Point]:
     sizes = (layers, boundary, internal)
-    yield Point("named", "none", int(schedules.none_peak(*sizes)), 0)
-    yield Point("named", "full", int(schedules.every_k_peak(layers, 1, boundary, internal)), layers)
+    yield Point("named", Message("none"), int(schedules.none_peak(*sizes)), 0)
+    yield Point("named", Message("full"), int(schedules.every_k_peak(layers, 1, boundary, internal)), layers)
     k = schedules.sqrt_length(layers)
     yield Point("named", "√L", int(schedules.every_k_peak(layers, k, boundary, internal)), layers)
     yield Point("named", "Chen", int(schedules.chen_peak(*sizes)), 2 * layers)
@@ -57,16 +70,17 @@ def _named(layers: int, boundary: int, internal: int) -> Iterator[Point]:
 def _every_k(layers: int, boundary: int, internal: int) -> Iterator[Point]:
     for k in range(1, layers + 1):
         peak = schedules.every_k_peak(layers, k, boundary, internal)
-        yield Point("every_k", f"every {k}", int(peak), layers)
+        yield Point("every_k", every_label(k), int(peak), layers)
 
 
 def _revolve(layers: int, boundary: int, internal: int) -> Iterator[Point]:
     for c in range(1, layers + 1):
         peak = revolve.revolve_peak(layers, c, boundary, internal)
-        yield Point("revolve", f"Revolve, c = {c}", int(peak), revolve.extra_forwards(layers, c))
+        yield Point("revolve", revolve_label(c), int(peak), revolve.extra_forwards(layers, c))
 
 
 def _optimal(layers: int, boundary: int, internal: int) -> Iterator[Point]:
     extra = equal_layers(layers, boundary, internal).extra[layers]
     for m in np.flatnonzero(np.diff(extra) < 0) + 1 if layers > 1 else [internal]:
-        yield Point("optimal", f"optimal in {boundary + m}", int(boundary + m), int(extra[m]))
+        budget = int(boundary + m)
+        yield Point("optimal", optimal_label(budget), budget, int(extra[m]))

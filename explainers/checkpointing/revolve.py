@@ -1,8 +1,8 @@
-"""Revolve: the fewest extra forwards with c snapshots, where the internal activations of one layer fit at a time.
+"""Revolve: the fewest extra forwards with c snapshots and the internal activations of one layer at a time.
 
 Source: Griewank and Walther 2000, "Algorithm 799: Revolve", sections 2 and 3. A snapshot is a boundary activation,
-and the input counts as one. Taping a layer is a forward run; where the layer has not run before, it is its ordinary
-one and no extra, so t(1, c) = 0.
+and the input counts as one. Taping a layer is a forward run. A layer's first forward run is not extra, even if it is
+the taping run, so t(1, c) = 0.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from explainers.checkpointing.chain import Action
 
 
 def beta(c: int, r: int) -> int:
-    """C(c + r, c): the longest chain that c snapshots reverse with no layer run forward more than r times extra."""
+    """C(c + r, c): the longest chain that c snapshots reverse with at most r extra forward runs of each layer."""
     return math.comb(c + r, c) if r >= 0 else 0
 
 
 def repetitions(l: int, c: int) -> int:
-    """r(l, c) = min {r : beta(c, r) >= l}: how often a layer runs forward extra, at most."""
+    """r(l, c) = min {r : beta(c, r) >= l}: the most extra forward runs of any layer."""
     r = 0
     while beta(c, r) < l:
         r += 1
@@ -52,7 +52,7 @@ def revolve(first: int, last: int, c: int) -> Generator[Action, None, None]:
         yield from revolve(middle, last, c - 1)
         last = middle - 1
 
-    # t(l, 1) = l (l - 1) / 2: from the one snapshot to each layer, the last one first
+    # t(l, 1) = l (l - 1) / 2: from the only snapshot to each layer, the last layer first
     for end in range(last, first - 1, -1):
         for l in range(first, end):
             yield Action("forward", l)

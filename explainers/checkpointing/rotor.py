@@ -1,8 +1,8 @@
 """Rotor: the least time within a memory budget, by dynamic programming over parts of the chain.
 
 Source: Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova 2019, "Optimal checkpointing for heterogeneous chains",
-theorem 1, with backward times, gradients and overheads left out (they are the same in every schedule). C(s, t, m) is
-the least forward time to take layers s .. t forward and backward in memory m, given x_{s-1}, which is not charged to m:
+theorem 1, without backward times, gradients and overheads (they are the same in every schedule). C(s, t, m) is the
+least forward time to take layers s .. t forward and backward in memory m, given x_{s-1}, which is not charged to m:
 
     C(s, t, m) = min of
       tape        u_s + C(s + 1, t, m - I_s)                                      keep the inside of layer s
@@ -10,11 +10,11 @@ the least forward time to take layers s .. t forward and backward in memory m, g
       hand        u_s + .. + u_t + C(s, j - 1, m)   where I_j + .. + I_t <= m     keep the inside of j .. t
 
 u, B, I: time, boundary and internal activations of a layer; j runs from s + 1 to t. The last line is not in the paper,
-which charges the input of the layer in backward like any other: here it is the activation at hand (see `chain`).
+which charges the input of the layer in backward like any other; here it is the current activation (see `chain`).
 
-The optimum is, as in the paper, among persistent schedules, where what is kept stays until its layer's backward. One
-that drops what it has kept for something smaller can be better: tests/checkpointing/test_checkpointing.py
-holds two such chains.
+As in the paper, the optimum is among persistent schedules: what is kept stays until its layer's backward. A schedule
+that drops what it has kept for something smaller can be better: tests/checkpointing/test_optimal.py has two such
+chains.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from typing import Literal, Protocol
 import numpy as np
 
 from explainers.checkpointing.chain import Action, Chain
+from explainers.contract.messages import Message
 
-PERSISTENT = (
+PERSISTENT = Message(
     "It is the best of those schedules in which whatever is kept stays until its layer goes backward."
 )
 
-NEVER = 2**28  # the cost of what does not fit; two of them and a time still fit into int32
+NEVER = 2**28  # the cost of what does not fit; two of them plus a time still fit into int32
 
 
 class Plan(Protocol):
@@ -78,10 +79,10 @@ def optimal(plan: Plan, s: int, t: int, m: int) -> Generator[Action, None, None]
 
 @dataclass(frozen=True, eq=False)
 class EqualLayers:
-    """The table for equal layers, where a part of the chain is known by its length n alone.
+    """The table for equal layers, where only the length n of a part of the chain matters.
 
     extra: (L + 1, M + 1), extra forwards T(n, m) = C - n of n layers in memory m; NEVER where they do not fit.
-    From m = n I on, all is kept and nothing runs twice.
+    From m = n I on, everything is kept and no layer runs twice.
     """
 
     extra: np.ndarray
@@ -109,13 +110,13 @@ class EqualLayers:
 
 @functools.lru_cache(maxsize=4)
 def equal_layers(layers: int, boundary: int, internal: int) -> EqualLayers:
-    """The table for chains of up to `layers` equal layers and every memory up to that which keeps all."""
+    """The table for up to `layers` equal layers and every memory up to the one in which all of them are kept."""
     largest = layers * internal
     T = np.full((layers + 1, largest + 1), NEVER, np.int32)
     T[0] = 0
     T[1, internal:] = 0
     for n in range(2, layers + 1):
-        enough = n * internal  # memory from which on nothing runs twice
+        enough = n * internal  # with this memory or more, no layer runs twice
         best = np.full(enough, NEVER, np.int32)
 
         # T(n, m) = T(n - 1, m - I)
@@ -160,11 +161,10 @@ class UnequalLayers:
 
 
 def unequal_layers(chain: Chain, memory: int) -> UnequalLayers:
-    """The table for every memory from 0 to `memory`, the input of the chain not counted. Costs are whole numbers."""
+    """The table for every memory from 0 to `memory`, without the input of the chain. Costs must be whole numbers."""
     L = chain.layers
-    time = {
-        (s, s - 1): np.zeros(memory + 1, np.int64) for s in range(1, L + 2)
-    }  # nothing to do takes no time
+    # a part without layers takes no time
+    time = {(s, s - 1): np.zeros(memory + 1, np.int64) for s in range(1, L + 2)}
     for n in range(1, L + 1):
         for s in range(1, L - n + 2):
             options = candidates(chain, time, s, s + n - 1)
@@ -177,16 +177,16 @@ def candidates(
 ) -> dict[tuple[Literal["tape", "checkpoint", "hand"], int], np.ndarray]:
     """The lines of the recurrence for C(s, t, m), each for m = 0 .. M."""
     u, B, I = chain.times, chain.boundaries, chain.internals
-    run = [0, *itertools.accumulate(u[s - 1 : t])]  # run[n] = u_s + .. + u_{s+n-1}
+    forward_time = [0, *itertools.accumulate(u[s - 1 : t])]  # [n]: u_s + .. + u_{s+n-1}
 
     # u_s + C(s + 1, t, m - I_s)
     options = {("tape", s): u[s - 1] + in_less(time[s + 1, t], I[s - 1])}
     for j in range(s + 1, t + 1):
         # u_s + .. + u_{j-1} + C(j, t, m - B_j) + C(s, j - 1, m)
-        options["checkpoint", j] = run[j - s] + in_less(time[j, t], B[j - 1]) + time[s, j - 1]
+        options["checkpoint", j] = forward_time[j - s] + in_less(time[j, t], B[j - 1]) + time[s, j - 1]
         # u_s + .. + u_t + C(s, j - 1, m), where I_j + .. + I_t <= m
         fits = np.arange(len(time[s, j - 1])) >= sum(I[j - 1 : t])
-        options["hand", j] = np.where(fits, run[-1] + time[s, j - 1], NEVER)
+        options["hand", j] = np.where(fits, forward_time[-1] + time[s, j - 1], NEVER)
     return options  # type: ignore[return-value]
 
 
@@ -199,5 +199,5 @@ def in_less(cost: np.ndarray, taken: float) -> np.ndarray:
 
 
 def least_budget(chain: Chain) -> float:
-    """B_1 + max I: the input stays to the end, and every layer's internal activations are there once."""
+    """B_1 + max I: the input stays to the end, and each layer's internal activations must fit in once."""
     return chain.boundaries[0] + max(chain.internals)

@@ -1,11 +1,11 @@
-"""Schedules that cut the chain into segments and compute whatever was dropped again, segment by segment.
+"""Schedules that cut the chain into segments and recompute what was dropped, segment by segment.
 
 none, every k, sqrt(L) (Chen, Xu, Zhang and Guestrin 2016, section 4), full recomputation, one level of recursion
-(the same section), and boundaries picked by hand. As torch.utils.checkpoint does, the last segment is dropped and
+(the same section), and boundaries picked by hand. As in torch.utils.checkpoint, the last segment is dropped and
 recomputed like the others, so a chain in segments runs every layer twice; only torch's checkpoint_sequential keeps
 the last segment. See `revolve` and `rotor` for schedules that recompute no more than they must.
 
-Each schedule is a generator of Actions, and beside it stands its peak in closed form.
+Each schedule is a generator of Actions. Its peak in closed form is below.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from explainers.checkpointing.chain import Action
 
 
 def keep_all(layers: int) -> Generator[Action, None, None]:
-    """No checkpointing: the internal activations of all layers are kept, none runs twice."""
+    """No checkpointing: the internal activations of all layers are kept, and no layer runs twice."""
     for l in range(1, layers + 1):
         yield Action("tape", l)
     for l in range(layers, 0, -1):
@@ -25,7 +25,7 @@ def keep_all(layers: int) -> Generator[Action, None, None]:
 
 
 def in_segments(first: int, last: int, *levels: Sequence[int]) -> Generator[Action, None, None]:
-    """Layers first .. last in segments: keep the segments' inputs, then recompute each one and go backward through it.
+    """Layers first .. last in segments: keep the segments' inputs, then recompute each segment and go backward.
 
     levels: the layers at which segments start; a second level cuts each segment once more, and so on.
     """
@@ -48,10 +48,10 @@ def in_segments(first: int, last: int, *levels: Sequence[int]) -> Generator[Acti
 
 
 def every(k: int, first: int, last: int) -> tuple[int, ...]:
-    """The layers at which segments of k start, counted from the end: the first one is short where k does not divide.
+    """The first layers of segments of k, counted from the end: where k does not divide, the first segment is short.
 
-    So the last segment, which is recomputed while all boundaries are there, always has its k layers, and
-    ceil(L / k) boundaries plus k layers' internal activations are the peak exactly.
+    So the last segment, which is recomputed while all boundaries are in memory, always has k layers, and the peak is
+    exactly ceil(L / k) boundaries plus the internal activations of k layers.
     """
     return (first, *sorted(range(last - k + 1, first, -k)))
 

@@ -1,7 +1,7 @@
 """One training step of a decoder under a checkpointing strategy: forward, loss, backward, AdamW.
 
 Sources: Chen et al. 2016 (segments of k blocks, of which only the input is kept); torch.utils.checkpoint with
-use_reentrant=False, and its selective policies; Korthikanti et al. 2022, section 5 (recompute attention alone).
+use_reentrant=False, and its selective policies; Korthikanti et al. 2022, section 5 (recompute only attention).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEARNING_RATE, BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = 1e-3, 0.9, 0.95, 1e-8, 0.
 
 _aten: Any = torch.ops.aten
 
-# Which results a selective policy keeps; all others are computed again.
+# The results that a selective policy keeps; all others are recomputed.
 MATMULS = {
     _aten.mm.default,
     _aten.addmm.default,
@@ -38,10 +38,11 @@ READ_BY_BACKWARD = {  # outside attention; in a GptBlock the only products of tw
 
 @dataclass(frozen=True)
 class Plan:
-    """How the blocks are run: the segment lengths, and what is kept of a segment besides its input.
+    """How the blocks are checkpointed.
 
-    segments: how many blocks each has; () for no checkpointing. policy: "" (nothing else is kept), "matmuls" or
-    "attention" (all but attention). keep_random_state: dropout draws the same masks again. reentrant: the older kind.
+    segments: number of blocks in each; () for no checkpointing. policy: what is kept of a segment besides its input: ""
+    (nothing), "matmuls" or "attention" (all but attention). keep_random_state: dropout draws the same masks again.
+    reentrant: the older kind of checkpoint.
     """
 
     segments: tuple[int, ...]
@@ -54,7 +55,7 @@ class Plan:
 
 
 def forward(model: Decoder, inputs: Tensor, targets: Tensor, plan: Plan, trace: MemoryTrace) -> Tensor:
-    """The loss, a scalar, of tokens (b, s) and those that come next (b, s)."""
+    """The loss, a scalar. inputs, targets: tokens (b, s)."""
     trace.enter("forward", -1)
     x = model.embed(inputs)  # (b, s, h)
     if not plan.segments:
@@ -70,9 +71,9 @@ def forward(model: Decoder, inputs: Tensor, targets: Tensor, plan: Plan, trace: 
 
 
 def run_checkpointed(segment: nn.ModuleList, x: Tensor, plan: Plan, trace: MemoryTrace) -> Tensor:
-    """Blocks one after the other, of which only the input is kept; the backward pass calls `run` a second time."""
+    """Runs the blocks and keeps only their input; the backward pass calls `run_blocks` a second time."""
 
-    def run(x: Tensor) -> Tensor:
+    def run_blocks(x: Tensor) -> Tensor:
         again = trace.recomputing() if trace.phase == "backward" else contextlib.nullcontext()
         with again:
             for block in segment:
@@ -80,15 +81,15 @@ def run_checkpointed(segment: nn.ModuleList, x: Tensor, plan: Plan, trace: Memor
         return x
 
     if plan.reentrant:
-        return checkpoint(run, x, use_reentrant=True, preserve_rng_state=plan.keep_random_state)
-    how: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": plan.keep_random_state}
+        return checkpoint(run_blocks, x, use_reentrant=True, preserve_rng_state=plan.keep_random_state)
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": plan.keep_random_state}
     if plan.policy:
-        how["context_fn"] = functools.partial(_contexts, plan.policy, segment)
-    return checkpoint(run, x, **how)
+        options["context_fn"] = functools.partial(_contexts, plan.policy, segment)
+    return checkpoint(run_blocks, x, **options)
 
 
 class AdamW:
-    """AdamW (Loshchilov and Hutter 2019), parameter by parameter; its two moments are there before its first step."""
+    """AdamW (Loshchilov and Hutter 2019), parameter by parameter; both moments exist before its first step."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
         self.parameters = parameters
@@ -96,9 +97,9 @@ class AdamW:
         self.second = [torch.zeros_like(parameter) for parameter in parameters]
 
     @torch.no_grad()
-    def step(self, which: int) -> None:
-        """Moves one parameter along its gradient g."""
-        parameter, m, v = self.parameters[which], self.first[which], self.second[which]
+    def step(self, index: int) -> None:
+        """Updates one parameter by its gradient g."""
+        parameter, m, v = self.parameters[index], self.first[index], self.second[index]
         g = parameter.grad
         if g is None:
             return
@@ -113,7 +114,7 @@ class AdamW:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A traced training step. forward_runs: how often each block ran. gradients: of all trained parameters."""
+    """A traced training step. forward_runs: of each block. gradients: of all trained parameters."""
 
     timeline: Timeline
     forward_runs: list[int]
@@ -121,19 +122,21 @@ class Step:
 
 
 def training_step(model: Decoder, tokens: Tensor, plan: Plan, trace: MemoryTrace) -> Step:
-    """One step, traced. tokens: (2, b, s), what comes in and what comes next.
+    """One step, traced. tokens: (2, b, s), inputs and targets.
 
-    The optimizer's state is there from the beginning, as in every step but the first, and gradients are let go at the
-    end: so the memory alive at the end is that of the model and the optimizer.
+    The optimizer's state exists from the beginning, as in every step but the first, and gradients are freed at the end:
+    so the memory alive at the end is that of the model and the optimizer.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    layers = [_layer_of(name, model) for name, one in model.named_parameters() if one.requires_grad]
-    trace.stands_before([*model.parameters(), *model.buffers()])
-    with following(model, trace) as forward_runs:
+    layers = [
+        _layer_of(name, model) for name, parameter in model.named_parameters() if parameter.requires_grad
+    ]
+    trace.count_as_resident([*model.parameters(), *model.buffers()])
+    with announcing(model, trace) as forward_runs:
         with trace:
             trace.enter("optimizer", -1)
             optimizer = AdamW(trained)
-            trace.are("optimizer_state", [*optimizer.first, *optimizer.second])
+            trace.categorize("optimizer_state", [*optimizer.first, *optimizer.second])
 
             trace.enter("forward", -1)
             inputs, targets = tokens.clone()
@@ -142,32 +145,34 @@ def training_step(model: Decoder, tokens: Tensor, plan: Plan, trace: MemoryTrace
 
             trace.enter("backward", len(model.blocks))
             loss.backward()
-            trace.are("gradient", [one.grad for one in trained if one.grad is not None])
-        gradients = [None if one.grad is None else one.grad.clone() for one in trained]
+            found = [parameter.grad for parameter in trained]
+            trace.categorize("gradient", [gradient for gradient in found if gradient is not None])
+        gradients = [None if gradient is None else gradient.clone() for gradient in found]
+        del found
         with trace:
             del loss, inputs, targets
-            for which, layer in enumerate(layers):
+            for index, layer in enumerate(layers):
                 trace.enter("optimizer", layer)
-                optimizer.step(which)
+                optimizer.step(index)
             model.zero_grad(set_to_none=True)
         return Step(trace.timeline(), forward_runs, gradients)
 
 
 def plain_gradients(model: Decoder, tokens: Tensor) -> list[Tensor | None]:
-    """Gradients of all trained parameters without any checkpointing; the model stays as it was."""
+    """Gradients of all trained parameters without any checkpointing; leaves the model unchanged."""
     inputs, targets = tokens
     forward(model, inputs, targets, Plan(()), MemoryTrace()).backward()
-    found = [one.grad for one in model.parameters() if one.requires_grad]
+    found = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
     model.zero_grad(set_to_none=True)
     return found
 
 
-# --------------------------------------------------------------------------------------------- who is at work
+# --------------------------------------------------------------------------------------------- which block is at work
 
 
 @contextlib.contextmanager
-def following(model: Decoder, trace: MemoryTrace):
-    """Tells the trace which block is at work; yields how often each block ran forward."""
+def announcing(model: Decoder, trace: MemoryTrace):
+    """Announces to the trace which block is at work; yields the number of forward runs of each block."""
     runs = [0] * len(model.blocks)
     handles = []
     for layer, block in enumerate(model.blocks):
@@ -177,7 +182,7 @@ def following(model: Decoder, trace: MemoryTrace):
             trace.enter("recompute" if trace.phase == "recompute" else "forward", layer)
 
         def ends(_module: nn.Module, _inputs: Any, output: Tensor, layer: int = layer) -> None:
-            if output.requires_grad:  # when its gradient is there, the block's backward pass begins
+            if output.requires_grad:  # the block's backward pass begins once this gradient is computed
                 output.register_hook(lambda _: trace.enter("backward", layer))
 
         handles += [block.register_forward_pre_hook(begins), block.register_forward_hook(ends)]
@@ -195,7 +200,7 @@ def following(model: Decoder, trace: MemoryTrace):
 
 
 def _layer_of(name: str, model: Decoder) -> int:
-    """The block of a parameter; -1 for the embedding, and the number of blocks for what comes after them."""
+    """The block of a parameter; -1 for the embedding, and the number of blocks for the last norm and the head."""
     first, _, rest = name.partition(".")
     if first == "blocks":
         return int(rest.partition(".")[0])
@@ -206,33 +211,32 @@ def _layer_of(name: str, model: Decoder) -> int:
 
 
 def _contexts(policy: str, segment: nn.ModuleList) -> tuple[Any, Any]:
-    """What torch enters around the forward pass of a segment and around its recomputation."""
+    """The contexts that torch enters around the forward pass of a segment and around its recomputation."""
     if policy == "matmuls":
         return create_selective_checkpoint_contexts(lambda _context, op, *_, **__: _keep(op in MATMULS))
-    inside, read = _Inside(), READ_BY_BACKWARD["llama" if isinstance(segment[0], LlamaBlock) else "gpt"]
+    core, read = _CoreWatch(), READ_BY_BACKWARD["llama" if isinstance(segment[0], LlamaBlock) else "gpt"]
 
     def keep_all_but_attention(context: Any, op: Any, *_: Any, **__: Any) -> CheckpointPolicy:
-        return _keep(op in read and not inside.attention)
+        return _keep(op in read and not core.at_work)
 
     caching, cached = create_selective_checkpoint_contexts(keep_all_but_attention)
-    return inside.watching(segment, caching), cached
+    return core.watching(segment, caching), cached
 
 
-class _Inside:
-    """Whether the forward pass is inside an attention core at this moment."""
+class _CoreWatch:
+    """Watches the attention core. at_work: whether the forward pass is inside it now."""
 
     def __init__(self) -> None:
-        self.attention = False
+        self.at_work = False
 
     @contextlib.contextmanager
     def watching(self, segment: nn.ModuleList, caching: Any):
-        """Around the forward pass of a segment, besides the context `caching`."""
-        handles = []
-        for block in segment:
-            core: Any = block.core
-            handles.append(core.register_forward_pre_hook(functools.partial(self._set, True)))
-            handles.append(core.register_forward_hook(functools.partial(self._set, False)))
-            break  # the blocks share one core
+        """Around the forward pass of a segment, together with the context `caching`."""
+        first: Any = segment[0]  # the blocks share one core
+        handles = [
+            first.core.register_forward_pre_hook(functools.partial(self._set, True)),
+            first.core.register_forward_hook(functools.partial(self._set, False)),
+        ]
         try:
             with caching:
                 yield
@@ -241,7 +245,7 @@ class _Inside:
                 handle.remove()
 
     def _set(self, value: bool, *_: Any) -> None:
-        self.attention = value
+        self.at_work = value
 
 
 def _keep(kept: bool) -> CheckpointPolicy:

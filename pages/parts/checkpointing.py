@@ -1,4 +1,4 @@
-"""What the page of checkpointing adds to its chapters: its fields by strategy, sums in bytes, the full-size trace."""
+"""Parts of the checkpointing page: the fields of a strategy, sums in bytes, the full-size trace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 
 from explainers.checkpointing import measure_params
 from explainers.checkpointing.best_segment import best_segment
-from explainers.checkpointing.schedule import ScheduleParams
+from explainers.checkpointing.schedule_params import ScheduleParams
 from pages.ui import lesson, page
 from pages.ui.cards import tables
 from pages.ui.chapter import Asked, Chapter, Shown
@@ -28,7 +28,7 @@ OF_STRATEGY: Mapping[str, tuple[str, ...]] = {
 
 
 def schedule_fields(params: ScheduleParams) -> Sequence[str]:
-    """The strategy, with the fields that change its schedule."""
+    """The strategy and the fields that affect its schedule."""
     return ("strategy", *OF_STRATEGY.get(params.strategy, ()), "layers", "boundary", "internal")
 
 
@@ -41,20 +41,20 @@ def model_fields(params: measure_params.ModelParams) -> Sequence[str]:
 
 
 def best_segment_length(params: ScheduleParams, facts: Mapping[str, Any]) -> Asked:
-    """Which segments have the lowest peak; None where all that could be asked about are as good."""
+    """Which segment length has the lowest peak; None where all possible answers are equally good."""
     if (best := best_segment(params)) is None:
         return None
     return {**params.model_dump(), "answers": list(best.answers), "right": best.right, "why": best.why}
 
 
 def peak_and_forwards(shown: Shown) -> None:
-    """What a change did to the peak and the extra forwards, and the notes."""
+    """How the last change affected the peak and the extra forwards, and the notes."""
     shown.compare({"peak": shown.facts["peak_units"], "extra forwards": shown.facts["extra_forwards"]})
     lesson.notes(shown)
 
 
 def keep_layer(settings: Settings, click: Click) -> None:
-    """A click on a layer keeps its input for the backward pass, or no longer does: the schedule is then your own."""
+    """A click on a layer keeps or drops its input; the strategy becomes the reader's own ("custom")."""
     params = settings.params()
     shown = prepared_or_offered("checkpointing.schedule", params)
     if shown is not None and 1 <= click.index[0] <= params.layers:
@@ -63,14 +63,14 @@ def keep_layer(settings: Settings, click: Click) -> None:
 
 
 def in_bytes(shown: Shown) -> None:
-    """What the strategy saves and costs, the sum with its numbers, and what was assumed."""
+    """What the strategy saves and costs, the sum of what is kept, and the notes."""
     st.markdown(tables.plain(shown.facts["saving"]))
     st.text(shown.facts["formula"])
     lesson.notes(shown)
 
 
 def bytes_and_count(shown: Shown) -> None:
-    """The same, and where it applies the count of the paper, term by term, beside what was measured."""
+    """The same, and for GPT blocks without checkpoints the paper's count, term by term, next to the measurement."""
     in_bytes(shown)
     if rows := shown.facts["count_rows"]:
         with page.card("count", "Korthikanti's count and what is measured"):
@@ -82,7 +82,7 @@ def bytes_and_count(shown: Shown) -> None:
 
 
 def show_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """A whole Llama on fake tensors: by a button, since it takes seconds."""
+    """A whole Llama on fake tensors; it starts by a button, because it takes seconds."""
     lesson.heading(chapter, words)
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
     packed = long_run.result_of(chapter.experiment, params, lambda: traced(params))
@@ -98,7 +98,7 @@ def show_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
 def traced(
     params: measure_params.ModelParams,
 ) -> Generator[long_run.Progress, None, prepared_run.PreparedRun]:
-    """The trace with its progress, and its picture. torch is loaded here, when it is asked for."""
+    """The trace with its progress, and its picture. Loads torch, which the page otherwise does without."""
     from explainers.checkpointing.model import model_with_progress
 
     result = yield from model_with_progress(params)

@@ -1,4 +1,4 @@
-"""Schedules of gradient checkpointing: against published counts, another program, brute force and real gradients."""
+"""Schedules of gradient checkpointing, against published counts, another program and real gradients."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,31 +26,21 @@ from explainers.checkpointing import pareto, revolve, rotor, schedules
 from explainers.checkpointing import schedule as schedule_module
 from explainers.checkpointing.chain import Action, Chain, Illegal, play
 from explainers.checkpointing.law import LawParams, law
-from explainers.checkpointing.optimal import OptimalParams, optimal
-from explainers.checkpointing.schedule import ScheduleParams, Strategy, actions_of, predict, schedule
-from explainers.checkpointing.views.law import scene as law_scene
-from explainers.checkpointing.views.optimal import scene as optimal_scene
-from explainers.checkpointing.views.playing import ONE_BY_ONE
-from explainers.checkpointing.views.schedule import card as schedule_card
-from explainers.checkpointing.views.schedule import scene as schedule_scene
+from explainers.checkpointing.optimal import OptimalParams
+from explainers.checkpointing.schedule import actions_of, schedule
+from explainers.checkpointing.schedule_params import ScheduleParams
+from explainers.checkpointing.schedule_prediction import predict
 from explainers.contract.experiment import find
 from explainers.contract.params import choices_of, fit, read
-from explainers.drawing.panels import Bands, Marks
-from explainers.drawing.scene import Scene
 from tests.breaks import consequences_of, settings_of
-from tests.checkpointing.runs import drawn_chain, played
+from tests.checkpointing.chains import STRATEGIES, fitted, played, random_chain
 
 ROOT = Path(__file__).parents[2]
 ORACLE = json.loads(
     (Path(__file__).parents[1] / "oracles" / "checkpointing.json").read_text(encoding="utf-8")
 )
 EXTRA = {tuple(map(int, pair.split(","))): t for pair, t in ORACLE["revolve"]["t_extra_forwards"].items()}
-STRATEGIES = get_args(Strategy)
 SEGMENTS = ("every_k", "sqrt", "full", "chen", "custom")
-
-
-def fitted(**values: Any) -> ScheduleParams:
-    return fit(ScheduleParams(**values))[0]
 
 
 settings_of_a_schedule = st.fixed_dictionaries(
@@ -78,10 +67,8 @@ def test_extra_forwards_of_every_pair_of_the_oracle() -> None:
 
 def test_revolve_played_needs_that_many_in_c_snapshots() -> None:
     for (l, c), t in EXTRA.items():
-        if (
-            c == 1 and l > 64
-        ):  # 32,640 forwards for l = 256; the formula has been held against the oracle above
-            continue
+        if c == 1 and l > 64:
+            continue  # 32,640 forwards for l = 256; the test above compares the formula with the oracle
         peak, extra, _ = played(Chain.uniform(l, 2, 7), revolve.revolve(1, l, c))
         assert (peak, extra) == (revolve.revolve_peak(l, c, 2, 7), t), (l, c)
 
@@ -149,25 +136,25 @@ def test_every_point_of_the_front_is_what_its_schedule_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actions", "words"),
+    ("actions", "reason"),
     [
-        ([("forward", 2)], "its input is not there"),
+        ([("forward", 2)], "its input is not in memory"),
         ([("tape", 1), ("backward", 1)], "layer 2 is due"),
-        ([("checkpoint", 1), ("forward", 2), ("backward", 2)], "layer 2 is due, with its internal"),
-        ([("tape", 1), ("tape", 1)], "kept already"),
-        ([("forward", 1), ("checkpoint", 2)], "no boundary to be kept"),
+        ([("checkpoint", 1), ("forward", 2), ("backward", 2)], "its internal activations are not in memory"),
+        ([("tape", 1), ("tape", 1)], "its internal activations are already in memory"),
+        ([("forward", 1), ("checkpoint", 2)], "no boundary to keep"),
         ([("forward", 1), ("tape", 2), ("forward", 1)], "held by layer 2"),
         ([("tape", 1), ("tape", 2)], "over the budget of 6"),
-        ([("tape", 1)], "still due"),
+        ([("tape", 1)], "ends before the backward of layer 2"),
     ],
 )
-def test_the_executor_refuses(actions: list[Any], words: str) -> None:
-    with pytest.raises(Illegal, match=words):
-        list(play(Chain.uniform(2, 1, 3), [Action(*one) for one in actions], budget=6))
+def test_the_executor_refuses(actions: list[Any], reason: str) -> None:
+    with pytest.raises(Illegal, match=reason):
+        list(play(Chain.uniform(2, 1, 3), [Action(*action) for action in actions], budget=6))
 
 
 class TorchChain:
-    """The same rules with tensors: a boundary is a detached tensor, an inside is an autograd graph of one layer."""
+    """The rules of a chain with tensors: a boundary is a detached tensor, an inside the autograd graph of a layer."""
 
     def __init__(self, layers: int) -> None:
         generator = torch.Generator().manual_seed(layers)
@@ -189,10 +176,10 @@ class TorchChain:
     def gradients(
         self, actions: Iterable[Action], boundaries: Sequence[float], internals: Sequence[float]
     ) -> tuple[list[Tensor], float]:
-        """Gradients of the weights, and the most memory that was ever live; sizes are those of layer 1, 2, ..."""
+        """Gradients of the weights, and peak memory. boundaries, internals: the sizes of layers 1, 2, ..."""
         L, peak = len(self.weights), 0.0
         kept, inside = {1: self.x_0}, {}
-        at_hand, x = 0, self.x_0
+        current, x = 0, self.x_0
         gradients: dict[int, Tensor] = {}
         upstream: Tensor | None = None
         for kind, l in actions:
@@ -205,17 +192,18 @@ class TorchChain:
             source = kept.get(l)
             if source is None:
                 source = inside[l - 1][1].detach() if l - 1 in inside else x
-                assert l - 1 in inside or at_hand == l - 1
+                assert l - 1 in inside or current == l - 1
             if kind == "tape":
                 given = source.detach().requires_grad_()
                 inside[l] = (given, self.f(l, given))
             else:
                 with torch.no_grad():
-                    at_hand, x = l, self.f(l, source)
+                    current, x = l, self.f(l, source)
                 if kind == "checkpoint":
                     kept[l + 1] = x
-            live = sum(boundaries[one - 1] for one in kept) + sum(internals[one - 1] for one in inside)
-            peak = max(peak, live)
+            memory = sum(boundaries[layer - 1] for layer in kept)
+            memory += sum(internals[layer - 1] for layer in inside)
+            peak = max(peak, memory)
         assert not inside
         return [gradients[l] for l in range(1, L + 1)], peak
 
@@ -228,8 +216,8 @@ def test_every_schedule_gives_the_right_gradient_within_its_peak(strategy: str, 
     chain = TorchChain(layers)
     ours, peak = chain.gradients(actions_of(params), [params.boundary] * layers, [params.internal] * layers)
     assert len(ours) == layers
-    for one, plain in zip(ours, chain.plain_gradients(), strict=True):
-        assert (one - plain).abs().max() <= 1e-12 * max(1.0, float(plain.abs().max()))
+    for gradient, plain in zip(ours, chain.plain_gradients(), strict=True):
+        assert (gradient - plain).abs().max() <= 1e-12 * max(1.0, float(plain.abs().max()))
     assert peak == schedule(params).peak_units
     assert peak <= predict(params).peak_units
 
@@ -239,14 +227,14 @@ def test_every_schedule_gives_the_right_gradient_within_its_peak(strategy: str, 
 def test_the_optimum_of_unequal_layers_gives_the_right_gradient_within_its_budget(
     seed: int, layers: int, more: int
 ) -> None:
-    chain = drawn_chain(random.Random(seed), layers)
+    chain = random_chain(random.Random(seed), layers)
     budget = int(rotor.least_budget(chain)) + more
     plan = rotor.unequal_layers(chain, budget)
     tensors = TorchChain(chain.layers)
     actions = rotor.optimal(plan, 1, chain.layers, budget - int(chain.boundaries[0]))
     ours, peak = tensors.gradients(actions, chain.boundaries, chain.internals)
-    for one, plain in zip(ours, tensors.plain_gradients(), strict=True):
-        assert (one - plain).abs().max() <= 1e-12 * max(1.0, float(plain.abs().max()))
+    for gradient, plain in zip(ours, tensors.plain_gradients(), strict=True):
+        assert (gradient - plain).abs().max() <= 1e-12 * max(1.0, float(plain.abs().max()))
     assert peak <= budget
 
 
@@ -278,11 +266,8 @@ def test_whatever_is_accepted_runs_and_passes(values: dict[str, Any]) -> None:
 def test_what_is_kept_when_the_forward_pass_ends() -> None:
     assert schedule(fitted(layers=8, strategy="none")).kept_internals == tuple(range(1, 9))
     assert schedule(fitted(layers=8, strategy="full")).kept == tuple(range(1, 9))
-    assert schedule(fitted(layers=10, strategy="every_k", k=4)).kept == (
-        1,
-        3,
-        7,
-    )  # the short segment is the first
+    # the short segment is the first
+    assert schedule(fitted(layers=10, strategy="every_k", k=4)).kept == (1, 3, 7)
     assert schedule(fitted(layers=8, strategy="custom", kept=(6, 3))).kept == (1, 3, 6)
     assert len(schedule(fitted(layers=40, strategy="revolve", snapshots=5)).kept) == 5
 
@@ -296,37 +281,37 @@ def test_what_was_dropped_is_recomputed_the_last_segment_too(strategy: str) -> N
 
 def test_what_does_not_apply_changes_nothing() -> None:
     for strategy in STRATEGIES:
-        given_ = ScheduleParams(layers=4, k=200, budget=2, internal=9, kept=(77,), strategy=strategy)
-        changed = {one.field for one in fit(given_)[1]}
+        unfit = ScheduleParams(layers=4, k=200, budget=2, internal=9, kept=(77,), strategy=strategy)
+        changed = {adjustment.field for adjustment in fit(unfit)[1]}
         assert changed == {"every_k": {"k"}, "optimal": {"budget"}, "custom": {"kept"}}.get(strategy, set())
 
 
 @pytest.mark.parametrize(
     ("name", "flags", "sentence"),
     [
-        ("schedule", "--layers 8 --strategy every_k --k 9", "k = 9 is more than the chain has layers; allowed: 1"),
+        ("schedule", "--layers 8 --strategy every_k --k 9", "k = 9 is more than the number of layers; allowed: 1"),
         ("schedule", "--snapshots 0", "snapshots = '0' is not accepted; allowed: a whole number from 1 to 256."),
         ("schedule", "--strategy optimal --budget 4 --internal 5", "budget = 4 is below the least possible, 6:"),
-        ("schedule", "--layers 8 --strategy custom --kept 2,9", "kept = 9 is no layer of this chain; allowed: layers"),
+        ("schedule", "--layers 8 --strategy custom --kept 2,9", "kept = 9 is not a layer of this chain; allowed:"),
         ("schedule", "--kept 2,x", "kept = '2,x' is not accepted; allowed: layer numbers from 1 to 256"),
         ("schedule", "--kept 0", "'0' is not one"),
         ("schedule", "--layers 257", "layers = '257' is not accepted; allowed: a whole number from 1 to 256."),
         ("optimal", "--budget 5", "budget = 5 is below the least possible, 32:"),
         ("optimal", "--times 1,2", ""),
         ("optimal", "--boundaries 1,2", "boundaries has 2 numbers for 8 layers"),
-        ("optimal", "--times 1,-2", "whole numbers from 1 to 1,000 separated by commas, and '-2' is not one"),
-        ("optimal", "--internals " + ",".join("1" * 33), "1 to 32 numbers separated by commas, and these are 33"),
+        ("optimal", "--times 1,-2", "whole numbers from 1 to 1,000 separated by commas; '-2' is not one"),
+        ("optimal", "--internals " + ",".join("1" * 33), "1 to 32 numbers separated by commas; these are 33"),
         ("law", "--ratio 65", "ratio = '65' is not accepted; allowed: a number from 0.25 to 64."),
     ],
 )  # fmt: skip
 def test_bad_input_gives_one_clear_sentence(name: str, flags: str, sentence: str) -> None:
-    words = flags.split()
-    raw = dict(zip((word[2:] for word in words[::2]), words[1::2], strict=True))
+    parts = flags.split()
+    raw = dict(zip((flag[2:] for flag in parts[::2]), parts[1::2], strict=True))
     params, problems = read(find(f"checkpointing.{name}").params, raw)
-    said = [problem.sentence for problem in problems]
-    said += [one.sentence for one in fit(params)[1] if one.field in raw]
-    assert len(said) == (1 if sentence else 0)
-    assert sentence in " ".join(said)
+    sentences = [problem.sentence for problem in problems]
+    sentences += [adjustment.sentence for adjustment in fit(params)[1] if adjustment.field in raw]
+    assert len(sentences) == (1 if sentence else 0)
+    assert sentence in " ".join(sentences)
 
 
 def test_the_law_is_played_for_every_k() -> None:
@@ -350,78 +335,21 @@ def test_each_break_turns_its_check_red(module: Any, params_type: Any) -> None:
         == set(settings_of(module.BREAKS))
         == set(consequences_of(module.BREAKS))
     )
-    run = getattr(module, module.__name__.split(".")[-1])
-    for name, bites in settings_of(module.BREAKS).items():
-        assert run(params_type(**bites)).passed
-        broken = run(params_type(**bites, break_it=name))
+    experiment = getattr(module, module.__name__.split(".")[-1])
+    for name, visible in settings_of(module.BREAKS).items():
+        assert experiment(params_type(**visible)).passed
+        broken = experiment(params_type(**visible, break_it=name))
         assert not broken.passed
         assert not broken.checks[0].passed
 
 
-def test_without_boundaries_memory_seems_to_fall_for_ever() -> None:
+def test_without_boundaries_memory_seems_to_keep_falling() -> None:
     predicted = [
         schedule(ScheduleParams(strategy="every_k", k=k, break_it="forget_boundaries")).predicted_peak_units
         for k in (8, 4, 2, 1)
     ]
     assert predicted == [8, 4, 2, 1]
     assert law(LawParams(layers=64, ratio=1.0, break_it="forget_boundaries")).predicted_best_k == 1
-
-
-# ------------------------------------------------------------------------------------------- the pictures
-
-
-def checked(scene: Scene) -> Scene:
-    assert scene.to_bytes()[:4] == b"LNTN"
-    assert 0 <= scene.start < scene.steps
-    assert all(0 <= stop < scene.steps for stop in scene.stops)
-    return scene
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("layers", [1, 4, 24, 128])
-def test_every_strategy_has_its_scene(strategy: str, layers: int) -> None:
-    result = schedule(fitted(layers=layers, strategy=strategy, kept=(2, 9), internal=3))
-    scene = checked(schedule_scene(result))
-    checked(schedule_card(result))
-    bands = next(panel for panel in scene.panels() if isinstance(panel, Bands))
-    assert bands.values.sum(0).max() == result.peak_units
-    assert scene.words.values[:, 3].max() == result.peak_units
-    assert scene.words.values[-1, 4] == result.forward_runs
-    assert len(result.moments) <= ONE_BY_ONE or scene.steps < len(result.moments)
-    assert scene.start == int(bands.values.sum(0).argmax())
-
-
-def test_a_click_on_the_chain_names_the_layer() -> None:
-    for layers in (24, 128):
-        scene = schedule_scene(schedule(fitted(layers=layers)))
-        chain = next(panel for panel in scene.panels() if isinstance(panel, Marks) and panel.action)
-        assert (chain.name, chain.row_name, getattr(chain.action, "name", "")) == ("chain", "", "keep")
-        for layer in chain.layers:
-            numbers = layer.x.values if not isinstance(layer.x, np.ndarray) else layer.x
-            hit_able = layer.style != "faint"
-            assert not hit_able or numbers.shape[-1] == layers + 1  # mark l belongs to layer l
-        still = [layer.x for layer in chain.layers if isinstance(layer.x, np.ndarray) and len(layer.x) > 1]
-        assert all(np.isnan(x[0]) and (np.round(x[1:] + 0.01).astype(int) >= 1).all() for x in still)
-
-
-def test_a_broken_scene_says_what_happened() -> None:
-    for name, bites in settings_of(schedule_module.BREAKS).items():
-        scene = checked(schedule_scene(schedule(ScheduleParams(**bites, break_it=name))))  # type: ignore[arg-type]
-        assert "not the" in scene.words.sentences[-1]
-    assert checked(law_scene(law(LawParams(layers=20)))).steps == 20
-    assert checked(law_scene(law(LawParams(layers=1, ratio=0.25, break_it="forget_boundaries")))).steps == 1
-    result = optimal(OptimalParams())
-    assert checked(optimal_scene(result)).steps == len(result.schedule)
-
-
-def test_one_hundred_and_twenty_eight_layers_with_every_strategy_take_less_than_a_second() -> None:
-    for strategy in STRATEGIES:
-        pareto.front.cache_clear()
-        rotor.equal_layers.cache_clear()
-        params = fitted(layers=128, strategy=strategy, internal=17, budget=300, snapshots=1)
-        start = time.perf_counter()
-        schedule_scene(schedule(params)).to_bytes()
-        assert time.perf_counter() - start < 1
 
 
 @pytest.mark.parametrize("name", ["schedule", "optimal", "law"])

@@ -1,4 +1,4 @@
-"""Memory of training steps: what is kept is predicted to the byte, counted by Korthikanti's formula, told and drawn."""
+"""Memory of training steps: predicted to the byte, counted by Korthikanti's formula, in words and pictures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.checkpointing import prediction, schedules
-from explainers.checkpointing.measure import MeasureResult, build, fake_step, in_words, measure
+from explainers.checkpointing.measure import MeasureResult, build, fake_step, measure
 from explainers.checkpointing.measure_params import STRATEGY_LABELS, MeasureParams
-from explainers.checkpointing.views.measure import MOST_STEPS, backward_borders, forward_borders
+from explainers.checkpointing.step_words import in_words
 from explainers.checkpointing.views.measure import scene as measure_scene
+from explainers.checkpointing.views.measure_events import MOST_STEPS, backward_borders, forward_borders
 from explainers.contract.experiment import find
 from explainers.contract.params import fit
 from explainers.drawing.panels import Bands
@@ -56,7 +57,7 @@ def test_what_is_kept_is_predicted_to_the_byte(strategy: str, block: str, dtype:
 
 
 def some_params(draw: st.DrawFn) -> MeasureParams:
-    """Any shapes that fit together, so small that a run takes milliseconds."""
+    """Any valid shapes, so small that a step takes milliseconds."""
     heads = draw(st.sampled_from([1, 2, 3, 4]))
     block, attention = draw(st.sampled_from(BLOCKS)), draw(st.sampled_from(["written", "flash"]))
     layers = draw(st.integers(1, 5))
@@ -67,7 +68,7 @@ def some_params(draw: st.DrawFn) -> MeasureParams:
         "layers": layers,
         "k": draw(st.integers(1, layers)),
         "heads": heads,
-        "kv_heads": draw(st.sampled_from([one for one in (1, 2, 3, 4) if heads % one == 0])),
+        "kv_heads": draw(st.sampled_from([groups for groups in (1, 2, 3, 4) if heads % groups == 0])),
         "hidden": heads * draw(st.sampled_from([2, 4, 10])),
         "seq_len": draw(st.sampled_from([1, 2, 7, 16])),
         "batch": draw(st.integers(1, 3)),
@@ -108,7 +109,7 @@ def test_segments_are_those_of_the_schedules_on_a_chain(layers: int, k: int) -> 
 def test_parameters_are_counted_from_the_shape(block: str) -> None:
     chosen = params(block=block)
     decoder, _ = build(chosen)
-    assert sum(one.numel() for one in decoder.parameters()) == chosen.shape.parameters
+    assert sum(parameter.numel() for parameter in decoder.parameters()) == chosen.shape.parameters
 
 
 def test_published_shapes_have_their_published_parameters() -> None:
@@ -221,7 +222,7 @@ def default() -> MeasureResult:
 
 
 def panel(scene: Any, name: str) -> Any:
-    return next(one for one in scene.panels() if one.name == name)
+    return next(panel for panel in scene.panels() if panel.name == name)
 
 
 def test_the_bands_are_the_memory_of_the_events(default: MeasureResult) -> None:
@@ -238,9 +239,8 @@ def test_the_bands_are_the_memory_of_the_events(default: MeasureResult) -> None:
     assert scene.title == "Memory of one training step: 6 Llama layers of hidden size 64"
     (predicted,) = activations.lines
     assert alive[predicted.x] == pytest.approx(predicted.y, abs=8)  # the loss comes last
-    assert (
-        len(predicted.x) == 1 + 6 + 1 + 2 * 3
-    )  # forward: embedding, layers, head; backward: twice a segment
+    # forward: embedding, layers, head; backward: twice per segment
+    assert len(predicted.x) == 1 + 6 + 1 + 2 * 3
     assert predicted.y.max() == default.activation_peak_bytes
     assert len(scene.to_bytes()) < 1_000_000
 
@@ -252,20 +252,21 @@ def test_the_words_name_operation_layer_and_bytes(default: MeasureResult) -> Non
     step = panel(scene, "memory").marked
     sentence = scene.words.sentences[scene.words.which[step]]
     assert default.peak_operation in sentence
-    assert "Layer {0:d}, backward" in sentence
+    assert "Layer {layer:d}, backward" in sentence
     assert default.events[default.peak_event]["layer"] == default.peak_layer - 1
-    assert scene.words.values[:, 0].min() == 0  # the embedding; layers are counted from 1
-    layer, _, live = scene.words.values[step]
-    assert (layer, live) == (default.peak_layer, default.model_bytes + default.peak_bytes)
+    assert scene.words.column("layer").min() == 0  # the embedding; layers are counted from 1
+    assert scene.words.column("layer")[step] == default.peak_layer
+    assert scene.words.column("live_bytes")[step] == default.model_bytes + default.peak_bytes
     assert "loss.backward()" in panel(scene, "step source").source
 
 
 def test_the_row_of_layers_shows_the_one_at_work(default: MeasureResult) -> None:
     scene = measure_scene(default)
-    _, going_forward, again, backward, updating = panel(scene, "layers").layers
-    busy = [np.isfinite(layer.x.values).sum(axis=1) for layer in (going_forward, again, backward, updating)]
+    _, *phases = panel(scene, "layers").layers
+    busy = [np.isfinite(layer.x.values).sum(axis=1) for layer in phases]
+    assert len(busy) == 4
     assert np.sum(busy, axis=0).max() == 1
-    assert all(one.any() for one in busy)
+    assert all(steps.any() for steps in busy)
 
 
 # ------------------------------------------------------------------------------------------------------ the shell

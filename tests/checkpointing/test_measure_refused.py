@@ -1,4 +1,4 @@
-"""A measured step that is broken turns its checks red; sizes that cannot run are refused before they do."""
+"""Every break turns a check of the measurement red; sizes that need too much memory are refused beforehand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from explainers.checkpointing.measure import in_words, measure, run
+from explainers.checkpointing.measure import measure, traced_step
 from explainers.checkpointing.measure_params import BREAKS, REAL_BUDGET, MeasureParams
 from explainers.checkpointing.model import resident_bytes
+from explainers.checkpointing.step_words import in_words
 from explainers.contract.params import choices_of, fit
 from tests.breaks import consequences_of, settings_of
 from tests.checkpointing.test_measure import params
@@ -61,10 +62,10 @@ def test_without_a_gradient_at_the_input_the_parameters_inside_get_none() -> Non
     chosen = MeasureParams(
         **settings_of(BREAKS)["reentrant_no_grad_input"], break_it="reentrant_no_grad_input"
     )
-    step, exact = run(chosen)
+    step, exact = traced_step(chosen)
     missing = [ours is None for ours in step.gradients]
-    assert not any(one is None for one in exact)
-    assert missing == [True] * (len(missing) - 2) + [False] * 2  # only the last norm and the head learn
+    assert not any(gradient is None for gradient in exact)
+    assert missing == [True] * (len(missing) - 2) + [False] * 2  # only the last norm and the head are trained
     assert set(step.forward_runs) == {1}
 
 
@@ -120,15 +121,15 @@ def test_fields_that_do_not_fit_together(fields: dict[str, Any], field: str, val
     assert fit(fitted) == (fitted, [])
 
 
-def test_a_sentence_names_the_other_field_where_one_is_not_enough() -> None:
+def test_a_sentence_names_a_second_field_where_the_first_is_not_enough() -> None:
     chosen = MeasureParams(seq_len=4096, batch=256, hidden=2048)
     fitted, made = fit(chosen)
     assert fitted.step_bytes <= REAL_BUDGET
     first = made[0]
     assert f"{first.field} = " in first.sentence
-    alone = chosen.model_copy(update={first.field: first.value})
-    assert (alone.step_bytes > REAL_BUDGET) == (f"and a lower {made[1].field} too" in first.sentence)
-    assert alone.step_bytes > REAL_BUDGET
+    first_only = chosen.model_copy(update={first.field: first.value})
+    assert (first_only.step_bytes > REAL_BUDGET) == (f"and a lower {made[1].field} too" in first.sentence)
+    assert first_only.step_bytes > REAL_BUDGET
 
 
 def test_what_is_allowed_is_listed_and_fits() -> None:

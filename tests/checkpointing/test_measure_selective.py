@@ -1,4 +1,4 @@
-"""Selective checkpointing through the backward pass, what runs again, and where a broken step opens."""
+"""Selective checkpointing through the backward pass, recomputed FLOPs, and where the picture of a break opens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from explainers.checkpointing import pareto, prediction, rotor
 from explainers.checkpointing.measure import build, measure, plan_of
 from explainers.checkpointing.measure_params import BREAKS, STRATEGY_LABELS, MeasureParams
 from explainers.checkpointing.memory_trace import PHASES, MemoryTrace
-from explainers.checkpointing.schedule import ScheduleParams, actions_of, front_of, least_extra_in
+from explainers.checkpointing.schedule import actions_of
+from explainers.checkpointing.schedule_params import ScheduleParams
+from explainers.checkpointing.schedule_prediction import front_of, least_extra_in
 from explainers.checkpointing.step import forward
-from explainers.checkpointing.views.measure import backward_borders, opening_event
 from explainers.checkpointing.views.measure import scene as measure_scene
+from explainers.checkpointing.views.measure_events import backward_borders, opening_event
 from explainers.contract.params import fit
 from tests.breaks import settings_of
 
@@ -49,7 +51,9 @@ def test_a_selective_strategy_is_predicted_through_the_backward_pass(
     borders = backward_borders(timeline, chosen.layers, chosen.strategy)
     assert alive[borders].tolist() == prediction.alive_in_backward(chosen.sizes, chosen.strategy, 1)
     assert result.activation_peak_bytes == result.predicted_activation_peak_bytes
-    (predicted,) = next(one for one in measure_scene(result).panels() if one.name == "activations").lines  # type: ignore[attr-defined]
+    (predicted,) = next(
+        panel for panel in measure_scene(result).panels() if panel.name == "activations"
+    ).lines  # type: ignore[attr-defined]
     assert len(predicted.x) == 1 + chosen.layers + 1 + 3 * chosen.layers
     assert (np.diff(predicted.x) >= 0).all()
 
@@ -95,7 +99,7 @@ def test_a_broken_step_opens_where_the_break_shows(name: str) -> None:
     else:
         assert event == result.activation_peak_event
     scene = measure_scene(result)
-    memory = next(one for one in scene.panels() if one.name == "memory")
+    memory = next(panel for panel in scene.panels() if panel.name == "memory")
     assert memory.values[:, scene.start].tolist() == result.category_bytes[:, event].tolist()  # type: ignore[attr-defined]
 
 

@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from explainers.checkpointing import measure as measure_module
-from explainers.checkpointing.measure import build, fake_step, measure, plan_of, run
+from explainers.checkpointing.measure import build, fake_step, measure, plan_of, traced_step
 from explainers.checkpointing.measure_params import WIDTH, ModelParams
 from explainers.checkpointing.memory_trace import CATEGORIES, PHASES, MemoryTrace
 from explainers.checkpointing.model import model
@@ -41,16 +41,20 @@ def test_real_and_fake_timelines_are_the_same_event_for_event(
 def test_the_timeline_adds_up(strategy: str) -> None:
     result = measure(params(strategy=strategy))
     timeline = result.timeline
-    live = timeline.by_category
-    assert (live >= 0).all()
-    assert np.array_equal(live.sum(axis=0), timeline.live)
-    assert sum(result.by_category.values()) == result.model_bytes + result.peak_bytes == timeline.live.max()
-    # In the end the weights and the state of the optimizer are left, as before the step.
-    left = {name: int(row[-1]) for name, row in zip(CATEGORIES, live, strict=True) if row[-1]}
+    by_category = timeline.by_category
+    assert (by_category >= 0).all()
+    assert np.array_equal(by_category.sum(axis=0), timeline.live_bytes)
+    assert (
+        sum(result.by_category.values())
+        == result.model_bytes + result.peak_bytes
+        == timeline.live_bytes.max()
+    )
+    # At the end the weights and the optimizer state are left, as before the step.
+    left = {name: int(row[-1]) for name, row in zip(CATEGORIES, by_category, strict=True) if row[-1]}
     weights = result.params.shape.parameters * WIDTH["float32"]
     assert left == {"parameter": result.model_bytes, "optimizer_state": 2 * weights}
     assert result.allocated_total_bytes - result.freed_total_bytes == 2 * weights
-    assert live[CATEGORIES.index("gradient")].max() == weights
+    assert by_category[CATEGORIES.index("gradient")].max() == weights
 
 
 def test_events_say_what_where_and_when() -> None:
@@ -62,7 +66,7 @@ def test_events_say_what_where_and_when() -> None:
     assert {event["category"] for event in events} == set(CATEGORIES) - {"parameter"}
     assert events[result.peak_event]["live_bytes"] == result.model_bytes + result.peak_bytes
     assert events[result.peak_event]["operation"] == result.peak_operation
-    # Each recomputation comes before the backward pass of its layer, and the layers go backwards.
+    # Each recomputation precedes the backward pass of its layer, the last layer first.
     spans = {
         (phase, layer): [
             event["index"] for event in events if (event["phase"], event["layer"]) == (phase, layer)
@@ -70,7 +74,7 @@ def test_events_say_what_where_and_when() -> None:
         for phase in ("recompute", "backward")
         for layer in range(3)
     }
-    # (The backward pass of a layer begins just before it finds that it must be recomputed.)
+    # The backward pass of a layer begins just before its recomputation, so only the ends are in order.
     order = [(phase, layer) for layer in (2, 1, 0) for phase in ("recompute", "backward")]
     last = [max(spans[place]) for place in order]
     assert last == sorted(last)
@@ -78,10 +82,10 @@ def test_events_say_what_where_and_when() -> None:
     assert all(max(spans["recompute", layer]) < max(spans["backward", layer]) for layer in range(3))
 
 
-def test_the_comparison_with_fake_tensors_is_a_check_of_its_own() -> None:
-    without, asked = measure(params()), measure(params(fake=True))
-    assert (without.fake_differences, asked.fake_differences) == (None, 0)
-    assert len(asked.checks) == len(without.checks) + 1
+def test_the_comparison_with_fake_tensors_is_a_separate_check() -> None:
+    without, compared = measure(params()), measure(params(fake=True))
+    assert (without.fake_differences, compared.fake_differences) == (None, 0)
+    assert len(compared.checks) == len(without.checks) + 1
 
 
 @pytest.mark.parametrize(
@@ -95,11 +99,14 @@ def test_nothing_waits_for_the_garbage_collector() -> None:
     gc.collect()
     gc.disable()
     try:
-        step, _ = run(params(block="gpt", strategy="selective_matmuls"))
+        step, _ = traced_step(params(block="gpt", strategy="selective_matmuls"))
     finally:
         gc.enable()
-    assert step.timeline.differences(run(params(block="gpt", strategy="selective_matmuls"))[0].timeline) == 0
-    assert step.timeline.live[-1] == step.timeline.resident + step.timeline.of("optimizer_state")[-1]
+    assert (
+        step.timeline.differences(traced_step(params(block="gpt", strategy="selective_matmuls"))[0].timeline)
+        == 0
+    )
+    assert step.timeline.live_bytes[-1] == step.timeline.resident + step.timeline.of("optimizer_state")[-1]
 
 
 def test_a_view_is_no_event_and_a_write_in_place_neither() -> None:
@@ -115,7 +122,7 @@ def test_a_view_is_no_event_and_a_write_in_place_neither() -> None:
         a_is_gone = len(trace.timeline())
         del c
     assert (a_lives, a_is_gone, len(trace.timeline())) == (2, 3, 4)
-    assert trace.timeline().live.tolist() == [64, 128, 64, 0]
+    assert trace.timeline().live_bytes.tolist() == [64, 128, 64, 0]
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -134,8 +141,8 @@ def test_torchs_own_tracker_agrees_on_the_peak(strategy: str, block: str) -> Non
             loss = forward(decoder, inputs, targets, plan_of(chosen), MemoryTrace())
             loss.backward()
             del loss, inputs, targets
-            for which in range(len(trained)):
-                optimizer.step(which)
+            for index in range(len(trained)):
+                optimizer.step(index)
         snapshot = tracker.get_tracker_snapshot("peak")
     assert snapshot[torch.device("cpu")]["Total"] == result.model_bytes + result.peak_bytes
 
@@ -144,7 +151,7 @@ def test_torchs_own_tracker_agrees_on_the_peak(strategy: str, block: str) -> Non
 
 
 def test_the_blocks_are_what_their_papers_say() -> None:
-    """The written attention and torch's fused one give the same loss and gradients."""
+    """The written attention and torch's fused attention give the same loss and gradients."""
     for block in BLOCKS:
         losses, gradients = [], []
         for attention in ("written", "flash"):
@@ -163,7 +170,7 @@ def test_the_blocks_are_what_their_papers_say() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_gradients_do_not_depend_on_the_strategy(strategy: str) -> None:
-    step, exact = run(params(block="gpt", strategy=strategy))
+    step, exact = traced_step(params(block="gpt", strategy=strategy))
     assert len(step.gradients) == len(exact)
     for ours, right in zip(step.gradients, exact, strict=True):
         assert ours is not None
@@ -183,7 +190,7 @@ def test_a_run_is_repeatable_and_leaves_no_trace() -> None:
 
 
 def test_a_fake_step_waits_for_its_turn_and_leaves_no_trace() -> None:
-    fake_step(params(block="gpt"))  # the first one takes long by itself
+    fake_step(params(block="gpt"))  # the first fake step of a process takes long
     torch.manual_seed(7)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     with measure_module.exclusive_torch():
@@ -199,7 +206,7 @@ def test_a_fake_step_waits_for_its_turn_and_leaves_no_trace() -> None:
 
 
 def test_one_readers_fake_step_does_not_disturb_another_readers_gradients() -> None:
-    """Checkpoints save and set back the random state of the process, on fake tensors too."""
+    """Checkpoints save and restore the random state of the process, on fake tensors too."""
     chosen, done = params(block="gpt", strategy="full"), threading.Event()
 
     def fakes() -> None:

@@ -1,4 +1,4 @@
-"""Whole models on fake tensors: what a Llama needs, whether it fits, and how its trace tells its progress."""
+"""Whole models on fake tensors: what a Llama needs, whether it fits, and how its trace reports progress."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from explainers.checkpointing.measure import in_words
 from explainers.checkpointing.measure_params import ModelParams
 from explainers.checkpointing.model import Stopped, in_thread, model, model_with_progress, verdict
+from explainers.checkpointing.step_words import in_words
 from explainers.checkpointing.views.measure import scene as measure_scene
 from explainers.contract.experiment import watch
 from explainers.contract.params import fit
@@ -40,12 +40,12 @@ def test_checkpointing_makes_8b_fit() -> None:
 
 @pytest.fixture(scope="module")
 def seconds_of_a_layer() -> float:
-    """Of the 8B model on this machine, as it is now: what a layer of a larger one is held against."""
+    """Seconds for a layer of the 8B model on this machine now, with which larger models are compared."""
     return traced("llama-3.1-8b")[1] / 32
 
 
 def traced(name: str) -> tuple[Any, float]:
-    """The trace of a model, and the seconds of the processor that it took."""
+    """The trace of a model, and the CPU seconds that it took."""
     start = time.process_time()
     return model(ModelParams(model=name)), time.process_time() - start  # type: ignore[arg-type]
 
@@ -53,7 +53,7 @@ def traced(name: str) -> tuple[Any, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama-3.1-70b", "llama-3.1-405b"])
 def test_a_whole_model_traces_without_memory(name: str, seconds_of_a_layer: float) -> None:
-    """Its layers take no longer for being larger; the benchmark has the seconds and their budget."""
+    """Larger layers take no longer to trace; the benchmark has the seconds and their budget."""
     result, took = traced(name)
     assert result.passed
     assert result.parameters == PUBLISHED_PARAMETERS[name]
@@ -65,37 +65,42 @@ def test_a_whole_model_traces_without_memory(name: str, seconds_of_a_layer: floa
 
 
 def test_progress_names_the_layer_and_grows() -> None:
-    told, result = watch(model_with_progress(ModelParams(layers=2, seq_len=64)))
-    shares = [share for _, (share, _) in told]
-    words = [sentence for _, (_, sentence) in told]
+    reports, result = watch(model_with_progress(ModelParams(layers=2, seq_len=64)))
+    shares = [share for _, (share, _) in reports]
+    sentences = [sentence for _, (_, sentence) in reports]
     assert shares == sorted(shares)
     assert 0 < shares[0] < shares[-1] <= 1
-    assert words[0] == "forward through layer 1 of 2"
-    assert {word.split()[0] for word in words} == {"forward", "recomputing", "backward", "updating"}
+    assert sentences[0] == "forward through layer 1 of 2"
+    assert {sentence.split()[0] for sentence in sentences} == {
+        "forward",
+        "recomputing",
+        "backward",
+        "updating",
+    }
     assert result.passed
 
 
-def test_a_run_ends_when_nobody_listens_and_raises_what_went_wrong() -> None:
-    seen: list[str] = []
+def test_a_closed_generator_stops_its_thread_and_errors_are_raised() -> None:
+    stopped: list[bool] = []
 
-    def talks(tell: Any) -> None:
+    def endless(report: Any) -> None:
         try:
             while True:
-                tell((0.1, "talking"))
+                report((0.1, "at work"))
         except Stopped:
-            seen.append("stopped")
+            stopped.append(True)
             raise
 
-    listening = in_thread(talks)
-    next(listening)
-    listening.close()
-    assert seen == ["stopped"]
+    progress = in_thread(endless)
+    next(progress)
+    progress.close()
+    assert stopped == [True]
 
-    def fails(tell: Any) -> None:
+    def failing(report: Any) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        watch(in_thread(fails))
+        watch(in_thread(failing))
 
 
 def test_a_model_has_no_more_layers_than_published() -> None:
@@ -103,21 +108,21 @@ def test_a_model_has_no_more_layers_than_published() -> None:
     assert (adjustment.field, adjustment.value) == ("layers", 32)
 
 
-# --------------------------------------------------------------------------------------------- in words and drawn
+# --------------------------------------------------------------------------------------------- in words and pictures
 
 
 def test_the_verdict_adds_up_and_says_whether_it_fits() -> None:
     parts = {"parameter": 60_000_000_000, "gradient": 10_000_000_000, "optimizer_state": 20_000_000_000}
-    said = verdict(100_000_000_000, parts, 8.6, 26_000_000)
-    assert said == (
+    sentence = verdict(100_000_000_000, parts, 8.6, 26_000_000)
+    assert sentence == (
         "100.0 GB are needed (60.0 weights, 10.0 gradients, 20.0 optimizer state in bf16, 10.0 else): "
         "20.0 GB more than 80 GB. Traced in 8.6 s, this process grew by 26.0 MB."
     )
     assert "it fits on 80 GB" in verdict(80_000_000_000, parts, 8.6, 0)
 
 
-def test_a_peak_in_the_optimizer_step_is_told_with_what_the_strategy_saves() -> None:
-    """Where fewer activations do not lower the sum, the verdict says why, and the saving stands beside it."""
+def test_a_peak_in_the_optimizer_step_is_reported_with_what_the_strategy_saves() -> None:
+    """Where fewer activations do not lower the sum, the verdict says why, and the saving is still reported."""
     none, full = (model(ModelParams(layers=8, strategy=strategy)) for strategy in ("none", "full"))
     assert none.peak_phase == full.peak_phase == "optimizer"
     assert none.needed_bytes == full.needed_bytes
@@ -137,7 +142,7 @@ def test_the_same_view_draws_a_model() -> None:
     assert scene.name == "checkpointing.model"
     assert scene.title == "Memory of one training step: Llama 3.1 70B, 2 of 80 layers"
     memory, activations = panel(scene, "memory"), panel(scene, "activations")
-    assert scene.words.values[memory.marked, 2] == result.needed_bytes
+    assert scene.words.column("live_bytes")[memory.marked] == result.needed_bytes
     assert activations.values[:, scene.start].sum() == result.activation_peak_bytes
     layers = panel(scene, "layers")
     assert layers.x.ticks == (1, 2)

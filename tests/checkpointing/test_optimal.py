@@ -1,11 +1,13 @@
-"""The optimal schedule under a budget, against search by brute force, and against the least that theory allows."""
+"""The optimal schedule within a budget, against a brute-force search and against Revolve."""
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import random
-from collections.abc import Generator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,72 +17,96 @@ from hypothesis import strategies as st
 from explainers.checkpointing import pareto, revolve, rotor
 from explainers.checkpointing.chain import Chain
 from explainers.checkpointing.optimal import OptimalParams, optimal
-from tests.checkpointing.runs import drawn_chain, played
+from tests.checkpointing.chains import played, random_chain
 
 # ------------------------------------------------------------------------------------------- the optimum
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A state of the search. Sets of layers are bit masks: bit l is layer l.
+
+    due: the layer that must go backward next. current: the layer whose output is the current activation. holder: the
+    taped layer that needs it; 0 for none. kept: layers whose input is kept. inside: layers whose internal activations
+    are in memory.
+    """
+
+    due: int
+    current: int = 0
+    holder: int = 0
+    kept: int = 1 << 1
+    inside: int = 0
+
+    def units(self, chain: Chain) -> float:
+        sizes = enumerate(zip(chain.boundaries, chain.internals, strict=True), 1)
+        return sum(B * (self.kept >> l & 1) + I * (self.inside >> l & 1) for l, (B, I) in sizes)
+
+    def has_input(self, l: int) -> bool:
+        """Whether the input of layer l is stored: as a boundary, or in the inside of the layer before."""
+        return bool(self.kept >> l & 1 or (l > 1 and self.inside >> (l - 1) & 1))
+
+    def sound(self, layers: int) -> bool:
+        """Whether the input of every taped layer is stored or held as the current activation."""
+        taped = (l for l in range(1, layers + 1) if self.inside >> l & 1)
+        return all(self.holder == l or self.has_input(l) for l in taped)
+
+
+def actions_from(state: Memory, chain: Chain) -> Iterator[tuple[float, Memory]]:
+    """Every forward, checkpoint, tape and backward, with its time and the state after it."""
+    L, due, inside = chain.layers, state.due, state.inside
+    for l, time in enumerate(chain.times[:due], 1):
+        if not (state.has_input(l) or state.current == l - 1):
+            continue
+        if not state.holder:
+            yield time, replace(state, current=l)
+            if l < L:
+                yield time, replace(state, current=l, kept=state.kept | 1 << (l + 1))
+        holder = state.holder if state.has_input(l) else l
+        yield time, replace(state, holder=holder, inside=inside | 1 << l)
+    if inside >> due & 1:
+        holder = 0 if state.holder == due else state.holder
+        kept, inside = state.kept & ~(1 << due), inside & ~(1 << due)
+        yield 0, replace(state, due=due - 1, holder=holder, kept=kept, inside=inside)
+
+
+def drops_from(state: Memory, layers: int) -> Iterator[Memory]:
+    """Every way to drop something before its backward, to shrink an inside to its output, or to keep the current."""
+    for l in range(1, state.due + 1):
+        if l > 1 and state.kept >> l & 1:
+            yield replace(state, kept=state.kept & ~(1 << l))
+        if state.inside >> l & 1:
+            holder = 0 if state.holder == l else state.holder
+            dropped = replace(state, holder=holder, inside=state.inside & ~(1 << l))
+            yield dropped
+            if l < layers:
+                yield replace(dropped, kept=state.kept | 1 << (l + 1))
+    if 0 < state.current < layers:
+        yield replace(state, kept=state.kept | 1 << (state.current + 1))
 
 
 def brute_force(chain: Chain, budget: float, *, persistent: bool) -> float:
     """The least forward time by Dijkstra over all that can be in memory: no recurrence, no schedule.
 
-    A state: the layer whose backward is due, the activation at hand, the taped layer that holds it, and the sets of
-    kept boundaries and internal activations (bit l for layer l). persistent: nothing is dropped before its backward;
-    otherwise anything but the input may be, an inside may shrink to its output, and what is at hand may be kept.
+    persistent: nothing is dropped before its backward; otherwise anything but the input may be.
     """
-    L = chain.layers
-    u, B, I = ((0, *numbers) for numbers in (chain.times, chain.boundaries, chain.internals))
-    start = (L, 0, 0, 1 << 1, 0)
-    best: dict[tuple[int, ...], float] = {start: 0}
-    queue: list[tuple[float, tuple[int, ...]]] = [(0, start)]
-
-    def memory(kept: int, inside: int) -> float:
-        return sum(B[l] * (kept >> l & 1) + I[l] * (inside >> l & 1) for l in range(1, L + 1))
-
-    def moves(
-        due: int, hand: int, holder: int, kept: int, inside: int
-    ) -> Generator[tuple[float, tuple[int, ...]]]:
-        for l in range(1, due + 1):
-            stored = kept >> l & 1 or (l > 1 and inside >> (l - 1) & 1)
-            if stored or hand == l - 1:
-                if not holder:
-                    yield u[l], (due, l, 0, kept, inside)
-                    if l < L:
-                        yield u[l], (due, l, 0, kept | 1 << (l + 1), inside)
-                yield u[l], (due, hand, holder if stored else l, kept, inside | 1 << l)
-            if persistent:
-                continue
-            freed = 0 if holder == l else holder
-            if l > 1 and kept >> l & 1:
-                yield 0, (due, hand, holder, kept & ~(1 << l), inside)
-            if inside >> l & 1:
-                yield 0, (due, hand, freed, kept, inside & ~(1 << l))
-                if l < L:
-                    yield 0, (due, hand, freed, kept | 1 << (l + 1), inside & ~(1 << l))
-        if not persistent and 0 < hand < L:
-            yield 0, (due, hand, holder, kept | 1 << (hand + 1), inside)
-        if inside >> due & 1:
-            bit = 1 << due
-            yield 0, (due - 1, hand, 0 if holder == due else holder, kept & ~bit, inside & ~bit)
-
-    def sound(holder: int, kept: int, inside: int) -> bool:
-        """Every taped layer's input is kept, lies in the inside of the layer before, or is held at hand."""
-        taped = (l for l in range(1, L + 1) if inside >> l & 1)
-        return all(holder == l or kept >> l & 1 or inside >> (l - 1) & 1 for l in taped)
-
+    start = Memory(due=chain.layers)
+    best: dict[Memory, float] = {start: 0}
+    order = itertools.count()  # so that equal costs never compare states
+    queue = [(0.0, next(order), start)]
     while queue:
-        cost, state = heapq.heappop(queue)
-        if state[0] == 0:
+        cost, _, state = heapq.heappop(queue)
+        if state.due == 0:
             return cost
         if best[state] < cost:
             continue
-        for time_, after in moves(*state):
-            if (
-                memory(*after[3:]) <= budget
-                and sound(*after[2:])
-                and cost + time_ < best.get(after, math.inf)
-            ):
-                best[after] = cost + time_
-                heapq.heappush(queue, (cost + time_, after))
+        moves = list(actions_from(state, chain))
+        if not persistent:
+            moves += [(0, dropped) for dropped in drops_from(state, chain.layers)]
+        for time, after in moves:
+            fits = after.units(chain) <= budget and after.sound(chain.layers)
+            if fits and cost + time < best.get(after, math.inf):
+                best[after] = cost + time
+                heapq.heappush(queue, (cost + time, next(order), after))
     return math.inf
 
 
@@ -93,7 +119,7 @@ def test_the_heterogeneous_optimum_equals_brute_force() -> None:
     rng, sizes = random.Random(7), []
     for number in range(60):
         layers = 7 if number % 15 == 0 else rng.randint(1, 6)
-        chain = drawn_chain(rng, layers)
+        chain = random_chain(rng, layers)
         least = int(rotor.least_budget(chain))
         budget = rng.randint(least, least + int(sum(chain.internals)) // 2 + 3)
         assert least_time(chain, budget) == brute_force(chain, budget, persistent=True), (chain, budget)
@@ -136,7 +162,7 @@ def test_both_tables_agree_on_equal_layers(layers: int, boundary: int, internal:
 @given(st.randoms(use_true_random=False), st.integers(1, 12), st.integers(0, 60))
 @settings(max_examples=30, deadline=None)
 def test_the_optimal_experiment_plays_its_plan(rng: random.Random, layers: int, more: int) -> None:
-    chain = drawn_chain(rng, layers)
+    chain = random_chain(rng, layers)
     names = {"times": chain.times, "boundaries": chain.boundaries, "internals": chain.internals}
     result = optimal(OptimalParams(**names, budget=int(rotor.least_budget(chain)) + more))  # type: ignore[arg-type]
     assert result.passed

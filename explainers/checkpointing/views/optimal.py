@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from explainers.checkpointing import rotor
 from explainers.checkpointing.optimal import OptimalResult
+from explainers.checkpointing.pareto import optimal_label
 from explainers.checkpointing.views.lanes import chain_panel
+from explainers.checkpointing.views.latex import MAX_M
 from explainers.checkpointing.views.plane import Dot, plane
 from explainers.checkpointing.views.playing import condensed
 from explainers.checkpointing.views.schedule import SYMBOLS, memory_panel, schedule_code, so_far, words
+from explainers.contract.messages import Message
 from explainers.drawing.panels import Marks
 from explainers.drawing.scene import Column, Scene
 
@@ -18,19 +21,29 @@ def scene(result: OptimalResult) -> Scene:
     playing = condensed(
         result.moments, result.lines, params.boundaries, params.internals, predicted=params.budget
     )
-    end = (
-        f"All layers have gone backward. The peak was **{result.peak:,} units** of {params.budget:,}; forward runs "
-        f"took {result.extra_time:,} longer than the {result.forward_time:,} that one run of every layer takes."
+    end = Message(
+        "All layers have gone backward. The peak was **{peak:,} units** of {budget:,}; forward runs took {extra:,} "
+        "longer than the {forward:,} that one run of every layer takes.",
+        peak=result.peak,
+        budget=params.budget,
+        extra=result.extra_time,
+        forward=result.forward_time,
     )
     return Scene(
         name="checkpointing.optimal",
-        title=f"The best schedule of {len(params.times)} unequal layers in {params.budget:,} units",
+        title=Message(
+            "The best schedule of {layers} unequal layers in {budget:,} units",
+            layers=len(params.times),
+            budget=params.budget,
+        ),
         steps=playing.steps,
         columns=(
-            Column(1.9, (chain_panel(playing, clickable=False), memory_panel(playing, "the budget"))),
+            Column(
+                1.9, (chain_panel(playing, clickable=False), memory_panel(playing, Message("the budget")))
+            ),
             Column(1, (_front(result), so_far(playing))),
         ),
-        words=words(playing, r"M = \slot{3:d}", end, rf"\max M = {result.peak}"),
+        words=words(playing, r"M = \slot{memory:d}", end, f"{MAX_M} = {result.peak}"),
         stops=playing.turns(),
         start=playing.peak,
         reopens=True,
@@ -41,20 +54,17 @@ def scene(result: OptimalResult) -> Scene:
 
 
 def _front(result: OptimalResult) -> Marks:
-    dots = [Dot(_family(one.label), one.label, one.peak, one.extra_time) for one in result.baselines]
+    """Peak memory against extra time: the usual schedules, the optimum at every budget, and the chosen one."""
+    dots = [Dot(usual.family, usual.label, usual.peak, usual.extra_time) for usual in result.baselines]
     curve = zip(result.budgets.tolist(), result.least_extra_time.tolist(), strict=True)
-    dots += [Dot("optimal", f"optimal in {budget}", budget, extra) for budget, extra in curve]
-    chosen = Dot("chosen", f"optimal in {result.params.budget}", result.peak, result.extra_time)
+    dots += [Dot("optimal", optimal_label(budget), budget, extra) for budget, extra in curve]
+    chosen = Dot("chosen", optimal_label(result.params.budget), result.peak, result.extra_time)
     return plane(
-        "front",
-        "Peak memory against extra time",
-        "across: units of memory · up: extra forward time",
-        dots,
-        chosen,
+        name="front",
+        title="Peak memory against extra time",
+        subtitle="across: units of memory · up: extra forward time",
+        dots=dots,
+        chosen=chosen,
         highest=2.3 * result.forward_time,
-        work="longer",
+        work=Message("longer"),
     )
-
-
-def _family(label: str) -> str:
-    return "every_k" if label.startswith("every") else "revolve" if label.startswith("Revolve") else "named"

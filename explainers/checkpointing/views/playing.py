@@ -9,22 +9,30 @@ import numpy as np
 
 from explainers.checkpointing.chain import RECOMPUTED, Moment
 
-ONE_BY_ONE = 1000  # a schedule with more actions shows a run of plain forwards as one step
+ONE_BY_ONE = 1000  # a schedule with more actions shows consecutive plain forwards as one step
+
+# The numbers of a step for the words: its layer; how many boundaries and layers' internal activations are in memory;
+# memory in units; forward and backward runs so far; the first layer of its forwards; the next layer; how often this
+# layer has run forward.
+COLUMNS = (
+    "layer", "boundaries", "internals", "memory", "forwards", "backwards", "first_layer", "next_layer", "runs",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Playing:
-    """The shown moments of a schedule, and what they hold.
+    """The moments of a schedule that become steps, and what is in memory then.
 
-    boundaries, internals: (steps, L + 1) states, at the layer's number. first_of_run: (steps,) the first of the forward
-    runs that the step stands for. forwards, backwards: (steps,) how many so far. runs: (steps, L + 1) of each layer.
-    boundary_units, kept_units, recomputed_units: (steps,) memory. lines: (steps,) of the schedule's source.
+    boundaries, internals: (steps, L + 1) states; entry l is layer l. first_layer: (steps,) the first layer of the
+    forwards that the step shows. forwards, backwards: (steps,) runs so far. runs: (steps, L + 1) forward runs of each
+    layer so far. boundary_units, kept_units, recomputed_units: (steps,) memory. lines: (steps,) in the schedule's
+    source. sizes: (L,) of boundaries and of internal activations. predicted: the expected peak.
     """
 
     moments: list[Moment]
     boundaries: np.ndarray
     internals: np.ndarray
-    first_of_run: np.ndarray
+    first_layer: np.ndarray
     forwards: np.ndarray
     backwards: np.ndarray
     runs: np.ndarray
@@ -32,7 +40,7 @@ class Playing:
     kept_units: np.ndarray
     recomputed_units: np.ndarray
     lines: np.ndarray
-    sizes: tuple[np.ndarray, np.ndarray]  # (L,) of boundaries, of internal activations
+    sizes: tuple[np.ndarray, np.ndarray]
     predicted: float
 
     @property
@@ -59,16 +67,16 @@ class Playing:
 
     @property
     def peak(self) -> int:
-        """The first step with the most memory."""
+        """The first step at which memory is highest."""
         return int(self.memory.argmax())
 
     def turns(self) -> tuple[int, ...]:
-        """The steps at which the chain turns from forward to backward; the first alone where they are many."""
+        """The steps at which the chain turns from forward to backward; only the first where there are many."""
         turns = np.flatnonzero(self.backward & ~np.roll(self.backward, 1))
         return tuple(int(step) for step in (turns if len(turns) <= 24 else turns[:1]))
 
     def numbers(self) -> np.ndarray:
-        """(steps, 9) the live numbers of the words: see `views.schedule.MOMENTS`."""
+        """(steps, columns) under COLUMNS."""
         layer = self.layer
         return np.stack(
             [
@@ -78,7 +86,7 @@ class Playing:
                 self.memory,
                 self.forwards,
                 self.backwards,
-                self.first_of_run,
+                self.first_layer,
                 layer + 1,
                 self.runs[np.arange(self.steps), layer],
             ],
@@ -93,8 +101,8 @@ def condensed(
     internals: Sequence[float],
     predicted: float,
 ) -> Playing:
-    """The moments that are shown: all of them, or in a long schedule the last of each run of plain forwards."""
-    shown, first_of_run = _shown(moments)
+    """The moments that become steps: all, or in a long schedule the last one of consecutive plain forwards."""
+    shown, first_layer = _shown(moments)
     width = len(boundaries) + 1
     boundary_sizes, internal_sizes = np.array(boundaries, float), np.array(internals, float)
 
@@ -111,7 +119,7 @@ def condensed(
         moments=[moments[index] for index in shown],
         boundaries=np.frombuffer(kept, np.uint8).reshape(len(shown), width),
         internals=inside,
-        first_of_run=np.array(first_of_run),
+        first_layer=np.array(first_layer),
         forwards=(~backward).cumsum()[shown],
         backwards=backward.cumsum()[shown],
         runs=ran.cumsum(0)[shown],
@@ -125,20 +133,20 @@ def condensed(
 
 
 def _shown(moments: Sequence[Moment]) -> tuple[list[int], list[int]]:
-    """The indices of the shown moments, and for each the first layer of its run of plain forwards."""
-    shown, first_of_run, first = [], [], 0
+    """The indices of the moments that become steps, and the first layer of the forwards that each step shows."""
+    shown, first_layer, first = [], [], 0
     for index, moment in enumerate(moments):
         first = first or moment.layer
         following = moments[index + 1] if index + 1 < len(moments) else None
-        goes_on = (
+        continues = (
             len(moments) > ONE_BY_ONE
             and following is not None
             and moment.kind == following.kind == "forward"
             and following.layer == moment.layer + 1
             and following.again == moment.again
         )
-        if not goes_on:
+        if not continues:
             shown.append(index)
-            first_of_run.append(first)
+            first_layer.append(first)
             first = 0
-    return shown, first_of_run
+    return shown, first_layer

@@ -1,4 +1,4 @@
-"""The picture of a schedule: the chain with what is in memory, the memory over the steps, and what others cost."""
+"""The picture of a schedule: what is in memory along the chain, memory over the steps, and other schedules' costs."""
 
 from __future__ import annotations
 
@@ -9,52 +9,63 @@ from typing import Any
 import numpy as np
 
 from explainers.checkpointing import revolve, rotor, schedules
-from explainers.checkpointing.schedule import ScheduleResult, segment_length
+from explainers.checkpointing.schedule import ScheduleResult
+from explainers.checkpointing.schedule_prediction import segment_length
 from explainers.checkpointing.views.lanes import chain_panel
+from explainers.checkpointing.views.latex import MAX_M, PEAK_OF_K, ceiling_of_quotient, product, total
 from explainers.checkpointing.views.plane import Dot, plane
-from explainers.checkpointing.views.playing import Playing, condensed
+from explainers.checkpointing.views.playing import COLUMNS, Playing, condensed
+from explainers.contract.messages import LiveMessage, Message, joined, plural
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Bands, Code, Layer, Line, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.drawing.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {
-    "M": "M: memory now, in units",
-    "B": "B: memory of one boundary activation, a layer's input kept as a checkpoint",
-    "I": "I: memory of one layer's internal activations",
-    "L": "L: layers of the chain",
-    "k": "k: layers of a segment",
-    "c": "c: snapshots, the boundaries that Revolve may keep at a time",
-    "s": "s: number of a segment, the first one being 1",
-    "ns": "n_s: layers of segment s",
+    "M": Message("M: memory now, in units"),
+    "B": Message("B: memory of one boundary activation, a layer's input kept as a checkpoint"),
+    "I": Message("I: memory of one layer's internal activations"),
+    "L": Message("L: layers of the chain"),
+    "k": Message("k: layers of a segment"),
+    "c": Message("c: snapshots, the boundaries that Revolve may keep at a time"),
+    "s": Message("s: number of a segment, the first one being 1"),
+    "ns": Message("n_s: layers of segment s"),
 }
 
-# The columns of a step's numbers: 0 layer, 1 boundaries and 2 layers' insides in memory, 3 memory, 4 forward runs so
-# far, 5 backward runs so far, 6 the first layer of the run of forwards, 7 the next layer, 8 how often this layer ran.
-NOW = " In memory now: **{3:d}**."
-MOMENTS: dict[str, str] = {
-    "forward": "Layer {0:d} runs forward; nothing of it is kept." + NOW,
-    "forwards": "Layers {6:d} to {0:d} run forward; nothing of them is kept." + NOW,
-    "forward again": "Layer {0:d} runs forward again (run {8:d}), only to hand on its output." + NOW,
-    "forwards again": "Layers {6:d} to {0:d} run forward again, only to hand on their output." + NOW,
-    "checkpoint": "Layer {0:d} runs forward, and its output is kept as a boundary: the input of layer {7:d}."
-    + NOW,
-    "checkpoint again": "Layer {0:d} runs forward again, and this time its output is kept: the input of layer {7:d}."
-    + NOW,
-    "tape": "Layer {0:d} runs forward, and its internal activations are kept." + NOW,
-    "tape again": "Layer {0:d} runs forward again, and its inside stays until its backward." + NOW,
-    "backward": "Layer {0:d} goes backward: its internal activations are read and freed." + NOW,
-    "backward, nothing freed": "Layer {0:d} goes backward, but what it has used stays in memory." + NOW,
+# Kind of step -> its sentence.
+SENTENCES: dict[str, Message] = {
+    "forward": LiveMessage("Layer {layer:d} runs forward; nothing of it is kept."),
+    "forwards": LiveMessage("Layers {first_layer:d} to {layer:d} run forward; nothing of them is kept."),
+    "forward again": LiveMessage(
+        "Layer {layer:d} runs forward again (run {runs:d}), only to pass on its output."
+    ),
+    "forwards again": LiveMessage(
+        "Layers {first_layer:d} to {layer:d} run forward again, only to pass on their output."
+    ),
+    "checkpoint": LiveMessage(
+        "Layer {layer:d} runs forward, and its output is kept as a boundary: the input of layer {next_layer:d}."
+    ),
+    "checkpoint again": LiveMessage(
+        "Layer {layer:d} runs forward again, and this time its output is kept: the input of layer {next_layer:d}."
+    ),
+    "tape": LiveMessage("Layer {layer:d} runs forward, and its internal activations are kept."),
+    "tape again": LiveMessage("Layer {layer:d} runs forward again, and its inside stays until its backward."),
+    "backward": LiveMessage("Layer {layer:d} goes backward: its internal activations are read and freed."),
+    "backward, nothing freed": LiveMessage(
+        "Layer {layer:d} goes backward, but what it has used stays in memory."
+    ),
 }
-NAMES = tuple(MOMENTS)
+NAMES = tuple(SENTENCES)
+NOW = LiveMessage("In memory now: **{memory:d}**.")
 
 
 def scene(result: ScheduleResult) -> Scene:
     """Every action of the schedule, ready to be played."""
     playing = _playing(result)
+    layers = plural("{count:,} layer", "{count:,} layers", count=result.params.layers)
     return Scene(
         name="checkpointing.schedule",
-        title=f"Checkpointing a chain of {_count(result.params.layers, 'layer')}: {result.label}",
+        title=Message("Checkpointing a chain of {layers}: {schedule}", layers=layers, schedule=result.label),
         steps=playing.steps,
         columns=(
             Column(1.9, (chain_panel(playing), memory_panel(playing, _expected(result)))),
@@ -100,21 +111,21 @@ def _playing(result: ScheduleResult) -> Playing:
     )
 
 
-def _expected(result: ScheduleResult) -> str:
-    return "the peak by formula" if result.prediction.exact else "the budget"
+def _expected(result: ScheduleResult) -> Message:
+    return Message("the peak by formula") if result.prediction.exact else Message("the budget")
 
 
 # ------------------------------------------------------------------------------------------------ the panels
 
 
-def memory_panel(playing: Playing, expected: str) -> Bands:
-    """Memory after every step, by kind; the dashed line is what was expected, told by these words."""
+def memory_panel(playing: Playing, expected: Message) -> Bands:
+    """Memory after every step, by kind. expected: the name of the dashed line."""
     steps = np.array([0.0, playing.steps - 1.0])
     highest = max(float(playing.memory.max()), playing.predicted)
     return Bands(
         name="memory",
         title="Memory over the steps, in units",
-        subtitle=f"dashed: {expected}",
+        subtitle=Message("dashed: {expected}", expected=expected),
         height=130,
         values=np.stack([playing.boundary_units, playing.kept_units, playing.recomputed_units]),
         names=("boundaries", "inside, kept", "inside, recomputed"),
@@ -130,53 +141,87 @@ def memory_panel(playing: Playing, expected: str) -> Bands:
 
 def _front(result: ScheduleResult) -> Marks:
     """Peak memory against extra forwards: the chosen schedule among all others."""
-    dots = [Dot(one.family, one.label, one.peak_units, one.extra_forwards) for one in result.front]
+    dots = [Dot(point.family, point.label, point.peak_units, point.extra_forwards) for point in result.front]
     chosen = Dot("chosen", result.label, result.peak_units, result.extra_forwards)
     return plane(
-        "front",
-        "Peak memory against extra forwards",
-        "across: units of memory · up: extra forward runs",
-        dots,
-        chosen,
+        name="front",
+        title="Peak memory against extra forwards",
+        subtitle="across: units of memory · up: extra forward runs",
+        dots=dots,
+        chosen=chosen,
         highest=2.3 * result.params.layers,
+        work=Message("extra"),
     )
 
 
 def so_far(playing: Playing) -> Marks:
-    """Forward runs, backward runs and memory, each as a bar of its whole."""
-    rows: dict[str, tuple[np.ndarray, Hue, float]] = {
-        "forward runs": (playing.forwards, "parameter", playing.forwards[-1]),
-        "backward runs": (playing.backwards, "gradient", playing.backwards[-1]),
-        "memory": (playing.memory, "activation", playing.memory.max()),
-    }
-    layers: list[Layer] = []
-    for row, (name, (now, hue, whole)) in enumerate(rows.items()):
-        y, numbers = np.array([float(row)]), Track(now[:, None].astype(float))
-        left, right, top, bottom = np.array([0.34]), np.array([0.68]), y - 0.24, y + 0.24
-        reached = Track((0.34 + 0.34 * now / whole)[:, None])
-        of = f"of {whole:,.6g}" if name != "memory" else f"peak {whole:,.6g}"
-        layers += [
-            Layer("label", np.zeros(1), y, hue="muted", names=(name,)),
-            Layer("rect", left, top, right, bottom, hue, "faint"),
-            Layer("rect", left, top, reached, bottom, hue, numbers=numbers, format=".6g", names=(name,)),
-            Layer("label", np.array([0.71]), y, hue=hue, numbers=numbers, format=".6g", size=4),
-            Layer(
-                "label", np.array([1.0]), y, hue="muted", style="faint", names=(of,), anchor="right", size=3
-            ),
-        ]
+    """Forward runs, backward runs and memory, each as a bar that shows its share of the most."""
+    forwards, backwards, memory = (
+        int(playing.forwards[-1]),
+        int(playing.backwards[-1]),
+        float(playing.memory.max()),
+    )
+    layers = (
+        *_progress_bar(0, Message("forward runs"), playing.forwards, "parameter", _of(forwards)),
+        *_progress_bar(1, Message("backward runs"), playing.backwards, "gradient", _of(backwards)),
+        *_progress_bar(
+            2,
+            Message("memory"),
+            playing.memory,
+            "activation",
+            Message("peak {memory:,.6g}", memory=memory),
+        ),
+    )
     return Marks(
         name="so_far",
         title="So far",
         height=84,
         x=Axis(0, 1),
         y=Axis(-0.5, 2.5, flip=True),
-        layers=tuple(layers),
+        layers=layers,
         frame=False,
     )
 
 
+def _of(most: int) -> Message:
+    return Message("of {most:,.6g}", most=most)
+
+
+def _progress_bar(row: int, name: Message, now: np.ndarray, hue: Hue, most: Message) -> tuple[Layer, ...]:
+    """A row with its name, a bar for the numbers (steps,) `now`, the current number, and the most in words."""
+    y, numbers = np.array([float(row)]), Track(now[:, None].astype(float))
+    left, right, top, bottom = np.array([0.34]), np.array([0.68]), y - 0.24, y + 0.24
+    reached = Track((0.34 + 0.34 * now / now.max())[:, None])
+    return (
+        Layer("label", x=np.zeros(1), y=y, hue="muted", names=(name,)),
+        Layer("rect", x=left, y=top, x2=right, y2=bottom, hue=hue, style="faint"),
+        Layer(
+            "rect",
+            x=left,
+            y=top,
+            x2=reached,
+            y2=bottom,
+            hue=hue,
+            numbers=numbers,
+            format=".6g",
+            names=(name,),
+        ),
+        Layer("label", x=np.array([0.71]), y=y, hue=hue, numbers=numbers, format=".6g", size=4),
+        Layer(
+            "label",
+            x=np.array([1.0]),
+            y=y,
+            hue="muted",
+            style="faint",
+            names=(most,),
+            anchor="right",
+            size=3,
+        ),
+    )
+
+
 def schedule_code(function: Callable[..., Any], lines: np.ndarray) -> Code:
-    """The generator that made the schedule, with the line on which it paused at every step."""
+    """The source of the schedule's generator, with the line on which it paused at every step."""
     return code_panel(function, lines, note="explainers/checkpointing/chain.py plays it")
 
 
@@ -191,77 +236,88 @@ def _source(result: ScheduleResult) -> Callable[..., Any]:
 
 def _words(result: ScheduleResult, playing: Playing) -> Words:
     params = result.params
-    memory = (
-        rf"M = \slot{{1:d}} \times {params.boundary} + \slot{{2:d}} \times {params.internal} = \slot{{3:d}}"
-    )
+    boundaries = product(r"\slot{boundaries:d}", params.boundary)
+    internals = product(r"\slot{internals:d}", params.internal)
+    memory = rf"M = {boundaries} + {internals} = \slot{{memory:d}}"
     frees = params.break_it != "never_free"
     return words(playing, memory, _end(result), _peak_formula(result), frees=frees)
 
 
-def words(playing: Playing, memory: str, end: str, end_formula: str, *, frees: bool = True) -> Words:
-    """A sentence for every step, with the memory in LaTeX beside it; the last step has its own."""
+def words(playing: Playing, memory: str, end: Message, end_formula: str, *, frees: bool = True) -> Words:
+    """A sentence for every step, and the memory as a formula (in LaTeX); the last step has its own of both.
+
+    frees: whether a backward frees what it has used.
+    """
     which = [NAMES.index(name) for name in _names(playing, frees)]
     which[-1] = len(NAMES)
-    formulas = (*[formula(memory)] * len(NAMES), formula(end_formula))
-    return Words((*MOMENTS.values(), end), np.array(which), playing.numbers(), formulas)
+    return Words(
+        sentences=(*(joined([sentence, NOW], " ") for sentence in SENTENCES.values()), end),
+        which=np.array(which),
+        values=playing.numbers(),
+        formulas=(*[formula(memory)] * len(NAMES), formula(end_formula)),
+        columns=COLUMNS,
+    )
 
 
 def _names(playing: Playing, frees: bool) -> list[str]:
-    """The name of every step's sentence."""
+    """The key in SENTENCES of every step."""
     names = []
-    for moment, first in zip(playing.moments, playing.first_of_run, strict=True):
+    for moment, first in zip(playing.moments, playing.first_layer, strict=True):
         name = "forwards" if moment.kind == "forward" and first < moment.layer else moment.kind
         if moment.kind == "backward":
-            name += "" if frees else ", nothing freed"
+            name = name if frees else "backward, nothing freed"
         elif moment.again:
             name += " again"
         names.append(name)
     return names
 
 
-def _end(result: ScheduleResult) -> str:
-    extra = _count(result.extra_forwards, "forward run")
-    was = "was extra" if result.extra_forwards == 1 else "were extra"
-    peak, predicted = result.peak_units, result.predicted_peak_units
-    if result.checks[0].passed:
-        agrees = "as predicted" if result.prediction.exact else f"within the budget of {predicted:,}"
-    else:
-        agrees = f"and not the **{predicted:,}** that were predicted"
-    return f"All layers have gone backward. The peak was **{peak:,} units**, {agrees}; {extra} {was}."
+def _end(result: ScheduleResult) -> Message:
+    return Message(
+        "All layers have gone backward. The peak was **{peak:,} units**, {agreement}; {extra}.",
+        peak=result.peak_units,
+        agreement=_agreement(result),
+        extra=plural(
+            "{count:,} forward run was extra",
+            "{count:,} forward runs were extra",
+            count=result.extra_forwards,
+        ),
+    )
+
+
+def _agreement(result: ScheduleResult) -> Message:
+    """How the peak as played compares with the prediction."""
+    predicted = result.predicted_peak_units
+    if not result.checks[0].passed:
+        return Message("not the predicted **{predicted:,}**", predicted=predicted)
+    if result.prediction.exact:
+        return Message("as predicted")
+    return Message("within the budget of {budget:,}", budget=predicted)
 
 
 def _peak_formula(result: ScheduleResult) -> str:
-    params = result.params
-    B = "" if params.break_it == "forget_boundaries" else "B"
+    """The predicted peak in LaTeX, without boundaries where the break forgets them."""
+    params, peak = result.params, result.predicted_peak_units
+    counts = params.break_it != "forget_boundaries"
     if params.strategy == "optimal":
-        return rf"\max M = {result.peak_units} \quad (\text{{budget }} {params.budget})"
+        return rf"{MAX_M} = {result.peak_units} \quad (\text{{budget }} {params.budget})"
     if params.strategy == "none":
-        return rf"{_sum(B, 'L I')} = {_in_latex(result.peak_formula)}"
+        return f"{total('B' if counts else '', 'L I')} = {_in_latex(result.peak_formula)}"
     if params.strategy == "custom":
-        inside = r"n_{\text{s}} I"
-        return rf"\max_s ({_sum('s B' if B else '', inside)}) = {result.predicted_peak_units}"
+        per_segment = total("s B" if counts else "", r"n_{\text{s}} I")
+        return rf"\max_s ({per_segment}) = {peak}"
     if params.strategy == "revolve":
-        return rf"{_sum('c B' if B else '', 'I')} = {_in_latex(result.peak_formula)}"
+        return f"{total('c B' if counts else '', 'I')} = {_in_latex(result.peak_formula)}"
     if params.strategy == "chen":
-        terms = r"(\lceil L / k^2 \rceil + k - 1) B" if B else ""
-        return rf"{_sum(terms, 'k I')} = {result.predicted_peak_units}"
+        boundaries = r"(\lceil L / k^2 \rceil + k - 1) B" if counts else ""
+        return f"{total(boundaries, 'k I')} = {peak}"
     k = segment_length(params)
-    terms = r"\lceil L / k \rceil B" if B else ""
-    numbers = (
-        rf"\lceil {params.layers} / {k} \rceil \times {params.boundary} + {k} \times {params.internal}"
-        if B
-        else rf"{k} \times {params.internal}"
-    )
-    return rf"{_sum(terms, 'k I')} = {numbers} = {result.predicted_peak_units}"
-
-
-def _sum(boundaries: str, internals: str) -> str:
-    return f"{boundaries} + {internals}" if boundaries else internals
+    inside = product(k, params.internal)
+    if not counts:
+        return f"k I = {inside} = {peak}"
+    boundaries = product(ceiling_of_quotient(params.layers, k), params.boundary)
+    return f"{PEAK_OF_K} = {boundaries} + {inside} = {peak}"
 
 
 def _in_latex(text: str) -> str:
     return text.replace("×", r"\times")
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -1,12 +1,22 @@
-"""Schedules of checkpointing as several tests make them."""
+"""Chains and played schedules for several tests."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Iterable
+from typing import Any, get_args
 
 from explainers.checkpointing.chain import Action, Chain, Moment, play
+from explainers.checkpointing.schedule_params import ScheduleParams, Strategy
+from explainers.contract.params import fit
+
+STRATEGIES = get_args(Strategy)
+
+
+def fitted(**values: Any) -> ScheduleParams:
+    """Settings of a schedule that obey all rules."""
+    return fit(ScheduleParams(**values))[0]
 
 
 def played(
@@ -18,5 +28,5 @@ def played(
     return max(moment.memory for moment in moments), forwards - chain.layers, moments
 
 
-def drawn_chain(rng: random.Random, layers: int) -> Chain:
+def random_chain(rng: random.Random, layers: int) -> Chain:
     return Chain(*(tuple(rng.randint(1, most) for _ in range(layers)) for most in (6, 6, 9)))
