@@ -17,6 +17,7 @@ from torch import Tensor
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
@@ -216,7 +217,7 @@ class BackwardParams(Params):
 
 @dataclass(frozen=True, eq=False)
 class BackwardResult(Checked):
-    """Tiled gradients held against autograd in float64.
+    """Tiled gradients, compared with autograd in float64.
 
     saved_bytes: O and the log-sum-exp, kept between forward and backward; standard_saved_bytes: P, which autograd
     keeps in their place. Both keep Q, K and V besides.
@@ -237,7 +238,7 @@ class BackwardResult(Checked):
 
 @experiment("flash_attention.backward", breaks=BREAKS)
 def backward(params: BackwardParams) -> BackwardResult:
-    """Gradients of attention from O and the log-sum-exp alone, every tile watched, held against autograd."""
+    """Gradients of attention from O and the log-sum-exp alone, every tile watched, compared with autograd."""
     generator = torch.Generator().manual_seed(params.seed)
     size = (4, params.seq_len, params.head_dim)
     q, k, v, d_output = torch.randn(size, generator=generator).unbind()
@@ -250,7 +251,7 @@ def backward(params: BackwardParams) -> BackwardResult:
     steps, gradients = watch(run)
     exact = exact_gradients(q, k, v, d_output, **how)
     errors = [(ours - right).abs().max().item() for ours, right in zip(gradients, exact, strict=True)]
-    reference = "autograd of standard attention in float64"
+    reference = Message("autograd of standard attention in float64")
     return BackwardResult(
         max_abs_error_dq=errors[0],
         max_abs_error_dk=errors[1],
@@ -261,7 +262,7 @@ def backward(params: BackwardParams) -> BackwardResult:
         tiles_total=math.ceil(params.seq_len / params.block_q) * math.ceil(params.seq_len / params.block_k),
         tiles_recomputed=sum(step.phase == "recompute" for _, step in steps),
         checks=tuple(
-            Check(f"{name} equals the exact gradient", error, TOLERANCE, reference)
+            Check(Message("{name} equals the exact gradient", name=name), error, TOLERANCE, reference)
             for name, error in zip(("dQ", "dK", "dV"), errors, strict=True)
         ),
         params=params,

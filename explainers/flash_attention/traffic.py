@@ -1,7 +1,7 @@
 """How many elements attention moves between a GPU's large, slow memory (HBM) and its small, fast one (SRAM).
 
 Each algorithm is written out as the loads and stores of its loops. The readable version yields every one of them;
-its counting twin sums the inner loop at once, so that 131,072 tokens take milliseconds. A test holds the two equal.
+its counting twin sums the inner loop at once, so that 131,072 tokens take milliseconds. A test compares the two.
 Sources: FlashAttention (Dao et al. 2022), Algorithms 0, 1, 3, 4, Theorem 2 and Proposition 3;
 FlashAttention-2 (Dao 2023), Algorithm 1. One head, no mask.
 """
@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention.machines import GPUS, LegalBlock, Roofline, legal_blocks, roofline
@@ -216,9 +217,12 @@ class TrafficParams(Params):
     def adjustments(self) -> Iterator[Adjustment]:
         least = 4 * self.head_dim * self.bytes_per_element
         if self.sram_bytes < least:
-            sentence = (
-                f"sram_bytes = {self.sram_bytes} holds less than one row of Q, K, V and O; "
-                f"allowed: from {least} (4 d = {4 * self.head_dim} elements)."
+            sentence = Message(
+                "sram_bytes = {sram_bytes} holds less than one row of Q, K, V and O; "
+                "allowed: from {least} (4 d = {elements} elements).",
+                sram_bytes=self.sram_bytes,
+                least=least,
+                elements=4 * self.head_dim,
             )
             yield Adjustment("sram_bytes", least, sentence)
 
@@ -255,8 +259,10 @@ PAPER_SETTING = {
     "bytes_per_element": 2,
     "sram_bytes": 192 * 1024,
 }
-PAPER_SOURCE = "FlashAttention (Dao et al. 2022), Figure 2 (left): forward and backward, GPT-2 medium, A100"
-PAPER_DIFFERENCE = (
+PAPER_SOURCE = Message(
+    "FlashAttention (Dao et al. 2022), Figure 2 (left): forward and backward, GPT-2 medium, A100"
+)
+PAPER_DIFFERENCE = Message(
     "The printed FLOPs cannot be the whole configuration: 64 x 16 heads of N = 1024, d = 64 take 824.6 GFLOP in "
     "matrix products alone, 962.1 with the recomputed scores. The bytes agree for the tiled algorithm. For the "
     "standard one we count Algorithms 0 and 3 and nothing else: the printed run was an implementation, and every "
@@ -356,7 +362,7 @@ def _over_sram(params: TrafficParams) -> Curves:
     """Curves over SRAM, x in bytes, half a power of two apart, from one row of each tile to 64 MiB."""
     least, size = 4 * params.head_dim * params.bytes_per_element, params.bytes_per_element
     in_bytes = [round(2 ** (half / 2)) for half in range(2 * math.ceil(math.log2(least)), 2 * 26 + 1)]
-    curves = _curves([(params.seq_len, one // size) for one in in_bytes], params.head_dim, axis=1)
+    curves = _curves([(params.seq_len, sram // size) for sram in in_bytes], params.head_dim, axis=1)
     return replace(curves, x=np.array(in_bytes, dtype=np.float64))
 
 
@@ -386,7 +392,7 @@ def paper_table() -> tuple[TableRow, ...]:
 
 
 def _twin_check(params: TrafficParams) -> Check:
-    """Holds the counting twins against the loops, move by move, at a size of at most nine tiles a side."""
+    """Compares the counting twins with the loops, move by move, at a size of at most nine tiles a side."""
     blocks = paper_blocks(params.sram_elements, params.head_dim)
     n, d = min(params.seq_len, 8 * min(blocks) + 3), params.head_dim
     pairs = (
@@ -396,5 +402,8 @@ def _twin_check(params: TrafficParams) -> Check:
     )
     error = max(abs(total(moves).total - counted.total) for moves, counted in pairs)
     return Check(
-        "the count equals the loops, move by move", error, 0, f"every load and store, listed at N = {n}"
+        what="the count equals the loops, move by move",
+        error=error,
+        tolerance=0,
+        reference=Message("every load and store, listed at N = {n}", n=n),
     )

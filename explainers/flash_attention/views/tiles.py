@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 from torch import Tensor
 
+from explainers.contract.messages import Message
 from explainers.drawing.panels import Axis, Band, Code, Layer, Line, Lines, Marks, Matrix, Text, Tiles
 from explainers.drawing.scene import Action, Column, Hue, Panel, Row, Scene, Track, patches
 from explainers.flash_attention.tiled import SENTINEL, TileStep, tiled_attention
@@ -165,7 +166,7 @@ def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Matrix(
         name="accumulator",
         title="Accumulator O of the tile",
-        subtitle=f"{size} rows × {width} · orange −, teal +",
+        subtitle=Message("{rows} rows × {width} · orange −, teal +", rows=size, width=width),
         height=112,
         shape=(size, width),
         values=Track(np.stack(states), np.array(at)),
@@ -297,7 +298,7 @@ def _sram(result: TilesResult, steps: list[TileStep]) -> Panel:
                 end,
                 Track(y + 0.34),
                 hues[name],
-                names=(f"{name}, bytes",),
+                names=(Message("{matrix}, bytes", matrix=name),),
                 numbers=np.array([4.0 * size]),
                 format="bytes",
             )
