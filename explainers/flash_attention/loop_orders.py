@@ -16,7 +16,7 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
-from explainers.flash_attention.traffic import (
+from explainers.flash_attention.moves import (
     Move,
     Traffic,
     flash_attention_1_moves,

@@ -17,9 +17,9 @@ from explainers.contract.params import Adjustment, Params, choice, number, switc
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
+from explainers.flash_attention.moves import standard_traffic
 from explainers.flash_attention.standard import masked_scores, standard_attention
 from explainers.flash_attention.tiled import TileStep, tiled_attention
-from explainers.flash_attention.traffic import standard_traffic
 
 MOST_TILES = 1024  # about a second of readable torch
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]

@@ -21,10 +21,10 @@ from explainers.contract.result import as_json
 from explainers.flash_attention import backward as backward_module
 from explainers.flash_attention import (
     kernel_trace,
+    moves,
     online_softmax,
     tiled,
     tiles,
-    traffic,
 )
 from explainers.flash_attention.backward import BackwardParams
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
@@ -154,9 +154,9 @@ def test_exactly_the_tiles_with_a_visible_key_are_visited(size: dict[str, Any]) 
 
 def test_bytes_are_those_of_the_listed_moves() -> None:
     result = tiles.tiles(TilesParams(seq_len=50, head_dim=8, block_q=16, block_k=12, causal=False))
-    moved = traffic.total(traffic.flash_attention_2_moves(50, 8, 16, 12))
+    moved = moves.total(moves.flash_attention_2_moves(50, 8, 16, 12))
     assert (result.bytes_read, result.bytes_written) == (4 * moved.reads, 4 * moved.writes)
-    assert result.standard_bytes == 4 * traffic.total(traffic.standard_moves(50, 8)).total
+    assert result.standard_bytes == 4 * moves.total(moves.standard_moves(50, 8)).total
 
 
 def test_the_result_in_json() -> None:

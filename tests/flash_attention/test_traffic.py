@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from explainers.contract.params import fit
 from explainers.flash_attention import (
     machines,
+    moves,
     traffic,
 )
 from explainers.flash_attention.loop_orders import LoopOrdersParams, loop_orders
@@ -24,9 +25,9 @@ from tests.flash_attention.runs import ORACLE
 @given(n=st.integers(1, 60), d=st.integers(1, 20), block_q=st.integers(1, 70), block_k=st.integers(1, 70))
 def test_the_counting_twins_equal_the_loops(n: int, d: int, block_q: int, block_k: int) -> None:
     size = (n, d, block_q, block_k)
-    assert traffic.total(traffic.flash_attention_1_moves(*size)) == traffic.flash_attention_1_traffic(*size)
-    assert traffic.total(traffic.flash_attention_2_moves(*size)) == traffic.flash_attention_2_traffic(*size)
-    assert traffic.total(traffic.standard_moves(n, d)) == traffic.standard_traffic(n, n, d)
+    assert moves.total(moves.flash_attention_1_moves(*size)) == moves.flash_attention_1_traffic(*size)
+    assert moves.total(moves.flash_attention_2_moves(*size)) == moves.flash_attention_2_traffic(*size)
+    assert moves.total(moves.standard_moves(n, d)) == moves.standard_traffic(n, n, d)
 
 
 @pytest.mark.parametrize(("n", "d"), [(4096, 64), (16_384, 64), (131_072, 128)])

@@ -207,4 +207,4 @@ def _words(result: BackwardResult, steps: list[BackwardStep]) -> Words:
     which = np.array([NAMES.index((step.owner, step.phase)) for step in steps])
     moments = MOMENTS | BROKEN[result.params.break_it]
     formulas = tuple(formula(moments[name][1]) if moments[name][1] else "" for name in NAMES)
-    return Words(tuple(moments[name][0] for name in NAMES), which, values, formulas, COLUMNS)
+    return Words(tuple(moments[name][0] for name in NAMES), which, values, formulas, columns=COLUMNS)

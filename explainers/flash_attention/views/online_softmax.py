@@ -288,7 +288,7 @@ def _words(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Words:
     which = np.array([NAMES.index(_moment(step, result.params.break_it)) for step in steps])
     formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
     sentences = tuple(sentence for sentence, _ in MOMENTS.values())
-    return Words(sentences, which, values, formulas, COLUMNS)
+    return Words(sentences, which, values, formulas, columns=COLUMNS)
 
 
 def _moment(step: SoftmaxStep, break_it: str) -> str:

@@ -155,7 +155,7 @@ def tile_words(result: TilesResult) -> tuple[Words, Words]:
     sentences = tuple(sentence for sentence, _ in MOMENTS.values())
     formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
     table = Words((_TABLE,), np.zeros(len(steps), int), values, columns=COLUMNS)
-    return Words(sentences, which, values, formulas, COLUMNS), table
+    return Words(sentences, which, values, formulas, columns=COLUMNS), table
 
 
 def _moment(numbers: Mapping[str, float], step: TileStep, next_phase: str, break_it: str) -> str:
