@@ -1,6 +1,6 @@
 """The backward pass of tiled attention: only O and the log-sum-exp were kept, P is computed again tile by tile.
 
-Source: FlashAttention-2 (Dao 2023), Algorithm 2 and section 3.1, with the two passes apart, as in the Triton kernel:
+Source: FlashAttention-2 (Dao 2023), Algorithm 2 and section 3.1, in two separate passes, as in the Triton kernel:
 first each key tile gathers its own dK and dV, then each query tile its own dQ. So every gradient tile has one
 owner, and no two workers ever add to the same memory.
 """
@@ -22,7 +22,7 @@ from explainers.contract.params import Adjustment, Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
-from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges
+from explainers.flash_attention.tiled import Tiling, key_tiles_visited, tile_ranges
 
 TOLERANCE = 1e-5
 MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients beside it
@@ -77,41 +77,29 @@ class BackwardStep:
 
 
 def tiled_backward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    output: Tensor,
-    lse: Tensor,
-    d_output: Tensor,
-    *,
-    block_q: int,
-    block_k: int,
-    causal: bool,
-    scale: float,
-    break_it: str = "none",
+    q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, d_output: Tensor, tiling: Tiling
 ) -> Generator[BackwardStep, None, tuple[Tensor, Tensor, Tensor]]:
     """Gradients of attention by tiles, watched. Returns dQ (Nq, D), dK and dV (Nk, D).
 
     q, output and d_output (Nq, D), k and v (Nk, D), lse (Nq,): natural log-sum-exp, -inf for a row without keys.
-    Yields a BackwardStep at every moment worth looking at, whose values are never overwritten later.
+    Yields a BackwardStep after every operation, whose values are never overwritten later.
     """
-    n_q, n_k, offset = len(q), len(k), len(k) - len(q)
-    query_tiles, key_tiles = tile_ranges(n_q, block_q), tile_ranges(n_k, block_k)
+    causal, scale, offset = tiling.causal, tiling.scale, len(k) - len(q)
+    query_tiles, key_tiles = tile_ranges(len(q), tiling.block_q), tile_ranges(len(k), tiling.block_k)
     d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
 
     # D = rowsum(dO o O)
-    delta = torch.zeros_like(lse) if break_it == "no_delta" else (d_output * output).sum(dim=1)
-    yield BackwardStep("delta", "", -1, -1, (0, n_q), (0, 0))
+    delta = torch.zeros_like(lse) if tiling.break_it == "no_delta" else (d_output * output).sum(dim=1)
+    yield BackwardStep("delta", "", -1, -1, (0, len(q)), (0, 0))
 
     for j, columns in enumerate(key_tiles):
         K, V = k[slice(*columns)], v[slice(*columns)]
         dK, dV = torch.zeros_like(K), torch.zeros_like(V)
-        for i in range(first_query_tile(columns, block_q, causal=causal, offset=offset), len(query_tiles)):
+        for i in range(first_query_tile(columns, tiling.block_q, causal, offset), len(query_tiles)):
             rows, tile = query_tiles[i], ("key", i, j, query_tiles[i], columns)
             Q, dO = q[slice(*rows)], d_output[slice(*rows)]
-
             # P = exp(scale Q K^T - lse)
-            P = _probabilities(Q, K, lse, rows, columns, causal=causal, scale=scale, offset=offset)
+            P = _probabilities(Q, K, lse, rows, columns, offset, tiling)
             yield BackwardStep("recompute", *tile, P, None, None, dK, dV)
 
             # dV = dV + P^T dO
@@ -131,12 +119,11 @@ def tiled_backward(
     for i, rows in enumerate(query_tiles):
         Q, dO = q[slice(*rows)], d_output[slice(*rows)]
         dQ = torch.zeros_like(Q)
-        for j in range(key_tiles_visited(rows, n_k, block_k, causal=causal, offset=offset)):
+        for j in range(key_tiles_visited(rows, len(k), tiling.block_k, causal=causal, offset=offset)):
             columns, tile = key_tiles[j], ("query", i, j, rows, key_tiles[j])
             K, V = k[slice(*columns)], v[slice(*columns)]
-
             # P = exp(scale Q K^T - lse), a second time
-            P = _probabilities(Q, K, lse, rows, columns, causal=causal, scale=scale, offset=offset)
+            P = _probabilities(Q, K, lse, rows, columns, offset, tiling)
             yield BackwardStep("recompute", *tile, P, None, dQ)
 
             # dP = dO V^T,  dS = P o (dP - D)
@@ -148,11 +135,10 @@ def tiled_backward(
             yield BackwardStep("dQ", *tile, P, dS, dQ)
         d_q[slice(*rows)] = dQ
         yield BackwardStep("write", "query", i, -1, rows, (0, 0), dQ=dQ)
-
     return d_q, d_k, d_v
 
 
-def first_query_tile(columns: tuple[int, int], block_q: int, *, causal: bool, offset: int) -> int:
+def first_query_tile(columns: tuple[int, int], block_q: int, causal: bool, offset: int) -> int:
     """The first query tile with a row that sees a key of this tile."""
     return max(columns[0] - offset, 0) // block_q if causal else 0
 
@@ -163,14 +149,12 @@ def _probabilities(
     lse: Tensor,
     rows: tuple[int, int],
     columns: tuple[int, int],
-    *,
-    causal: bool,
-    scale: float,
     offset: int,
+    tiling: Tiling,
 ) -> Tensor:
-    """P (bq, bk) = exp(scale Q K^T - lse), 0 where masked."""
-    P = torch.exp(scale * Q @ K.T - lse[slice(*rows), None])
-    return P.masked_fill(~visible(rows, columns, offset), 0) if causal else P
+    """P (bq, bk) = exp(scale Q K^T - lse), 0 where masked. lse: of all rows."""
+    P = torch.exp(tiling.scale * Q @ K.T - lse[slice(*rows), None])
+    return P.masked_fill(~visible(rows, columns, offset), 0) if tiling.causal else P
 
 
 # -------------------------------------------------------------------------------------------- the experiment
@@ -242,15 +226,14 @@ def backward(params: BackwardParams) -> BackwardResult:
     generator = torch.Generator().manual_seed(params.seed)
     size = (4, params.seq_len, params.head_dim)
     q, k, v, d_output = torch.randn(size, generator=generator).unbind()
-    how = {"causal": params.causal, "scale": params.scale}
-    output, lse = standard_attention(q, k, v, **how)
+    definition = {"causal": params.causal, "scale": params.scale}
+    output, lse = standard_attention(q, k, v, **definition)
     if params.break_it == "no_lse":
-        lse = masked_scores(q, k, **how).amax(dim=1)
-    sizes = {"block_q": params.block_q, "block_k": params.block_k}
-    run = tiled_backward(q, k, v, output, lse, d_output, **sizes, **how, break_it=params.break_it)
-    steps, gradients = watch(run)
-    exact = exact_gradients(q, k, v, d_output, **how)
-    errors = [(ours - right).abs().max().item() for ours, right in zip(gradients, exact, strict=True)]
+        lse = masked_scores(q, k, **definition).amax(dim=1)
+    tiling = Tiling(params.block_q, params.block_k, **definition, break_it=params.break_it)
+    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, tiling))
+    exact = exact_gradients(q, k, v, d_output, **definition)
+    errors = [(tiled - right).abs().max().item() for tiled, right in zip(gradients, exact, strict=True)]
     reference = Message("autograd of standard attention in float64")
     return BackwardResult(
         max_abs_error_dq=errors[0],

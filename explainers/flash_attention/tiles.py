@@ -19,7 +19,7 @@ from explainers.flash_attention import blocks
 from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
 from explainers.flash_attention.moves import standard_traffic
 from explainers.flash_attention.standard import masked_scores, standard_attention
-from explainers.flash_attention.tiled import TileStep, tiled_attention
+from explainers.flash_attention.tiled import TileStep, Tiling, tiled_attention
 
 MOST_TILES = 1024  # about a second of readable torch
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]
@@ -329,23 +329,23 @@ def compare_with_kernel(params: TilesParams) -> tuple[Check, ...]:
 
     q, k, v = draw(params)
     steps, _, _ = _run_torch(params, q, k, v)
-    return (compare_traces(steps, flash_attention_trace(q, k, v, **_how(params)), params.break_it),)
+    return (compare_traces(steps, flash_attention_trace(q, k, v, **_tiling(params)), params.break_it),)
 
 
 def _run_torch(
     params: TilesParams, q: Tensor, k: Tensor, v: Tensor
 ) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    steps, (output, lse) = watch(tiled_attention(q, k, v, **_how(params)))
+    steps, (output, lse) = watch(tiled_attention(q, k, v, Tiling(**_tiling(params))))
     return steps, output, lse
 
 
 def _run_kernel(
     params: TilesParams, q: Tensor, k: Tensor, v: Tensor
 ) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    return run_kernel(q, k, v, **_how(params))
+    return run_kernel(q, k, v, **_tiling(params))
 
 
-def _how(params: TilesParams) -> dict[str, Any]:
+def _tiling(params: TilesParams) -> dict[str, Any]:
     return params.model_dump(include={"block_q", "block_k", "causal", "break_it"}) | {"scale": params.scale}
 
 

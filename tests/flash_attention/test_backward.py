@@ -22,7 +22,7 @@ from explainers.flash_attention import (
 )
 from explainers.flash_attention.backward import BackwardParams, backward, exact_gradients, tiled_backward
 from explainers.flash_attention.standard import standard_attention
-from explainers.flash_attention.tiled import tiled_attention
+from explainers.flash_attention.tiled import Tiling, tiled_attention
 from tests.breaks import settings_of
 from tests.flash_attention.runs import drawn, sizes
 
@@ -37,7 +37,7 @@ def test_tiled_gradients_equal_autograd(size: dict[str, Any]) -> None:
     how = {"causal": size["causal"], "scale": size["d"] ** -0.5}
     output, lse = standard_attention(q, k, v, **how)
     blocks = {"block_q": size["block_q"], "block_k": size["block_k"]}
-    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, **blocks, **how))
+    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, Tiling(**blocks, **how)))
     for ours, exact in zip(gradients, exact_gradients(q, k, v, d_output, **how), strict=True):
         assert (ours - exact).abs().max() <= 1e-5
     # each gradient tile is written by its one owner, once
@@ -82,7 +82,7 @@ def test_the_fast_twin_equals_the_generator(size: dict[str, Any], heads: int) ->
         output, lse = fast.fast_attention(q, k, v, causal=size["causal"])
     how = {"block_q": 7, "block_k": 5, "causal": size["causal"], "scale": size["d"] ** -0.5}
     for head in range(heads):
-        _, (exact, exact_lse) = watch(tiled_attention(q[head], k[head], v[head], **how))
+        _, (exact, exact_lse) = watch(tiled_attention(q[head], k[head], v[head], Tiling(**how)))
         assert torch.allclose(output[head], exact, atol=2e-6)
         assert torch.allclose(lse[head], exact_lse, atol=1e-5)
 

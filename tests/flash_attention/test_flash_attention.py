@@ -29,7 +29,7 @@ from explainers.flash_attention import (
 from explainers.flash_attention.backward import BackwardParams
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.standard import masked_scores, standard_attention
-from explainers.flash_attention.tiled import tiled_attention
+from explainers.flash_attention.tiled import Tiling, tiled_attention
 from explainers.flash_attention.tiles import TilesParams
 from tests.breaks import consequences_of, settings_of
 from tests.flash_attention.runs import ORACLE, drawn, sizes
@@ -79,7 +79,7 @@ def test_tiled_attention_is_exact(size: dict[str, Any]) -> None:
     q, k, v = drawn(size["n_q"], size["n_k"], size["d"], size["seed"])
     how = {"causal": size["causal"], "scale": size["d"] ** -0.5}
     steps, (output, lse) = watch(
-        tiled_attention(q, k, v, block_q=size["block_q"], block_k=size["block_k"], **how)
+        tiled_attention(q, k, v, Tiling(block_q=size["block_q"], block_k=size["block_k"], **how))
     )
     exact, exact_lse = standard_attention(*in_double(q, k, v), **how)
     assert (output - exact).abs().max() <= 2e-6
@@ -115,7 +115,7 @@ def test_the_running_state_is_that_of_the_keys_seen_so_far() -> None:
 
 def test_alpha_is_zero_at_first_sight_and_one_while_nothing_is_seen() -> None:
     q, k, v = drawn(6, 4, 8)
-    steps, _ = watch(tiled_attention(q, k, v, block_q=6, block_k=2, causal=True, scale=1.0))
+    steps, _ = watch(tiled_attention(q, k, v, Tiling(block_q=6, block_k=2, causal=True, scale=1.0)))
     first, second = (step for _, step in steps if step.phase == "accumulate")
     assert first.alpha.tolist() == [1, 1, 0, 0, 0, 0]  # rows 0 and 1 see no key at all
     assert first.m[:2].tolist() == [-math.inf] * 2
@@ -127,7 +127,7 @@ def test_alpha_is_zero_at_first_sight_and_one_while_nothing_is_seen() -> None:
 
 def test_a_step_keeps_its_values_while_the_run_goes_on() -> None:
     q, k, v = drawn(16, 16, 8)
-    run = tiled_attention(q, k, v, block_q=8, block_k=4, causal=False, scale=1.0)
+    run = tiled_attention(q, k, v, Tiling(block_q=8, block_k=4, causal=False, scale=1.0))
     kept = [(step, step.accumulator.clone(), step.m.clone(), step.l.clone()) for step in run]
     assert all(torch.equal(step.accumulator, O) and torch.equal(step.l, l) for step, O, _, l in kept)
     assert all(torch.equal(step.m, m) for step, _, m, _ in kept)

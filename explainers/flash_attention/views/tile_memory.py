@@ -86,37 +86,14 @@ def sram_panel(result: TilesResult, steps: list[TileStep]) -> Panel:
     }
     hues: dict[str, Hue] = {"Q": "query", "K": "key", "V": "value", "S": "score", "O": "output"}
     gap = sum(sizes.values()) * 0.02
-    layers, left = [], 0.0
+    layers: list[Layer] = []
+    left = 0.0
     for name, size in sizes.items():
         inside = np.array([_in_sram(name, step) for step in steps])
         y = np.where(inside, 1.0, 0.0)[:, None]
         if name == "S":
             y = np.where(inside, 1.0, NAN)[:, None]  # S never exists outside
-        left_edge, right_edge = np.array([left]), np.array([left + size])
-        layers.append(
-            Layer(
-                "rect",
-                x=left_edge,
-                y=Track(y - 0.34),
-                x2=right_edge,
-                y2=Track(y + 0.34),
-                hue=hues[name],
-                names=(Message("{matrix}, bytes", matrix=name),),
-                numbers=np.array([4.0 * size]),
-                format="bytes",
-            )
-        )
-        layers.append(
-            Layer(
-                "label",
-                x=(left_edge + right_edge) / 2,
-                y=Track(y),
-                style="hollow",
-                names=(name,),
-                anchor="middle",
-                size=3.5,
-            )
-        )
+        layers += _tile_layers(name, left, size, y, hues[name])
         left += size + gap
     labels = Layer(
         "label",
@@ -136,6 +113,32 @@ def sram_panel(result: TilesResult, steps: list[TileStep]) -> Panel:
         layers=(labels, *layers),
         frame=True,
     )
+
+
+def _tile_layers(name: str, left: float, size: float, y: np.ndarray, hue: Hue) -> list[Layer]:
+    """A tile of `size` numbers in fp32 as a box with its letter. y: (steps, 1) its middle."""
+    left_edge, right_edge = np.array([left]), np.array([left + size])
+    box = Layer(
+        "rect",
+        x=left_edge,
+        y=Track(y - 0.34),
+        x2=right_edge,
+        y2=Track(y + 0.34),
+        hue=hue,
+        names=(Message("{matrix}, bytes", matrix=name),),
+        numbers=np.array([4.0 * size]),
+        format="bytes",
+    )
+    letter = Layer(
+        "label",
+        x=(left_edge + right_edge) / 2,
+        y=Track(y),
+        style="hollow",
+        names=(name,),
+        anchor="middle",
+        size=3.5,
+    )
+    return [box, letter]
 
 
 def _in_sram(name: str, step: TileStep) -> bool:
