@@ -1,7 +1,7 @@
 """The backward pass of tiled attention: only O and the log-sum-exp were kept, P is computed again tile by tile.
 
 Source: FlashAttention-2 (Dao 2023), Algorithm 2 and section 3.1, in two separate passes, as in the Triton kernel:
-first each key tile gathers its own dK and dV, then each query tile its own dQ. So every gradient tile has one
+first each key tile adds up its own dK and dV, then each query tile its own dQ. So every gradient tile has one
 owner, and no two workers ever add to the same memory.
 """
 
@@ -54,13 +54,14 @@ BREAKS = (
 
 @dataclass(frozen=True, eq=False)
 class BackwardStep:
-    """What fast memory holds at one moment of the backward pass.
+    """The contents of fast memory after one operation of the backward pass.
 
     phase: "delta" (D of all rows); in the pass of dK and dV, which a key tile owns: "recompute" (P again), "dV", "dS",
         "dK", and "write" once a key tile; in the pass of dQ, which a query tile owns: "recompute", "dS", "dQ", "write".
-    owner: "query" or "key", the tile that gathers; "" at "delta". query_tile, key_tile: -1 where there is none.
+    owner: "query" or "key", the tile that adds up its gradients; "" at "delta".
+    query_tile, key_tile: -1 where there is none.
     rows, columns: (start, stop) of the tile. P, dS: (bq, bk). dQ: (bq, D); dK, dV: (bk, D), running sums of the owner.
-        None: not known at this moment.
+        None: not known yet, or not part of this pass.
     """
 
     phase: str

@@ -27,9 +27,9 @@ def run_kernel(
     """
     from kernels.flash_attention import flash_attention_trace, step_lines
 
-    how = {"causal": causal, "scale": scale, "break_it": break_it}
-    trace = flash_attention_trace(q, k, v, block_q=block_q, block_k=block_k, **how)
-    S = _scores(q, k, **how)
+    options = {"causal": causal, "scale": scale, "break_it": break_it}
+    trace = flash_attention_trace(q, k, v, block_q=block_q, block_k=block_k, **options)
+    S = _scores(q, k, **options)
     return list(_steps(trace, step_lines(), q, k, v, S, block_q, block_k)), trace.output, trace.lse
 
 

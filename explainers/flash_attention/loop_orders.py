@@ -1,4 +1,4 @@
-"""The two loop orders of tiled attention side by side: what each one reads and writes as its tiles pass.
+"""The two loop orders of tiled attention side by side: what each reads and writes from tile to tile.
 
 FlashAttention (Dao et al. 2022), Algorithm 1: key tiles outside, so O, l and m travel at every inner step.
 FlashAttention-2 (Dao 2023), Algorithm 1: query tiles outside, so O is written once and K and V travel.

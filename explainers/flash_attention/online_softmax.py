@@ -1,7 +1,7 @@
 """Online softmax: one row of scores, block by block, with a running maximum and a running denominator.
 
 Source: Milakov and Gimelshein 2018, Algorithm 3, taken in blocks as in FlashAttention (Dao et al. 2022), section 3.1.
-NumPy alone. The running values are float32, as on a GPU; the exact softmax beside them is float64.
+Uses NumPy only. The running values are float32, as on a GPU; the exact softmax is float64.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SoftmaxStep:
         "denominator" (the block's weights and l known), and once at the end "finish" (all weights divided by l).
     block: its index, -1 at "finish". columns: its (start, stop) in the row.
     m_before, l_before: before this block. m, l, alpha: now.
-    weights: (length,) the weights so far, not yet divided by l until "finish"; 0 where no block has been.
+    weights: (length,) the weights so far, not yet divided by l until "finish"; 0 where no block has been read.
     """
 
     phase: str
@@ -74,7 +74,7 @@ def softmax_in_blocks(
 ) -> Generator[SoftmaxStep, None, tuple[np.ndarray, float]]:
     """Softmax of one row (length,) of finite scores, watched. Returns the weights (length,) and the log-sum-exp.
 
-    Yields a SoftmaxStep at every moment worth looking at. break_it removes one part (see BREAKS).
+    Yields a SoftmaxStep after every operation. break_it removes one part (see BREAKS).
     """
     p = np.zeros_like(scores)
     # m = -inf, l = 0

@@ -102,11 +102,11 @@ def peak_extra_bytes(call: Callable[[], object], device: str = "cpu") -> int:
         with torch.profiler.profile(activities=cpu, profile_memory=True) as profiler:
             call()
         events: list[Any] = profiler.profiler.kineto_results.events()  # pyright: ignore
-    held = peak = 0
+    allocated = peak = 0
     allocations = (event for event in events if event.name() == "[memory]")
     for event in sorted(allocations, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
     return peak
 
 

@@ -35,7 +35,7 @@ class Tiling:
 
 @dataclass(frozen=True, eq=False)
 class TileStep:
-    """What fast memory holds at one moment of tiled attention.
+    """The contents of fast memory after one operation of tiled attention.
 
     phase: "scores" (S computed and masked), "maximum" (m and alpha known), "weights" (P and l known),
         "rescale" (O times alpha), "accumulate" (P V added), and once a query tile "finish" (O / l, lse written).

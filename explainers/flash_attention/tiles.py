@@ -164,7 +164,7 @@ class TilesParams(Params):
 
     @property
     def needs_button(self) -> bool:
-        """Whether the run is too long to start by itself: the interpreted kernel beyond 128 tokens."""
+        """Whether it takes too long to start without a button: the interpreted kernel beyond 128 tokens."""
         return self.backend == "triton" and max(self.seq_len, self.keys) > 128
 
     @property
@@ -197,7 +197,7 @@ class TilesParams(Params):
             ("block_q", self.block_q, self.seq_len),
             ("block_k", self.block_k, self.keys),
         ):
-            # tl.dot needs 16; a block may stand out over a shorter sequence
+            # tl.dot needs 16; a block may extend beyond a shorter sequence
             most = _power_of_two_up_to(min(128, max(16, length)))
             if block not in (16, 32, 64, 128) or block > most:
                 sentence = Message(
@@ -217,7 +217,7 @@ def _power_of_two_up_to(number: int) -> int:
 class TilesResult(Checked):
     """Tiled attention, compared with float64. Sizes in bytes; output (Nq, D), lse (Nq,).
 
-    row_tiles: key tiles that the followed row meets; row_rescales: how many of them, the first not counted, raise
+    row_tiles: key tiles that the followed row visits; row_rescales: how many of them, the first not counted, raise
     its maximum, so that its sums are rescaled.
     """
 
@@ -253,7 +253,7 @@ def tiles(params: TilesParams) -> TilesResult:
 
     Raises RuntimeError when the backend is triton and Triton is not installed.
     """
-    q, k, v = draw(params)
+    q, k, v = draw_qkv(params)
     compute = _run_kernel if params.backend == "triton" else _run_torch
     steps, output, lse = compute(params, q, k, v)
     in_double = [part.double() for part in (q, k, v)]
@@ -293,7 +293,7 @@ def tiles(params: TilesParams) -> TilesResult:
     )
 
 
-def draw(params: TilesParams) -> tuple[Tensor, Tensor, Tensor]:
+def draw_qkv(params: TilesParams) -> tuple[Tensor, Tensor, Tensor]:
     """Q (Nq, D), K and V (Nk, D), standard normal in fp32, with the outlier put in.
 
     Each query's last coordinate is 1, so that raising the last coordinate of one key by outlier / scale
@@ -327,7 +327,7 @@ def compare_with_kernel(params: TilesParams) -> tuple[Check, ...]:
     """Runs the Triton kernel on the same Q, K and V and compares every tile of its trace with the readable loop."""
     from kernels.flash_attention import flash_attention_trace
 
-    q, k, v = draw(params)
+    q, k, v = draw_qkv(params)
     steps, _, _ = _run_torch(params, q, k, v)
     return (compare_traces(steps, flash_attention_trace(q, k, v, **_tiling(params)), params.break_it),)
 
@@ -359,7 +359,7 @@ def _visited(params: TilesParams, steps: list[tuple[int, TileStep]]) -> Tensor:
 
 
 def _factors_of_row(row: int, steps: list[tuple[int, TileStep]]) -> list[float]:
-    """alpha of this row in each key tile that it meets."""
+    """alpha of this row in each key tile that it sees."""
     met = [step for _, step in steps if step.phase == "maximum" and step.rows[0] <= row < step.rows[1]]
     return [step.alpha[row - step.rows[0]].item() for step in met]
 

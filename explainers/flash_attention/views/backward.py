@@ -1,4 +1,4 @@
-"""The picture of the backward pass: P recomputed in both passes, and the gradient tiles with their owners."""
+"""The scene of the backward pass: P recomputed in both passes, and the gradient tiles with their owners."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MOMENTS: dict[tuple[str, str], tuple[LiveMessage, str]] = {
     ("key", "recompute"): (
         LiveMessage(
             "Key tile {key_tile:d} is the owner of dK{key_tile:d} and dV{key_tile:d}; query tile "
-            "{query_tile:d} comes by. **P is computed again** from its scores and log-sum-exps."
+            "{query_tile:d} arrives. **P is computed again** from its scores and log-sum-exps."
         ),
         r"P = e^{S - \mathrm{lse}}",
     ),
@@ -56,14 +56,14 @@ MOMENTS: dict[tuple[str, str], tuple[LiveMessage, str]] = {
     ),
     ("key", "write"): (
         LiveMessage(
-            "**dK{key_tile:d} and dV{key_tile:d} are written, once.** Nobody else ever adds to them."
+            "**dK{key_tile:d} and dV{key_tile:d} are written, once.** No other tile ever adds to them."
         ),
         "",
     ),
     ("query", "recompute"): (
         LiveMessage(
             "Second pass: query tile {query_tile:d} is the owner of dQ{query_tile:d}; key tile {key_tile:d} "
-            "comes by. **P is computed a second time**: arithmetic is cheaper than memory."
+            "arrives. **P is computed a second time**: arithmetic is cheaper than memory."
         ),
         r"P = e^{S - \mathrm{lse}}",
     ),
@@ -84,7 +84,7 @@ MOMENTS: dict[tuple[str, str], tuple[LiveMessage, str]] = {
 }
 NAMES = tuple(MOMENTS)
 
-# What a broken run does instead.
+# The words of a step that a break changes.
 _NO_LSE = (
     LiveMessage(
         "**P is computed again, but from the row's maximum** in place of its log-sum-exp: its rows no "
@@ -101,7 +101,7 @@ BROKEN = {
 
 
 def scene(result: BackwardResult) -> Scene:
-    """Both passes of the backward pass, ready to be played."""
+    """The scene of both passes."""
     steps = [step for _, step in result.steps]
     lines = np.array([line for line, _ in result.steps])
     return Scene(
@@ -168,7 +168,7 @@ def _gradients(result: BackwardResult, steps: list[BackwardStep]) -> tuple[Panel
 
 
 def _gradient(result: BackwardResult, steps: list[BackwardStep], name: str) -> Panel:
-    """One gradient (N, d) in slow memory, and the tile that its owner is still gathering."""
+    """One gradient (N, d) in slow memory, and the tile that its owner is still adding to."""
     shape = (result.params.seq_len, result.params.head_dim)
     state = np.full(shape, np.nan, np.float32)
     states, gathering = [], np.zeros((len(steps), 2))

@@ -1,4 +1,4 @@
-"""The picture of the two loop orders: both grids filled at the same pace, and what each has moved by then."""
+"""The scene of the two loop orders: both grids filled at the same pace, and what each has moved so far."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BEFORE = LiveMessage(
 )
 _SENTENCE = LiveMessage(
     "After {done:d} of {tiles:d} tiles FlashAttention-1 has written **{fa1_output:d}** numbers of O, "
-    "FlashAttention-2 **{fa2_output:d}**; read: {fa1_reads:d} against {fa2_reads:d}. The same tiles in "
-    "another order, and O need not travel."
+    "FlashAttention-2 **{fa2_output:d}**; read: {fa1_reads:d} and {fa2_reads:d}. The same tiles in "
+    "another order, and O need not be moved."
 )
 
 
@@ -56,7 +56,7 @@ def _grid(result: LoopOrdersResult, order: LoopOrder, pace: str) -> Panel:
     n, params = result.params.seq_len, result.params
     visited_at = np.full(tuple(order.tiles.max(axis=0) + 1), -1)
     visited_at[order.tiles[:, 0], order.tiles[:, 1]] = np.arange(len(order.tiles))
-    # Cells are coloured by when their tile is computed: the order itself is what there is to see.
+    # Cells are coloured by when their tile is computed, which shows the order.
     order_of_cells = np.repeat(np.repeat(visited_at, params.block_q, axis=0), params.block_k, axis=1)[:n, :n]
     current = np.concatenate([order.tiles, [[-1, -1]]])
     return Matrix(

@@ -1,4 +1,4 @@
-"""The picture of online softmax: one row of scores, the weights so far against the exact ones, and m, l, alpha."""
+"""The scene of online softmax: one row of scores, the weights so far beside the exact ones, and m, l, alpha."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ MOMENTS: dict[str, tuple[LiveMessage, str]] = {
     ),
     "maximum_stays": (
         LiveMessage(
-            "Nothing larger than m = {m:.2f} in this block: **α = {alpha:.3g}**, the weights so far stand."
+            "Nothing larger than m = {m:.2f} in this block: **α = {alpha:.3g}**, the weights so far stay as they are."
         ),
         r"m \leftarrow \max(\slot{m_before:.2f}, \slot{block_max:.2f}) = \slot{m:.2f}",
     ),
@@ -93,7 +93,7 @@ NAMES = tuple(MOMENTS)
 
 
 def scene(result: OnlineSoftmaxResult) -> Scene:
-    """Every step of the row, ready to be played."""
+    """The scene of all steps of the row."""
     steps = [step for _, step in result.steps]
     lines = np.array([line for line, _ in result.steps])
     return Scene(
@@ -106,14 +106,14 @@ def scene(result: OnlineSoftmaxResult) -> Scene:
         ),
         words=_words(result, steps),
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "denominator"),
-        start=_telling_step(steps),
+        start=_start(steps),
         symbols=SYMBOLS,
         below=(Column(1, (code_panel(softmax_in_blocks, lines),)),),
     )
 
 
 def card(result: OnlineSoftmaxResult) -> Scene:
-    """Scores and weights alone, small: the picture of this topic on the home page."""
+    """Scores and weights alone, small: the card of this topic on the home page."""
     steps = [step for _, step in result.steps]
     panels = (_scores(result, steps), _weights(result, steps))
     small = tuple(replace(panel, height=104, title="", subtitle="") for panel in panels)
@@ -123,13 +123,13 @@ def card(result: OnlineSoftmaxResult) -> Scene:
         steps=len(steps),
         columns=(Column(1, small),),
         words=_words(result, steps),
-        start=_telling_step(steps),
+        start=_start(steps),
         rate=3.0,
     )
 
 
-def _telling_step(steps: list[SoftmaxStep]) -> int:
-    """The step after the greatest rise of the maximum: the rescale at work."""
+def _start(steps: list[SoftmaxStep]) -> int:
+    """The first step to show: the rescale after the greatest rise of the maximum."""
     rises = [
         step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0
         for step in steps
@@ -188,7 +188,7 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     return Marks(
         name="scores",
         title="One row of scores s",
-        subtitle="the block at hand is shaded; pale: not seen yet; line: running maximum m",
+        subtitle="the current block is shaded; pale: not seen yet; line: running maximum m",
         height=150,
         x=Axis(-1, length),
         y=Axis(low - margin, high + 2 * margin),
@@ -255,7 +255,7 @@ def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
 
 
 def _memory(steps: list[SoftmaxStep]) -> Row:
-    """m, l and alpha of every block passed so far, one row a block."""
+    """m, l and alpha of every block so far, one line a block."""
     blocks = max(step.block for step in steps) + 1
     values = {
         name: np.full((len(steps), blocks), np.nan) for name in ("m_before", "m", "l_before", "l", "alpha")
@@ -270,12 +270,12 @@ def _memory(steps: list[SoftmaxStep]) -> Row:
             if step.phase == "block" or np.isneginf(step.m_before):
                 values["alpha"][number, step.block] = np.nan  # not known yet, or nothing to rescale
     current = np.array([step.block if step.block >= 0 else blocks - 1 for step in steps])
-    look = {"height": 330, "row_name": "block"}
+    panel_options = {"height": 330, "row_name": "block"}
     return Row(
         (
-            dumbbells("m", "m  maximum", values["m_before"], values["m"], current, **look),
-            dumbbells("l", "ℓ  denominator", values["l_before"], values["l"], current, **look),
-            bars("alpha", "α  rescale", values["alpha"], current, **look),
+            dumbbells("m", "m  maximum", values["m_before"], values["m"], current, **panel_options),
+            dumbbells("l", "ℓ  denominator", values["l_before"], values["l"], current, **panel_options),
+            bars("alpha", "α  rescale", values["alpha"], current, **panel_options),
         ),
         title="What is remembered, block by block",
         subtitle="hollow: before the block · solid: after",

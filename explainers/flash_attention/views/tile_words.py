@@ -83,12 +83,12 @@ MOMENTS: dict[str, tuple[LiveMessage, str]] = {
     ),
     "maximum_stays": (
         LiveMessage(
-            "Row {row:d} meets nothing larger than {m:.2f}: **α = {alpha:.3g}**, and what was gathered stands "
+            "Row {row:d} meets nothing larger than {m:.2f}: **α = {alpha:.3g}**, and what was gathered stays "
             "as it is."
         ),
         _MAXIMUM,
     ),
-    "maximum_unseen": (LiveMessage("Row {row:d} still has seen no key: its maximum stays −∞."), ""),
+    "maximum_unseen": (LiveMessage("Row {row:d} has still seen no key: its maximum stays −∞."), ""),
     "weights": (
         LiveMessage(
             "Each score becomes a weight P = exp(S − m). Row {row:d} adds {row_sum:.3f} to what it had: its "
@@ -106,7 +106,7 @@ MOMENTS: dict[str, tuple[LiveMessage, str]] = {
     ),
     "accumulate": (
         LiveMessage(
-            "The weighted values are added: O ← O + PV. K{key_tile:d} and V{key_tile:d} are done with. Were it "
+            "The weighted values are added: O ← O + PV. K{key_tile:d} and V{key_tile:d} are no longer needed. Were it "
             "the last tile, O/ℓ would be off by **{error:.1e}**."
         ),
         r"O \leftarrow O + P V",
