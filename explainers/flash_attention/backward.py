@@ -25,7 +25,7 @@ from explainers.flash_attention.standard import masked_scores, standard_attentio
 from explainers.flash_attention.tiled import Tiling, key_tiles_visited, tile_ranges
 
 TOLERANCE = 1e-5
-MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients beside it
+MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients
 
 BREAKS = (
     Break(

@@ -127,7 +127,9 @@ def _loop_order(name: str, outer: str, listed: Iterator[Move]) -> LoopOrder:
     tiles, counts, so_far, current = [], [], np.zeros(3, np.int64), None
     for move in moves:
         tile = (move.query_tile, move.key_tile)
-        if -1 not in tile and tile != current:  # the first move of the next tile: what came before is settled
+        if (
+            -1 not in tile and tile != current
+        ):  # the first move of the next tile: the counts before it are final
             counts.append(so_far.copy())
             tiles.append(tile)
             current = tile

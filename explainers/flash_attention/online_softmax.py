@@ -49,7 +49,7 @@ BREAKS = (
 
 @dataclass(frozen=True, eq=False)
 class SoftmaxStep:
-    """One moment of online softmax.
+    """The state after one operation of online softmax.
 
     phase: "block" (scores loaded), "maximum" (m and alpha known), "rescale" (earlier weights times alpha),
         "denominator" (the block's weights and l known), and once at the end "finish" (all weights divided by l).

@@ -24,7 +24,7 @@ def dumbbells(
     """One running value a row, before (hollow) and now (solid). before, now: (steps, rows); followed: (steps,)."""
     finite = np.concatenate([before[np.isfinite(before)], now[np.isfinite(now)], [0.0]])
     low, high = (finite.min(), finite.max()) if finite.max() > finite.min() else (0.0, 1.0)
-    # A row that has seen nothing has m = -inf: it waits at the left edge. What overflowed leaves the picture.
+    # A row that has seen nothing has m = -inf: it is drawn at the left edge. What overflowed is not drawn.
     left, right = (
         np.where(np.isneginf(values), low, np.where(np.isposinf(values), np.nan, values))
         for values in (before, now)

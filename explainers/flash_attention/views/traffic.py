@@ -1,4 +1,4 @@
-"""The settled charts of memory traffic, as Plotly figures: accesses, roofline, legal blocks."""
+"""The charts of memory traffic, as Plotly figures: accesses, roofline, legal blocks, SRAM budget."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def accesses_over_tokens(result: TrafficResult) -> go.Figure:
 
 
 def accesses_over_sram(result: TrafficResult) -> go.Figure:
-    """HBM accesses against the SRAM, log-log, at this sequence length, with the place where FlashAttention-2 stops."""
+    """HBM accesses against the SRAM, log-log, at this sequence length; a line where FlashAttention-2 stops improving."""
     figure = _curves(result, result.over_sram, result.params.sram_bytes, Message("fast memory (SRAM)"))
     saturates = result.fa2_saturates_at_bytes
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
@@ -76,7 +76,7 @@ def _curves(result: TrafficResult, curves: Curves, now: float, label: str) -> go
 
 
 def roofline(result: TrafficResult) -> go.Figure:
-    """What each algorithm can reach on an A100 and an H100: the lesser of the peak and bandwidth times intensity."""
+    """What each algorithm can reach on an A100 and an H100: the smaller of peak and bandwidth times intensity."""
     figure = go.Figure()
     intensity = np.logspace(0, 4.5, 60).astype(np.float32)
     for roof, dash in zip(result.rooflines, ("dash", "solid"), strict=True):
@@ -144,7 +144,7 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
 
 
 def sram_budget(result: TrafficResult) -> go.Figure:
-    """The bytes of the tiles that the paper's blocks put into fast memory, against what there is."""
+    """The bytes of the tiles that the paper's blocks put into fast memory, beside its size."""
     colours = {"Q": "#3D8FE0", "K": "#D9822B", "V": "#1F9E78", "O": "#1FA0A6"}
     figure = go.Figure()
     for name, size in result.sram_budget.items():
@@ -168,7 +168,7 @@ def sram_budget(result: TrafficResult) -> go.Figure:
 
 
 def paper_table(result: TrafficResult) -> dict[str, list[str | float]]:
-    """The paper's Figure 2 (left) beside what is counted here, by column."""
+    """The paper's Figure 2 (left) beside our counts, by column."""
     rows = result.paper_table
     return {
         Message("algorithm"): [row.algorithm for row in rows],
