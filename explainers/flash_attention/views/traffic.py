@@ -25,7 +25,7 @@ def accesses_over_tokens(result: TrafficResult) -> go.Figure:
 
 
 def accesses_over_sram(result: TrafficResult) -> go.Figure:
-    """HBM accesses against the SRAM, log-log, at this sequence length; a line where FlashAttention-2 stops improving."""
+    """HBM accesses against SRAM, log-log, at this sequence length; a line where FlashAttention-2 stops improving."""
     figure = _curves(result, result.over_sram, result.params.sram_bytes, Message("fast memory (SRAM)"))
     saturates = result.fa2_saturates_at_bytes
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
