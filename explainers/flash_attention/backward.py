@@ -1,7 +1,7 @@
 """The backward pass of tiled attention: only O and the log-sum-exp were kept, P is computed again tile by tile.
 
-Source: FlashAttention-2 (Dao 2023), Algorithm 2 and section 3.1, with the two passes apart, as in the Triton kernel:
-first each key tile gathers its own dK and dV, then each query tile its own dQ. So every gradient tile has one
+Source: FlashAttention-2 (Dao 2023), Algorithm 2 and section 3.1, in two separate passes, as in the Triton kernel:
+first each key tile adds up its own dK and dV, then each query tile its own dQ. So every gradient tile has one
 owner, and no two workers ever add to the same memory.
 """
 
@@ -17,14 +17,15 @@ from torch import Tensor
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.standard import masked_scores, standard_attention, visible
-from explainers.flash_attention.tiled import key_tiles_visited, tile_ranges
+from explainers.flash_attention.tiled import Tiling, key_tiles_visited, tile_ranges
 
 TOLERANCE = 1e-5
-MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients beside it
+MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients
 
 BREAKS = (
     Break(
@@ -53,13 +54,14 @@ BREAKS = (
 
 @dataclass(frozen=True, eq=False)
 class BackwardStep:
-    """What fast memory holds at one moment of the backward pass.
+    """The contents of fast memory after one operation of the backward pass.
 
     phase: "delta" (D of all rows); in the pass of dK and dV, which a key tile owns: "recompute" (P again), "dV", "dS",
         "dK", and "write" once a key tile; in the pass of dQ, which a query tile owns: "recompute", "dS", "dQ", "write".
-    owner: "query" or "key", the tile that gathers; "" at "delta". query_tile, key_tile: -1 where there is none.
+    owner: "query" or "key", the tile that adds up its gradients; "" at "delta".
+    query_tile, key_tile: -1 where there is none.
     rows, columns: (start, stop) of the tile. P, dS: (bq, bk). dQ: (bq, D); dK, dV: (bk, D), running sums of the owner.
-        None: not known at this moment.
+        None: not known yet, or not part of this pass.
     """
 
     phase: str
@@ -76,41 +78,29 @@ class BackwardStep:
 
 
 def tiled_backward(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    output: Tensor,
-    lse: Tensor,
-    d_output: Tensor,
-    *,
-    block_q: int,
-    block_k: int,
-    causal: bool,
-    scale: float,
-    break_it: str = "none",
+    q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, d_output: Tensor, tiling: Tiling
 ) -> Generator[BackwardStep, None, tuple[Tensor, Tensor, Tensor]]:
     """Gradients of attention by tiles, watched. Returns dQ (Nq, D), dK and dV (Nk, D).
 
     q, output and d_output (Nq, D), k and v (Nk, D), lse (Nq,): natural log-sum-exp, -inf for a row without keys.
-    Yields a BackwardStep at every moment worth looking at, whose values are never overwritten later.
+    Yields a BackwardStep after every operation, whose values are never overwritten later.
     """
-    n_q, n_k, offset = len(q), len(k), len(k) - len(q)
-    query_tiles, key_tiles = tile_ranges(n_q, block_q), tile_ranges(n_k, block_k)
+    causal, scale, offset = tiling.causal, tiling.scale, len(k) - len(q)
+    query_tiles, key_tiles = tile_ranges(len(q), tiling.block_q), tile_ranges(len(k), tiling.block_k)
     d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
 
     # D = rowsum(dO o O)
-    delta = torch.zeros_like(lse) if break_it == "no_delta" else (d_output * output).sum(dim=1)
-    yield BackwardStep("delta", "", -1, -1, (0, n_q), (0, 0))
+    delta = torch.zeros_like(lse) if tiling.break_it == "no_delta" else (d_output * output).sum(dim=1)
+    yield BackwardStep("delta", "", -1, -1, (0, len(q)), (0, 0))
 
     for j, columns in enumerate(key_tiles):
         K, V = k[slice(*columns)], v[slice(*columns)]
         dK, dV = torch.zeros_like(K), torch.zeros_like(V)
-        for i in range(first_query_tile(columns, block_q, causal=causal, offset=offset), len(query_tiles)):
+        for i in range(first_query_tile(columns, tiling.block_q, causal, offset), len(query_tiles)):
             rows, tile = query_tiles[i], ("key", i, j, query_tiles[i], columns)
             Q, dO = q[slice(*rows)], d_output[slice(*rows)]
-
             # P = exp(scale Q K^T - lse)
-            P = _probabilities(Q, K, lse, rows, columns, causal=causal, scale=scale, offset=offset)
+            P = _probabilities(Q, K, lse, rows, columns, offset, tiling)
             yield BackwardStep("recompute", *tile, P, None, None, dK, dV)
 
             # dV = dV + P^T dO
@@ -130,12 +120,11 @@ def tiled_backward(
     for i, rows in enumerate(query_tiles):
         Q, dO = q[slice(*rows)], d_output[slice(*rows)]
         dQ = torch.zeros_like(Q)
-        for j in range(key_tiles_visited(rows, n_k, block_k, causal=causal, offset=offset)):
+        for j in range(key_tiles_visited(rows, len(k), tiling.block_k, causal=causal, offset=offset)):
             columns, tile = key_tiles[j], ("query", i, j, rows, key_tiles[j])
             K, V = k[slice(*columns)], v[slice(*columns)]
-
             # P = exp(scale Q K^T - lse), a second time
-            P = _probabilities(Q, K, lse, rows, columns, causal=causal, scale=scale, offset=offset)
+            P = _probabilities(Q, K, lse, rows, columns, offset, tiling)
             yield BackwardStep("recompute", *tile, P, None, dQ)
 
             # dP = dO V^T,  dS = P o (dP - D)
@@ -147,11 +136,10 @@ def tiled_backward(
             yield BackwardStep("dQ", *tile, P, dS, dQ)
         d_q[slice(*rows)] = dQ
         yield BackwardStep("write", "query", i, -1, rows, (0, 0), dQ=dQ)
-
     return d_q, d_k, d_v
 
 
-def first_query_tile(columns: tuple[int, int], block_q: int, *, causal: bool, offset: int) -> int:
+def first_query_tile(columns: tuple[int, int], block_q: int, causal: bool, offset: int) -> int:
     """The first query tile with a row that sees a key of this tile."""
     return max(columns[0] - offset, 0) // block_q if causal else 0
 
@@ -162,14 +150,12 @@ def _probabilities(
     lse: Tensor,
     rows: tuple[int, int],
     columns: tuple[int, int],
-    *,
-    causal: bool,
-    scale: float,
     offset: int,
+    tiling: Tiling,
 ) -> Tensor:
-    """P (bq, bk) = exp(scale Q K^T - lse), 0 where masked."""
-    P = torch.exp(scale * Q @ K.T - lse[slice(*rows), None])
-    return P.masked_fill(~visible(rows, columns, offset), 0) if causal else P
+    """P (bq, bk) = exp(scale Q K^T - lse), 0 where masked. lse: of all rows."""
+    P = torch.exp(tiling.scale * Q @ K.T - lse[slice(*rows), None])
+    return P.masked_fill(~visible(rows, columns, offset), 0) if tiling.causal else P
 
 
 # -------------------------------------------------------------------------------------------- the experiment
@@ -216,7 +202,7 @@ class BackwardParams(Params):
 
 @dataclass(frozen=True, eq=False)
 class BackwardResult(Checked):
-    """Tiled gradients held against autograd in float64.
+    """Tiled gradients, compared with autograd in float64.
 
     saved_bytes: O and the log-sum-exp, kept between forward and backward; standard_saved_bytes: P, which autograd
     keeps in their place. Both keep Q, K and V besides.
@@ -237,20 +223,19 @@ class BackwardResult(Checked):
 
 @experiment("flash_attention.backward", breaks=BREAKS)
 def backward(params: BackwardParams) -> BackwardResult:
-    """Gradients of attention from O and the log-sum-exp alone, every tile watched, held against autograd."""
+    """Gradients of attention from O and the log-sum-exp alone, every tile watched, compared with autograd."""
     generator = torch.Generator().manual_seed(params.seed)
     size = (4, params.seq_len, params.head_dim)
     q, k, v, d_output = torch.randn(size, generator=generator).unbind()
-    how = {"causal": params.causal, "scale": params.scale}
-    output, lse = standard_attention(q, k, v, **how)
+    definition = {"causal": params.causal, "scale": params.scale}
+    output, lse = standard_attention(q, k, v, **definition)
     if params.break_it == "no_lse":
-        lse = masked_scores(q, k, **how).amax(dim=1)
-    sizes = {"block_q": params.block_q, "block_k": params.block_k}
-    run = tiled_backward(q, k, v, output, lse, d_output, **sizes, **how, break_it=params.break_it)
-    steps, gradients = watch(run)
-    exact = exact_gradients(q, k, v, d_output, **how)
-    errors = [(ours - right).abs().max().item() for ours, right in zip(gradients, exact, strict=True)]
-    reference = "autograd of standard attention in float64"
+        lse = masked_scores(q, k, **definition).amax(dim=1)
+    tiling = Tiling(params.block_q, params.block_k, **definition, break_it=params.break_it)
+    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, tiling))
+    exact = exact_gradients(q, k, v, d_output, **definition)
+    errors = [(tiled - right).abs().max().item() for tiled, right in zip(gradients, exact, strict=True)]
+    reference = Message("autograd of standard attention in float64")
     return BackwardResult(
         max_abs_error_dq=errors[0],
         max_abs_error_dk=errors[1],
@@ -261,7 +246,7 @@ def backward(params: BackwardParams) -> BackwardResult:
         tiles_total=math.ceil(params.seq_len / params.block_q) * math.ceil(params.seq_len / params.block_k),
         tiles_recomputed=sum(step.phase == "recompute" for _, step in steps),
         checks=tuple(
-            Check(f"{name} equals the exact gradient", error, TOLERANCE, reference)
+            Check(Message("{name} equals the exact gradient", name=name), error, TOLERANCE, reference)
             for name, error in zip(("dQ", "dK", "dV"), errors, strict=True)
         ),
         params=params,

@@ -1,4 +1,4 @@
-"""The rules that block sizes obey: no block longer than its sequence, and no more tiles than a run can afford."""
+"""The limits of block sizes: no block longer than its sequence, and no more tiles than an experiment can afford."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment
 
 LEAST_BLOCK = 4
@@ -16,16 +17,25 @@ def within_sequence(params: Any, n_q: int, n_k: int) -> Iterator[Adjustment]:
     for name, length in (("block_q", n_q), ("block_k", n_k)):
         most, block = max(length, LEAST_BLOCK), getattr(params, name)
         if block > most:
-            sentence = f"{name} = {block} is longer than the sequence; allowed: {LEAST_BLOCK} to {most}."
+            sentence = Message(
+                "{name} = {block} is longer than the sequence; allowed: {least} to {most}.",
+                name=name,
+                block=block,
+                least=LEAST_BLOCK,
+                most=most,
+            )
             yield Adjustment(name, most, sentence)
 
 
 def at_most(tiles: int, params: Any, n_q: int, n_k: int) -> Iterator[Adjustment]:
-    """There are at most so many tiles: the smaller block doubles until there are."""
+    """There are at most `tiles` tiles: otherwise the smaller block doubles. params as above."""
     if math.ceil(n_q / params.block_q) * math.ceil(n_k / params.block_k) > tiles:
         name = "block_q" if params.block_q <= params.block_k else "block_k"
         block = getattr(params, name)
-        sentence = (
-            f"{name} = {block} makes too many tiles; allowed: blocks that make at most {tiles:,} of them."
+        sentence = Message(
+            "{name} = {block} makes too many tiles; allowed: blocks that make at most {tiles:,} of them.",
+            name=name,
+            block=block,
+            tiles=tiles,
         )
         yield Adjustment(name, 2 * block, sentence)

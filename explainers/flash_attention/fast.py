@@ -1,10 +1,10 @@
 """The fast twin of `tiled.tiled_attention` for the CPU: large tiles, many heads at once, no new memory in the loop.
 
-The same recurrence (FlashAttention-2, Dao 2023, Algorithm 1). What makes it fast: the scores of every tile are
-written over those of the last, the accumulator is the output itself, key tiles that nothing of a query tile sees
-are skipped, and only the columns right of the diagonal's start are masked. Heads are shared out among threads
-that never wait for each other: PyTorch's own threads would meet after every operation, and on a busy machine
-each meeting costs more than the operation.
+The same recurrence (FlashAttention-2, Dao 2023, Algorithm 1). What makes it fast: the scores of every tile
+overwrite those of the last, the accumulator is the output itself, key tiles that no query of a tile sees are
+skipped, and only the columns from the diagonal on are masked. Heads are divided among threads that never wait
+for each other: PyTorch's own threads synchronise after every operation, which on a busy machine costs more than
+the operation.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _fill(
     causal: bool,
     scale: float,
 ) -> None:
-    """The loops. q and output (heads, Nq, D), k and v (heads, Nk, D), lse (heads, Nq); buffer: for one tile of S."""
+    """The loop over tiles. q, output (heads, Nq, D), k and v (heads, Nk, D), lse (heads, Nq). buffer: one tile of S."""
     heads, n_q, n_k = *q.shape[:2], k.shape[1]
     offset = n_k - n_q
     # the rows before -offset see no key; every later one sees key 0, so its maximum is finite after the first tile
@@ -91,7 +91,7 @@ def _fill(
 
 
 def _mask(S: Tensor, rows: tuple[int, int], columns: tuple[int, int], offset: int) -> None:
-    """Puts -inf where a key may not be seen; the columns that the first row sees, all rows see."""
+    """Puts -inf where a key may not be seen; every row sees the columns that the first row sees."""
     first_hidden = max(rows[0] + offset + 1, columns[0])
     if first_hidden < columns[1]:
         hidden = ~visible(rows, (first_hidden, columns[1]), offset, S.device)
@@ -100,16 +100,16 @@ def _mask(S: Tensor, rows: tuple[int, int], columns: tuple[int, int], offset: in
 
 @functools.cache
 def _workers(count: int) -> ThreadPoolExecutor:
-    """`count` threads in each of which PyTorch computes with that thread alone.
+    """`count` threads, in each of which PyTorch uses a single thread.
 
-    torch.set_num_threads is meant for the thread that calls it, but threads born later inherit it: so all workers
-    start now, and then the number is put back.
+    torch.set_num_threads sets the number of the calling thread, but threads started later inherit it: so all workers
+    start now, and then the number is restored.
     """
     started = threading.Barrier(count + 1)
 
     def start() -> None:
         torch.set_num_threads(1)
-        torch.get_num_threads()  # a thread takes its number at the first question, and this one's shall be 1
+        torch.get_num_threads()  # the first query fixes the number of this thread, at 1
         started.wait()
 
     pool = ThreadPoolExecutor(count, "fast_attention", start)

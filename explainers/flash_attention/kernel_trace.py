@@ -1,4 +1,4 @@
-"""The Triton kernel's own trace: as the steps of the readable loop, and held against them tile by tile."""
+"""The Triton kernel's trace, as the steps of the readable loop, and its comparison with them tile by tile."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from explainers.contract.messages import plural
 from explainers.contract.result import Check
 from explainers.flash_attention.standard import visible
 from explainers.flash_attention.tiled import SENTINEL, SlowMemory, TileStep, moment, tile_ranges
@@ -26,9 +27,9 @@ def run_kernel(
     """
     from kernels.flash_attention import flash_attention_trace, step_lines
 
-    how = {"causal": causal, "scale": scale, "break_it": break_it}
-    trace = flash_attention_trace(q, k, v, block_q=block_q, block_k=block_k, **how)
-    S = _scores(q, k, **how)
+    options = {"causal": causal, "scale": scale, "break_it": break_it}
+    trace = flash_attention_trace(q, k, v, block_q=block_q, block_k=block_k, **options)
+    S = _scores(q, k, **options)
     return list(_steps(trace, step_lines(), q, k, v, S, block_q, block_k)), trace.output, trace.lse
 
 
@@ -88,7 +89,7 @@ def _scores(q: Tensor, k: Tensor, *, causal: bool, scale: float, break_it: str) 
 def compare_traces(
     torch_steps: list[tuple[int, TileStep]], trace: TileTrace, break_it: str = "none"
 ) -> Check:
-    """Holds m, l, alpha and the accumulator of every tile of the readable loop against the kernel's.
+    """Compares m, l, alpha and the accumulator of every tile of the readable loop with the kernel's.
 
     The error is the largest difference, relative where a value exceeds 1; infinite where one of them visited a
     tile that the other did not. Values that overflowed on both sides (no_max) count as agreement.
@@ -114,9 +115,10 @@ def compare_traces(
     tolerance = 1e-5 * largest_score
     if break_it == "fp16_accumulator":
         tolerance = trace.visited.shape[1] * 2**-10
-    return Check(
-        "Triton and PyTorch agree", error, tolerance, f"{len(after_tile)} tiles: m, l, alpha, O of each"
+    reference = plural(
+        "{count} tile: m, l, alpha, O of each", "{count} tiles: m, l, alpha, O of each", count=len(after_tile)
     )
+    return Check("Triton and PyTorch agree", error, tolerance, reference)
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""The two loop orders of tiled attention side by side: what each one reads and writes as its tiles pass.
+"""The two loop orders of tiled attention side by side: what each reads and writes from tile to tile.
 
 FlashAttention (Dao et al. 2022), Algorithm 1: key tiles outside, so O, l and m travel at every inner step.
 FlashAttention-2 (Dao 2023), Algorithm 1: query tiles outside, so O is written once and K and V travel.
@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
-from explainers.flash_attention.traffic import (
+from explainers.flash_attention.moves import (
     Move,
     Traffic,
     flash_attention_1_moves,
@@ -94,8 +95,8 @@ class LoopOrdersResult(Checked):
 def loop_orders(params: LoopOrdersParams) -> LoopOrdersResult:
     """The loop orders of FlashAttention-1 and -2 side by side, every load and store listed."""
     sizes = (params.seq_len, params.head_dim, params.block_q, params.block_k)
-    fa1 = _loop_order("FlashAttention-1", "key tiles", flash_attention_1_moves(*sizes))
-    fa2 = _loop_order("FlashAttention-2", "query tiles", flash_attention_2_moves(*sizes))
+    fa1 = _loop_order("FlashAttention-1", Message("key tiles"), flash_attention_1_moves(*sizes))
+    fa2 = _loop_order("FlashAttention-2", Message("query tiles"), flash_attention_2_moves(*sizes))
     return LoopOrdersResult(
         fa1=fa1,
         fa2=fa2,
@@ -113,7 +114,12 @@ def loop_orders(params: LoopOrdersParams) -> LoopOrdersResult:
 
 def _count_check(name: str, order: LoopOrder, counted: Traffic) -> Check:
     error = abs(total(order.moves).total - counted.total)
-    return Check(f"{name}: the moves add up to the count", error, 0, "the counting twin of traffic.py")
+    return Check(
+        Message("{order}: the moves add up to the count", order=name),
+        error,
+        0,
+        reference="the counting twin of traffic.py",
+    )
 
 
 def _loop_order(name: str, outer: str, listed: Iterator[Move]) -> LoopOrder:
@@ -121,7 +127,9 @@ def _loop_order(name: str, outer: str, listed: Iterator[Move]) -> LoopOrder:
     tiles, counts, so_far, current = [], [], np.zeros(3, np.int64), None
     for move in moves:
         tile = (move.query_tile, move.key_tile)
-        if -1 not in tile and tile != current:  # the first move of the next tile: what came before is settled
+        if (
+            -1 not in tile and tile != current
+        ):  # the first move of the next tile: the counts before it are final
             counts.append(so_far.copy())
             tiles.append(tile)
             current = tile

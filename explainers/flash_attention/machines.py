@@ -1,4 +1,4 @@
-"""The GPUs that traffic is weighed against: their rooflines, and which block sizes their shared memory holds."""
+"""The GPUs whose limits bound the traffic: their rooflines, and the block sizes that fit their shared memory."""
 
 from __future__ import annotations
 

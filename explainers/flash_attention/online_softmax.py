@@ -1,7 +1,7 @@
 """Online softmax: one row of scores, block by block, with a running maximum and a running denominator.
 
 Source: Milakov and Gimelshein 2018, Algorithm 3, taken in blocks as in FlashAttention (Dao et al. 2022), section 3.1.
-NumPy alone. The running values are float32, as on a GPU; the exact softmax beside them is float64.
+Uses NumPy only. The running values are float32, as on a GPU; the exact softmax is float64.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import field_validator
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number, text
 from explainers.contract.result import Check, Checked
 
@@ -48,13 +49,13 @@ BREAKS = (
 
 @dataclass(frozen=True, eq=False)
 class SoftmaxStep:
-    """One moment of online softmax.
+    """The state after one operation of online softmax.
 
     phase: "block" (scores loaded), "maximum" (m and alpha known), "rescale" (earlier weights times alpha),
         "denominator" (the block's weights and l known), and once at the end "finish" (all weights divided by l).
     block: its index, -1 at "finish". columns: its (start, stop) in the row.
     m_before, l_before: before this block. m, l, alpha: now.
-    weights: (length,) the weights so far, not yet divided by l until "finish"; 0 where no block has been.
+    weights: (length,) the weights so far, not yet divided by l until "finish"; 0 where no block has been read.
     """
 
     phase: str
@@ -73,7 +74,7 @@ def softmax_in_blocks(
 ) -> Generator[SoftmaxStep, None, tuple[np.ndarray, float]]:
     """Softmax of one row (length,) of finite scores, watched. Returns the weights (length,) and the log-sum-exp.
 
-    Yields a SoftmaxStep at every moment worth looking at. break_it removes one part (see BREAKS).
+    Yields a SoftmaxStep after every operation. break_it removes one part (see BREAKS).
     """
     p = np.zeros_like(scores)
     # m = -inf, l = 0
@@ -112,7 +113,7 @@ def exact_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _exp(x: np.ndarray | np.float32) -> np.ndarray:
-    """exp, which without the maximum may overflow to inf: that is the lesson, and no warning."""
+    """exp, which without the maximum may overflow to inf: NumPy need not warn, the lesson shows it."""
     with np.errstate(over="ignore"):
         return np.exp(x)
 
@@ -130,7 +131,7 @@ class OnlineSoftmaxParams(Params):
     scores: str = text(
         "",
         "Your own row",
-        f"at most {MOST_SCORES} numbers separated by commas or spaces; empty draws a row",
+        Message("at most {most} numbers separated by commas or spaces; empty draws a row", most=MOST_SCORES),
         longest=8_000,
         long_text=True,
     )
@@ -173,7 +174,11 @@ class OnlineSoftmaxParams(Params):
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.block > self.row_length:
-            sentence = f"block = {self.block} is longer than the row; allowed: 1 to {self.row_length}."
+            sentence = Message(
+                "block = {block} is longer than the row; allowed: 1 to {most}.",
+                block=self.block,
+                most=self.row_length,
+            )
             yield Adjustment("block", self.row_length, sentence)
 
 
@@ -183,26 +188,35 @@ def parse_scores(typed: str) -> list[float]:
     if parts == [""]:
         return []
     if len(parts) > MOST_SCORES:
-        raise ValueError(f"at most {MOST_SCORES} numbers, and these are {len(parts):,}")
+        raise ValueError(
+            Message("at most {most} numbers, and these are {count:,}", most=MOST_SCORES, count=len(parts))
+        )
     return [_parse_score(part) for part in parts]
 
 
 def _parse_score(part: str) -> float:
-    shown = part if len(part) <= 20 else f"{part[:17]}..."
+    shown = repr(part if len(part) <= 20 else f"{part[:17]}...")
     try:
         score = float(part)
     except ValueError:
-        raise ValueError(f"numbers separated by commas or spaces, and {shown!r} is not a number") from None
+        raise ValueError(
+            Message("numbers separated by commas or spaces, and {part} is not a number", part=shown)
+        ) from None
     if not abs(score) <= LARGEST_SCORE:
         raise ValueError(
-            f"finite numbers from -{LARGEST_SCORE:,} to {LARGEST_SCORE:,}, and {shown!r} is not one"
+            Message(
+                "finite numbers from {least:,} to {most:,}, and {part} is not one",
+                least=-LARGEST_SCORE,
+                most=LARGEST_SCORE,
+                part=shown,
+            )
         )
     return score
 
 
 @dataclass(frozen=True, eq=False)
 class OnlineSoftmaxResult(Checked):
-    """Online softmax held against the exact one. m, l, alpha: (blocks,); weights: (length,)."""
+    """Online softmax, compared with the exact one. m, l, alpha: (blocks,); weights: (length,)."""
 
     scores: np.ndarray
     m_before: np.ndarray
@@ -249,9 +263,9 @@ def online_softmax(params: OnlineSoftmaxParams) -> OnlineSoftmaxResult:
 
 
 def draw_row(params: OnlineSoftmaxParams) -> np.ndarray:
-    """The row (length,) in fp32: typed, or normal with standard deviation 1.5; with the outlier added."""
+    """The row (length,) in fp32: as typed, or normal with standard deviation 1.5; the outlier is added."""
     typed = parse_scores(params.scores)
-    drawn = np.random.default_rng(params.seed).normal(0, 1.5, params.length)
-    scores = np.array(typed or drawn, dtype=np.float32)
+    normal = np.random.default_rng(params.seed).normal(0, 1.5, params.length)
+    scores = np.array(typed or normal, dtype=np.float32)
     scores[round(params.outlier_at * (len(scores) - 1))] += np.float32(params.outlier)
     return scores

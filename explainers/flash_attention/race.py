@@ -1,7 +1,7 @@
-"""The same attention computed in several ways, timed and weighed now, on this machine.
+"""The same attention computed in several ways; time and memory are measured now, on this machine.
 
 naive: standard attention with all heads at once; tiles: the fast twin of the readable tiles; sdpa: PyTorch's own
-fused kernel; triton: ours, where a CUDA device is there to compile it for.
+fused kernel; triton: ours, only where there is a CUDA device to compile it for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.params import Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention.fast import fast_attention
@@ -30,7 +31,7 @@ LARGEST_NAIVE_BYTES = 2**30  # naive attention is not run where its score matric
 REFERENCE_ROWS = 256
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler announces itself on stderr
-_one_profiler = threading.Lock()  # a process has one
+_profiler_lock = threading.Lock()  # a process has one profiler
 
 
 # ------------------------------------------------------------------------------------------ the competitors
@@ -71,52 +72,52 @@ def competitors(device: str) -> dict[str, Callable[..., Tensor]]:
 # ------------------------------------------------------------------------------------------ the measurements
 
 
-def median_seconds(run: Callable[[], object], device: str = "cpu", budget: float = 0.5) -> float:
+def median_seconds(call: Callable[[], object], device: str = "cpu", budget: float = 0.5) -> float:
     """The median time of up to 5 runs after one that is not counted, about `budget` seconds in all."""
-    first = _seconds(run, device)
+    first = _seconds(call, device)
     repeats = max(1, min(5, int(budget / max(first, 1e-6))))
-    return statistics.median(_seconds(run, device) for _ in range(repeats))
+    return statistics.median(_seconds(call, device) for _ in range(repeats))
 
 
-def _seconds(run: Callable[[], object], device: str) -> float:
+def _seconds(call: Callable[[], object], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
-    run()
+    call()
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def peak_extra_bytes(run: Callable[[], object], device: str = "cpu") -> int:
-    """The most memory that a run held beyond its inputs, its output included, as PyTorch's allocator saw it."""
+def peak_extra_bytes(call: Callable[[], object], device: str = "cpu") -> int:
+    """The most memory that a call held beyond its inputs, its output included, as PyTorch's allocator saw it."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        run()
+        call()
         return torch.cuda.max_memory_allocated() - before
-    gc.collect()  # what is freed meanwhile would count against the run
-    with _one_profiler:
+    gc.collect()  # memory freed meanwhile would be subtracted from the peak
+    with _profiler_lock:
         cpu = [torch.profiler.ProfilerActivity.CPU]
         with torch.profiler.profile(activities=cpu, profile_memory=True) as profiler:
-            run()
+            call()
         events: list[Any] = profiler.profiler.kineto_results.events()  # pyright: ignore
-    held = peak = 0
-    for event in sorted((one for one in events if one.name() == "[memory]"), key=lambda one: one.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
+    allocated = peak = 0
+    allocations = (event for event in events if event.name() == "[memory]")
+    for event in sorted(allocations, key=lambda event: event.start_ns()):
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
     return peak
 
 
 def max_abs_error(output: Tensor, q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> float:
-    """max |output - exact| over all heads, exact being standard attention in float64, some rows at a time."""
+    """max |output - exact| over all heads, exact being standard attention in float64, REFERENCE_ROWS at a time."""
     n, worst = q.shape[1], 0.0
     for head in range(q.shape[0]):
         for start in range(0, n, REFERENCE_ROWS):
             stop = min(start + REFERENCE_ROWS, n)
-            keys = (
-                stop if causal else n
-            )  # with the last key at its right end, bottom-right is this row's own mask
+            # Keys end at the last one that these rows see, so that the bottom-right mask is theirs.
+            keys = stop if causal else n
             parts = (q[head, start:stop], k[head, :keys], v[head, :keys])
             exact, _ = standard_attention(
                 *(part.cpu().double() for part in parts), causal=causal, scale=q.shape[2] ** -0.5
@@ -185,7 +186,7 @@ def measurements(params: RaceParams) -> int:
 
 
 def run_race(params: RaceParams) -> Generator[RaceRow, None, RaceResult]:
-    """Takes the measurements one by one, on all cores, and yields each; stop whenever you have seen enough."""
+    """Takes the measurements one after another, on all cores, and yields each; a caller may stop early."""
     device = _device()
     dtype = torch.float16 if device == "cuda" else torch.float32
     generator = torch.Generator().manual_seed(params.seed)
@@ -209,15 +210,18 @@ def run_race(params: RaceParams) -> Generator[RaceRow, None, RaceResult]:
 
 
 def run_race_with_progress(params: RaceParams) -> Generator[tuple[float, str], None, RaceResult]:
-    """`run_race`, telling after each measurement the share that is done and what it was."""
-    run, done = run_race(params), 0
+    """`run_race`, which yields after each measurement the share that is done and a sentence about it."""
+    race_run, done = run_race(params), 0
     while True:
         try:
-            row = next(run)
+            row = next(race_run)
         except StopIteration as end:
             return end.value
         done += 1
-        yield done / measurements(params), f"measuring: {row.method} at N = {row.seq_len} is done"
+        yield (
+            done / measurements(params),
+            Message("measuring: {method} at N = {seq_len} is done", method=row.method, seq_len=row.seq_len),
+        )
 
 
 @experiment("flash_attention.race")
@@ -240,18 +244,28 @@ def _measure(
     heads, n, _ = qkv[0].shape
     needed = naive_bytes(heads, n, qkv[0].element_size())
     if method == "naive" and needed > LARGEST_NAIVE_BYTES:
-        return RaceRow(method, n, None, None, None, f"not run: its score matrices need {needed / 1e9:.1f} GB")
+        return RaceRow(
+            method,
+            n,
+            seconds=None,
+            peak_extra_bytes=None,
+            max_abs_error=None,
+            note=Message("not run: its score matrices need {gigabytes:.1f} GB", gigabytes=needed / 1e9),
+        )
 
-    def run() -> Tensor:
+    def call() -> Tensor:
         return attention(*qkv, causal=causal)
 
-    seconds, peak = median_seconds(run, device), peak_extra_bytes(run, device)
-    return RaceRow(method, n, seconds, peak, max_abs_error(run(), *qkv, causal=causal))
+    seconds, peak = median_seconds(call, device), peak_extra_bytes(call, device)
+    return RaceRow(method, n, seconds, peak, max_abs_error(call(), *qkv, causal=causal))
 
 
 def _check(method: str, rows: list[RaceRow], dtype: torch.dtype) -> Check:
     errors = [row.max_abs_error for row in rows if row.method == method and row.max_abs_error is not None]
     tolerance = 5e-6 if dtype == torch.float32 else 5e-3
     return Check(
-        f"{method} equals exact attention", max(errors, default=0.0), tolerance, "attention in float64"
+        what=Message("{method} equals exact attention", method=method),
+        error=max(errors, default=0.0),
+        tolerance=tolerance,
+        reference="attention in float64",
     )

@@ -1,7 +1,7 @@
 """Tiled attention: the output of standard attention, one tile of scores at a time.
 
-The loops stand in FlashAttention-2's order: each query tile stays in fast memory while the key tiles pass by.
-Source: FlashAttention-2 (Dao 2023), Algorithm 1. Its running state a row: the maximum m, the denominator l
+The loops are in FlashAttention-2's order: each query tile stays in fast memory while the key tiles pass through.
+Source: FlashAttention-2 (Dao 2023), Algorithm 1. The running state of a row: the maximum m, the denominator l
 and the accumulator O, which is divided by l only at the end.
 """
 
@@ -19,9 +19,23 @@ from explainers.flash_attention.standard import visible
 SENTINEL = -1e6
 
 
+@dataclass(frozen=True)
+class Tiling:
+    """How attention is computed by tiles. block_q, block_k: rows and columns of a tile; the last may be partial.
+
+    scale: what multiplies Q K^T. break_it: the part that is removed, one of the experiment's BREAKS, or "none".
+    """
+
+    block_q: int
+    block_k: int
+    causal: bool
+    scale: float
+    break_it: str = "none"
+
+
 @dataclass(frozen=True, eq=False)
 class TileStep:
-    """What fast memory holds at one moment of tiled attention.
+    """The contents of fast memory after one operation of tiled attention.
 
     phase: "scores" (S computed and masked), "maximum" (m and alpha known), "weights" (P and l known),
         "rescale" (O times alpha), "accumulate" (P V added), and once a query tile "finish" (O / l, lse written).
@@ -87,36 +101,29 @@ def key_tiles_visited(rows: tuple[int, int], n_k: int, block_k: int, *, causal: 
 
 
 def tiled_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    block_q: int,
-    block_k: int,
-    causal: bool,
-    scale: float,
-    break_it: str = "none",
+    q: Tensor, k: Tensor, v: Tensor, tiling: Tiling
 ) -> Generator[TileStep, None, tuple[Tensor, Tensor]]:
-    """Exact attention by tiles, watched. q (Nq, D), k and v (Nk, D); the last tile of each may be partial.
+    """Exact attention by tiles, watched. q (Nq, D), k and v (Nk, D).
 
-    Yields a TileStep at every moment worth looking at and returns O (Nq, D) and lse (Nq,). The values of a
+    Yields a TileStep after every operation and returns O (Nq, D) and lse (Nq,). The values of a
     step are never overwritten later. Causal masks align bottom-right. A row that has seen no key yet
-    has m = -inf, l = 0, alpha = 1; at its first key alpha = 0. break_it removes one part (see LOST).
+    has m = -inf, l = 0, alpha = 1; at its first key alpha = 0.
     """
+    causal, scale, break_it = tiling.causal, tiling.scale, tiling.break_it
     n_q, n_k = len(q), len(k)
     offset = 0 if break_it == "top_left" else n_k - n_q
     masked = SENTINEL if break_it == "finite_sentinel" else -math.inf
     kept = torch.float16 if break_it == "fp16_accumulator" else q.dtype
     hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(n_q)
-    key_tiles = tile_ranges(n_k, block_k)
+    key_tiles = tile_ranges(n_k, tiling.block_k)
 
-    for i, rows in enumerate(tile_ranges(n_q, block_q)):
+    for i, rows in enumerate(tile_ranges(n_q, tiling.block_q)):
         Q = hbm.load(q[slice(*rows)])
         # m = -inf, l = 0, O = 0
         m = Q.new_full((len(Q),), masked)
         l, O, alpha = Q.new_zeros(len(Q)), torch.zeros_like(Q), Q.new_ones(len(Q))
 
-        visited = key_tiles_visited(rows, n_k, block_k, causal=causal, offset=offset)
+        visited = key_tiles_visited(rows, n_k, tiling.block_k, causal=causal, offset=offset)
         for j, columns in enumerate(key_tiles[: max(visited, break_it == "finite_sentinel")]):
             K, V = hbm.load(k[slice(*columns)]), hbm.load(v[slice(*columns)])
             tile, before = (i, j, rows, columns), (m, l)
@@ -175,6 +182,6 @@ def moment(
     state: tuple[Tensor, ...],
     hbm: SlowMemory,
 ) -> TileStep:
-    """The moment as data. The loop makes new tensors and overwrites none, so nothing needs copying."""
+    """The state as a TileStep. The loop makes new tensors and overwrites none, so nothing needs copying."""
     m_before, l_before, m, l, alpha, O = (part.to(S.dtype) for part in (*before, *state))
     return TileStep(phase, *tile, S, m_before, l_before, m, l, alpha, O, hbm.bytes_read, hbm.bytes_written)

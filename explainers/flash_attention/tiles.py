@@ -1,4 +1,4 @@
-"""The experiment `flash_attention.tiles`: tiled attention, watched, and held against float64 and the kernel."""
+"""The experiment `flash_attention.tiles`: tiled attention, watched, and compared with float64 and the kernel."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message, joined
 from explainers.contract.params import Adjustment, Params, choice, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
 from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
+from explainers.flash_attention.moves import standard_traffic
 from explainers.flash_attention.standard import masked_scores, standard_attention
-from explainers.flash_attention.tiled import TileStep, tiled_attention
-from explainers.flash_attention.traffic import standard_traffic
+from explainers.flash_attention.tiled import TileStep, Tiling, tiled_attention
 
 MOST_TILES = 1024  # about a second of readable torch
 BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]
@@ -132,7 +133,7 @@ class TilesParams(Params):
     row: int = number(
         55,
         "Followed row",
-        "The query whose numbers are told step by step",
+        "The query whose numbers are shown step by step",
         least=0,
         most=255,
         comfort=(0, 127),
@@ -153,7 +154,7 @@ class TilesParams(Params):
 
     @property
     def followed_row(self) -> int:
-        """The row that is told; the last one where the sequence is shorter."""
+        """The row whose numbers are shown; the last row where the sequence is shorter."""
         return min(self.row, self.seq_len - 1)
 
     @property
@@ -163,12 +164,14 @@ class TilesParams(Params):
 
     @property
     def needs_button(self) -> bool:
-        """Whether the run is too long to start by itself: the interpreted kernel beyond 128 tokens."""
+        """Whether it takes too long to start without a button: the interpreted kernel beyond 128 tokens."""
         return self.backend == "triton" and max(self.seq_len, self.keys) > 128
 
     @property
     def why_button(self) -> str:
-        return "The Triton kernel is interpreted; beyond 128 tokens that takes seconds, so it starts by a button."
+        return Message(
+            "The Triton kernel is interpreted; beyond 128 tokens that takes seconds, so it starts by a button."
+        )
 
     @property
     def kernel_can_follow(self) -> bool:
@@ -185,17 +188,24 @@ class TilesParams(Params):
 
     def _kernel_rules(self) -> Iterator[Adjustment]:
         if self.head_dim < 16:
-            sentence = f"head_dim = {self.head_dim} is too small for the Triton kernel; allowed: 16 to 256."
+            sentence = Message(
+                "head_dim = {head_dim} is too small for the Triton kernel; allowed: 16 to 256.",
+                head_dim=self.head_dim,
+            )
             yield Adjustment("head_dim", 16, sentence)
         for name, block, length in (
             ("block_q", self.block_q, self.seq_len),
             ("block_k", self.block_k, self.keys),
         ):
-            # tl.dot needs 16; a block may stand out over a shorter sequence
+            # tl.dot needs 16; a block may extend beyond a shorter sequence
             most = _power_of_two_up_to(min(128, max(16, length)))
             if block not in (16, 32, 64, 128) or block > most:
-                sizes = ", ".join(str(size) for size in (16, 32, 64, 128) if size <= most)
-                sentence = f"{name} = {block} does not fit the Triton kernel; allowed: {sizes}."
+                sentence = Message(
+                    "{name} = {block} does not fit the Triton kernel; allowed: {sizes}.",
+                    name=name,
+                    block=block,
+                    sizes=joined([str(size) for size in (16, 32, 64, 128) if size <= most]),
+                )
                 yield Adjustment(name, max(16, _power_of_two_up_to(min(block, most))), sentence)
 
 
@@ -205,10 +215,10 @@ def _power_of_two_up_to(number: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class TilesResult(Checked):
-    """Tiled attention held against float64. Sizes in bytes; output (Nq, D), lse (Nq,).
+    """Tiled attention, compared with float64. Sizes in bytes; output (Nq, D), lse (Nq,).
 
-    row_tiles: key tiles that the followed row meets; row_rescales: how many of them, the first not counted, raise
-    its maximum, so that what it gathered is shrunk.
+    row_tiles: key tiles that the followed row visits; row_rescales: how many of them, the first not counted, raise
+    its maximum, so that its sums are rescaled.
     """
 
     backend: str
@@ -232,21 +242,20 @@ class TilesResult(Checked):
     scores: Tensor = field(metadata={"shell": False})  # S (Nq, Nk) in float64, -inf where masked
     exact: Tensor = field(metadata={"shell": False})  # O (Nq, D) in float64
     steps: list[tuple[int, TileStep]] = field(metadata={"shell": False})  # (source line, step)
-    error_so_far: list[float] = field(
-        metadata={"shell": False}
-    )  # a step: the largest error in its query tile
+    # for each step the largest error in its query tile
+    error_so_far: list[float] = field(metadata={"shell": False})
     visited: Tensor = field(metadata={"shell": False})  # (query tiles, key tiles) of bool
 
 
 @experiment("flash_attention.tiles", breaks=BREAKS)
 def tiles(params: TilesParams) -> TilesResult:
-    """Attention computed tile by tile, every tile watched and the output held against float64.
+    """Attention computed tile by tile, every tile watched and the output compared with float64.
 
     Raises RuntimeError when the backend is triton and Triton is not installed.
     """
-    q, k, v = draw(params)
-    run = _run_kernel if params.backend == "triton" else _run_torch
-    steps, output, lse = run(params, q, k, v)
+    q, k, v = draw_qkv(params)
+    compute = _run_kernel if params.backend == "triton" else _run_torch
+    steps, output, lse = compute(params, q, k, v)
     in_double = [part.double() for part in (q, k, v)]
     exact, _ = standard_attention(*in_double, causal=params.causal, scale=params.scale)
     scores = masked_scores(in_double[0], in_double[1], causal=params.causal, scale=params.scale)
@@ -267,7 +276,9 @@ def tiles(params: TilesParams) -> TilesResult:
         standard_bytes=standard.total * q.element_size(),
         row_tiles=len(factors),
         row_rescales=sum(factor < 1 for factor in factors[1:]),
-        checks=(Check("equals exact attention", error, tolerance, "standard attention in float64"),),
+        checks=(
+            Check("equals exact attention", error, tolerance, reference="standard attention in float64"),
+        ),
         output=output,
         lse=lse,
         params=params,
@@ -282,7 +293,7 @@ def tiles(params: TilesParams) -> TilesResult:
     )
 
 
-def draw(params: TilesParams) -> tuple[Tensor, Tensor, Tensor]:
+def draw_qkv(params: TilesParams) -> tuple[Tensor, Tensor, Tensor]:
     """Q (Nq, D), K and V (Nk, D), standard normal in fp32, with the outlier put in.
 
     Each query's last coordinate is 1, so that raising the last coordinate of one key by outlier / scale
@@ -303,7 +314,7 @@ def tolerance_for(params: TilesParams, q: Tensor, k: Tensor, v: Tensor) -> float
     A score summed in fp32 is off by about delta = 2^-24 scale |q| |k|, and O = sum_j P_j V_j then moves by at
     most delta sum_j P_j |V_j - O| <= 2 delta max|V|. With a score scale up to 1 many keys share the weight and
     these errors average out; a sharper softmax or an outlier puts the weight on few keys, so there the bound
-    itself is allowed. The rule looks at the data alone, never at the run.
+    itself is allowed. The rule depends on the data alone, never on the output.
     """
     gate = 2e-6 if params.head_dim <= 128 else 5e-6
     if params.score_scale <= 1 and params.outlier == 0:
@@ -313,28 +324,28 @@ def tolerance_for(params: TilesParams, q: Tensor, k: Tensor, v: Tensor) -> float
 
 
 def compare_with_kernel(params: TilesParams) -> tuple[Check, ...]:
-    """Runs the Triton kernel on the same Q, K and V and holds every tile of its trace against the readable loop."""
+    """Runs the Triton kernel on the same Q, K and V and compares every tile of its trace with the readable loop."""
     from kernels.flash_attention import flash_attention_trace
 
-    q, k, v = draw(params)
+    q, k, v = draw_qkv(params)
     steps, _, _ = _run_torch(params, q, k, v)
-    return (compare_traces(steps, flash_attention_trace(q, k, v, **_how(params)), params.break_it),)
+    return (compare_traces(steps, flash_attention_trace(q, k, v, **_tiling(params)), params.break_it),)
 
 
 def _run_torch(
     params: TilesParams, q: Tensor, k: Tensor, v: Tensor
 ) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    steps, (output, lse) = watch(tiled_attention(q, k, v, **_how(params)))
+    steps, (output, lse) = watch(tiled_attention(q, k, v, Tiling(**_tiling(params))))
     return steps, output, lse
 
 
 def _run_kernel(
     params: TilesParams, q: Tensor, k: Tensor, v: Tensor
 ) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    return run_kernel(q, k, v, **_how(params))
+    return run_kernel(q, k, v, **_tiling(params))
 
 
-def _how(params: TilesParams) -> dict[str, Any]:
+def _tiling(params: TilesParams) -> dict[str, Any]:
     return params.model_dump(include={"block_q", "block_k", "causal", "break_it"}) | {"scale": params.scale}
 
 
@@ -348,13 +359,13 @@ def _visited(params: TilesParams, steps: list[tuple[int, TileStep]]) -> Tensor:
 
 
 def _factors_of_row(row: int, steps: list[tuple[int, TileStep]]) -> list[float]:
-    """alpha of this row in each key tile that it meets."""
+    """alpha of this row in each key tile that it sees."""
     met = [step for _, step in steps if step.phase == "maximum" and step.rows[0] <= row < step.rows[1]]
     return [step.alpha[row - step.rows[0]].item() for step in met]
 
 
 def _errors(steps: list[tuple[int, TileStep]], exact: Tensor) -> list[float]:
-    """A step: max |O / l - exact| over its query tile, after the last tile that was added."""
+    """For each step max |O / l - exact| over its query tile, after the last tile that was added."""
     errors: list[float] = []
     current, error = -1, 0.0
     for _, step in steps:

@@ -1,4 +1,4 @@
-"""What the page of flash attention adds to its chapters: charts, the comparison with the kernel, the race."""
+"""The parts of the flash attention page: charts, the comparison with the kernel, the race."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
 
 
 def how_many_rescales(params: tiles.TilesParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How often what the followed row has gathered is shrunk."""
+    """How often the followed row's sums are rescaled, as a question to predict."""
     answers = counted(facts["row_rescales"], max(0, facts["row_tiles"] - 1))
     return {**facts, "row": params.followed_row, **answers}
 
@@ -43,14 +43,14 @@ def tiles_and_bytes(shown: Shown) -> None:
 
 
 def follow_row(settings: Settings, click: Click) -> None:
-    """A click on the grid follows that query; one beside it, the row at that place of the same query tile."""
+    """A click on the grid follows that query; a click on the row memory, that row of the same query tile."""
     params = settings.params()
     start = params.followed_row // params.block_q * params.block_q
     settings.open({"row": click.index[0] + (start if click.action == "follow_row_of_tile" else 0)})
 
 
 def compare_with_kernel(shown: Shown) -> None:
-    """Compares the Triton kernel's own trace with the readable loop, tile by tile, as soon as it is there."""
+    """Compares the Triton kernel's own trace with the readable loop, tile by tile, once it is computed."""
     if not triton_available():
         st.caption(shown.said("no_triton"))
     elif not shown.params.kernel_can_follow:
@@ -64,7 +64,7 @@ def compare_with_kernel(shown: Shown) -> None:
 
 
 def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """What it is for: bytes, counted, beside the theorem."""
+    """Memory traffic: the bytes counted, beside the theorem."""
     lesson.heading(chapter, words)
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
     result = traffic(params)

@@ -1,4 +1,4 @@
-"""Attention as several tests draw and compute it."""
+"""The random Q, K and V, the sizes and the oracle that several tests share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "attention.json").read_text(encoding="utf-8"))
 
 
-def drawn(n_q: int, n_k: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def random_qkv(n_q: int, n_k: int, d: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(n, d, generator=generator) for n in (n_q, n_k, n_k))  # type: ignore[return-value]
 

@@ -22,9 +22,9 @@ from explainers.flash_attention import (
 )
 from explainers.flash_attention.backward import BackwardParams, backward, exact_gradients, tiled_backward
 from explainers.flash_attention.standard import standard_attention
-from explainers.flash_attention.tiled import tiled_attention
+from explainers.flash_attention.tiled import Tiling, tiled_attention
 from tests.breaks import settings_of
-from tests.flash_attention.runs import drawn, sizes
+from tests.flash_attention.runs import random_qkv, sizes
 
 # ------------------------------------------------------------------------------------------------- backward
 
@@ -32,13 +32,13 @@ from tests.flash_attention.runs import drawn, sizes
 @given(sizes)
 @settings(max_examples=20)
 def test_tiled_gradients_equal_autograd(size: dict[str, Any]) -> None:
-    q, k, v = drawn(size["n_q"], size["n_k"], size["d"], size["seed"])
+    q, k, v = random_qkv(size["n_q"], size["n_k"], size["d"], size["seed"])
     d_output = torch.randn(q.shape, generator=torch.Generator().manual_seed(1))
-    how = {"causal": size["causal"], "scale": size["d"] ** -0.5}
-    output, lse = standard_attention(q, k, v, **how)
+    options = {"causal": size["causal"], "scale": size["d"] ** -0.5}
+    output, lse = standard_attention(q, k, v, **options)
     blocks = {"block_q": size["block_q"], "block_k": size["block_k"]}
-    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, **blocks, **how))
-    for ours, exact in zip(gradients, exact_gradients(q, k, v, d_output, **how), strict=True):
+    steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, Tiling(**blocks, **options)))
+    for ours, exact in zip(gradients, exact_gradients(q, k, v, d_output, **options), strict=True):
         assert (ours - exact).abs().max() <= 1e-5
     # each gradient tile is written by its one owner, once
     key_owners = [step.key_tile for _, step in steps if (step.owner, step.phase) == ("key", "write")]
@@ -74,15 +74,17 @@ def test_each_break_of_the_backward_pass(break_it: str, wrong: str) -> None:
 @given(sizes, st.integers(1, 3))
 @settings(max_examples=20)
 def test_the_fast_twin_equals_the_generator(size: dict[str, Any], heads: int) -> None:
-    one = [drawn(size["n_q"], size["n_k"], size["d"], size["seed"] + head) for head in range(heads)]
-    q, k, v = (torch.stack(parts) for parts in zip(*one, strict=True))
+    qkv_of_heads = [
+        random_qkv(size["n_q"], size["n_k"], size["d"], size["seed"] + head) for head in range(heads)
+    ]
+    q, k, v = (torch.stack(parts) for parts in zip(*qkv_of_heads, strict=True))
     with pytest.MonkeyPatch.context() as patch:  # small tiles, so that there are many
         patch.setattr(fast, "BLOCK_Q", size["block_q"])
         patch.setattr(fast, "BLOCK_K", size["block_k"])
         output, lse = fast.fast_attention(q, k, v, causal=size["causal"])
-    how = {"block_q": 7, "block_k": 5, "causal": size["causal"], "scale": size["d"] ** -0.5}
+    options = {"block_q": 7, "block_k": 5, "causal": size["causal"], "scale": size["d"] ** -0.5}
     for head in range(heads):
-        _, (exact, exact_lse) = watch(tiled_attention(q[head], k[head], v[head], **how))
+        _, (exact, exact_lse) = watch(tiled_attention(q[head], k[head], v[head], Tiling(**options)))
         assert torch.allclose(output[head], exact, atol=2e-6)
         assert torch.allclose(lse[head], exact_lse, atol=1e-5)
 
@@ -104,8 +106,8 @@ def test_the_fast_twin_shares_out_heads_and_leaves_the_number_of_threads_alone()
         output, _ = fast.fast_attention(q, k, v, causal=False)
         assert (output - scaled_dot_product_attention(q, k, v)).abs().max() < 2e-6
         assert torch.get_num_threads() == 3
-        with ThreadPoolExecutor(1) as born_later:
-            assert born_later.submit(torch.get_num_threads).result() == 3
+        with ThreadPoolExecutor(1) as new_thread:
+            assert new_thread.submit(torch.get_num_threads).result() == 3
         assert set(fast._workers(3).map(lambda _: torch.get_num_threads(), range(6))) == {1}
     finally:
         torch.set_num_threads(before)
@@ -123,12 +125,12 @@ def test_memory_is_measured_and_the_tiles_need_little() -> None:
 def test_the_race_gives_a_row_after_each_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(race, "LARGEST_NAIVE_BYTES", race.naive_bytes(1, 300, 4))
     params = race.RaceParams(longest=512, heads=1, head_dim=16)
-    run = race.run_race(params)
-    first = next(run)
+    measured = race.run_race(params)
+    first = next(measured)
     assert (first.method, first.seq_len) == ("naive", 256)
     assert first.seconds is not None
     assert first.seconds > 0
-    rows = [first, *run]
+    rows = [first, *measured]
     assert len(rows) == race.measurements(params)
     skipped = next(row for row in rows if (row.method, row.seq_len) == ("naive", 512))
     assert skipped.seconds is None

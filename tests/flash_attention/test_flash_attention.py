@@ -21,18 +21,18 @@ from explainers.contract.result import as_json
 from explainers.flash_attention import backward as backward_module
 from explainers.flash_attention import (
     kernel_trace,
+    moves,
     online_softmax,
     tiled,
     tiles,
-    traffic,
 )
 from explainers.flash_attention.backward import BackwardParams
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.standard import masked_scores, standard_attention
-from explainers.flash_attention.tiled import tiled_attention
+from explainers.flash_attention.tiled import Tiling, tiled_attention
 from explainers.flash_attention.tiles import TilesParams
 from tests.breaks import consequences_of, settings_of
-from tests.flash_attention.runs import ORACLE, drawn, sizes
+from tests.flash_attention.runs import ORACLE, random_qkv, sizes
 
 PHASES = ["scores", "maximum", "weights", "rescale", "accumulate"]
 
@@ -52,7 +52,7 @@ def test_the_mask_is_aligned_bottom_right(n_q: int, n_k: int) -> None:
 
 
 def test_a_row_without_keys_gives_zero_and_a_finite_gradient() -> None:
-    q, k, v = (part.requires_grad_() for part in drawn(5, 2, 4))
+    q, k, v = (part.requires_grad_() for part in random_qkv(5, 2, 4))
     output, lse = standard_attention(q, k, v, causal=True, scale=0.5)
     assert (output[:3] == 0).all()
     assert (lse[:3] == -math.inf).all()
@@ -63,7 +63,7 @@ def test_a_row_without_keys_gives_zero_and_a_finite_gradient() -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_standard_attention_equals_sdpa_in_float64(causal: bool) -> None:
-    q, k, v = in_double(*drawn(33, 33, 16))
+    q, k, v = in_double(*random_qkv(33, 33, 16))
     output, lse = standard_attention(q, k, v, causal=causal, scale=0.25)
     theirs = scaled_dot_product_attention(q[None], k[None], v[None], is_causal=causal, scale=0.25)[0]
     assert (output - theirs).abs().max() < 1e-14
@@ -76,12 +76,12 @@ def test_standard_attention_equals_sdpa_in_float64(causal: bool) -> None:
 @given(sizes)
 @settings(max_examples=30)
 def test_tiled_attention_is_exact(size: dict[str, Any]) -> None:
-    q, k, v = drawn(size["n_q"], size["n_k"], size["d"], size["seed"])
-    how = {"causal": size["causal"], "scale": size["d"] ** -0.5}
+    q, k, v = random_qkv(size["n_q"], size["n_k"], size["d"], size["seed"])
+    options = {"causal": size["causal"], "scale": size["d"] ** -0.5}
     steps, (output, lse) = watch(
-        tiled_attention(q, k, v, block_q=size["block_q"], block_k=size["block_k"], **how)
+        tiled_attention(q, k, v, Tiling(block_q=size["block_q"], block_k=size["block_k"], **options))
     )
-    exact, exact_lse = standard_attention(*in_double(q, k, v), **how)
+    exact, exact_lse = standard_attention(*in_double(q, k, v), **options)
     assert (output - exact).abs().max() <= 2e-6
     assert torch.allclose(lse.double(), exact_lse, atol=1e-5)
     assert [step.phase for _, step in steps].count("finish") == math.ceil(size["n_q"] / size["block_q"])
@@ -114,8 +114,8 @@ def test_the_running_state_is_that_of_the_keys_seen_so_far() -> None:
 
 
 def test_alpha_is_zero_at_first_sight_and_one_while_nothing_is_seen() -> None:
-    q, k, v = drawn(6, 4, 8)
-    steps, _ = watch(tiled_attention(q, k, v, block_q=6, block_k=2, causal=True, scale=1.0))
+    q, k, v = random_qkv(6, 4, 8)
+    steps, _ = watch(tiled_attention(q, k, v, Tiling(block_q=6, block_k=2, causal=True, scale=1.0)))
     first, second = (step for _, step in steps if step.phase == "accumulate")
     assert first.alpha.tolist() == [1, 1, 0, 0, 0, 0]  # rows 0 and 1 see no key at all
     assert first.m[:2].tolist() == [-math.inf] * 2
@@ -125,10 +125,10 @@ def test_alpha_is_zero_at_first_sight_and_one_while_nothing_is_seen() -> None:
     assert ((second.alpha[4:] > 0) & (second.alpha[4:] <= 1)).all()
 
 
-def test_a_step_keeps_its_values_while_the_run_goes_on() -> None:
-    q, k, v = drawn(16, 16, 8)
-    run = tiled_attention(q, k, v, block_q=8, block_k=4, causal=False, scale=1.0)
-    kept = [(step, step.accumulator.clone(), step.m.clone(), step.l.clone()) for step in run]
+def test_a_step_keeps_its_values_while_later_steps_are_computed() -> None:
+    q, k, v = random_qkv(16, 16, 8)
+    steps = tiled_attention(q, k, v, Tiling(block_q=8, block_k=4, causal=False, scale=1.0))
+    kept = [(step, step.accumulator.clone(), step.m.clone(), step.l.clone()) for step in steps]
     assert all(torch.equal(step.accumulator, O) and torch.equal(step.l, l) for step, O, _, l in kept)
     assert all(torch.equal(step.m, m) for step, _, m, _ in kept)
 
@@ -137,7 +137,7 @@ def test_a_step_keeps_its_values_while_the_run_goes_on() -> None:
 def test_causal_tiles_visited_equal_the_oracle(case: dict[str, int]) -> None:
     n, block = case["N"], case["block"]
     rows = tiled.tile_ranges(n, block)
-    visited = sum(tiled.key_tiles_visited(one, n, block, causal=True, offset=0) for one in rows)
+    visited = sum(tiled.key_tiles_visited(tile_rows, n, block, causal=True, offset=0) for tile_rows in rows)
     assert (visited, len(rows) ** 2) == (case["visited"], case["total"])
 
 
@@ -147,16 +147,16 @@ def test_exactly_the_tiles_with_a_visible_key_are_visited(size: dict[str, Any]) 
     seen = masked_scores(torch.zeros(n_q, 1), torch.zeros(n_k, 1), causal=causal, scale=1.0) == 0
     for rows in tiled.tile_ranges(n_q, size["block_q"]):
         columns = tiled.tile_ranges(n_k, size["block_k"])
-        useful = [seen[slice(*rows), slice(*one)].any().item() for one in columns]
+        useful = [seen[slice(*rows), slice(*keys)].any().item() for keys in columns]
         visited = tiled.key_tiles_visited(rows, n_k, size["block_k"], causal=causal, offset=n_k - n_q)
         assert useful == [True] * visited + [False] * (len(columns) - visited)
 
 
 def test_bytes_are_those_of_the_listed_moves() -> None:
     result = tiles.tiles(TilesParams(seq_len=50, head_dim=8, block_q=16, block_k=12, causal=False))
-    moved = traffic.total(traffic.flash_attention_2_moves(50, 8, 16, 12))
+    moved = moves.total(moves.flash_attention_2_moves(50, 8, 16, 12))
     assert (result.bytes_read, result.bytes_written) == (4 * moved.reads, 4 * moved.writes)
-    assert result.standard_bytes == 4 * traffic.total(traffic.standard_moves(50, 8)).total
+    assert result.standard_bytes == 4 * moves.total(moves.standard_moves(50, 8)).total
 
 
 def test_the_result_in_json() -> None:
@@ -194,7 +194,7 @@ def test_the_outlier_raises_one_key_by_exactly_itself() -> None:
 @pytest.mark.parametrize("break_it", sorted(settings_of(tiles.BREAKS)))
 def test_each_break_turns_the_check_red_and_only_the_break(break_it: str) -> None:
     visible = settings_of(tiles.BREAKS)[break_it]
-    broken, sound = (tiles.tiles(TilesParams(**{**visible, "break_it": one})) for one in (break_it, "none"))
+    broken, sound = (tiles.tiles(TilesParams(**{**visible, "break_it": part})) for part in (break_it, "none"))
     assert not broken.passed
     assert sound.passed
     assert consequences_of(tiles.BREAKS)[break_it]
@@ -254,7 +254,7 @@ def test_the_tolerance_is_the_published_gate_at_the_defaults() -> None:
 )
 def test_blocks_are_made_to_fit(given_values: dict[str, Any], field: str, value: int) -> None:
     params, made = fit(TilesParams(**given_values))
-    assert [(one.field, one.value) for one in made] == [(field, value)]
+    assert [(adjustment.field, adjustment.value) for adjustment in made] == [(field, value)]
     assert getattr(params, field) == value
     assert made[0].sentence.startswith(f"{field} = ")
     assert "allowed" in made[0].sentence
@@ -278,8 +278,8 @@ def traced() -> tuple[Any, Any, Any]:
 
     params = TilesParams(seq_len=36, kv_len=28, head_dim=16, outlier=4, backend="triton")
     by_kernel, by_torch = tiles.tiles(params), tiles.tiles(params.model_copy(update={"backend": "torch"}))
-    how = {"block_q": 16, "block_k": 16, "causal": True, "scale": params.scale}
-    return by_kernel, by_torch, flash_attention_trace(by_torch.q, by_torch.k, by_torch.v, **how)
+    options = {"block_q": 16, "block_k": 16, "causal": True, "scale": params.scale}
+    return by_kernel, by_torch, flash_attention_trace(by_torch.q, by_torch.k, by_torch.v, **options)
 
 
 @pytest.mark.slow
@@ -386,8 +386,8 @@ def test_a_row_is_typed_with_commas_spaces_and_lines() -> None:
     assert (params.block, made[0].field) == (3, "block")
 
 
-def test_the_outlier_stands_where_it_is_put() -> None:
+def test_the_outlier_is_added_at_its_place() -> None:
     plain, raised = (
-        online_softmax.draw_row(OnlineSoftmaxParams(outlier=one, outlier_at=1.0)) for one in (0, 50)
+        online_softmax.draw_row(OnlineSoftmaxParams(outlier=outlier, outlier_at=1.0)) for outlier in (0, 50)
     )
     assert (raised - plain).tolist() == pytest.approx([0.0] * 23 + [50.0], abs=1e-5)

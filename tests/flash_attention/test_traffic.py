@@ -1,4 +1,4 @@
-"""Memory traffic of attention: what is counted, against the theorem and what is printed."""
+"""Memory traffic of attention: our counts against the theorem and the printed table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from explainers.contract.params import fit
 from explainers.flash_attention import (
     machines,
+    moves,
     traffic,
 )
 from explainers.flash_attention.loop_orders import LoopOrdersParams, loop_orders
@@ -24,9 +25,9 @@ from tests.flash_attention.runs import ORACLE
 @given(n=st.integers(1, 60), d=st.integers(1, 20), block_q=st.integers(1, 70), block_k=st.integers(1, 70))
 def test_the_counting_twins_equal_the_loops(n: int, d: int, block_q: int, block_k: int) -> None:
     size = (n, d, block_q, block_k)
-    assert traffic.total(traffic.flash_attention_1_moves(*size)) == traffic.flash_attention_1_traffic(*size)
-    assert traffic.total(traffic.flash_attention_2_moves(*size)) == traffic.flash_attention_2_traffic(*size)
-    assert traffic.total(traffic.standard_moves(n, d)) == traffic.standard_traffic(n, n, d)
+    assert moves.total(moves.flash_attention_1_moves(*size)) == moves.flash_attention_1_traffic(*size)
+    assert moves.total(moves.flash_attention_2_moves(*size)) == moves.flash_attention_2_traffic(*size)
+    assert moves.total(moves.standard_moves(n, d)) == moves.standard_traffic(n, n, d)
 
 
 @pytest.mark.parametrize(("n", "d"), [(4096, 64), (16_384, 64), (131_072, 128)])
@@ -34,8 +35,8 @@ def test_the_flash_attention_1_count_halves_when_sram_doubles(n: int, d: int) ->
     memory = 16 * d
     while memory <= n * d // 8:
         result, doubled = (
-            traffic.traffic(TrafficParams(seq_len=n, head_dim=d, sram_bytes=2 * one))
-            for one in (memory, 2 * memory)
+            traffic.traffic(TrafficParams(seq_len=n, head_dim=d, sram_bytes=2 * elements))
+            for elements in (memory, 2 * memory)
         )
         assert doubled.tiled_accesses / result.tiled_accesses == pytest.approx(0.5, rel=0.05)
         assert result.tiled_when_sram_doubles == doubled.tiled_accesses / result.tiled_accesses
@@ -48,8 +49,8 @@ def test_the_flash_attention_2_count_stops_once_a_query_block_holds_d_rows() -> 
     n, d = 8192, 64
     saturated = traffic.traffic(TrafficParams(seq_len=n, head_dim=d)).fa2_saturates_at_bytes
     at, below, far = (
-        traffic.traffic(TrafficParams(seq_len=n, head_dim=d, sram_bytes=one))
-        for one in (saturated, saturated - 1, 2**24)
+        traffic.traffic(TrafficParams(seq_len=n, head_dim=d, sram_bytes=sram_bytes))
+        for sram_bytes in (saturated, saturated - 1, 2**24)
     )
     assert at.block_q == d
     assert below.block_q == d - 1
@@ -103,7 +104,7 @@ def test_the_papers_table_beside_our_count() -> None:
 
 
 def test_legal_blocks_and_rooflines() -> None:
-    legal = {(one.gpu, one.block_q, one.block_k): one for one in machines.legal_blocks(128, 2)}
+    legal = {(block.gpu, block.block_q, block.block_k): block for block in machines.legal_blocks(128, 2)}
     a100, h100 = (gpu.name for gpu in machines.GPUS)
     assert legal[a100, 128, 128].bytes_used == 3 * 128 * 128 * 2
     assert legal[a100, 128, 256].bytes_used == 163_840

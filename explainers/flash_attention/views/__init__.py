@@ -1,1 +1,1 @@
-"""What the results of this topic look like: Result -> Scene or Plotly figure, one module an experiment."""
+"""Views of the results of flash attention: Result -> Scene or Plotly figure, one module for each experiment."""

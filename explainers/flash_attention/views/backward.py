@@ -1,10 +1,11 @@
-"""The picture of the backward pass: P recomputed in both passes, and the gradient tiles with their owners."""
+"""The scene of the backward pass: P recomputed in both passes, and the gradient tiles with their owners."""
 
 from __future__ import annotations
 
 import numpy as np
 from torch import Tensor
 
+from explainers.contract.messages import LiveMessage, Message
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Band, Matrix, Tiles
 from explainers.drawing.scene import Column, Panel, Row, Scene, Track, Words, patches
@@ -14,65 +15,84 @@ from explainers.flash_attention.backward import BackwardResult, BackwardStep, ti
 HEIGHT = 330
 
 SYMBOLS = {
-    "P": "P: the attention weights, computed again from S and the log-sum-exp, never stored",
-    "D": "D: one number a row, the sum of dO times O; the pull of the row's weights on each other",
-    "dS": "dS: gradient of the scores",
-    "dQ": "dQ: gradient of Q, owned by a query tile",
-    "dK": "dK: gradient of K, owned by a key tile",
-    "dV": "dV: gradient of V, owned by a key tile",
-    "dO": "dO: gradient of the output, given",
+    "P": Message("P: the attention weights, computed again from S and the log-sum-exp, never stored"),
+    "D": Message("D: one number a row, the sum of dO times O; the pull of the row's weights on each other"),
+    "dS": Message("dS: gradient of the scores"),
+    "dQ": Message("dQ: gradient of Q, owned by a query tile"),
+    "dK": Message("dK: gradient of K, owned by a key tile"),
+    "dV": Message("dV: gradient of V, owned by a key tile"),
+    "dO": Message("dO: gradient of the output, given"),
 }
 
-# The columns of a step's numbers.
-_I, _J, _ERROR = "{0:d}", "{1:d}", "{2:.1e}"
+# One step's numbers: the tile's place, the largest error of all gradients, and the bytes kept for the backward pass.
+COLUMNS = ("query_tile", "key_tile", "error", "kept", "standard_kept")
 
-MOMENTS: dict[tuple[str, str], tuple[str, str]] = {
+MOMENTS: dict[tuple[str, str], tuple[LiveMessage, str]] = {
     ("", "delta"): (
-        "From the forward pass only O and one log-sum-exp a row were kept, {3:bytes}; P would take {4:bytes}. "
-        "First, **D**, one number a row.",
+        LiveMessage(
+            "From the forward pass only O and one log-sum-exp a row were kept, {kept:bytes}; P would take "
+            "{standard_kept:bytes}. First, **D**, one number a row."
+        ),
         r"D_i = \sum_j dO_{ij} O_{ij}",
     ),
     ("key", "recompute"): (
-        f"Key tile {_J} is the owner of dK{_J} and dV{_J}; query tile {_I} comes by. "
-        "**P is computed again** from its scores and log-sum-exps.",
+        LiveMessage(
+            "Key tile {key_tile:d} is the owner of dK{key_tile:d} and dV{key_tile:d}; query tile "
+            "{query_tile:d} arrives. **P is computed again** from its scores and log-sum-exps."
+        ),
         r"P = e^{S - \mathrm{lse}}",
     ),
     ("key", "dV"): (
-        f"Key tile {_J} adds what query tile {_I} gives to **dV{_J}**.",
+        LiveMessage("Key tile {key_tile:d} adds what query tile {query_tile:d} gives to **dV{key_tile:d}**."),
         r"dV \leftarrow dV + P^T dO",
     ),
     ("key", "dS"): (
-        "The gradient goes through the softmax: dP − D, weighted by P, is **dS**.",
+        LiveMessage("The gradient goes through the softmax: dP − D, weighted by P, is **dS**."),
         r"dS = P \circ (dO\, V^T - D)",
     ),
     ("key", "dK"): (
-        f"Key tile {_J} adds what query tile {_I} gives to **dK{_J}**.",
+        LiveMessage("Key tile {key_tile:d} adds what query tile {query_tile:d} gives to **dK{key_tile:d}**."),
         r"dK \leftarrow dK + \mathrm{scale} \cdot dS^T Q",
     ),
-    ("key", "write"): (f"**dK{_J} and dV{_J} are written, once.** Nobody else ever adds to them.", ""),
+    ("key", "write"): (
+        LiveMessage(
+            "**dK{key_tile:d} and dV{key_tile:d} are written, once.** No other tile ever adds to them."
+        ),
+        "",
+    ),
     ("query", "recompute"): (
-        f"Second pass: query tile {_I} is the owner of dQ{_I}; key tile {_J} comes by. "
-        "**P is computed a second time**: arithmetic is cheaper than memory.",
+        LiveMessage(
+            "Second pass: query tile {query_tile:d} is the owner of dQ{query_tile:d}; key tile {key_tile:d} "
+            "arrives. **P is computed a second time**: arithmetic is cheaper than memory."
+        ),
         r"P = e^{S - \mathrm{lse}}",
     ),
-    ("query", "dS"): ("Again through the softmax: **dS**.", r"dS = P \circ (dO\, V^T - D)"),
+    ("query", "dS"): (LiveMessage("Again through the softmax: **dS**."), r"dS = P \circ (dO\, V^T - D)"),
     ("query", "dQ"): (
-        f"Query tile {_I} adds what key tile {_J} gives to **dQ{_I}**.",
+        LiveMessage(
+            "Query tile {query_tile:d} adds what key tile {key_tile:d} gives to **dQ{query_tile:d}**."
+        ),
         r"dQ \leftarrow dQ + \mathrm{scale} \cdot dS\, K",
     ),
     ("query", "write"): (
-        f"**dQ{_I} is written, once.** Largest error of all three gradients in the end: {_ERROR}.",
+        LiveMessage(
+            "**dQ{query_tile:d} is written, once.** Largest error of all three gradients in the end: "
+            "{error:.1e}."
+        ),
         "",
     ),
 }
 NAMES = tuple(MOMENTS)
 
-# What a broken run does instead.
+# The words of a step that a break changes.
 _NO_LSE = (
-    "**P is computed again, but from the row's maximum** in place of its log-sum-exp: its rows no longer sum to 1.",
+    LiveMessage(
+        "**P is computed again, but from the row's maximum** in place of its log-sum-exp: its rows no "
+        "longer sum to 1."
+    ),
     r"P = e^{S - m} \neq e^{S - \mathrm{lse}}",
 )
-_NO_DELTA = ("The gradient goes through the softmax **without D**.", r"dS = P \circ dO\, V^T")
+_NO_DELTA = (LiveMessage("The gradient goes through the softmax **without D**."), r"dS = P \circ dO\, V^T")
 BROKEN = {
     "none": {},
     "no_lse": {("key", "recompute"): _NO_LSE, ("query", "recompute"): _NO_LSE},
@@ -81,7 +101,7 @@ BROKEN = {
 
 
 def scene(result: BackwardResult) -> Scene:
-    """Both passes of the backward pass, ready to be played."""
+    """The scene of both passes."""
     steps = [step for _, step in result.steps]
     lines = np.array([line for line, _ in result.steps])
     return Scene(
@@ -123,8 +143,8 @@ def _grid(result: BackwardResult, steps: list[BackwardStep], owner: str) -> Pane
             visited_at[step.query_tile, step.key_tile] = number
             P[slice(*step.rows), slice(*step.columns)] = np.where(step.P == 0, np.nan, step.P)
     titles = {
-        "key": ("P, first pass: key tiles own dK, dV", "down a column, one owner"),
-        "query": ("P, second pass: query tiles own dQ", "along a row, one owner"),
+        "key": (Message("P, first pass: key tiles own dK, dV"), Message("down a column, one owner")),
+        "query": (Message("P, second pass: query tiles own dQ"), Message("along a row, one owner")),
     }
     return Matrix(
         name=f"pass_{owner}",
@@ -148,7 +168,7 @@ def _gradients(result: BackwardResult, steps: list[BackwardStep]) -> tuple[Panel
 
 
 def _gradient(result: BackwardResult, steps: list[BackwardStep], name: str) -> Panel:
-    """One gradient (N, d) in slow memory, and the tile that its owner is still gathering."""
+    """One gradient (N, d) in slow memory, and the tile that its owner is still adding to."""
     shape = (result.params.seq_len, result.params.head_dim)
     state = np.full(shape, np.nan, np.float32)
     states, gathering = [], np.zeros((len(steps), 2))
@@ -187,4 +207,4 @@ def _words(result: BackwardResult, steps: list[BackwardStep]) -> Words:
     which = np.array([NAMES.index((step.owner, step.phase)) for step in steps])
     moments = MOMENTS | BROKEN[result.params.break_it]
     formulas = tuple(formula(moments[name][1]) if moments[name][1] else "" for name in NAMES)
-    return Words(tuple(moments[name][0] for name in NAMES), which, values, formulas)
+    return Words(tuple(moments[name][0] for name in NAMES), which, values, formulas, columns=COLUMNS)

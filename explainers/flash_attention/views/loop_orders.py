@@ -1,20 +1,25 @@
-"""The picture of the two loop orders: both grids filled at the same pace, and what each has moved by then."""
+"""The scene of the two loop orders: both grids filled at the same pace, and what each has moved so far."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message
 from explainers.drawing.panels import Axis, Band, Layer, Marks, Matrix, Tiles
 from explainers.drawing.scene import Column, Panel, Scene, Track, Words
 from explainers.flash_attention.loop_orders import LoopOrder, LoopOrdersResult
 
-_BEFORE = (
-    "Before the first tile FlashAttention-1 has written **{2:d}** numbers of O already: it starts with O = 0 in slow "
-    "memory. FlashAttention-2 has written none."
+# One step's numbers: tiles computed and all tiles; numbers of O written and all numbers read, by each order.
+COLUMNS = ("done", "tiles", "fa1_output", "fa2_output", "fa1_reads", "fa2_reads")
+
+_BEFORE = LiveMessage(
+    "Before the first tile FlashAttention-1 has written **{fa1_output:d}** numbers of O already: it "
+    "starts with O = 0 in slow memory. FlashAttention-2 has written none."
 )
-_SENTENCE = (
-    "After {0:d} of {1:d} tiles FlashAttention-1 has written **{2:d}** numbers of O, FlashAttention-2 **{3:d}**; "
-    "read: {4:d} against {5:d}. The same tiles in another order, and O need not travel."
+_SENTENCE = LiveMessage(
+    "After {done:d} of {tiles:d} tiles FlashAttention-1 has written **{fa1_output:d}** numbers of O, "
+    "FlashAttention-2 **{fa2_output:d}**; read: {fa1_reads:d} and {fa2_reads:d}. The same tiles in "
+    "another order, and O need not be moved."
 )
 
 
@@ -30,34 +35,34 @@ def scene(result: LoopOrdersResult) -> Scene:
         title="Two loop orders, side by side",
         steps=steps,
         columns=(
-            Column(1, (_grid(result, result.fa1, "key tile by key tile"),)),
-            Column(1, (_grid(result, result.fa2, "query tile by query tile"),)),
+            Column(1, (_grid(result, result.fa1, Message("key tile by key tile")),)),
+            Column(1, (_grid(result, result.fa2, Message("query tile by query tile")),)),
             Column(
                 1.15,
                 (
-                    _bars(orders, "output_writes", "Numbers of O written"),
-                    _bars(orders, "writes", "All numbers written"),
-                    _bars(orders, "reads", "All numbers read"),
+                    _bars(orders, "output_writes", Message("Numbers of O written")),
+                    _bars(orders, "writes", Message("All numbers written")),
+                    _bars(orders, "reads", Message("All numbers read")),
                 ),
             ),
         ),
-        words=Words((_BEFORE, _SENTENCE), np.minimum(tiles, 1), np.stack(columns, axis=1)),
+        words=Words((_BEFORE, _SENTENCE), np.minimum(tiles, 1), np.stack(columns, axis=1), columns=COLUMNS),
         start=steps // 2,
         rate=3.0,
     )
 
 
-def _grid(result: LoopOrdersResult, order: LoopOrder, subtitle: str) -> Panel:
+def _grid(result: LoopOrdersResult, order: LoopOrder, pace: str) -> Panel:
     n, params = result.params.seq_len, result.params
     visited_at = np.full(tuple(order.tiles.max(axis=0) + 1), -1)
     visited_at[order.tiles[:, 0], order.tiles[:, 1]] = np.arange(len(order.tiles))
-    # Cells are coloured by when their tile is computed: the order itself is what there is to see.
+    # Cells are coloured by when their tile is computed, which shows the order.
     order_of_cells = np.repeat(np.repeat(visited_at, params.block_q, axis=0), params.block_k, axis=1)[:n, :n]
     current = np.concatenate([order.tiles, [[-1, -1]]])
     return Matrix(
         name=order.name,
         title=order.name,
-        subtitle=f"outer loop: {order.outer}, {subtitle}",
+        subtitle=Message("outer loop: {outer}, {pace}", outer=order.outer, pace=pace),
         height=250,
         shape=(n, n),
         values=order_of_cells + 1.0,
@@ -80,11 +85,11 @@ def _bars(orders: tuple[LoopOrder, LoopOrder], quantity: str, title: str) -> Pan
         layers.append(
             Layer(
                 "rect",
-                np.zeros(1),
-                middle - 0.32,
-                Track(count),
-                middle + 0.32,
-                hue,
+                x=np.zeros(1),
+                y=middle - 0.32,
+                x2=Track(count),
+                y2=middle + 0.32,
+                hue=hue,
                 names=(name,),
                 numbers=Track(count),
                 format="d",
@@ -93,8 +98,8 @@ def _bars(orders: tuple[LoopOrder, LoopOrder], quantity: str, title: str) -> Pan
         layers.append(
             Layer(
                 "label",
-                Track(count + longest * 0.02),
-                middle,
+                x=Track(count + longest * 0.02),
+                y=middle,
                 hue=hue,
                 size=4,
                 names=(f"{'FA-1' if y else 'FA-2'} ",),

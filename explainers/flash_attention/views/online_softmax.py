@@ -1,4 +1,4 @@
-"""The picture of online softmax: one row of scores, the weights so far against the exact ones, and m, l, alpha."""
+"""The scene of online softmax: one row of scores, the weights so far beside the exact ones, and m, l, alpha."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Row, Scene, Track, Words
@@ -16,65 +17,83 @@ from explainers.flash_attention.online_softmax import OnlineSoftmaxResult, Softm
 from explainers.flash_attention.views.parts import bars, dumbbells
 
 SYMBOLS: Mapping[str, str] = {
-    "m": "m: running maximum, the largest score so far",
-    "ℓ": "ℓ: running denominator, the sum of the exponentials so far, taken under the maximum m",
-    "α": "α: rescale factor, exp(old maximum − new maximum)",
-    "p": "p: weights so far, not yet divided by ℓ",
-    "s": "s: the scores of this block",
+    "m": Message("m: running maximum, the largest score so far"),
+    "ℓ": Message("ℓ: running denominator, the sum of the exponentials so far, taken under the maximum m"),
+    "α": Message("α: rescale factor, exp(old maximum − new maximum)"),
+    "p": Message("p: weights so far, not yet divided by ℓ"),
+    "s": Message("s: the scores of this block"),
 }
 
-# The columns of a step's numbers: 0 block, 1 its first and 2 its last score, 3 m before, 4 m, 5 l before, 6 l, 7 alpha,
-# 8 the block's largest score, 9 the sum of its weights, 10 error, 11 log-sum-exp, 12 the alpha that is right.
-MOMENTS: dict[str, tuple[str, str]] = {
+# One step's numbers: the block, its first and last score; m and l before and now; the rescale factor; the block's
+# largest score and the sum of its weights; the error in the end; the log-sum-exp; the correct alpha, which a broken run
+# may not use.
+COLUMNS = (
+    "block", "first", "last", "m_before", "m", "l_before", "l", "alpha", "block_max", "block_sum", "error", "lse",
+    "true_alpha",
+)  # fmt: skip
+
+MOMENTS: dict[str, tuple[LiveMessage, str]] = {
     "block": (
-        "Block {0:d} comes: scores {1:d} to {2:d}. The largest of them is **{8:.2f}**; "
-        "the scores to the right are not known yet.",
+        LiveMessage(
+            "Block {block:d} comes: scores {first:d} to {last:d}. The largest of them is **{block_max:.2f}**; "
+            "the scores to the right are not known yet."
+        ),
         "",
     ),
     "maximum_first": (
-        "The first maximum: **m = {4:.2f}**. Nothing has been gathered yet.",
-        r"m \leftarrow \slot{8:.2f}",
+        LiveMessage("The first maximum: **m = {m:.2f}**. Nothing has been gathered yet."),
+        r"m \leftarrow \slot{block_max:.2f}",
     ),
     "maximum_rises": (
-        "A larger score: m rises from {3:.2f} to {4:.2f}. All weights so far were taken under the old maximum, "
-        "so they must shrink by **α = {7:.3g}**.",
-        r"\alpha = e^{\slot{3:.2f} - \slot{4:(.2f}} = \slot{7:.3g}",
+        LiveMessage(
+            "A larger score: m rises from {m_before:.2f} to {m:.2f}. All weights so far were taken under the "
+            "old maximum, so they must shrink by **α = {alpha:.3g}**."
+        ),
+        r"\alpha = e^{\slot{m_before:.2f} - \slot{m:(.2f}} = \slot{alpha:.3g}",
     ),
     "maximum_not_rescaled": (
-        "A larger score: m rises from {3:.2f} to {4:.2f}. The weights so far should shrink by {12:.3g}, "
-        "but the rescale is switched off: **α = 1**.",
-        r"\alpha = 1 \neq e^{\slot{3:.2f} - \slot{4:(.2f}} = \slot{12:.3g}",
+        LiveMessage(
+            "A larger score: m rises from {m_before:.2f} to {m:.2f}. The weights so far should shrink by "
+            "{true_alpha:.3g}, but the rescale is switched off: **α = 1**."
+        ),
+        r"\alpha = 1 \neq e^{\slot{m_before:.2f} - \slot{m:(.2f}} = \slot{true_alpha:.3g}",
     ),
     "maximum_skipped": (
-        "The maximum is switched off: m stays 0, though this block holds a score of **{8:.2f}**. "
-        "From 88.7 on, exp no longer fits into fp32.",
+        LiveMessage(
+            "The maximum is switched off: m stays 0, though this block holds a score of **{block_max:.2f}**. "
+            "From 88.7 on, exp no longer fits into fp32."
+        ),
         "",
     ),
     "maximum_stays": (
-        "Nothing larger than m = {4:.2f} in this block: **α = {7:.3g}**, the weights so far stand.",
-        r"m \leftarrow \max(\slot{3:.2f}, \slot{8:.2f}) = \slot{4:.2f}",
+        LiveMessage(
+            "Nothing larger than m = {m:.2f} in this block: **α = {alpha:.3g}**, the weights so far stay as they are."
+        ),
+        r"m \leftarrow \max(\slot{m_before:.2f}, \slot{block_max:.2f}) = \slot{m:.2f}",
     ),
-    "rescale_none": ("There are no earlier weights yet to rescale.", ""),
+    "rescale_none": (LiveMessage("There are no earlier weights yet to rescale."), ""),
     "rescale": (
-        "All earlier weights are multiplied by **α = {7:.3g}**.",
-        r"p \leftarrow \alpha p = \slot{7:.3g} \cdot p",
+        LiveMessage("All earlier weights are multiplied by **α = {alpha:.3g}**."),
+        r"p \leftarrow \alpha p = \slot{alpha:.3g} \cdot p",
     ),
     "denominator": (
-        "The block's own weights are added, and the denominator follows: **ℓ = {6:.3f}**.",
+        LiveMessage("The block's own weights are added, and the denominator follows: **ℓ = {l:.3f}**."),
         r"\ell \leftarrow \alpha \ell + \sum e^{s - m} = "
-        r"\slot{7:.3g} \times \slot{5:.3f} + \slot{9:.3f} = \slot{6:.3f}",
+        r"\slot{alpha:.3g} \times \slot{l_before:.3f} + \slot{block_sum:.3f} = \slot{l:.3f}",
     ),
     "finish": (
-        "Once all blocks have passed, every weight is divided by ℓ. "
-        "Largest difference from the exact softmax: **{10:.1e}**.",
-        r"p / \ell, \quad \mathrm{lse} = m + \ln \ell = \slot{11:.2f}",
+        LiveMessage(
+            "Once all blocks have passed, every weight is divided by ℓ. Largest difference from the exact "
+            "softmax: **{error:.1e}**."
+        ),
+        r"p / \ell, \quad \mathrm{lse} = m + \ln \ell = \slot{lse:.2f}",
     ),
 }
 NAMES = tuple(MOMENTS)
 
 
 def scene(result: OnlineSoftmaxResult) -> Scene:
-    """Every step of the row, ready to be played."""
+    """The scene of all steps of the row."""
     steps = [step for _, step in result.steps]
     lines = np.array([line for line, _ in result.steps])
     return Scene(
@@ -87,14 +106,14 @@ def scene(result: OnlineSoftmaxResult) -> Scene:
         ),
         words=_words(result, steps),
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "denominator"),
-        start=_telling_step(steps),
+        start=_start(steps),
         symbols=SYMBOLS,
         below=(Column(1, (code_panel(softmax_in_blocks, lines),)),),
     )
 
 
 def card(result: OnlineSoftmaxResult) -> Scene:
-    """Scores and weights alone, small: the picture of this topic on the home page."""
+    """Scores and weights alone, small: the card of this topic on the home page."""
     steps = [step for _, step in result.steps]
     panels = (_scores(result, steps), _weights(result, steps))
     small = tuple(replace(panel, height=104, title="", subtitle="") for panel in panels)
@@ -104,13 +123,13 @@ def card(result: OnlineSoftmaxResult) -> Scene:
         steps=len(steps),
         columns=(Column(1, small),),
         words=_words(result, steps),
-        start=_telling_step(steps),
+        start=_start(steps),
         rate=3.0,
     )
 
 
-def _telling_step(steps: list[SoftmaxStep]) -> int:
-    """The step after the greatest rise of the maximum: the rescale at work."""
+def _start(steps: list[SoftmaxStep]) -> int:
+    """The first step to show: the rescale after the greatest rise of the maximum."""
     rises = [
         step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0
         for step in steps
@@ -131,50 +150,45 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     blocks = np.array([step.columns if step.block >= 0 else (np.nan, np.nan) for step in steps], float) - 0.5
     maximum = Track(np.array([[step.m if np.isfinite(step.m) else np.nan] for step in steps]))
     end = np.array([length - 0.4])
-    names = tuple(f"score {k}" for k in range(length))
+    names = tuple(Message("score {number}", number=k) for k in range(length))
     layers = (
         Layer(
             "rect",
-            Track(blocks[:, :1]),
-            np.array([low - margin]),
-            Track(blocks[:, 1:]),
-            np.array([high + margin]),
-            "current",
-            "faint",
+            x=Track(blocks[:, :1]),
+            y=np.array([low - margin]),
+            x2=Track(blocks[:, 1:]),
+            y2=np.array([high + margin]),
+            hue="current",
+            style="faint",
             names=("this block ends at",),
         ),
         _columns(np.where(seen, np.nan, scores), "muted", "faint", names, scores),
         _columns(np.where(seen, scores, np.nan), "key", "solid", names, scores),
         Layer(
             "segment",
-            np.array([-0.6]),
-            maximum,
-            end,
-            maximum,
-            "current",
+            x=np.array([-0.6]),
+            y=maximum,
+            x2=end,
+            y2=maximum,
+            hue="current",
             size=3,
             names=("m",),
             numbers=maximum,
         ),
         Layer(
             "label",
-            end,
-            Track(maximum.values + 0.6 * margin),
-            None,
-            None,
-            "current",
-            "solid",
-            4,
-            maximum,
-            ".2f",
-            ("m = ",),
-            "right",
+            x=end,
+            y=Track(maximum.values + 0.6 * margin),
+            hue="current",
+            numbers=maximum,
+            names=("m = ",),
+            anchor="right",
         ),
     )
     return Marks(
         name="scores",
         title="One row of scores s",
-        subtitle="the block at hand is shaded; pale: not seen yet; line: running maximum m",
+        subtitle="the current block is shaded; pale: not seen yet; line: running maximum m",
         height=150,
         x=Axis(-1, length),
         y=Axis(low - margin, high + 2 * margin),
@@ -190,13 +204,22 @@ def _columns(
     numbers: np.ndarray,
     format: str = ".4f",
 ) -> Layer:
-    """Columns that stand on zero, one a score. heights: (steps, length), or (length,) when they never change."""
+    """A bar from zero for each score. heights: (steps, length), or (length,) when they never change."""
     at = np.arange(len(names), dtype=float)
     moving = Track(heights) if heights.ndim == 2 else heights
     shown = Track(numbers) if numbers.ndim == 2 else numbers
     zero = np.zeros(len(names))
     return Layer(
-        "rect", at - 0.36, zero, at + 0.36, moving, hue, style, numbers=shown, format=format, names=names
+        "rect",
+        x=at - 0.36,
+        y=zero,
+        x2=at + 0.36,
+        y2=moving,
+        hue=hue,
+        style=style,
+        numbers=shown,
+        format=format,
+        names=names,
     )
 
 
@@ -208,11 +231,16 @@ def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
         )
     now = np.where(np.isfinite(now), now, np.nan)
     highest = max(float(np.nanmax(np.minimum(now, 1.2), initial=0.0)), float(result.exact.max()))
-    names = tuple(f"weight {k}" for k in range(length))
+    names = tuple(Message("weight {number}", number=k) for k in range(length))
     layers = (
         _columns(now, "score", "solid", names, now, ".5f"),
         _columns(
-            result.exact, "muted", "hollow", tuple(f"exact {name}" for name in names), result.exact, ".5f"
+            result.exact,
+            "muted",
+            "hollow",
+            tuple(Message("exact {weight}", weight=name) for name in names),
+            result.exact,
+            ".5f",
         ),
     )
     return Marks(
@@ -227,7 +255,7 @@ def _weights(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
 
 
 def _memory(steps: list[SoftmaxStep]) -> Row:
-    """m, l and alpha of every block passed so far, one row a block."""
+    """m, l and alpha of every block so far, one line a block."""
     blocks = max(step.block for step in steps) + 1
     values = {
         name: np.full((len(steps), blocks), np.nan) for name in ("m_before", "m", "l_before", "l", "alpha")
@@ -242,12 +270,12 @@ def _memory(steps: list[SoftmaxStep]) -> Row:
             if step.phase == "block" or np.isneginf(step.m_before):
                 values["alpha"][number, step.block] = np.nan  # not known yet, or nothing to rescale
     current = np.array([step.block if step.block >= 0 else blocks - 1 for step in steps])
-    look = {"height": 330, "row_name": "block"}
+    panel_options = {"height": 330, "row_name": "block"}
     return Row(
         (
-            dumbbells("m", "m  maximum", values["m_before"], values["m"], current, **look),
-            dumbbells("l", "ℓ  denominator", values["l_before"], values["l"], current, **look),
-            bars("alpha", "α  rescale", values["alpha"], current, **look),
+            dumbbells("m", "m  maximum", values["m_before"], values["m"], current, **panel_options),
+            dumbbells("l", "ℓ  denominator", values["l_before"], values["l"], current, **panel_options),
+            bars("alpha", "α  rescale", values["alpha"], current, **panel_options),
         ),
         title="What is remembered, block by block",
         subtitle="hollow: before the block · solid: after",
@@ -255,10 +283,12 @@ def _memory(steps: list[SoftmaxStep]) -> Row:
 
 
 def _words(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Words:
-    values = np.array([_numbers(result, step) for step in steps])
+    numbers = [_numbers(result, step) for step in steps]
+    values = np.array([[row[name] for name in COLUMNS] for row in numbers])
     which = np.array([NAMES.index(_moment(step, result.params.break_it)) for step in steps])
     formulas = tuple(formula(latex) if latex else "" for _, latex in MOMENTS.values())
-    return Words(tuple(sentence for sentence, _ in MOMENTS.values()), which, values, formulas)
+    sentences = tuple(sentence for sentence, _ in MOMENTS.values())
+    return Words(sentences, which, values, formulas, columns=COLUMNS)
 
 
 def _moment(step: SoftmaxStep, break_it: str) -> str:
@@ -273,20 +303,21 @@ def _moment(step: SoftmaxStep, break_it: str) -> str:
     return "maximum_not_rescaled" if break_it == "no_rescale" else "maximum_rises"
 
 
-def _numbers(result: OnlineSoftmaxResult, step: SoftmaxStep) -> list[float]:
+def _numbers(result: OnlineSoftmaxResult, step: SoftmaxStep) -> dict[str, float]:
+    """One step's COLUMNS."""
     start, stop = step.columns
-    return [
-        step.block,
-        start,
-        stop - 1,
-        step.m_before,
-        step.m,
-        step.l_before,
-        step.l,
-        step.alpha,
-        float(result.scores[start:stop].max()),
-        float(step.weights[start:stop].sum()),
-        result.max_abs_error,
-        result.log_sum_exp,
-        float(np.exp(step.m_before - step.m)) if np.isfinite(step.m) else 1.0,
-    ]
+    return {
+        "block": step.block,
+        "first": start,
+        "last": stop - 1,
+        "m_before": step.m_before,
+        "m": step.m,
+        "l_before": step.l_before,
+        "l": step.l,
+        "alpha": step.alpha,
+        "block_max": float(result.scores[start:stop].max()),
+        "block_sum": float(step.weights[start:stop].sum()),
+        "error": result.max_abs_error,
+        "lse": result.log_sum_exp,
+        "true_alpha": float(np.exp(step.m_before - step.m)) if np.isfinite(step.m) else 1.0,
+    }

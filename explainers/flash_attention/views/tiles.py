@@ -1,4 +1,4 @@
-"""The picture of tiled attention: the grid of tiles, what each row remembers, the accumulator, and what moved."""
+"""The scene of tiled attention: the grid of tiles, each row's running state, the accumulator, the bytes moved."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import inspect
 import numpy as np
 from torch import Tensor
 
-from explainers.drawing.panels import Axis, Band, Code, Layer, Line, Lines, Marks, Matrix, Text, Tiles
-from explainers.drawing.scene import Action, Column, Hue, Panel, Row, Scene, Track, patches
+from explainers.contract.messages import Message
+from explainers.drawing.panels import Axis, Band, Code, Line, Lines, Matrix, Text, Tiles
+from explainers.drawing.scene import Action, Column, Panel, Row, Scene, Track, patches
 from explainers.flash_attention.tiled import SENTINEL, TileStep, tiled_attention
 from explainers.flash_attention.tiles import TilesResult
 from explainers.flash_attention.views.parts import bars, dumbbells
+from explainers.flash_attention.views.tile_memory import sram_panel, traffic_panel
 from explainers.flash_attention.views.tile_words import SYMBOLS, tile_words
 
 HEIGHT = 384
@@ -19,7 +21,7 @@ NAN = float("nan")
 
 
 def scene(result: TilesResult) -> Scene:
-    """Every step of the run, ready to be played. Works alike for the readable loop's and the kernel's steps."""
+    """The scene of the readable loop's steps, or of the kernel's."""
     steps = [step for _, step in result.steps]
     sentences, numbers = tile_words(result)
     return Scene(
@@ -29,11 +31,11 @@ def scene(result: TilesResult) -> Scene:
         columns=(
             Column(1.85, (Row((_score_grid(result, steps), _written_output(result, steps)), (4.6, 1)),)),
             Column(1.15, (_row_memory(result, steps),)),
-            Column(1, (_accumulator(result, steps), _sram(result, steps), _traffic(result, steps))),
+            Column(1, (_accumulator(result, steps), sram_panel(result, steps), traffic_panel(result, steps))),
         ),
         words=sentences,
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "finish"),
-        start=_telling_step(result, steps),
+        start=_start(result, steps),
         rate=1.0,
         symbols=SYMBOLS,
         below=(
@@ -43,8 +45,8 @@ def scene(result: TilesResult) -> Scene:
     )
 
 
-def _telling_step(result: TilesResult, steps: list[TileStep]) -> int:
-    """Where the run is best seen: its worst tile if it failed, else where the followed row is rescaled most."""
+def _start(result: TilesResult, steps: list[TileStep]) -> int:
+    """The first step to show: the worst tile if a check failed, else where the followed row is rescaled most."""
     if not result.passed and result.params.break_it != "no_rescale":
         done = [number for number, step in enumerate(steps) if step.phase == "finish"]
         return max(done, key=lambda number: np.nan_to_num(result.error_so_far[number], nan=np.inf))
@@ -94,13 +96,13 @@ def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
 
 
 def _written_output(result: TilesResult, steps: list[TileStep]) -> Panel:
-    """O in slow memory, as the finished query tiles arrive there; its rows stand beside the rows of S."""
+    """O in slow memory, as the finished query tiles arrive there; its rows line up with those of S."""
     state = np.full(tuple(result.output.shape), np.nan, np.float32)
     states = []
     for step in steps:
         if step.phase == "finish":
             state = state.copy()
-            state[slice(*step.rows)] = _loud(step.accumulator)
+            state[slice(*step.rows)] = _nan_as_inf(step.accumulator)
         states.append(state)
     largest = _largest(result.output)
     return Matrix(
@@ -132,18 +134,18 @@ def _row_memory(result: TilesResult, steps: list[TileStep]) -> Row:
     now["alpha"][np.isneginf(before["m"])] = np.nan  # nothing gathered yet, so nothing to rescale
     followed = np.array([_place(result, step) for step in steps])
     follow = Action("follow_row_of_tile", "Click to follow this row")
-    look = {"height": HEIGHT - 22, "row_name": "row", "action": follow}
+    panel_options = {"height": HEIGHT - 22, "row_name": "row", "action": follow}
     panels = [
-        dumbbells("m", "m  maximum", before["m"], now["m"], followed, **look),
-        dumbbells("l", "ℓ  denominator", before["l"], now["l"], followed, **look),
-        bars("alpha", "α  rescale", now["alpha"], followed, **look),
+        dumbbells("m", "m  maximum", before["m"], now["m"], followed, **panel_options),
+        dumbbells("l", "ℓ  denominator", before["l"], now["l"], followed, **panel_options),
+        bars("alpha", "α  rescale", now["alpha"], followed, **panel_options),
     ]
     return Row(
         tuple(panels), title="What each row remembers", subtitle="hollow: before this tile · solid: now"
     )
 
 
-# -------------------------------------------------------------------------- accumulator, error, memory traffic
+# ------------------------------------------------------------------------------------- accumulator and error
 
 
 def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
@@ -155,7 +157,7 @@ def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
             states.append(_padded(step.accumulator, size))
             last = step.accumulator
         at.append(len(states) - 1)
-    # One range for a whole query tile, so that the rescale is seen to shrink it; another when O / l is written.
+    # One colour range for a whole query tile, so that a rescale visibly shrinks it; another when O / l is written.
     ranges = {}
     for step in steps:
         key = (step.query_tile, step.phase == "finish")
@@ -165,7 +167,7 @@ def _accumulator(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Matrix(
         name="accumulator",
         title="Accumulator O of the tile",
-        subtitle=f"{size} rows × {width} · orange −, teal +",
+        subtitle=Message("{rows} rows × {width} · orange −, teal +", rows=size, width=width),
         height=112,
         shape=(size, width),
         values=Track(np.stack(states), np.array(at)),
@@ -198,7 +200,7 @@ def _error(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Lines(
         name="error",
         title="How far O/ℓ is from exact",
-        subtitle="largest error in the query tile at hand, after each key tile; dashed: tolerance",
+        subtitle="largest error in the current query tile, after each key tile; dashed: tolerance",
         height=200,
         x=Axis(0, max(1, tiles), label="key tiles visited"),
         y=Axis(low, high, log=True, ticks=(1.0, 1e-3, 1e-6), format=".0e"),
@@ -210,128 +212,6 @@ def _error(result: TilesResult, steps: list[TileStep]) -> Panel:
     )
 
 
-def _traffic(result: TilesResult, steps: list[TileStep]) -> Panel:
-    moved = np.array([step.bytes_read + step.bytes_written for step in steps], float)
-    standard = float(result.standard_bytes)
-    longest = max(moved[-1], standard) * 2.2  # the numbers stand to the right of the bars
-    one, zero = np.array([1.0]), np.array([0.0])
-    layers = (
-        Layer(
-            "rect",
-            zero,
-            one - 0.3,
-            Track(moved[:, None]),
-            one + 0.3,
-            "output",
-            names=("tiled, so far",),
-            numbers=Track(moved[:, None]),
-            format="bytes",
-        ),
-        Layer(
-            "rect",
-            zero,
-            zero - 0.3,
-            np.array([standard]),
-            zero + 0.3,
-            "parameter",
-            names=("standard",),
-            numbers=np.array([standard]),
-            format="bytes",
-        ),
-        Layer(
-            "label",
-            Track(moved[:, None] + longest * 0.02),
-            one,
-            numbers=Track(moved[:, None]),
-            format="bytes",
-            names=("tiled so far ",),
-            hue="output",
-            size=4,
-        ),
-        Layer(
-            "label",
-            np.array([standard + longest * 0.02]),
-            zero,
-            numbers=np.array([standard]),
-            format="bytes",
-            names=("standard ",),
-            hue="muted",
-            size=4,
-        ),
-    )
-    return Marks(
-        name="traffic",
-        title="Slow-memory traffic, fp32",
-        height=48,
-        x=Axis(0, longest),
-        y=Axis(-0.6, 1.6),
-        layers=layers,
-        frame=False,
-    )
-
-
-def _sram(result: TilesResult, steps: list[TileStep]) -> Panel:
-    """Which tiles are in fast memory; the others wait below. Widths are their bytes; tiles glide in and out."""
-    block_q, block_k, width = result.params.block_q, result.params.block_k, result.params.head_dim
-    sizes = {
-        "Q": block_q * width,
-        "K": block_k * width,
-        "V": block_k * width,
-        "S": block_q * block_k,
-        "O": block_q * width,
-    }
-    hues: dict[str, Hue] = {"Q": "query", "K": "key", "V": "value", "S": "score", "O": "output"}
-    gap = sum(sizes.values()) * 0.02
-    layers, left = [], 0.0
-    for name, size in sizes.items():
-        inside = np.array([_in_sram(name, step) for step in steps])
-        y = np.where(inside, 1.0, 0.0)[:, None]
-        if name == "S":
-            y = np.where(inside, 1.0, NAN)[:, None]  # S never exists outside
-        x, end, bottom = np.array([left]), np.array([left + size]), Track(y - 0.34)
-        layers.append(
-            Layer(
-                "rect",
-                x,
-                bottom,
-                end,
-                Track(y + 0.34),
-                hues[name],
-                names=(f"{name}, bytes",),
-                numbers=np.array([4.0 * size]),
-                format="bytes",
-            )
-        )
-        layers.append(
-            Layer("label", (x + end) / 2, Track(y), style="hollow", names=(name,), anchor="middle", size=3.5)
-        )
-        left += size + gap
-    labels = Layer(
-        "label",
-        np.zeros(2),
-        np.array([1.62, -0.62]),
-        hue="muted",
-        size=3.5,
-        style="faint",
-        names=("fast memory (SRAM)", "slow memory (HBM)"),
-    )
-    return Marks(
-        name="sram",
-        title="",
-        height=96,
-        x=Axis(0, left - gap),
-        y=Axis(-0.95, 1.95),
-        layers=(labels, *layers),
-        frame=True,
-    )
-
-
-def _in_sram(name: str, step: TileStep) -> bool:
-    if name in "QO":
-        return step.phase != "finish"
-    return step.phase in ("scores", "maximum", "weights", "rescale")
-
-
 # -------------------------------------------------------------------------------------------------- the code
 
 
@@ -340,8 +220,8 @@ def _code(result: TilesResult) -> Panel:
     lines = np.array([line for line, _ in result.steps])
     return Code(
         "code",
-        "The code that just ran",
-        path,
+        title="The code that just ran",
+        subtitle=path,
         height=330,
         source=source,
         first_line=first_line,
@@ -364,12 +244,12 @@ def algorithm_source(backend: str) -> tuple[str, int, str]:
 
 
 def _followed(result: TilesResult, steps: list[TileStep]) -> Track:
-    """The row that is told at each step."""
+    """The followed row at each step."""
     return Track(np.array([step.rows[0] + _place(result, step) for step in steps], float)[:, None])
 
 
 def _place(result: TilesResult, step: TileStep) -> int:
-    """The row of this tile that stands where the followed row stands in its own."""
+    """The row of this tile at the followed row's place in its own tile."""
     return min(result.params.followed_row % result.params.block_q, step.rows[1] - step.rows[0] - 1)
 
 
@@ -384,12 +264,12 @@ def _rows(steps: list[TileStep], name: str, size: int) -> np.ndarray:
 
 def _padded(tile: Tensor, rows: int) -> np.ndarray:
     padded = np.full((rows, tile.shape[1]), np.nan, np.float32)
-    padded[: len(tile)] = _loud(tile)
+    padded[: len(tile)] = _nan_as_inf(tile)
     return padded
 
 
 def _computed_scores(result: TilesResult, steps: list[TileStep]) -> np.ndarray:
-    """S (Nq, Nk) as this run computed and masked it, tile by tile; NaN where masked or never computed."""
+    """S (Nq, Nk) as it was computed and masked, tile by tile; NaN where masked or never computed."""
     scores = np.full((result.params.seq_len, result.params.keys), np.nan, np.float32)
     for step in steps:
         if step.phase == "scores":
@@ -398,8 +278,8 @@ def _computed_scores(result: TilesResult, steps: list[TileStep]) -> np.ndarray:
     return scores
 
 
-def _loud(values: Tensor) -> np.ndarray:
-    """What is not a number as infinity, which the player paints in the colour of an error; NaN is an empty cell."""
+def _nan_as_inf(values: Tensor) -> np.ndarray:
+    """Infinity in place of NaN: the player paints infinity in the colour of an error, and leaves NaN empty."""
     array = values.numpy()
     return np.where(np.isnan(array), np.inf, array)
 

@@ -1,10 +1,11 @@
-"""The settled charts of memory traffic, as Plotly figures: accesses, roofline, legal blocks."""
+"""The charts of memory traffic, as Plotly figures: accesses, roofline, legal blocks, SRAM budget."""
 
 from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
 
+from explainers.contract.messages import Message
 from explainers.flash_attention.machines import GPUS
 from explainers.flash_attention.traffic import Curves, TrafficResult
 
@@ -14,7 +15,9 @@ STANDARD, TILED, TILED_2, THEOREM, BOUND = "#8A93A6", "#1FA0A6", "#3D8FE0", "#D9
 
 def accesses_over_tokens(result: TrafficResult) -> go.Figure:
     """HBM accesses against the sequence length, log-log, at this SRAM."""
-    figure = _curves(result, result.over_seq_len, result.params.seq_len, "sequence length N, in tokens")
+    figure = _curves(
+        result, result.over_seq_len, result.params.seq_len, Message("sequence length N, in tokens")
+    )
     lengths = [2**power for power in range(7, 18, 2)]
     return figure.update_xaxes(
         tickvals=lengths, ticktext=[f"{n}" if n < 1024 else f"{n // 1024}K" for n in lengths]
@@ -22,11 +25,11 @@ def accesses_over_tokens(result: TrafficResult) -> go.Figure:
 
 
 def accesses_over_sram(result: TrafficResult) -> go.Figure:
-    """HBM accesses against the SRAM, log-log, at this sequence length, with the place where FlashAttention-2 stops."""
-    figure = _curves(result, result.over_sram, result.params.sram_bytes, "fast memory (SRAM)")
+    """HBM accesses against SRAM, log-log, at this sequence length; a line where FlashAttention-2 stops improving."""
+    figure = _curves(result, result.over_sram, result.params.sram_bytes, Message("fast memory (SRAM)"))
     saturates = result.fa2_saturates_at_bytes
     figure.add_vline(x=saturates, line={"color": TILED_2, "dash": "dot", "width": 1.5})
-    note = f"query block = d = {result.params.head_dim}"
+    note = Message("query block = d = {head_dim}", head_dim=result.params.head_dim)
     figure.add_annotation(
         x=np.log10(saturates), y=0, yref="paper", text=note, showarrow=False, xanchor="left", yanchor="bottom"
     )
@@ -54,11 +57,11 @@ def _within_range(result: TrafficResult, curves: Curves) -> np.ndarray:
 def _curves(result: TrafficResult, curves: Curves, now: float, label: str) -> go.Figure:
     x = curves.x.astype(np.float32)
     lines = (
-        ("standard", curves.standard, STANDARD, "solid", 2.5),
-        ("tiled, FlashAttention-1 order", curves.tiled, TILED, "solid", 2.5),
-        ("tiled, FlashAttention-2 order", curves.tiled_fa2, TILED_2, "dash", 2.5),
-        ("theorem, Θ(N²d²/M), constant 1", _within_range(result, curves), THEOREM, "dot", 2.5),
-        ("inputs and output once, 4Nd", curves.lower_bound, BOUND, "dashdot", 1.5),
+        (Message("standard"), curves.standard, STANDARD, "solid", 2.5),
+        (Message("tiled, FlashAttention-1 order"), curves.tiled, TILED, "solid", 2.5),
+        (Message("tiled, FlashAttention-2 order"), curves.tiled_fa2, TILED_2, "dash", 2.5),
+        (Message("theorem, Θ(N²d²/M), constant 1"), _within_range(result, curves), THEOREM, "dot", 2.5),
+        (Message("inputs and output once, 4Nd"), curves.lower_bound, BOUND, "dashdot", 1.5),
     )
     figure = go.Figure()
     for name, values, colour, dash, width in lines:
@@ -73,7 +76,7 @@ def _curves(result: TrafficResult, curves: Curves, now: float, label: str) -> go
 
 
 def roofline(result: TrafficResult) -> go.Figure:
-    """What each algorithm can reach on an A100 and an H100: the lesser of the peak and bandwidth times intensity."""
+    """What each algorithm can reach on an A100 and an H100: the smaller of peak and bandwidth times intensity."""
     figure = go.Figure()
     intensity = np.logspace(0, 4.5, 60).astype(np.float32)
     for roof, dash in zip(result.rooflines, ("dash", "solid"), strict=True):
@@ -86,9 +89,9 @@ def roofline(result: TrafficResult) -> go.Figure:
             line={"color": STANDARD, "dash": dash, "width": 2},
         )
     algorithms = (
-        ("standard", result.standard_intensity, "standard", STANDARD, "circle"),
-        ("FlashAttention-1 order", result.tiled_intensity, "tiled", TILED, "diamond"),
-        ("FlashAttention-2 order", result.tiled_fa2_intensity, "tiled_fa2", TILED_2, "square"),
+        (Message("standard"), result.standard_intensity, "standard", STANDARD, "circle"),
+        (Message("FlashAttention-1 order"), result.tiled_intensity, "tiled", TILED, "diamond"),
+        (Message("FlashAttention-2 order"), result.tiled_fa2_intensity, "tiled_fa2", TILED_2, "square"),
     )
     for name, at, field, colour, symbol in algorithms:
         reach = [getattr(roof, field) / 1e12 for roof in result.rooflines]
@@ -108,9 +111,12 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
         place = sizes.index(block.block_q), sizes.index(block.block_k)
         used[place] = block.bytes_used
         legal[place] += block.fits
-    words = {0: "too large", 1: "H100 only", 2: "A100, H100"}
+    words = {0: Message("too large"), 1: Message("H100 only"), 2: "A100, H100"}
     text = [
-        [f"{used[i, j] / 1024:.0f} KiB<br>{words[int(legal[i, j])]}" for j in range(len(sizes))]
+        [
+            Message("{kib:.0f} KiB<br>{gpus}", kib=used[i, j] / 1024, gpus=words[int(legal[i, j])])
+            for j in range(len(sizes))
+        ]
         for i in range(len(sizes))
     ]
     colours = [[0, "#7C8598"], [0.5, "#A85B0C"], [1, "#12777C"]]
@@ -138,31 +144,37 @@ def legal_blocks(result: TrafficResult) -> go.Figure:
 
 
 def sram_budget(result: TrafficResult) -> go.Figure:
-    """The bytes of the tiles that the paper's blocks put into fast memory, against what there is."""
+    """The bytes of the tiles that the paper's blocks put into fast memory, beside its size."""
     colours = {"Q": "#3D8FE0", "K": "#D9822B", "V": "#1F9E78", "O": "#1FA0A6"}
     figure = go.Figure()
     for name, size in result.sram_budget.items():
-        label = f"{name}: {size / 1024:.0f} KiB"
+        label = Message("{matrix}: {kib:.0f} KiB", matrix=name, kib=size / 1024)
         figure.add_bar(y=[""], x=[size / 1024], name=label, orientation="h", marker={"color": colours[name]})
-    limits = {gpu.name.split()[0]: gpu.shared_bytes for gpu in GPUS} | {"set above": result.params.sram_bytes}
+    limits = {gpu.name.split()[0]: gpu.shared_bytes for gpu in GPUS} | {
+        Message("set above"): result.params.sram_bytes
+    }
     for number, (name, size) in enumerate(limits.items()):
         figure.add_vline(
             x=size / 1024, line={"color": STANDARD if number < len(GPUS) else "#D55E00", "width": 2}
         )
         note = {"text": name, "showarrow": False, "yref": "paper", "yanchor": "bottom", "xanchor": "left"}
         figure.add_annotation(x=size / 1024, y=number / 4, **note)
-    title = f"KiB of fast memory, blocks of {result.block_q} queries and {result.block_k} keys"
+    title = Message(
+        "KiB of fast memory, blocks of {block_q} queries and {block_k} keys",
+        block_q=result.block_q,
+        block_k=result.block_k,
+    )
     return figure.update_layout(barmode="stack").update_xaxes(title=title)
 
 
 def paper_table(result: TrafficResult) -> dict[str, list[str | float]]:
-    """The paper's Figure 2 (left) beside what is counted here, by column."""
+    """The paper's Figure 2 (left) beside our counts, by column."""
     rows = result.paper_table
     return {
-        "algorithm": [row.algorithm for row in rows],
-        "GFLOP, printed in the paper": [row.printed_gflops for row in rows],
-        "GFLOP, counted": [round(row.counted_gflops, 1) for row in rows],
-        "HBM GB, printed in the paper": [row.printed_hbm_gb for row in rows],
-        "HBM GB, counted": [round(row.counted_hbm_gb, 1) for row in rows],
-        "ms on an A100, printed in the paper": [row.printed_ms for row in rows],
+        Message("algorithm"): [row.algorithm for row in rows],
+        Message("GFLOP, printed in the paper"): [row.printed_gflops for row in rows],
+        Message("GFLOP, counted"): [round(row.counted_gflops, 1) for row in rows],
+        Message("HBM GB, printed in the paper"): [row.printed_hbm_gb for row in rows],
+        Message("HBM GB, counted"): [round(row.counted_hbm_gb, 1) for row in rows],
+        Message("ms on an A100, printed in the paper"): [row.printed_ms for row in rows],
     }
