@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from explainers.contract.messages import Message
+
 MOST_CHANGES = 50
 LATEST = 10**8
 CHANGEABLE = (
@@ -38,11 +40,11 @@ def parse(text: str) -> tuple[Change, ...]:
         return ()
     parts = text.strip().split("|")
     if len(parts) > MOST_CHANGES:
-        raise ValueError(f"at most {MOST_CHANGES} changes; here {len(parts)}")
+        raise ValueError(Message("at most {most} changes; here {given}", most=MOST_CHANGES, given=len(parts)))
     changes = tuple(_change(part) for part in parts)
     times = [change.time for change in changes]
     if times != sorted(times):
-        raise ValueError("changes in the order of their times")
+        raise ValueError(Message("changes in the order of their times"))
     return changes
 
 
@@ -55,8 +57,15 @@ def _change(part: str) -> Change:
     found = _CHANGE.fullmatch(part)
     if not found or int(found[1]) > LATEST:
         raise ValueError(
-            f"time:setting=value with | between them, as in 1200:epsilon=0.3; here {part[:30]!r}"
+            Message(
+                "time:setting=value with | between them, as in 1200:epsilon=0.3; here {given}",
+                given=repr(part[:30]),
+            )
         )
     if found[2] not in CHANGEABLE:
-        raise ValueError(f"changes of {', '.join(CHANGEABLE)}; here {found[2][:30]!r}")
+        raise ValueError(
+            Message(
+                "changes of {fields}; here {given}", fields=", ".join(CHANGEABLE), given=repr(found[2][:30])
+            )
+        )
     return Change(int(found[1]), found[2], found[3])

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from explainers.contract.messages import Message
 from explainers.grid_world.world import World
 
 TOLERANCE = 1e-6
@@ -49,7 +50,7 @@ def solve_large(world: World, tolerance: float = TOLERANCE) -> tuple[np.ndarray,
     Raises ValueError without a discount: then no residual bounds the error.
     """
     if world.gamma >= 1:
-        raise ValueError("a bound of the error needs a discount below 1")
+        raise ValueError(Message("a bound of the error needs a discount below 1"))
     table, v, mixing = _table(world), np.zeros(world.states), _Mixing(world.states)
     for _ in range(MOST_ROUNDS):
         swept = _swept(v, table)
@@ -61,7 +62,7 @@ def solve_large(world: World, tolerance: float = TOLERANCE) -> tuple[np.ndarray,
             if bound <= tolerance:
                 return swept, bound
         v = mixing.next(v, swept)
-    raise ValueError(f"no value iteration within {MOST_ROUNDS:,} rounds")
+    raise ValueError(Message("value iteration did not converge within {rounds:,} rounds", rounds=MOST_ROUNDS))
 
 
 def _table(world: World) -> _Table:

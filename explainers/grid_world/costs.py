@@ -13,6 +13,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact, planners
@@ -59,10 +60,13 @@ class CostsParams(WorldParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.gamma == 1:
-            sentence = "gamma = 1 lets a policy that never ends have no values; allowed: below 1."
+            sentence = Message("gamma = 1 lets a policy that never ends have no values; allowed: below 1.")
             yield Adjustment("gamma", 0.99, sentence)
         if self.break_it != "none" and self.study != "length":
-            sentence = f"break_it = {self.break_it} is about the length of episodes; allowed: none here."
+            sentence = Message(
+                "break_it = {broken} is about the length of episodes; allowed: none here.",
+                broken=self.break_it,
+            )
             yield Adjustment("break_it", "none", sentence)
 
 
@@ -188,16 +192,24 @@ def _checks(params: CostsParams, points: list[Point], best: exact.Optimal) -> It
             residual = max(residual, float(np.abs(again - values)[acting].max(initial=0.0)))
             above = max(above, made_soft - soft)
         yield Check(
-            "the best soft values solve their own Bellman optimality equation",
-            residual,
-            rounding,
-            "one look ahead",
+            what="the best soft values solve their own Bellman optimality equation",
+            error=residual,
+            tolerance=rounding,
+            reference="one look ahead",
         )
-        yield Check("the best policy made soft is never better", above, rounding, "the theorem, section 5.4")
+        yield Check(
+            what="the best policy made soft is never better",
+            error=above,
+            tolerance=rounding,
+            reference="the theorem, section 5.4",
+        )
     elif params.study == "length":
         error = max(_reward_by_reward(moves, point) for point in points)
         yield Check(
-            "the returns, added up reward by reward", error, rounding, "powers of the policy's transitions"
+            what="the returns, added up reward by reward",
+            error=error,
+            tolerance=rounding,
+            reference="powers of the policy's transitions",
         )
     else:
         # j = 1 is value iteration, sweep by sweep
@@ -205,7 +217,12 @@ def _checks(params: CostsParams, points: list[Point], best: exact.Optimal) -> It
         while sweeps < MOST_SWEEPS and np.abs(v - best.values)[acting].max(initial=0.0) > NEAR:
             v, sweeps = moves.backup(v).max(axis=1), sweeps + 1
         counted = np.nan_to_num(points[0].measured[0], nan=MOST_SWEEPS)
-        yield Check("j = 1 takes as many sweeps", abs(float(counted) - sweeps), 0, "value iteration")
+        yield Check(
+            what="j = 1 takes as many sweeps",
+            error=abs(float(counted) - sweeps),
+            tolerance=0,
+            reference="value iteration",
+        )
 
 
 def _reward_by_reward(moves: Moves, point: Point) -> float:

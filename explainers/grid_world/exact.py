@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.linalg import spsolve
 
+from explainers.contract.messages import Message
 from explainers.grid_world.compiled_plan import solve_large
 from explainers.grid_world.world import Moves, World
 
@@ -54,7 +55,9 @@ def value_of(moves: Moves, policy: np.ndarray) -> np.ndarray:
     v = np.atleast_1d(np.asarray(spsolve(csc_array(eye_array(states) - moves.gamma * P), r)))
     # without a discount the equations of a policy that never ends are singular, and rounding hides it
     if not (np.abs(v) <= UNBOUNDED * max(1.0, float(np.abs(r).max()))).all():
-        raise ValueError("the policy never ends somewhere, and without a discount its values are not finite")
+        raise ValueError(
+            Message("the policy never ends somewhere, and without a discount its values are not finite")
+        )
     return v
 
 
@@ -108,7 +111,9 @@ def _by_policy_iteration(moves: Moves, epsilon: float) -> tuple[np.ndarray, np.n
             return policy, v
         # pi(s) = argmax_a q_pi(s, a); of equal ones the present one stays
         chosen = np.where(better, q.argmax(axis=1), chosen)
-    raise ValueError(f"no policy iteration within {MOST_ROUNDS:,} rounds")
+    raise ValueError(
+        Message("policy iteration did not converge within {rounds:,} rounds", rounds=MOST_ROUNDS)
+    )
 
 
 def _by_sweeps(moves: Moves) -> np.ndarray:
@@ -120,7 +125,7 @@ def _by_sweeps(moves: Moves) -> np.ndarray:
         if np.abs(after - v).max() <= SWEEP_UNTIL * max(1.0, np.abs(after).max()):
             return after
         v = after
-    raise ValueError(f"no value iteration within {MOST_SWEEPS:,} sweeps")
+    raise ValueError(Message("value iteration did not converge within {sweeps:,} sweeps", sweeps=MOST_SWEEPS))
 
 
 def epsilon_greedy(best: np.ndarray, epsilon: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import number
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled, exact
@@ -113,6 +114,13 @@ def _greedy(q: np.ndarray, acting: np.ndarray) -> np.ndarray:
 
 def _notes(params: LearnParams, ended: int) -> Iterator[str]:
     if not params.steps and ended < params.episodes:
-        yield f"Stopped after {MOST_STEPS:,} transitions, in which {ended:,} episodes ended."
+        yield plural(
+            "Stopped after {steps:,} transitions, in which {count:,} episode ended.",
+            "Stopped after {steps:,} transitions, in which {count:,} episodes ended.",
+            count=ended,
+            steps=MOST_STEPS,
+        )
     if params.algorithm != "td0" and not comes_to_the_best(params, params.algorithm):
-        yield "The truth is here the best policy that explores as the agent does: it is worth less than v*."
+        yield Message(
+            "The truth is here the best policy that explores as the agent does: it is worth less than v*."
+        )

@@ -11,6 +11,7 @@ from cachetools import LRUCache, cached
 from pydantic import create_model
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.grid_world import exact
 from explainers.grid_world.memory import Kind, Rules, Schedule, Table
@@ -32,14 +33,14 @@ BreakIt = Literal[
 LABELS: dict[str, str] = {
     "q_learning": "Q-learning",
     "sarsa": "Sarsa",
-    "expected_sarsa": "expected Sarsa",
-    "double_q_learning": "double Q-learning",
-    "n_step_sarsa": "n-step Sarsa",
+    "expected_sarsa": Message("expected Sarsa"),
+    "double_q_learning": Message("double Q-learning"),
+    "n_step_sarsa": Message("n-step Sarsa"),
     "sarsa_lambda": "Sarsa(λ)",
     "dyna_q": "Dyna-Q",
-    "mc_epsilon_greedy": "Monte Carlo, ε-greedy",
-    "mc_exploring_starts": "Monte Carlo, exploring starts",
-    "td0": "TD prediction",
+    "mc_epsilon_greedy": Message("Monte Carlo, ε-greedy"),
+    "mc_exploring_starts": Message("Monte Carlo, exploring starts"),
+    "td0": Message("TD prediction"),
 }
 KINDS: dict[str, Kind] = {
     "q_learning": Kind.Q_LEARNING,
@@ -222,20 +223,23 @@ class AgentParams(_WithLambda):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if not start_reaches_an_aim(self.grid) and self.actions in ("two", "three"):
-            sentence = (
-                f"actions = {self.actions} never lead from the start to a target; allowed: four or more."
+            sentence = Message(
+                "actions = {actions} never lead from the start to a target; allowed: four or more.",
+                actions=self.actions,
             )
             yield Adjustment("actions", "five", sentence)
         if not start_reaches_an_aim(self.grid):
-            sentence = "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."
+            sentence = Message(
+                "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."
+            )
             yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
         if not self.grid.lived_in[self.grid.start]:
-            sentence = (
+            sentence = Message(
                 "world = a start in which nobody can act; allowed: S in a cell that does not end the episode."
             )
             yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
         if self.gamma == 1 and self.break_it == "forget_discount":
-            sentence = (
+            sentence = Message(
                 "break_it = forget_discount removes a discount that is not there; allowed: gamma below 1."
             )
             yield Adjustment("break_it", "none", sentence)
@@ -251,15 +255,19 @@ class OneAgentParams(AgentParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.behaviour == "uniform" and self.algorithm not in OFF_POLICY:
-            sentence = (
-                f"behaviour = uniform is not what {LABELS[self.algorithm]} can learn from; allowed: follow."
+            sentence = Message(
+                "behaviour = uniform is not what {algorithm} can learn from; allowed: follow.",
+                algorithm=LABELS[self.algorithm],
             )
             yield Adjustment("behaviour", "follow", sentence)
         if self.algorithm == "td0" and self.gamma == 1 and self.policy == "uniform":
-            stuck = (self.grid.lived_in & ~ends_under(self.grid, policy_of(self.grid, "uniform"))).sum()
+            ending = ends_under(self.grid, policy_of(self.grid, "uniform"))
+            stuck = int((self.grid.lived_in & ~ending).sum())
             if stuck:
-                sentence = (
-                    f"gamma = 1 has no values for a policy that never ends from {stuck} cells; allowed: less."
+                sentence = plural(
+                    "gamma = 1 has no values for a policy that never ends from {count} cell; allowed: less.",
+                    "gamma = 1 has no values for a policy that never ends from {count} cells; allowed: less.",
+                    count=stuck,
                 )
                 yield Adjustment("gamma", 0.99, sentence)
 
@@ -325,10 +333,10 @@ def first_value(params: AgentParams) -> float:
 def truth_in_words(params: AgentParams, algorithm: str) -> str:
     """Which truth that is."""
     if algorithm == "td0":
-        return "the policy that it follows"
+        return Message("the policy that it follows")
     if comes_to_the_best(params, algorithm):
-        return "the best policy"
-    return f"the best policy that explores with ε = {params.epsilon:g}"
+        return Message("the best policy")
+    return Message("the best policy that explores with ε = {epsilon:g}", epsilon=params.epsilon)
 
 
 def comes_to_the_best(params: AgentParams, algorithm: str) -> bool:

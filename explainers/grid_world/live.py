@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined
 from explainers.contract.result import Check, Checked
 from explainers.drawing.scene import KEYFRAME_EVERY
 from explainers.grid_world import changes
@@ -29,7 +30,7 @@ from explainers.grid_world.memory import Slot
 from explainers.grid_world.sound import checks_of
 
 MOST_CHECKPOINTS = 64
-TOLD = 5  # changes that a note names
+NAMED_CHANGES = 5  # in a note: the latest ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +150,31 @@ def _episodes(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
 def _notes(params: LiveParams) -> Iterator[str]:
     now = params.now
     made = changes.parse(params.changes)
-    since = f"After the last change, at {made[-1].time:,}: " if made else ""
-    yield f"{since}{now.rules} An episode is cut after {now.episode_length:,} steps."
-    if made:
-        fields = LiveParams.model_fields
-        told = [
-            f"from {one.time:,} {'cells painted' if one.field == 'world' else f'{fields[one.field].title} {one.value}'}"
-            for one in made[-TOLD:]
-        ]
-        earlier = f"{len(made) - TOLD} earlier, " if len(made) > TOLD else ""
-        yield f"Changed while it ran, which the link carries: {earlier}{', '.join(told)}."
+    rules = {"rules": now.rules, "length": now.episode_length}
+    if not made:
+        yield Message("{rules} An episode is cut after {length:,} steps.", **rules)
+        return
+    yield Message(
+        "After the last change, at {time:,}: {rules} An episode is cut after {length:,} steps.",
+        time=made[-1].time,
+        **rules,
+    )
+    latest = joined([_change_in_words(change) for change in made[-NAMED_CHANGES:]])
+    if (earlier := len(made) - NAMED_CHANGES) > 0:
+        yield Message(
+            "Changed while it ran, which the link carries: {earlier} earlier, {changes}.",
+            earlier=earlier,
+            changes=latest,
+        )
+    else:
+        yield Message("Changed while it ran, which the link carries: {changes}.", changes=latest)
+
+
+def _change_in_words(change: changes.Change) -> Message:
+    if change.field == "world":
+        return Message("from {time:,} cells painted", time=change.time)
+    title = LiveParams.model_fields[change.field].title or change.field
+    return Message("from {time:,} {field} {value}", time=change.time, field=title, value=change.value)
 
 
 def _checks(params: LiveParams, phases: tuple[Phase, ...], chunk: Chunk) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError, field_validator
 
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, as_text, number, text
 from explainers.grid_world import changes, learn_params
 from explainers.grid_world.learn_params import OneAgentParams
@@ -27,11 +28,16 @@ class LiveParams(OneAgentParams):
     changes: str = text(
         "",
         "Changes",
-        "what changed at which transition, as 1200:epsilon=0.3|2400:r_forbidden=-10",
+        "What changed at which transition, as 1200:epsilon=0.3|2400:r_forbidden=-10",
         longest=20_000,
     )
     chunk: int = number(
-        0, "Chunk", f"Which {TRANSITIONS:,} transitions of the run", least=0, most=MOST_CHUNKS - 1, step=1
+        0,
+        "Chunk",
+        Message("Which {transitions:,} transitions of the run", transitions=TRANSITIONS),
+        least=0,
+        most=MOST_CHUNKS - 1,
+        step=1,
     )
 
     @field_validator("changes")
@@ -75,14 +81,16 @@ class LiveParams(OneAgentParams):
             try:
                 held.append((change.time, _changed(held[-1][1], change)))
             except ValueError as error:
-                return tuple(held), str(error)
+                return tuple(held), error.args[0]
         return tuple(held), ""
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.grid.states > MOST_STATES:
-            sentence = (
-                f"world = {self.grid.states:,} cells, too many to watch; allowed: at most {MOST_STATES:,}."
+            sentence = Message(
+                "world = {cells:,} cells, too many to watch; allowed: at most {most:,}.",
+                cells=self.grid.states,
+                most=MOST_STATES,
             )
             yield Adjustment("world", LiveParams.model_fields["world"].default, sentence)
         held, problem = self._walked
@@ -93,17 +101,28 @@ class LiveParams(OneAgentParams):
 
 def _changed(params: LiveParams, change: changes.Change) -> LiveParams:
     """The settings after a change. Raises ValueError with a sentence that names the field."""
-    name = f"changes: from {change.time:,} on {change.field} = {change.value[:30]}"
+    given = {"time": change.time, "field": change.field, "value": change.value[:30]}
     try:
         after = type(params)(**{**params.model_dump(), "changes": "", change.field: change.value})
     except ValidationError as error:
         raise ValueError(
-            f"{name} is not accepted; allowed: what the field {change.field} accepts."
+            Message(
+                "changes: from {time:,} on {field} = {value} is not accepted; allowed: what the field {field} accepts.",
+                **given,
+            )
         ) from error
     if after.grid.cells.shape != params.grid.cells.shape:
         raise ValueError(
-            f"{name} is a world of another size; allowed: {params.grid.rows} by {params.grid.columns}."
+            Message(
+                "changes: from {time:,} on {field} = {value} is a world of another size; "
+                "allowed: {rows} by {columns}.",
+                **given,
+                rows=params.grid.rows,
+                columns=params.grid.columns,
+            )
         )
     if (broken := next(OneAgentParams.adjustments(after), None)) is not None:
-        raise ValueError(f"changes: from {change.time:,} on {broken.sentence}")
+        raise ValueError(
+            Message("changes: from {time:,} on {problem}", time=change.time, problem=broken.sentence)
+        )
     return after

@@ -10,6 +10,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact, planners
@@ -88,15 +89,15 @@ class PlanParams(WorldParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.gamma == 1 and self.algorithm == "policy_iteration":
-            why = "may meet a policy that never ends, whose values are not finite without a discount"
-            yield Adjustment(
-                "algorithm",
-                "value_iteration",
-                f"algorithm = policy_iteration {why}; allowed: the others, or gamma below 1.",
+            sentence = Message(
+                "algorithm = policy_iteration may meet a policy that never ends, whose values are not finite without "
+                "a discount; allowed: the others, or gamma below 1."
             )
+            yield Adjustment("algorithm", "value_iteration", sentence)
         if self.break_it != "none" and (self.algorithm != "value_iteration" or self.gamma == 1):
-            sentence = (
-                f"break_it = {self.break_it} is about value iteration with a discount; allowed: none here."
+            sentence = Message(
+                "break_it = {broken} is about value iteration with a discount; allowed: none here.",
+                broken=self.break_it,
             )
             yield Adjustment("break_it", "none", sentence)
 
@@ -225,34 +226,52 @@ def _checks(
         # |v_k - v*| <= gamma^k |v_0 - v*|
         over = errors - gamma ** np.arange(len(errors)) * errors[0]
         yield Check(
-            "no error above gamma^k times the first", max(float(over.max()), 0.0), rounding, "the contraction"
+            what="no error above gamma^k times the first",
+            error=max(float(over.max()), 0.0),
+            tolerance=rounding,
+            reference="the contraction",
         )
     large = params.grid.states > exact.MOST_STATES
     known, reference = (
-        (exact.PROVEN, "sweeps with a bound") if large else (rounding, "policy iteration, exactly solved")
+        (exact.PROVEN, Message("sweeps with a bound"))
+        if large
+        else (rounding, Message("policy iteration, exactly solved"))
     )
     if params.algorithm != "mc_basic" and gamma < 1 and _ended(params, stages):
         # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; evaluated exactly, a policy that stays has v*
         promised = 0.0 if params.algorithm == "policy_iteration" else gamma / (1 - gamma) * params.tolerance
-        what = "the values are v*, as near as the tolerance promises"
-        yield Check(what, float(errors[-1]), promised + known, reference)
+        yield Check(
+            what="the values are v*, as near as the tolerance promises",
+            error=float(errors[-1]),
+            tolerance=promised + known,
+            reference=reference,
+        )
     if params.algorithm == "mc_basic" and not params.slip:
         moves, last = params.grid.moves, valued[-2] if len(valued) > 1 else valued[-1]
         expected = exact.within(moves, np.eye(len(moves.mix))[last.chosen], params.episode_length)
         error = np.abs(expected.max(axis=1) - valued[-1].values).max()
         yield Check(
-            "the returns are those of the policy over so many steps",
-            float(error),
-            rounding,
-            "its finite-horizon Bellman equation",
+            what="the returns are those of the policy over so many steps",
+            error=float(error),
+            tolerance=rounding,
+            reference="its finite-horizon Bellman equation",
         )
     q = params.grid.moves.backup(best.values)
     residual = np.abs(q.max(axis=1) - best.values)[params.grid.lived_in].max(initial=0.0)
-    yield Check("v* solves the Bellman optimality equation", float(residual), 2 * known, "one look ahead")
+    yield Check(
+        what="v* solves the Bellman optimality equation",
+        error=float(residual),
+        tolerance=2 * known,
+        reference="one look ahead",
+    )
 
 
 def _notes(params: PlanParams) -> Iterator[str]:
     if params.gamma == 1 and params.algorithm != "mc_basic":
-        yield "Without a discount nothing contracts sweep by sweep: the curve falls once episodes reach an end."
+        yield Message(
+            "Without a discount nothing contracts sweep by sweep: the curve falls once episodes reach an end."
+        )
     if params.algorithm == "mc_basic":
-        yield "An episode of L steps sees no reward beyond them: what lies farther away counts for nothing."
+        yield Message(
+            "An episode of L steps sees no reward beyond them: what lies farther away counts for nothing."
+        )

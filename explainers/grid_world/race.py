@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled
@@ -55,23 +56,26 @@ class RaceParams(AgentParams):
     @property
     def why_button(self) -> str:
         episodes = self.seeds * self.episodes * len(self.algorithms)
-        return f"{episodes:,} episodes take seconds, so they start by a button."
+        return Message("{episodes:,} episodes take seconds, so they start by a button.", episodes=episodes)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if not self.algorithms:
             yield Adjustment(
-                "algorithms", ("sarsa", "q_learning"), "algorithms = nobody races; allowed: one to four."
+                "algorithms",
+                ("sarsa", "q_learning"),
+                Message("algorithms = nobody races; allowed: one to four."),
             )
         if "td0" in self.algorithms:
             others = tuple(one for one in self.algorithms if one != "td0") or ("sarsa", "q_learning")
-            sentence = (
+            sentence = Message(
                 "algorithms = td0 predicts and has no returns of its own to race for; allowed: the others."
             )
             yield Adjustment("algorithms", others, sentence)
         if len(set(self.algorithms)) < len(self.algorithms):
             once = tuple(dict.fromkeys(self.algorithms))
-            yield Adjustment("algorithms", once, "algorithms = one of them twice; allowed: each once.")
+            sentence = Message("algorithms = one of them twice; allowed: each once.")
+            yield Adjustment("algorithms", once, sentence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,7 @@ def race(params: RaceParams) -> RaceResult:
         seconds=seconds,
         steps_per_second=steps / seconds,
         notes=(
-            f"{steps:,} steps in {seconds:.2f} s of learning.",
+            Message("{steps:,} steps in {seconds:.2f} s of learning.", steps=steps, seconds=seconds),
             *_notes(params, greedy[:, :, 1].sum(axis=1), finished),
         ),
         checks=tuple(_checks(params, greedy[:, :, 0], best)),
@@ -213,25 +217,44 @@ def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Che
         phase = phase_of(one)
         chunk, _ = advance((phase,), Checkpoint(newborn(phase, one, params.seed)), COMPARED)
         for check in checks_of(one, phase, chunk):
-            yield replace(check, what=f"{LABELS[algorithm]}: {check.what}")
+            yield replace(
+                check, what=Message("{algorithm}: {check}", algorithm=LABELS[algorithm], check=check.what)
+            )
     if not params.slip:
         over = max(float(greedy.max()) - best, 0.0) / max(1.0, abs(best))
-        yield Check("no greedy policy earns more than is possible", over, ROUNDING, "exact planning")
+        yield Check(
+            what="no greedy policy earns more than is possible",
+            error=over,
+            tolerance=ROUNDING,
+            reference="exact planning",
+        )
 
 
 def _notes(params: RaceParams, stuck: np.ndarray, finished: int) -> Iterator[str]:
     if finished < params.episodes:
-        yield (
-            f"Of {params.episodes:,} episodes {finished:,} are shown: an agent is stopped after {MOST_STEPS:,} steps, "
-            "and not every one had finished more."
+        yield Message(
+            "Of {episodes:,} episodes {shown:,} are shown: an agent is stopped after {steps:,} steps, and not every "
+            "one had finished more.",
+            episodes=params.episodes,
+            shown=finished,
+            steps=MOST_STEPS,
         )
     if params.target == "end":
         for algorithm, seeds in zip(params.algorithms, stuck.astype(int), strict=True):
             if seeds:
-                yield (
-                    f"{LABELS[algorithm]}: with {seeds} of {params.seeds} seeds the greedy policy walks in circles "
-                    f"until it is cut after {params.episode_length:,} steps."
+                yield Message(
+                    "{algorithm}: with {stuck} of {seeds} seeds the greedy policy walks in circles until it is cut "
+                    "after {steps:,} steps.",
+                    algorithm=LABELS[algorithm],
+                    stuck=seeds,
+                    seeds=params.seeds,
+                    steps=params.episode_length,
                 )
-    yield "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
+    yield Message(
+        "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
+    )
     if params.target == "continue":
-        yield f"The target does not end an episode here: each is cut after {params.episode_length:,} steps."
+        yield Message(
+            "The target does not end an episode here: each is cut after {steps:,} steps.",
+            steps=params.episode_length,
+        )

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, choice
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact
@@ -52,15 +53,22 @@ class SolveParams(WorldParams):
         world = self.grid
         if self.policy not in ("optimal", "uniform", *world.action_names):
             allowed = ", ".join(("optimal", "uniform", *world.action_names))
-            yield Adjustment(
-                "policy", "optimal", f"policy = {self.policy} is no action here; allowed: {allowed}."
+            sentence = Message(
+                "policy = {policy} is no action here; allowed: {allowed}.",
+                policy=self.policy,
+                allowed=allowed,
             )
+            yield Adjustment("policy", "optimal", sentence)
         elif self.policy != "optimal" and self.gamma == 1:
             stuck = int((world.lived_in & ~ends_under(world, policy_of(world, self.policy))).sum())
             if stuck:
-                sentence = (
-                    f"policy = {self.policy} never ends from {stuck} cells, and with gamma = 1 has no values there; "
-                    "allowed: optimal, or gamma below 1."
+                sentence = plural(
+                    "policy = {policy} never ends from {count} cell, and with gamma = 1 has no values there; "
+                    "allowed: optimal, or gamma below 1.",
+                    "policy = {policy} never ends from {count} cells, and with gamma = 1 has no values there; "
+                    "allowed: optimal, or gamma below 1.",
+                    count=stuck,
+                    policy=self.policy,
                 )
                 yield Adjustment("policy", "optimal", sentence)
 
@@ -134,27 +142,35 @@ def _checks(params: SolveParams, values: np.ndarray, policy: np.ndarray, residua
     large = params.grid.states > exact.MOST_STATES
     tolerance = 2 * exact.PROVEN if large and params.policy == "optimal" else exact.rounding(values)
     yield Check(
-        "the values solve the Bellman equation", residual, tolerance, "one look ahead from every cell"
+        what="the values solve the Bellman equation",
+        error=residual,
+        tolerance=tolerance,
+        reference="one look ahead from every cell",
     )
     moves = params.grid.moves
     if large:
         if params.policy == "optimal" and params.gamma < 1:
             bound = residual / (1 - params.gamma)
             yield Check(
-                "the residual proves the error", bound, exact.PROVEN, "the Bellman residual over 1 - gamma"
+                what="the residual proves the error",
+                error=bound,
+                tolerance=exact.PROVEN,
+                reference="the Bellman residual over 1 - gamma",
             )
         return
     settles = params.gamma**MOST_ITERATIONS < SETTLED
     if params.policy == "optimal" and settles:
-        again, reference = _iterated(moves), "value iteration from 0"
+        again, reference = _iterated(moves), Message("value iteration from 0")
     elif params.grid.states > MOST_ELIMINATED:
         return
     elif params.policy == "optimal":
-        again, reference = _least(moves), "a linear program"
+        again, reference = _least(moves), Message("a linear program")
     else:
-        again, reference = _dense(moves, policy), "a dense solve, by elimination"
+        again, reference = _dense(moves, policy), Message("a dense solve, by elimination")
     error = float(np.abs(again - values).max()) / max(1.0, float(np.abs(values).max()))
-    yield Check("another way gives the same values, relative", error, AGREES, reference)
+    yield Check(
+        what="another way gives the same values, relative", error=error, tolerance=AGREES, reference=reference
+    )
 
 
 def _iterated(moves: Moves) -> np.ndarray:
@@ -194,9 +210,11 @@ def _dense(moves: Moves, policy: np.ndarray) -> np.ndarray:
 
 def _notes(params: SolveParams) -> Iterator[str]:
     if params.grid.terminal.any() and params.gamma < 1:
-        yield "Twice the rewards are twice the values; but one more for every step moves the policy, as episodes end."
+        yield Message(
+            "Twice the rewards are twice the values; but one more for every step moves the policy, as episodes end."
+        )
     elif params.gamma < 1:
-        yield (
+        yield Message(
             "Rewards α r + β give values α v + β / (1 − γ), and the same best actions, as no episode "
             "ends here (Zhao, theorem 3.6)."
         )

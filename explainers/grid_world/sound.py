@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from explainers.contract.messages import Message
 from explainers.contract.result import Check
 from explainers.grid_world import agents, compiled
 from explainers.grid_world.dice import Use
@@ -50,8 +51,12 @@ def _same_steps(phase: Phase, chunk: Chunk, n: int) -> Check:
     errors = np.array([one.td_error for one in taken])
     same = (places == ran).all(axis=1)
     same &= (errors == chunk.error[:n]) | (np.isnan(errors) & np.isnan(chunk.error[:n]))
-    what = f"the readable agent takes the same {n} transitions"
-    return Check(what, float((~same).sum()), 0.0, "agents.py, one step after another")
+    return Check(
+        what=Message("the readable agent takes the same {count} transitions", count=n),
+        error=float((~same).sum()),
+        tolerance=0.0,
+        reference="agents.py, one step after another",
+    )
 
 
 def _at_rest(params: OneAgentParams, phase: Phase) -> Check:
@@ -64,7 +69,7 @@ def _at_rest(params: OneAgentParams, phase: Phase) -> Check:
     asked = states[:: -(-len(states) // MOST_ASKED)]
     if rules.kind in ASKED:
         errors = np.array([_expected_errors(phase, moves, q, s) for s in asked])
-        what = "an agent that knew the truth would learn nothing, relative"
+        what = Message("an agent that knew the truth would learn nothing, relative")
     else:
         # target(s, a) = sum_m mix[a, m] (r(s, m) + gamma V(s'))
         goes_on = ~moves.ends | rules.beyond_the_end
@@ -72,9 +77,14 @@ def _at_rest(params: OneAgentParams, phase: Phase) -> Check:
         if params.algorithm == "td0":
             target = (_policy(phase) * target).sum(axis=1, keepdims=True)
         errors = (target - known)[asked]
-        what = "the truth solves the equation of the agent's target, relative"
+        what = Message("the truth solves the equation of the agent's target, relative")
     size = max(1.0, float(np.abs(known[acting]).max(initial=0.0)))
-    return Check(what, float(np.abs(errors).max()) / size, ROUNDING, "the exact answer, by linear equations")
+    return Check(
+        what=what,
+        error=float(np.abs(errors).max()) / size,
+        tolerance=ROUNDING,
+        reference="the exact answer, by linear equations",
+    )
 
 
 def _expected_errors(phase: Phase, moves: Moves, q: np.ndarray, s: int) -> np.ndarray:
@@ -130,7 +140,10 @@ def _fair(phase: Phase) -> Check:
     tolerance = 5 * float(np.sqrt((1 / actions) * (1 - 1 / actions) / THROWS))
     error = float(np.abs(often - 1 / actions).max())
     return Check(
-        "of equal actions each is chosen equally often", error, tolerance, f"1/{actions} of {THROWS}"
+        what="of equal actions each is chosen equally often",
+        error=error,
+        tolerance=tolerance,
+        reference=Message("1/{actions} of {throws}", actions=actions, throws=THROWS),
     )
 
 
@@ -140,4 +153,9 @@ def _forgets(phase: Phase) -> Check:
     agent = agents.Agent(phase.table, phase.rules, new_memory(phase.rules, 1, actions, actions, 1.0, 1))
     agent.learn(0, 0, 0.0)
     error = abs(float(agent.Q[0, 0]))
-    return Check("one update with 1/n forgets the initial value 1", error, ROUNDING, "the mean of one sample")
+    return Check(
+        what="one update with 1/n forgets the initial value 1",
+        error=error,
+        tolerance=ROUNDING,
+        reference="the mean of one sample",
+    )

@@ -20,6 +20,8 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.contract.messages import Message
+
 FLOOR, WALL, FORBIDDEN, TARGET = range(4)  # kinds of cells
 
 Actions = Literal["two", "three", "four", "five", "eight", "nine"]
@@ -31,7 +33,8 @@ Bump = Literal["plain", "both"]
 UP, RIGHT, DOWN, LEFT, STAY, UP_RIGHT, DOWN_RIGHT, DOWN_LEFT, UP_LEFT = range(9)
 DIRECTIONS = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0), (-1, 1), (1, 1), (1, -1), (-1, -1))
 DIRECTION_NAMES = (
-    "up", "right", "down", "left", "stay", "up right", "down right", "down left", "up left",
+    Message("up"), Message("right"), Message("down"), Message("left"), Message("stay"),
+    Message("up right"), Message("down right"), Message("down left"), Message("up left"),
 )  # fmt: skip
 ACTIONS: dict[Actions, tuple[int, ...]] = {
     "two": (RIGHT, LEFT),
