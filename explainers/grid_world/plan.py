@@ -21,9 +21,9 @@ from explainers.grid_world.world_params import WorldParams
 Algorithm = Literal["value_iteration", "policy_iteration", "truncated_policy_iteration", "mc_basic"]
 
 LABELS: dict[str, str] = {
-    "value_iteration": "value iteration",
-    "policy_iteration": "policy iteration",
-    "truncated_policy_iteration": "truncated policy iteration",
+    "value_iteration": Message("value iteration"),
+    "policy_iteration": Message("policy iteration"),
+    "truncated_policy_iteration": Message("truncated policy iteration"),
     "mc_basic": "MC Basic",
 }
 

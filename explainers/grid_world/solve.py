@@ -111,9 +111,8 @@ def solve(params: SolveParams) -> SolveResult:
     else:
         policy = policy_of(world, params.policy)
         values = exact.value_of(moves, policy)
-    looking = looking_ahead(params)
     # q(s, a) = sum_m mix[a, m] (r + gamma v(s'))
-    q = looking.backup(values)
+    q = moves_ahead(params).backup(values)
     # v(s) = sum_a pi(a|s) q(s, a); for the optimal policy max_a q(s, a)
     again = q.max(axis=1) if params.policy == "optimal" else (policy * q).sum(axis=1)
     residual = float(np.abs(again - values)[world.lived_in].max(initial=0.0))
@@ -131,7 +130,7 @@ def solve(params: SolveParams) -> SolveResult:
     )
 
 
-def looking_ahead(params: SolveParams) -> Moves:
+def moves_ahead(params: SolveParams) -> Moves:
     """The moves as the look ahead takes them: a break leaves the discount out."""
     return (
         replace(params.grid.moves, gamma=1.0) if params.break_it == "forget_discount" else params.grid.moves

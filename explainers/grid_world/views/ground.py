@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from explainers.contract.messages import Message
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Arrow, Cells
 from explainers.drawing.scene import Column, Panel, Row
@@ -15,14 +16,14 @@ from explainers.grid_world.world import ACTIONS, DIRECTIONS, Moves, World
 
 UNDER_WIDE = 150  # px of the panels that stand under a wide world
 SYMBOLS: Mapping[str, str] = {
-    "s": "s: the state, the cell in which the agent is",
-    "a": "a: the action that it chooses",
-    "r": "r: the reward of the move",
-    "v": "v: the value of a cell, the discounted rewards to come",
-    "q": "q: the value of an action in a cell",
-    "γ": "gamma: the discount, what a reward one step later is worth",
-    "π": "pi: the policy, the action of each cell",
-    "k": "k: the number of the sweep",
+    "s": Message("s: the state, the cell in which the agent is"),
+    "a": Message("a: the action that it chooses"),
+    "r": Message("r: the reward of the move"),
+    "v": Message("v: the value of a cell, the discounted rewards to come"),
+    "q": Message("q: the value of an action in a cell"),
+    "γ": Message("gamma: the discount, what a reward one step later is worth"),
+    "π": Message("pi: the policy, the action of each cell"),
+    "k": Message("k: the number of the sweep"),
 }
 
 
@@ -65,24 +66,34 @@ def card_cells(world: World, values: np.ndarray, policy: np.ndarray) -> Cells:
     return Cells("world", height=170, values=values, limit=limit(values), policy=policy, **ground(world))
 
 
+def true_minus(number: float, form: str) -> Message:
+    """A number in this form, with the minus sign of set text instead of a hyphen."""
+    return Message(f"{'−' if number < 0 else ''}{{size:{form}}}", size=abs(number))
+
+
 # ---------------------------------------------------------------------------------- a backup with the numbers put in
 
 
-def backup_formula(terms: int, first: int = 0) -> str:
-    """MathML of v = max q = p (r + gamma v') + .. with `terms` moves. Columns: gamma, q, then p, r, v' of each move.
+def backup_formula(terms: int) -> str:
+    """MathML of v = max q = p (r + gamma v') + .. with `terms` moves, whose slots are the columns `backup_columns`.
 
-    first: the column of gamma. v' is 0 where the move ends the episode.
+    v' is 0 where the move ends the episode.
     """
     sums = []
-    for term in range(terms):
-        p, r, v = (first + 2 + 3 * term + k for k in range(3))
-        inside = rf"\slot{{{r}:(.3g}} + \slot{{{first}:.3g}} \cdot \slot{{{v}:(.3g}}"
-        sums.append(inside if terms == 1 else rf"\slot{{{p}:.2f}} ({inside})")
-    return formula(rf"v(s) = \max_a q(s, a) = {' + '.join(sums)} = \slot{{{first + 1}:.4g}}")
+    for term in range(1, terms + 1):
+        inside = rf"\slot{{r_{term}:(.3g}} + \slot{{gamma:.3g}} \cdot \slot{{ahead_{term}:(.3g}}"
+        sums.append(inside if terms == 1 else rf"\slot{{p_{term}:.2f}} ({inside})")
+    return formula(rf"v(s) = \max_a q(s, a) = {' + '.join(sums)} = \slot{{q:.4g}}")
+
+
+def backup_columns(terms: int) -> tuple[str, ...]:
+    """The names of `backup_numbers`: gamma, q, then p, r and v' of each move."""
+    moves = (f"{name}_{term}" for term in range(1, terms + 1) for name in ("p", "r", "ahead"))
+    return ("gamma", "q", *moves)
 
 
 def backup_numbers(moves: Moves, values: np.ndarray, s: int, a: int) -> list[float]:
-    """The columns of `backup_formula`, for one state and action and the values (states,) that it looks at."""
+    """The numbers of `backup_columns`, for one state and action and the values (states,) of the states ahead."""
     numbers = [moves.gamma, float(moves.backup(values, slice(s, s + 1))[0, a])]
     for m in np.flatnonzero(moves.mix[a]):
         ahead = 0.0 if moves.ends[s, m] else float(values[moves.to[s, m]])
