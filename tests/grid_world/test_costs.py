@@ -106,7 +106,7 @@ def test_every_study_has_a_picture(study: str) -> None:
     found = studied(study=study, longest=8)
     scene = costs_scene(found)
     assert scene.steps == len(found.at) == len(found.wrong)
-    np.testing.assert_array_equal(scene.words.values[:, 0], found.at)
+    np.testing.assert_array_equal(scene.words.column("setting"), found.at)
 
 
 # --------------------------------------------------------------------------------------------------- the zigzag

@@ -395,11 +395,11 @@ def test_every_world_of_a_book_has_a_best_policy_that_explores(preset: Any, epsi
 def test_a_formula_has_the_numbers_of_its_own_break() -> None:
     """Without the discount the numbers put in are those of the discount that was left out."""
     words = solve_scene(solved(break_it="forget_discount")).words
-    gamma, q, p, r, ahead = words.values[0, 3:8]
+    gamma, q, p, r, ahead = (words.column(name)[0] for name in ("gamma", "q", "p_1", "r_1", "ahead_1"))
     assert (gamma, p) == (1, 1)
     assert q == pytest.approx(r + ahead)
-    told = plan_scene(planned(break_it="forget_discount", sweeps=20)).words
-    assert (told.values[:, 4] == 1).all()
+    words = plan_scene(planned(break_it="forget_discount", sweeps=20)).words
+    assert (words.column("gamma") == 1).all()
 
 
 def test_policy_iteration_says_that_it_has_settled() -> None:

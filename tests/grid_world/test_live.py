@@ -113,24 +113,27 @@ def test_what_is_learned_later_is_named_with_its_own_numbers(algorithm: Algorith
     columns = found.q.shape[1]
     for t in learned_at:
         changed = chunk.positions[chunk.starts[t] : chunk.starts[t + 1]] // columns
-        cell = int(words.values[t, 11] - 1) * found.params.grid.columns + int(words.values[t, 12]) - 1
-        assert cell in changed
-        before, alpha, after, G = words.values[t, [5, 6, 9, 13]]
+        row, column = (int(words.column(name)[t]) - 1 for name in ("learned_row", "learned_column"))
+        assert row * found.params.grid.columns + column in changed
+        before, alpha, after, G = (words.column(name)[t] for name in ("before", "alpha", "after", "target"))
         assert after == pytest.approx(before + alpha * (G - before))
-        assert "learned for row {11:d}" in words.sentences[words.which[t]]
+        assert "learned for row {learned_row:d}" in words.sentences[words.which[t]]
     if algorithm == "td0":  # which values states, not actions
         assert "<mi>a</mi>" not in words.formulas[words.which[learned_at[0]]]
 
 
 def test_traces_are_told_with_their_numbers() -> None:
     found = live(LiveParams(algorithm="sarsa_lambda", **{"lambda": 0.9}))
-    reward, error, before, gamma, ahead = live_scene(found).words.values[100:200, [2, 3, 5, 7, 8]].T
+    words = live_scene(found).words
+    reward, error, before, gamma, ahead = (
+        words.column(name)[100:200] for name in ("reward", "error", "before", "gamma", "ahead")
+    )
     np.testing.assert_allclose(reward + gamma * ahead - before, error, atol=1e-6 * 10)
 
 
 def test_the_words_count_the_episodes() -> None:
     found = live(LiveParams(preset="cliff", chunk=1))
-    episode, ended = live_scene(found).words.values[:, 10], found.chunk.end > 0
+    episode, ended = live_scene(found).words.column("episode"), found.chunk.end > 0
     assert (np.diff(episode) == ended[:-1]).all()
     assert episode[-1] + ended[-1] == found.episodes + 1
 
