@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -26,7 +25,6 @@ from tests.grid_world.runs import learned
 from tests.grid_world.worlds import worlds
 from tests.published import ROWS
 
-ROOT = Path(__file__).parents[2]
 ALGORITHMS = get_args(Algorithm)
 
 
