@@ -51,7 +51,7 @@ def _curves(result: RaceResult) -> Lines:
         lines.append(Line(x, upper, hue=HUES[row], dashed=True))
         lines.append(Line(x, median, hue=HUES[row], label=LABELS[algorithm]))
     left_out = x[np.isnan(shown[:, 1]).any(axis=0)]
-    parts = [Message("solid: median, dashed: quartiles")]
+    parts: list[str] = [Message("solid: median, dashed: quartiles")]
     if result.window > 1:
         parts.insert(0, Message("mean of {window} episodes", window=result.window))
     if len(left_out):
@@ -124,7 +124,7 @@ def _numbers(x: np.ndarray, y: np.ndarray, hue: Hue) -> Layer:
 def _words(result: RaceResult) -> Words:
     """The columns: the last episode of the point, then the median of each agent by the name of its algorithm."""
     points, window = result.smooth.shape[2], result.window
-    medians = [
+    medians: list[str] = [
         LiveMessage("{agent} **{median}**", agent=LABELS[algorithm], median=f"{{{algorithm}:.4g}}")
         for algorithm in result.params.algorithms
     ]
