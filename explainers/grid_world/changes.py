@@ -1,8 +1,8 @@
-"""Changes of a running agent's settings as a short string, so that a link carries them.
+"""Changes of an agent's settings during a run, as a short string that fits in a link.
 
     1200:epsilon=0.3|2400:r_forbidden=-10|3000:world=S..../5./5./5./4.T
 
-From transition 1,200 on epsilon is 0.3, and so on. What has been learned stays.
+From transition 1,200 on epsilon is 0.3, and so on. The agent keeps what it has learned.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHANGE = re.compile(r"(\d{1,9}):([a-z_]+)=([^|]+)")
 
 @dataclass(frozen=True)
 class Change:
-    """From transition `time` on, `field` has `value` (as the address writes it)."""
+    """From transition `time` on, `field` has `value`, written as in a link."""
 
     time: int
     field: str
@@ -32,9 +32,9 @@ class Change:
 
 
 def parse(text: str) -> tuple[Change, ...]:
-    """The changes that `text` lists, in their order.
+    """The changes in `text`, in their order.
 
-    Raises ValueError with words that finish the sentence "allowed: ...".
+    Raises ValueError with a Message that completes the sentence "allowed: ...".
     """
     if not text.strip():
         return ()

@@ -1,4 +1,4 @@
-"""The compiled agents, and the compilation in the background.
+"""The compiled agents, and their compilation in the background.
 
 The loop is in `compiled_loop.py`. Everything that numba compiles for it is in that one file: numba's cache on disk
 notices a changed function only in the file of its caller.
@@ -14,19 +14,19 @@ from explainers.grid_world.compiled_loop import CONSTANT, SARSA, begin, live, no
 from explainers.grid_world.memory import Rules, Table, new_memory
 
 _ready = threading.Event()
-_over = threading.Event()  # the attempt to compile, however it ended
+_over = threading.Event()  # compilation has ended, with or without success
 _started = threading.Lock()
 
 
 def ready() -> bool:
-    """Whether the loop is compiled; the first call starts that in the background."""
+    """Whether the loop is compiled; the first call starts the compilation in the background."""
     if _started.acquire(blocking=False):
         threading.Thread(target=_compile, name="compile agents", daemon=True).start()
     return _ready.is_set()
 
 
 def wait() -> None:
-    """Returns once the loop is compiled. Raises RuntimeError where it cannot be."""
+    """Waits until the loop is compiled. Raises RuntimeError if it cannot be."""
     ready()
     _over.wait()
     if not _ready.is_set():
@@ -34,7 +34,7 @@ def wait() -> None:
 
 
 def _compile() -> None:
-    """One transition of the smallest world: compiles the loop, or reads it from numba's cache on disk."""
+    """Takes one transition in the smallest world, so that numba compiles the loop or loads it from its cache."""
     pair, none = np.zeros((2, 1)), np.zeros((0, 0))
     table = Table(
         np.zeros((2, 1), np.int32), pair, np.ones((2, 1), bool), np.ones((1, 1)), np.zeros(1, np.int64), none

@@ -1,8 +1,8 @@
-"""The agents of `agents.py`, compiled: the same trajectories for the same seeds, some hundred times as fast.
+"""The agents of `agents.py`, compiled: the same trajectories for the same seeds, about a hundred times as fast.
 
-The equations stand there. Here is one loop over time with a branch for each rule; what happened is recorded where
-asked, and many agents run side by side on several cores. The loop takes the arrays out of their tuples before it
-starts, and a row is named by its table and number: both make it several times as fast.
+The equations are there. Here is one loop over time with a branch for each rule; it can record the transitions, and it
+releases Python's lock, so that many agents run in parallel. Two things make it several times as fast: the loop unpacks
+the arrays from their tuples before it starts, and functions take a table and a row number instead of a row.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ UNIT = 1.0 / (1 << 53)
 
 
 class Step(NamedTuple):
-    """A transition as the learning rules see it: states, actions and numbers, whose types the compiler infers.
+    """A transition as the update rules see it.
 
-    c: the column of the estimate, 0 where values are predicted, else a. k: of the episode, from 1. ahead: the value of
-    what follows s2, 0 after an end. last: of the episode, which ended or was cut. luck: of this time.
+    c: the column of the estimate: 0 for a prediction, else a. ahead: the value of s2 that the rule looks ahead to, 0
+    after an end. k: the step of the episode, from 1. goes_on: whether the rule bootstraps from s2. last: of the
+    episode, which ended or was cut. luck: of this time.
     """
 
     s: int
@@ -63,13 +64,13 @@ def _mixed(x):
 
 @numba.njit(cache=True, inline="always")
 def _luck(seed, time):
-    """What all numbers of a time have in common."""
+    """The part of the random numbers that depends only on seed and time."""
     return _mixed(_mixed(np.uint64(seed)) + np.uint64(time))
 
 
 @numba.njit(cache=True, inline="always")
 def _uniform(luck, use):
-    """As dice.uniform, of the luck of its seed and time."""
+    """As dice.uniform; luck: of its seed and time."""
     return (_mixed(luck + np.uint64(use)) >> SHIFTS[3]) * UNIT
 
 
@@ -99,22 +100,22 @@ def _best(q, s, first_of_ties, luck, use):
             equal += 1
     if first_of_ties or equal == 1:
         return first
-    return _wanted(q, s, highest, int(_uniform(luck, use) * equal))
+    return _nth_best(q, s, highest, int(_uniform(luck, use) * equal))
 
 
 @numba.njit(cache=True)
-def _wanted(q, s, highest, wanted):
+def _nth_best(q, s, highest, n):
     for a in range(q.shape[1]):
         if q[s, a] == highest:
-            if wanted == 0:
+            if n == 0:
                 return a
-            wanted -= 1
+            n -= 1
     return 0
 
 
 @numba.njit(cache=True)
 def _best_of_both(q, q2, s, first_of_ties, luck):
-    """As _best, of the sum of two tables."""
+    """As _best, for the sum of two tables."""
     both = np.empty((1, q.shape[1]))
     for a in range(q.shape[1]):
         both[0, a] = q[s, a] + q2[s, a]
@@ -135,18 +136,18 @@ def _step_size(count, s, c, schedule, alpha):
 
 
 @numba.njit(cache=True, inline="always")
-def _note(log, pair, value):
-    """Records a change, where changes are recorded: log is (count, positions, values), of length 0 where not."""
+def _record_change(log, pair, value):
+    """Appends a change to the log (count, positions, values); empty arrays record nothing."""
     if len(log[1]):
         log[1][log[0][0]], log[2][log[0][0]] = pair, value
         log[0][0] += 1
 
 
 @numba.njit(cache=True)
-def _learn(rules, memory, s, c, target, log):
+def _update(rules, memory, s, c, target, log):
     error = target - memory.q[s, c]
     memory.q[s, c] += _step_size(memory.count, s, c, rules.schedule, rules.alpha) * error
-    _note(log, s * memory.q.shape[1] + c, memory.q[s, c])
+    _record_change(log, s * memory.q.shape[1] + c, memory.q[s, c])
     return error
 
 
@@ -168,7 +169,7 @@ def _one_step(rules, q, count, step, log):
     s, c = step.s, step.c
     error = step.r + rules.gamma * step.ahead - q[s, c]
     q[s, c] += _step_size(count, s, c, rules.schedule, rules.alpha) * error
-    _note(log, s * q.shape[1] + c, q[s, c])
+    _record_change(log, s * q.shape[1] + c, q[s, c])
     return error
 
 
@@ -181,7 +182,7 @@ def _double(rules, memory, step, log):
     ahead = second[step.s2, _best(first, step.s2, rules.first_of_ties, step.luck, BEST)]
     error = step.r + (rules.gamma * ahead if step.goes_on else 0.0) - first[s, a]
     first[s, a] += _step_size(memory.count, s, a, rules.schedule, rules.alpha) * error
-    _note(log, s * memory.q.shape[1] + a, (memory.q[s, a] + memory.q2[s, a]) / 2)
+    _record_change(log, s * memory.q.shape[1] + a, (memory.q[s, a] + memory.q2[s, a]) / 2)
     return error
 
 
@@ -195,7 +196,7 @@ def _n_step(rules, memory, step, log):
         for at in range(k - 1, oldest - 1, -1):
             total = memory.past_reward[at % n] + rules.gamma * total
         pair = memory.past_pair[oldest % n]
-        found = _learn(rules, memory, pair // columns, pair % columns, total, log)
+        found = _update(rules, memory, pair // columns, pair % columns, total, log)
         if np.isnan(error):
             error = found
     return error
@@ -220,7 +221,7 @@ def _lambda(rules, memory, step, log):
         state, column = active[k] // columns, active[k] % columns
         e = trace[state, column]
         q[state, column] += alpha * delta * e
-        _note(log, active[k], q[state, column])
+        _record_change(log, active[k], q[state, column])
         e *= rules.gamma * rules.trace_decay
         trace[state, column] = e if e >= TRACE_UNTIL and not step.last else 0
         if trace[state, column] != 0:
@@ -243,7 +244,7 @@ def _dyna(rules, memory, step, log):
         state, action = pair // actions, pair % actions
         goes_on = rules.beyond_the_end or not memory.model_ends[state, action]
         ahead = rules.gamma * _highest(memory.q, memory.model_to[state, action] - 1) if goes_on else 0.0
-        _learn(rules, memory, state, action, memory.model_reward[state, action] + ahead, log)
+        _update(rules, memory, state, action, memory.model_reward[state, action] + ahead, log)
 
 
 @numba.njit(cache=True)
@@ -259,7 +260,7 @@ def _monte_carlo(rules, memory, step, log):
         state, column = memory.past_pair[at] // columns, memory.past_pair[at] % columns
         total = rules.gamma * total + memory.past_reward[at]
         if not rules.first_visit or first[state, column] == at + 1:
-            error = _learn(rules, memory, state, column, total, log)
+            error = _update(rules, memory, state, column, total, log)
     for at in range(k):
         first[memory.past_pair[at] // columns, memory.past_pair[at] % columns] = 0
     return error
@@ -278,7 +279,7 @@ def _choose(rules, policy, q, q2, s, epsilon, actions, luck):
 
 @numba.njit(cache=True, inline="always")
 def _first_action(rules, policy, q, q2, s, epsilon, actions, luck):
-    """The first action of an episode: as any other, or any action with exploring starts."""
+    """The first action of an episode, which is random with exploring starts."""
     if rules.exploring_starts:
         return int(_uniform(luck, WHICH) * actions)
     return _choose(rules, policy, q, q2, s, epsilon, actions, luck)
@@ -286,7 +287,7 @@ def _first_action(rules, policy, q, q2, s, epsilon, actions, luck):
 
 @numba.njit(cache=True, inline="always")
 def _ahead(rules, q, s2, a2, epsilon):
-    """The value of s2: of a2 where it is chosen already, else on average or at best over the actions."""
+    """The value of s2: of a2 where it is already chosen, else the mean or the maximum over the actions."""
     if rules.kind == EXPECTED_SARSA:
         return _expected(q, s2, epsilon, rules.first_of_ties)
     if a2 >= 0:
@@ -301,11 +302,11 @@ def _epsilon(rules, episode):
 
 @numba.njit(cache=True, nogil=True)
 def live(table, rules, memory, steps, returns, lengths, record):
-    """Transitions, `steps` of them, or fewer where all episodes of `returns` are over; returns how many.
+    """Takes `steps` transitions, or fewer if all episodes of `returns` are over; returns how many.
 
-    returns, lengths: filled episode by episode; of length 0 where not asked. record: (whole, real, starts, log), filled
-    transition by transition, of length 0 where not asked: whole (n, 5) state, action, move, after, end; real (n, 2)
-    reward, error; starts (n + 1,) where the changes of each begin in the log.
+    returns, lengths: filled episode by episode; empty arrays ask for none. record: (whole, real, starts, log), filled
+    transition by transition; empty arrays ask for none. whole (n, 5): state, action, move, after, end. real (n, 2):
+    reward, error. starts (n + 1,): where the changes of each transition begin in the log.
     """
     to, reward, ends, reaching, first_states, policy = table
     q, q2, count, visits, where = memory.q, memory.q2, memory.count, memory.visits, memory.where
@@ -363,7 +364,7 @@ def live(table, rules, memory, steps, returns, lengths, record):
 
 @numba.njit(cache=True)
 def begin(table, rules, memory):
-    """Puts the agent where an episode begins, with its first action chosen; what it kept of the last one is dropped."""
+    """Starts an episode, as agents.begin."""
     memory.first[:] = 0
     memory.trace[:] = 0
     where, q = memory.where, memory.q
@@ -376,6 +377,6 @@ def begin(table, rules, memory):
 
 
 def no_record() -> tuple:
-    """A record of nothing, for `live`."""
+    """An empty record, so that `live` records nothing."""
     log = (np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
     return np.zeros((0, 5), np.int32), np.zeros((0, 2)), np.zeros(0, np.int64), log

@@ -1,9 +1,9 @@
-"""v* of large worlds: Gauss-Seidel value iteration, swept from all four corners and accelerated, with a proven bound.
+"""v* of large worlds: Gauss-Seidel value iteration with Anderson acceleration, and a proven bound of the error.
 
-A sweep in place carries news as far as it goes with the sweep; from four corners in turn every shortest way is soon
-covered. What stays where it is (a bump, a slip against a wall) is solved for instead of iterated. Anderson's mixing of
-the last results then takes out the slow remainder: agents that go to and fro. Whatever the mixing does, the result is
-returned only when its residual proves the error.
+A sweep in place carries values along its own direction in one pass; sweeps from all four corners in turn soon cover
+every shortest path. A move that leads back to its own state (a bump, a slip into a wall) is solved for, not iterated.
+Anderson acceleration then removes the slowly decaying rest, which comes from moves back and forth. The result is
+returned only when its residual proves the error, whatever the acceleration did.
 
 Sources: Bertsekas, Dynamic Programming and Optimal Control II, section 2.2 (Gauss-Seidel value iteration); Puterman,
 Markov Decision Processes, 1994, section 6.3 (bounds from the residual); H. Zhao, A fast sweeping method for eikonal
@@ -23,18 +23,16 @@ from explainers.grid_world.world import World
 
 TOLERANCE = 1e-6
 MOST_ROUNDS = 20_000
-REMEMBERED = 6  # results that are mixed
-PLAIN, STAYS, IDLE = range(
-    3
-)  # kinds of states: as the equation says; a move may lead back to it; nobody acts in it
+REMEMBERED = 6  # earlier results that the acceleration mixes
+PLAIN, STAYS, IDLE = range(3)  # states: ordinary; with a move back to itself; where no agent acts
 
 
 class _Table(NamedTuple):
-    """The world for sweeps.
+    """The world as the sweeps read it.
 
-    to: (states, moves), an end leads to one more state that is worth 0. pay: (states, actions), the mean reward.
-    kind: (states,). probabilities: gamma times that of each move, for each action: tuples, whose lengths the compiler
-    knows, so that it unrolls the loops over them (a third of the time).
+    to: (states, moves); ends lead to one more state, whose value is 0. pay: (states, actions), the expected reward.
+    kind: (states,). probabilities: for each action gamma times the probability of each move, as tuples: the compiler
+    knows their lengths and unrolls the loops, so that a sweep takes a third of the time.
     """
 
     to: np.ndarray
@@ -45,9 +43,9 @@ class _Table(NamedTuple):
 
 
 def solve_large(world: World, tolerance: float = TOLERANCE) -> tuple[np.ndarray, float]:
-    """v* (states,) of a world with a discount, and how far it is from the truth at most.
+    """v* (states,) of a world with a discount, and a bound of its error.
 
-    Raises ValueError without a discount: then no residual bounds the error.
+    Raises ValueError without a discount, as the residual then does not bound the error.
     """
     if world.gamma >= 1:
         raise ValueError(Message("a bound of the error needs a discount below 1"))
@@ -69,7 +67,7 @@ def _table(world: World) -> _Table:
     moves, states = world.moves, world.states
     to = np.where(moves.ends, states, moves.to).astype(np.uint32)
     kind = np.where((to == np.arange(states)[:, None]).any(axis=1), STAYS, PLAIN).astype(np.uint8)
-    kind[~world.lived_in] = IDLE
+    kind[~world.acting] = IDLE
     probabilities = tuple(tuple(row) for row in (moves.gamma * moves.mix).tolist())
     return _Table(to, np.ascontiguousarray(moves.reward @ moves.mix.T), kind, probabilities, world.columns)
 
@@ -83,7 +81,7 @@ def _swept(v: np.ndarray, table: _Table) -> np.ndarray:
 
 
 class _Mixing:
-    """Anderson's mixing: the next v is the mixture of the last G(v) whose mixed change G(v) - v is the smallest."""
+    """Anderson acceleration: the next v mixes the last results G(v) so that the mixed change G(v) - v is smallest."""
 
     def __init__(self, states: int) -> None:
         self.changes, self.results = np.zeros(
@@ -94,7 +92,7 @@ class _Mixing:
         self.known = 0
 
     def next(self, v: np.ndarray, swept: np.ndarray) -> np.ndarray:
-        """The v to go on with, from v and G(v)."""
+        """The next v, from v and G(v)."""
         change = swept - v
         if self.last is not None:
             at = self.known % REMEMBERED
@@ -117,7 +115,7 @@ class _Mixing:
 
 @numba.njit(cache=True, nogil=True)
 def _sweep(v, to, pay, kind, probabilities, columns, corner):
-    """One sweep in place from a corner, v(s) <- max_a q(s, a). v: (states + 1,), the last one is worth 0."""
+    """One sweep in place from a corner, v(s) <- max_a q(s, a). v: (states + 1,), of which the last is 0."""
     rows = len(to) // columns
     for i in range(rows):
         row = i if corner < 2 else rows - 1 - i
@@ -132,7 +130,7 @@ def _sweep(v, to, pay, kind, probabilities, columns, corner):
                 for m in range(len(likely)):
                     q += likely[m] * v[to[s, m]]
                 if kind[s] == STAYS:
-                    # v(s) = (r(s, a) + gamma sum over s' that are not s) / (1 - gamma p(s|s, a))
+                    # v(s) = (r(s, a) + gamma sum over s' != s of p v(s')) / (1 - gamma p(s|s, a))
                     leaves = 1.0
                     for m in range(len(likely)):
                         if to[s, m] == s:
@@ -145,7 +143,7 @@ def _sweep(v, to, pay, kind, probabilities, columns, corner):
 
 @numba.njit(cache=True, nogil=True)
 def _residual(v, to, pay, probabilities):
-    """|Tv - v|, the largest over the states. v: (states + 1,), the last one is worth 0."""
+    """|Tv - v|, the maximum over the states. v: (states + 1,), of which the last is 0."""
     residual = 0.0
     for s in range(len(to)):
         best = -np.inf

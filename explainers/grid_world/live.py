@@ -1,4 +1,4 @@
-"""`grid_world.live`: a chunk of a run that goes on, found by replaying the run up to it."""
+"""`grid_world.live`: a chunk of a run whose settings may change, computed by replaying the run up to it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from explainers.grid_world.learning import (
     Chunk,
     Phase,
     advance,
-    at_the_start,
     believed,
+    first_checkpoint,
     phase_of,
     skip,
 )
@@ -37,9 +37,10 @@ NAMED_CHANGES = 5  # in a note: the latest ones
 class LiveResult(Checked):
     """One chunk of a run.
 
-    first: its first transition. q: (states, actions) the estimates at its end. values: (rows, columns). rmse: every 64
-    transitions, the root mean square distance of the estimates of the cells to the truth; distance: the last of it.
-    episodes: ended so far. returns, lengths: of the episodes that end in the chunk. visits: (rows, columns) so far.
+    first: its first transition. q: (states, actions) the estimates at its end. values: (rows, columns) the maximum of q
+    in each cell. rmse: the root mean square distance of the values to the truth, every 64 transitions; distance: its
+    last value. episodes: ended so far. returns, lengths: of the episodes that end in the chunk. visits: (rows, columns)
+    so far.
     """
 
     first: int
@@ -60,7 +61,7 @@ class LiveResult(Checked):
 
 @experiment("grid_world.live", breaks=BREAKS)
 def live(params: LiveParams) -> LiveResult:
-    """A piece of a run whose agent goes on learning while its settings change."""
+    """A chunk of the run of an agent that keeps learning while its settings change."""
     phases = tuple(phase_of(changed, first) for first, changed in params.phases)
     chunk, after = advance(phases, _checkpoint(params, phases), TRANSITIONS)
     _remember(params, params.chunk + 1, after)
@@ -87,7 +88,7 @@ def live(params: LiveParams) -> LiveResult:
     )
 
 
-# Where runs stood that were seen lately: to go on with them costs less than to replay them.
+# The ends of recent chunks: continuing from there is cheaper than replaying the run.
 _checkpoints: OrderedDict[tuple[str, int], Checkpoint] = OrderedDict()
 _lock = threading.Lock()
 
@@ -95,7 +96,7 @@ _lock = threading.Lock()
 def _checkpoint(params: LiveParams, phases: tuple[Phase, ...]) -> Checkpoint:
     with _lock:
         found = _checkpoints.get(_key(params, params.chunk))
-    return found or skip(phases, at_the_start(params), params.chunk * TRANSITIONS)
+    return found or skip(phases, first_checkpoint(params), params.chunk * TRANSITIONS)
 
 
 def _remember(params: LiveParams, number: int, checkpoint: Checkpoint) -> None:
@@ -115,7 +116,7 @@ def _keyframes(chunk: Chunk) -> np.ndarray:
     frames, done = [], 0
     for t in range(0, len(chunk.state), KEYFRAME_EVERY):
         until = int(chunk.starts[t + 1])
-        # of several changes of one estimate the last counts, as NumPy writes them in order
+        # NumPy writes in order, so that the last of several changes of an estimate remains
         q[chunk.positions[done:until]] = chunk.values[done:until]
         frames.append(q.copy())
         done = until
@@ -123,16 +124,16 @@ def _keyframes(chunk: Chunk) -> np.ndarray:
 
 
 def _distances(params: LiveParams, keyframes: np.ndarray, chunk: Chunk) -> np.ndarray:
-    """(80,) sqrt(mean over cells (V - v)^2) against the truth of the phase that each lies in."""
+    """(80,) sqrt(mean over cells (V - v)^2), with v the truth of the phase at that time."""
     columns = keyframes.shape[1] // params.grid.states
     V = keyframes.reshape(len(keyframes), -1, columns).max(axis=2)
     times = params.chunk * TRANSITIONS + KEYFRAME_EVERY * np.arange(len(keyframes))
     distance = np.zeros(len(keyframes))
     ends = [*(first for first, _ in params.phases[1:]), np.inf]
-    for (first, held), end in zip(params.phases, ends, strict=True):
+    for (first, settings), end in zip(params.phases, ends, strict=True):
         here = (times >= first) & (times < end)
         if here.any():
-            v, acting = truth(held, params.algorithm).max(axis=1), held.grid.lived_in
+            v, acting = truth(settings, params.algorithm).max(axis=1), settings.grid.acting
             distance[here] = np.sqrt(((V[here] - v) ** 2)[:, acting].mean(axis=1))
     return distance
 
@@ -148,9 +149,8 @@ def _episodes(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _notes(params: LiveParams) -> Iterator[str]:
-    now = params.now
     made = changes.parse(params.changes)
-    rules = {"rules": now.rules, "length": now.episode_length}
+    rules = {"rules": params.now.rules, "length": params.now.episode_length}
     if not made:
         yield Message("{rules} An episode is cut after {length:,} steps.", **rules)
         return
@@ -178,8 +178,8 @@ def _change_in_words(change: changes.Change) -> Message:
 
 
 def _checks(params: LiveParams, phases: tuple[Phase, ...], chunk: Chunk) -> Iterator[Check]:
-    """Those of the phase in which the chunk begins, as far as it lasts."""
-    began = chunk.before.time
-    at = max(number for number, phase in enumerate(phases) if phase.first <= began)
-    until = min([phase.first - began for phase in phases[at + 1 :]] + [len(chunk.state)])
+    """The checks of the phase in which the chunk begins, on its transitions in that phase."""
+    start = chunk.before.time
+    at = max(number for number, phase in enumerate(phases) if phase.first <= start)
+    until = min([phase.first - start for phase in phases[at + 1 :]] + [len(chunk.state)])
     yield from checks_of(params.phases[at][1], phases[at], chunk, until)

@@ -1,4 +1,4 @@
-"""Cells of a world changed by hand: what a brush makes of them."""
+"""Painting cells of a world with a brush."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ BRUSHES: dict[str, int] = {
 
 
 def painted(text: str, cells: Sequence[int], brush: str) -> str:
-    """The world string `text` with these cells as the brush says; the start goes to the last of them.
+    """The world string `text` with these cells painted; the brush "start" moves the start to the last of them.
 
-    Raises ValueError, in words, where that is no world: a brush or a cell that does not exist, no target left.
+    Raises ValueError with a Message: for a brush or cell that does not exist, for painting over the start, and where no
+    target is left.
     """
     world = world_text.parse(text)
     if brush not in BRUSHES or not all(0 <= cell < world.states for cell in cells) or not cells:

@@ -1,4 +1,4 @@
-"""`grid_world.plan`: planning sweep by sweep, held against the exact answer."""
+"""`grid_world.plan`: planning sweep by sweep, compared with the exact solution."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ class PlanParams(WorldParams):
 
 @dataclass(frozen=True, eq=False)
 class PlanResult(Checked):
-    """A plan, moment by moment.
+    """A plan, stage by stage.
 
-    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, and
-    for policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes
-    optimal actions only, None for never. outer_loops: improvements of the policy. total_sweeps: of evaluation.
-    gaps: (stages, 2) of policy iteration, truncated or not: how far v is from v_pi, which evaluation closes, and how
-    far pi is from greedy, which improvement closes; (0, 2) for the other algorithms and without a discount.
+    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, in
+    policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes only
+    optimal actions, None if there is none. outer_loops: improvements of the policy. total_sweeps: of evaluation. gaps:
+    (stages, 2) for policy iteration, truncated or not: how far v is from v_pi, which evaluation closes, and how far pi
+    is from greedy, which improvement closes; (0, 2) for the other algorithms and without a discount.
     """
 
     values: np.ndarray
@@ -129,7 +129,7 @@ class PlanResult(Checked):
 
 @experiment("grid_world.plan", breaks=BREAKS)
 def plan(params: PlanParams) -> PlanResult:
-    """Planning sweep by sweep, each value held against v* and the contraction that theory promises."""
+    """Planning sweep by sweep, compared with v* and with the contraction that theory promises."""
     world = params.grid
     best = exact.optimal(world)
     watched, _ = watch(_planner(params))
@@ -139,10 +139,10 @@ def plan(params: PlanParams) -> PlanResult:
     valued = [stage for stage in stages if stage.what in ("start", "sweep", "evaluated")]
     if params.algorithm == "mc_basic":
         valued = list(stages)
-    acting = world.lived_in
+    acting = world.acting
     errors = np.array([np.abs(stage.values - best.values)[acting].max(initial=0.0) for stage in valued])
     optimal_at = next(
-        (k for k, one in enumerate(valued, 1) if best.best[acting, one.chosen[acting]].all()), None
+        (k for k, stage in enumerate(valued, 1) if best.best[acting, stage.chosen[acting]].all()), None
     )
     sweeps = sum(stage.what == "sweep" for stage in stages)
     improvements = sum(stage.what == "improved" for stage in stages)
@@ -182,7 +182,7 @@ def _planner(params: PlanParams) -> planners.Plan:
 
 
 def _until_policy_stays(stages: tuple[planners.Stage, ...]) -> tuple[planners.Stage, ...]:
-    """The stages up to the first sweep that leaves the greedy policy as it was."""
+    """The stages up to the first sweep that does not change the greedy policy."""
     for k in range(1, len(stages)):
         if stages[k].what == "sweep" and (stages[k].chosen == stages[k - 1].chosen).all():
             return stages[: k + 1]
@@ -190,25 +190,25 @@ def _until_policy_stays(stages: tuple[planners.Stage, ...]) -> tuple[planners.St
 
 
 def _gaps(params: PlanParams, stages: tuple[planners.Stage, ...]) -> np.ndarray:
-    """(stages, 2) the zigzag of evaluation and improvement (Sutton and Barto, section 4.6)."""
+    """PlanResult.gaps: the zigzag of evaluation and improvement (Sutton and Barto, section 4.6)."""
     world = params.grid
     turns = params.algorithm in ("policy_iteration", "truncated_policy_iteration")
     if not turns or params.gamma == 1 or world.states > exact.MOST_STATES:
         return np.zeros((0, 2))
-    moves, acting, states = world.moves, world.lived_in, np.arange(world.states)
+    moves, acting, states = world.moves, world.acting, np.arange(world.states)
     gaps, chosen, v_pi = [], None, np.zeros(0)
     for stage in stages:
         if chosen is None or (stage.chosen != chosen).any():
             chosen, v_pi = stage.chosen, exact.value_of(moves, np.eye(len(moves.mix))[stage.chosen])
-        # |v - v_pi| and |max_a q(s, a) - q(s, pi(s))|, with q one look ahead from v
+        # |v - v_pi| and |max_a q(s, a) - q(s, pi(s))|, with q from a backup of v
         q = moves.backup(stage.values)
         better = q.max(axis=1) - q[states, chosen]
         gaps.append([np.abs(stage.values - v_pi)[acting].max(initial=0.0), better[acting].max(initial=0.0)])
     return np.array(gaps)
 
 
-def _ended(params: PlanParams, stages: tuple[planners.Stage, ...]) -> bool:
-    """Whether planning ended by itself, not because its sweeps or rounds ran out."""
+def _converged(params: PlanParams, stages: tuple[planners.Stage, ...]) -> bool:
+    """Whether planning converged before its sweeps or rounds ran out."""
     if params.algorithm == "policy_iteration":
         return len(stages) > 1 and bool((stages[-1].chosen == stages[-2].chosen).all())
     return sum(stage.what == "sweep" for stage in stages) < params.sweeps
@@ -237,8 +237,8 @@ def _checks(
         if large
         else (rounding, Message("policy iteration, exactly solved"))
     )
-    if params.algorithm != "mc_basic" and gamma < 1 and _ended(params, stages):
-        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; evaluated exactly, a policy that stays has v*
+    if params.algorithm != "mc_basic" and gamma < 1 and _converged(params, stages):
+        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; a policy that improvement leaves unchanged has v*
         promised = 0.0 if params.algorithm == "policy_iteration" else gamma / (1 - gamma) * params.tolerance
         yield Check(
             what="the values are v*, as near as the tolerance promises",
@@ -257,7 +257,7 @@ def _checks(
             reference="its finite-horizon Bellman equation",
         )
     q = params.grid.moves.backup(best.values)
-    residual = np.abs(q.max(axis=1) - best.values)[params.grid.lived_in].max(initial=0.0)
+    residual = np.abs(q.max(axis=1) - best.values)[params.grid.acting].max(initial=0.0)
     yield Check(
         what="v* solves the Bellman optimality equation",
         error=float(residual),

@@ -1,4 +1,4 @@
-"""`grid_world.solve`: the exact values of a world, of the best policy or of a simple one."""
+"""`grid_world.solve`: the exact values of the best policy of a world, or of a simple one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from explainers.grid_world.world import ACTIONS, WALL, Moves, World
 from explainers.grid_world.world_params import WorldParams
 
 Policy = Literal["optimal", "uniform", "up", "right", "down", "left", "stay"]
-AGREES = 1e-8  # what sweeps that have settled may still lack
+AGREES = 1e-8  # relative difference allowed between two methods
 SETTLED = 1e-12
 MOST_ITERATIONS = 20_000
-MOST_ELIMINATED = 1_500  # states of a matrix that is held whole
+MOST_ELIMINATED = 1_500  # states, for which a dense matrix still fits
 
 BREAKS = (
     Break(
@@ -60,7 +60,7 @@ class SolveParams(WorldParams):
             )
             yield Adjustment("policy", "optimal", sentence)
         elif self.policy != "optimal" and self.gamma == 1:
-            stuck = int((world.lived_in & ~ends_under(world, policy_of(world, self.policy))).sum())
+            stuck = int((world.acting & ~ends_under(world, policy_of(world, self.policy))).sum())
             if stuck:
                 sentence = plural(
                     "policy = {policy} never ends from {count} cell, and with gamma = 1 has no values there; "
@@ -77,9 +77,9 @@ class SolveParams(WorldParams):
 class SolveResult(Checked):
     """Exact values.
 
-    values: (rows, columns), NaN in walls. q: (states, actions), NaN where nobody acts. optimal_actions: for each state,
-    row by row, the numbers of its best actions (1 up, 2 right, 3 down, 4 left, 5 stay, then the diagonals), none where
-    nobody acts. residual: the largest error of the Bellman equation.
+    values: (rows, columns), NaN in walls. q: (states, actions), NaN where no agent acts. optimal_actions: for each
+    state, row by row, the numbers of its best actions (1 up, 2 right, 3 down, 4 left, 5 stay, then the diagonals);
+    empty where no agent acts. residual: the largest error of the Bellman equation.
     """
 
     values: np.ndarray
@@ -93,7 +93,7 @@ class SolveResult(Checked):
 
 
 def policy_of(world: World, name: str) -> np.ndarray:
-    """(states, actions) of the policy "uniform", or of one action everywhere."""
+    """(states, actions) the probabilities of the policy "uniform", or of the same action everywhere."""
     actions = len(ACTIONS[world.actions])
     if name == "uniform":
         return np.full((world.states, actions), 1 / actions)
@@ -102,7 +102,7 @@ def policy_of(world: World, name: str) -> np.ndarray:
 
 @experiment("grid_world.solve", breaks=BREAKS)
 def solve(params: SolveParams) -> SolveResult:
-    """The exact values of a policy and every optimal action, from linear equations."""
+    """The exact values of a policy, from linear equations, and every optimal action."""
     world = params.grid
     moves, best = world.moves, exact.optimal(world)
     if params.policy == "optimal":
@@ -115,23 +115,23 @@ def solve(params: SolveParams) -> SolveResult:
     q = moves_ahead(params).backup(values)
     # v(s) = sum_a pi(a|s) q(s, a); for the optimal policy max_a q(s, a)
     again = q.max(axis=1) if params.policy == "optimal" else (policy * q).sum(axis=1)
-    residual = float(np.abs(again - values)[world.lived_in].max(initial=0.0))
+    residual = float(np.abs(again - values)[world.acting].max(initial=0.0))
     walls = world.cells.ravel() == WALL
     numbers = np.array(ACTIONS[world.actions]) + 1
     return SolveResult(
         values=np.where(walls, np.nan, values).reshape(world.cells.shape),
-        q=np.where(world.lived_in[:, None], q, np.nan),
+        q=np.where(world.acting[:, None], q, np.nan),
         optimal_actions=tuple(tuple(int(number) for number in numbers[row]) for row in best.best),
         residual=residual,
         notes=tuple(_notes(params)),
         checks=tuple(_checks(params, values, policy, residual)),
         params=params,
-        policy=np.where(world.lived_in[:, None], policy, np.nan),
+        policy=np.where(world.acting[:, None], policy, np.nan),
     )
 
 
 def moves_ahead(params: SolveParams) -> Moves:
-    """The moves as the look ahead takes them: a break leaves the discount out."""
+    """The moves for computing q; a break removes their discount."""
     return (
         replace(params.grid.moves, gamma=1.0) if params.break_it == "forget_discount" else params.grid.moves
     )
@@ -159,21 +159,21 @@ def _checks(params: SolveParams, values: np.ndarray, policy: np.ndarray, residua
         return
     settles = params.gamma**MOST_ITERATIONS < SETTLED
     if params.policy == "optimal" and settles:
-        again, reference = _iterated(moves), Message("value iteration from 0")
+        again, reference = _by_value_iteration(moves), Message("value iteration from 0")
     elif params.grid.states > MOST_ELIMINATED:
         return
     elif params.policy == "optimal":
-        again, reference = _least(moves), Message("a linear program")
+        again, reference = _by_linear_program(moves), Message("a linear program")
     else:
-        again, reference = _dense(moves, policy), Message("a dense solve, by elimination")
+        again, reference = _by_elimination(moves, policy), Message("a dense solve, by elimination")
     error = float(np.abs(again - values).max()) / max(1.0, float(np.abs(values).max()))
     yield Check(
         what="another way gives the same values, relative", error=error, tolerance=AGREES, reference=reference
     )
 
 
-def _iterated(moves: Moves) -> np.ndarray:
-    """v* by sweeps until they settle."""
+def _by_value_iteration(moves: Moves) -> np.ndarray:
+    """v* by value iteration, until the values no longer change."""
     v = np.zeros(len(moves.to))
     for _ in range(MOST_ITERATIONS):
         after = moves.backup(v).max(axis=1)
@@ -184,8 +184,8 @@ def _iterated(moves: Moves) -> np.ndarray:
     return v
 
 
-def _least(moves: Moves) -> np.ndarray:
-    """v* as the least values that no action improves: min sum_s v(s), where v(s) >= q(s, a) for all actions."""
+def _by_linear_program(moves: Moves) -> np.ndarray:
+    """v* as the smallest values with v(s) >= q(s, a) for all actions: min sum_s v(s), a linear program."""
     states, actions = len(moves.to), len(moves.mix)
     rows, bounds = np.zeros((states * actions, states)), np.zeros(states * actions)
     for s, a, m in np.ndindex(states, *moves.mix.shape):
@@ -197,8 +197,8 @@ def _least(moves: Moves) -> np.ndarray:
     return linprog(np.ones(states), csr_array(rows), bounds, bounds=(None, None)).x
 
 
-def _dense(moves: Moves, policy: np.ndarray) -> np.ndarray:
-    """v_pi by elimination on the whole matrix, built one state, action and move after another."""
+def _by_elimination(moves: Moves, policy: np.ndarray) -> np.ndarray:
+    """v_pi by elimination on a dense matrix, built state by state, action by action and move by move."""
     matrix, right = np.eye(len(moves.to)), np.zeros(len(moves.to))
     for s, a, m in np.ndindex(len(moves.to), *moves.mix.shape):
         likely = policy[s, a] * moves.mix[a, m]

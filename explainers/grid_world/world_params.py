@@ -1,4 +1,4 @@
-"""The settings of a world: a preset, or cells of your own; rewards, conventions, discount."""
+"""The settings of a world: a preset or given cells, rewards, conventions and the discount."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Preset = Literal[
     "frozen_lake_4x4", "frozen_lake_8x8",
 ]  # fmt: skip
 
-# Every step costs 1, also the last one and one that bumps (Sutton and Barto).
+# Every step costs 1, including the last one and bumps (Sutton and Barto).
 _TO_THE_GOAL = {"r_target": -1.0, "r_boundary": -1.0, "r_step": -1.0, "target": "end", "gamma": 1.0}
-# Gymnasium: 1 in the goal, nothing else; the lake is slippery, a third to each side.
+# Gymnasium: the goal is worth 1, everything else 0; a move slips to each side with probability 1/3.
 _FROZEN = {
     "r_forbidden": 0.0, "r_boundary": 0.0, "actions": "four", "forbidden": "end", "target": "end", "slip": 2 / 3,
     "gamma": 0.99,
 }  # fmt: skip
 
-# What a preset sets; everything else has the default of its field, which is Zhao's 5 x 5 world.
+# Other fields keep their defaults, which are those of Zhao's 5 x 5 world.
 PRESETS: dict[str, dict[str, Any]] = {
     "zhao_5x5": {},
     "zhao_2x2": {"world": "Sx/.T"},
@@ -69,7 +69,7 @@ TARGETS: Mapping[str, str] = {"continue": Message("goes on"), "end": Message("en
 
 
 class WorldParams(Params):
-    """A world. The preset fills every field that is not given."""
+    """A world. The preset fills the fields that are not given."""
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {"preset": PRESETS}
 
@@ -173,7 +173,7 @@ class WorldParams(Params):
 
     @cached_property
     def grid(self) -> World:
-        """The world itself."""
+        """The world that the settings describe."""
         names = (
             "actions",
             "forbidden",
@@ -190,7 +190,7 @@ class WorldParams(Params):
 
     @property
     def rules(self) -> str:
-        """What a move earns here, and what ends an episode, in a line."""
+        """The rewards, the discount and what the target does, in one line."""
         cells = self.grid.cells
         has_target = bool((cells == TARGET).any())
         earned = [
@@ -214,7 +214,7 @@ class WorldParams(Params):
         if self.gamma < 1:
             return
         grid = self.grid
-        stuck = int((grid.lived_in & ~cells_that_reach_an_end(grid)).sum())
+        stuck = int((grid.acting & ~cells_that_reach_an_end(grid)).sum())
         gains = _pays_on_the_way(grid)
         if stuck or gains:
             why = (
@@ -231,7 +231,7 @@ class WorldParams(Params):
 
 
 def signed(number: float) -> Message:
-    """A number with its sign, as text is set: +1, −1, and 0."""
+    """A number with its sign: +1, −1 (with a true minus sign), 0."""
     if number < 0:
         return Message("−{size:g}", size=-number)
     return Message("+{size:g}", size=number) if number else Message("0")
@@ -240,4 +240,4 @@ def signed(number: float) -> Message:
 def _pays_on_the_way(grid: World) -> bool:
     """Whether a move that does not end the episode has a reward above zero."""
     moves = grid.moves
-    return bool(np.any((moves.reward > 0) & ~moves.ends & grid.lived_in[:, None]))
+    return bool(np.any((moves.reward > 0) & ~moves.ends & grid.acting[:, None]))

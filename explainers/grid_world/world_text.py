@@ -1,10 +1,9 @@
-"""A world as a short string, so that a link carries it: rows of cells, and what single cells do.
+"""A world as a short string, which fits in a link: rows of cells, then wind, jumps and rewards of single cells.
 
     S..../.xx../..x../.xTx./.x...;wind=0,0,1,2;jump=1>21:10;reward=7:-5
 
-Cells: . floor, # wall, x forbidden, T target, S start (a floor cell). A number before a cell repeats it (25.). After
-the rows: wind by column; jumps from cell to cell with their reward; rewards of single cells. Cells are numbered row by
-row from 0.
+Cells: . floor, # wall, x forbidden, T target, S start (a floor cell). A number before a cell repeats it (25.). Cells
+are numbered row by row from 0. wind= has a number for each column, jump= lists from>to:reward, reward= cell:reward.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MOST_REWARD = 1e6
 LETTERS = {".": FLOOR, "#": WALL, "x": FORBIDDEN, "T": TARGET, "S": FLOOR}
 EXPECTED = Message("rows of the cells . # x T S with / between them, all of one length")
 
-_RUN = re.compile(r"(\d{0,4})([.#xTS])")
+_REPEATED = re.compile(r"(\d{0,4})([.#xTS])")
 _JUMP = re.compile(r"(\d{1,7})>(\d{1,7}):(-?\d+(?:\.\d+)?)")
 _REWARD = re.compile(r"(\d{1,7}):(-?\d+(?:\.\d+)?)")
 
@@ -31,7 +30,7 @@ _REWARD = re.compile(r"(\d{1,7}):(-?\d+(?:\.\d+)?)")
 def parse(text: str) -> World:
     """The world that `text` describes, with the rewards and conventions of World's defaults.
 
-    Raises ValueError with words that finish the sentence "allowed: ...".
+    Raises ValueError with a Message that completes the sentence "allowed: ...".
     """
     if len(text) > LONGEST_TEXT:
         raise ValueError(
@@ -43,14 +42,16 @@ def parse(text: str) -> World:
     if len(starts) != 1:
         raise ValueError(Message("exactly one start S; here {given}", given=len(starts)))
     cells = np.vectorize(LETTERS.__getitem__, otypes=[np.uint8])(letters)
-    found = {"wind": (), "jump": (), "reward": ()} | dict(_option(one, cells) for one in options if one)
+    found = {"wind": (), "jump": (), "reward": ()} | dict(
+        _option(option, cells) for option in options if option
+    )
     if not (cells == TARGET).any() and not found["jump"]:
         raise ValueError(Message("at least one target T, or a jump with a reward"))
     return World(cells, int(starts[0]), found["wind"], found["jump"], found["reward"])
 
 
 def write(world: World) -> str:
-    """The string of a world's cells, wind, jumps and single rewards; `parse` reads it back."""
+    """The string of a world's cells, wind, jumps and rewards of single cells; `parse` reads it back."""
     letters = np.array(list(".#xT"))[world.cells].ravel()
     letters[world.start] = "S"
     rows = ["".join(row) for row in letters.reshape(world.cells.shape)]
@@ -58,33 +59,35 @@ def write(world: World) -> str:
     if any(world.wind):
         parts.append("wind=" + ",".join(map(str, world.wind)))
     if world.jumps:
-        parts.append("jump=" + ",".join(f"{one.cell}>{one.to}:{_plain(one.reward)}" for one in world.jumps))
+        parts.append(
+            "jump=" + ",".join(f"{jump.cell}>{jump.to}:{_plain(jump.reward)}" for jump in world.jumps)
+        )
     if world.rewards:
         parts.append("reward=" + ",".join(f"{cell}:{_plain(reward)}" for cell, reward in world.rewards))
     return ";".join(parts)
 
 
 def _plain(number: float) -> str:
-    """Twelve digits without an exponent, which `parse` does not read."""
+    """Up to twelve digits, without an exponent: `parse` reads none."""
     return np.format_float_positional(float(f"{number:.12g}"), trim="-")
 
 
 def _squeezed(row: str) -> str:
-    return re.sub(r"(.)\1{3,}", lambda run: f"{len(run[0])}{run[1]}", row)
+    return re.sub(r"(.)\1{3,}", lambda found: f"{len(found[0])}{found[1]}", row)
 
 
 def _rows(layout: str) -> np.ndarray:
     """(rows, columns) letters. Raises ValueError."""
     rows = []
     for number, row in enumerate(layout.split("/"), 1):
-        if not row or _RUN.sub("", row):
+        if not row or _REPEATED.sub("", row):
             raise ValueError(Message("{expected}; row {row} is not", expected=EXPECTED, row=number))
-        runs = [(int(count or 1), letter) for count, letter in _RUN.findall(row)]
-        if sum(count for count, _ in runs) > MOST_SIDE:
+        repeated = [(int(count or 1), letter) for count, letter in _REPEATED.findall(row)]
+        if sum(count for count, _ in repeated) > MOST_SIDE:
             raise ValueError(
                 Message("at most {most:,} columns; row {row} has more", most=MOST_SIDE, row=number)
             )
-        rows.append("".join(count * letter for count, letter in runs))
+        rows.append("".join(count * letter for count, letter in repeated))
     if len(rows) > MOST_SIDE:
         raise ValueError(Message("at most {most:,} rows; here {given:,}", most=MOST_SIDE, given=len(rows)))
     if len({len(row) for row in rows}) != 1:
@@ -109,7 +112,9 @@ def _option(text: str, cells: np.ndarray) -> tuple[str, tuple]:
 
 def _wind(value: str, columns: int) -> tuple[int, ...]:
     strengths = value.split(",")
-    if len(strengths) != columns or any(not re.fullmatch(rf"[0-{MOST_WIND}]", one) for one in strengths):
+    if len(strengths) != columns or any(
+        not re.fullmatch(rf"[0-{MOST_WIND}]", strength) for strength in strengths
+    ):
         raise ValueError(
             plural(
                 "wind= with a whole number from 0 to {most} for each of {count} column",

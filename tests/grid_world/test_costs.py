@@ -33,7 +33,7 @@ def test_the_price_of_exploring_is_the_book_s(epsilon: float) -> None:
 
 def test_without_exploring_both_policies_are_the_best() -> None:
     found = studied(study="epsilon", preset="cliff", gamma=0.99)
-    acting = found.params.grid.lived_in
+    acting = found.params.grid.acting
     expected = found.best.values[acting].mean()
     assert [curve[0] for curve in found.measured.values()] == pytest.approx([expected, expected])
     assert found.wrong[0] == 0

@@ -53,7 +53,7 @@ def test_the_table_of_moves_is_the_rules_cell_by_cell(params: WorldParams) -> No
     world = params.grid
     moves = world.moves
     assert moves.mix.sum(axis=1) == pytest.approx(1)
-    for s in np.flatnonzero(world.lived_in):
+    for s in np.flatnonzero(world.acting):
         for m, direction in enumerate(moves.directions):
             expected = step_by_hand(world, int(s), direction)
             assert (int(moves.to[s, m]), float(moves.reward[s, m])) == expected
@@ -65,7 +65,7 @@ def test_the_table_of_moves_is_the_rules_cell_by_cell(params: WorldParams) -> No
 def test_the_exact_answer_solves_the_bellman_equation_and_every_planner_finds_it(params: WorldParams) -> None:
     found = exact.optimal(params.grid)
     residual = np.abs(params.grid.moves.backup(found.values).max(axis=1) - found.values)
-    assert residual[params.grid.lived_in].max(initial=0) < 1e-9
+    assert residual[params.grid.acting].max(initial=0) < 1e-9
     size = 1 + np.abs(found.values).max()
     for made in _plans(params):
         assert made.errors[-1] <= 1e-6 * size
@@ -104,8 +104,8 @@ def test_no_policy_is_worth_more_than_the_best(params: WorldParams) -> None:
 @settings(max_examples=30, deadline=None)
 def test_without_a_discount_the_values_are_steps_to_the_end(params: WorldParams) -> None:
     world = params.grid
-    assume(cells_that_reach_an_end(world)[world.lived_in].all())
-    values = exact.optimal(world).values[world.lived_in]
+    assume(cells_that_reach_an_end(world)[world.acting].all())
+    values = exact.optimal(world).values[world.acting]
     assert values == pytest.approx(np.round(values))
     assert (values <= -1).all()
 
@@ -166,7 +166,7 @@ def test_every_world_of_a_book_has_a_best_policy_that_explores(preset: Any, epsi
     world = WorldParams(preset=preset).grid
     policy, values = exact.optimal_soft(world, epsilon)
     np.testing.assert_allclose(policy.sum(axis=1), 1)
-    acting = world.lived_in
+    acting = world.acting
     np.testing.assert_allclose(values[acting], exploring_values(world, epsilon)[acting], rtol=1e-7, atol=1e-7)
 
 

@@ -14,7 +14,7 @@ from explainers.drawing.panels import Cells
 from explainers.grid_world import agents, compiled, dice, exact, learning
 from explainers.grid_world.learn import LearnParams, learn
 from explainers.grid_world.learn_params import BREAKS, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
-from explainers.grid_world.learning import go_on, newborn, phase_of
+from explainers.grid_world.learning import newborn, phase_of, take_transitions
 from explainers.grid_world.live import live
 from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.memory import Kind, Memory, Slot
@@ -127,10 +127,10 @@ def test_twins_agree_in_every_world(
 
 def assert_equal_twins(params: OneAgentParams, n: int) -> None:
     phase = learning.phase_of(params)
-    start = learning.at_the_start(params)
+    start = learning.first_checkpoint(params)
     chunk, after = learning.advance((phase,), start, n)
     memory = start.memory.copy()
-    running = agents.live(phase.table, phase.rules, memory)
+    running = agents.transitions(phase.table, phase.rules, memory)
     for t, one in zip(range(n), running, strict=False):
         happened = (
             chunk.state[t],
@@ -153,7 +153,7 @@ def assert_equal_twins(params: OneAgentParams, n: int) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_run_in_pieces_is_the_run_in_one(algorithm: Algorithm) -> None:
     params = OneAgentParams(preset="frozen_lake_4x4", algorithm=algorithm)
-    phases, start = (learning.phase_of(params),), learning.at_the_start(params)
+    phases, start = (learning.phase_of(params),), learning.first_checkpoint(params)
     whole, end = learning.advance(phases, start, 1000)
     first, middle = learning.advance(phases, start, 333)
     second, again = learning.advance(phases, middle, 667)
@@ -234,7 +234,7 @@ def test_an_episode_that_a_wall_ends_leaves_nothing_behind(algorithm: Algorithm)
     params = LearnParams(algorithm=algorithm)
     phase = phase_of(params)
     memory = newborn(phase, params, 0)
-    go_on(phase, memory, 30, np.zeros(0), np.zeros(0, np.int64), compiled.no_record())
+    take_transitions(phase, memory, 30, np.zeros(0), np.zeros(0, np.int64), compiled.no_record())
     assert memory.first.any() or memory.trace.any()
     other = memory.copy()
     agents.begin(phase.table, phase.rules, memory)
@@ -249,16 +249,18 @@ def test_an_episode_that_a_wall_ends_leaves_nothing_behind(algorithm: Algorithm)
 def test_a_wrong_rule_is_seen_by_the_agent_that_knows_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     def timid(agent: agents.Agent, step: agents.Step) -> float:
         ahead = float(agent.Q[step.s2].min())
-        return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+        return agent.update(step.s, step.a, step.r + agent.discounted(ahead, step.ended))
 
-    monkeypatch.setitem(agents.LEARN, Kind.Q_LEARNING, timid)
+    monkeypatch.setitem(agents.UPDATE_RULES, Kind.Q_LEARNING, timid)
     at_rest = [check for check in learned(steps=300).checks if "knew the truth" in check.what]
     assert not at_rest[0].passed
 
 
 def test_a_constant_target_is_not_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules that learn from whole episodes are not asked here; that they run at all is what the twin shows."""
-    monkeypatch.setitem(agents.LEARN, Kind.MONTE_CARLO, lambda agent, step: agent.learn(step.s, step.a, 7.0))
+    monkeypatch.setitem(
+        agents.UPDATE_RULES, Kind.MONTE_CARLO, lambda agent, step: agent.update(step.s, step.a, 7.0)
+    )
     assert not learned(algorithm="mc_epsilon_greedy", steps=300).passed
 
 
@@ -376,4 +378,4 @@ def test_a_race_of_one_seed_is_what_learn_finds() -> None:
 
 def test_every_algorithm_has_a_rule() -> None:
     assert set(KINDS) == set(ALGORITHMS)
-    assert set(agents.LEARN) == set(Kind)
+    assert set(agents.UPDATE_RULES) == set(Kind)

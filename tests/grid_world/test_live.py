@@ -157,5 +157,5 @@ def test_first_estimates_have_a_colour() -> None:
 def test_ends_are_not_counted_as_visited() -> None:
     found = live(LiveParams(preset="frozen_lake_4x4"))
     seen = panel_of(live_scene(found), "visits").values.keyframes[-1]
-    assert np.isnan(seen[~found.params.grid.lived_in]).all()
-    assert not np.isnan(seen[found.params.grid.lived_in]).any()
+    assert np.isnan(seen[~found.params.grid.acting]).all()
+    assert not np.isnan(seen[found.params.grid.acting]).any()

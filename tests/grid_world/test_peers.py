@@ -52,7 +52,7 @@ def test_the_table_of_the_frozen_lake_is_gymnasiums(side: int) -> None:
 def test_the_cliff_is_gymnasiums() -> None:
     table = gymnasium.make("CliffWalking-v1").unwrapped.P  # type: ignore[attr-defined]
     world = WorldParams(preset="cliff").grid
-    for s in np.flatnonzero(world.lived_in):
+    for s in np.flatnonzero(world.acting):
         for ours, theirs in enumerate(OF_THE_CLIFF):
             assert_same(transitions(world.moves, int(s), ours), of_gymnasium(table[int(s)][theirs]))
 

@@ -1,4 +1,4 @@
-"""The picture of what a setting costs: a step for each of its values, the world beside the curves."""
+"""The picture of what a setting costs: a step for each of its values, with the world and the curves."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def scene(result: CostsResult) -> Scene:
 def _world(result: CostsResult) -> Cells:
     """The values and the policy at each value of the setting."""
     world, points = result.params.grid, len(result.at)
-    idle = ~world.lived_in[:, None]
+    idle = ~world.acting[:, None]
     title, subtitle = WORLDS[result.params.study]
     return Cells(
         name="values",

@@ -1,4 +1,4 @@
-"""The picture of a run that goes on: the agent, what it believes, and how far that is from the truth."""
+"""The picture of a live run: the agent, its estimates, and their distance to the truth."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from explainers.grid_world.views.ground import SYMBOLS, ground, limit, side_by_s
 from explainers.grid_world.views.live_steps import NOTHING, executed, phase_of_step
 from explainers.grid_world.views.live_words import live_words
 
-FAINTEST = 0.02  # of the largest true value: below it estimates are as good as none
-BIN = 512  # transitions whose episodes share a point of the curve of returns
+FAINTEST = 0.02  # relative to the largest true value: the least limit of the colours
+BIN = 512  # transitions; the episodes that end in them share a point of the curve of returns
 PAINT = Action("paint", hint="click or drag to change cells")
 MORE_SYMBOLS: Mapping[str, str] = {
     "Q": Message("Q: what the agent believes an action to be worth"),
@@ -44,7 +44,7 @@ MORE_SYMBOLS: Mapping[str, str] = {
 
 
 def scene(result: LiveResult) -> Scene:
-    """5,120 transitions, which the player joins to those before."""
+    """One chunk of 5,120 transitions; the player appends it to the earlier ones."""
     params = result.params
     label = LABELS[params.algorithm]
     return Scene(
@@ -62,7 +62,9 @@ def scene(result: LiveResult) -> Scene:
         below=(Column(1, (_code(params),)),),
         live=Live(
             lineage=_lineage(params),
-            changes=tuple((one.time, f"{one.field}={one.value}") for one in parse(params.changes)),
+            changes=tuple(
+                (change.time, f"{change.field}={change.value}") for change in parse(params.changes)
+            ),
             first=result.first,
             last=params.chunk == MOST_CHUNKS - 1,
         ),
@@ -70,15 +72,16 @@ def scene(result: LiveResult) -> Scene:
 
 
 def _lineage(params: LiveParams) -> str:
-    same = params.model_copy(update={"changes": "", "chunk": 0})
-    return hashlib.sha256(same.model_dump_json().encode()).hexdigest()[:16]
+    """Names the run without its changes."""
+    unchanged = params.model_copy(update={"changes": "", "chunk": 0})
+    return hashlib.sha256(unchanged.model_dump_json().encode()).hexdigest()[:16]
 
 
 def _world(result: LiveResult) -> Cells:
-    """The world as the agent believes it: action values, or of a prediction values, and the agent."""
+    """The agent in its world, with its estimates: action values, for a prediction values of states."""
     params, chunk = result.params, result.chunk
     at = phase_of_step(params)
-    settings = [held for _, held in params.phases]
+    settings = [phase for _, phase in params.phases]
     known = truth(settings[-1], params.algorithm)
     changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
@@ -96,7 +99,8 @@ def _world(result: LiveResult) -> Cells:
     }
     if params.algorithm == "td0":
         policies = [
-            np.where(held.grid.lived_in[:, None], predicted_policy(held), np.nan).ravel() for held in settings
+            np.where(phase.grid.acting[:, None], predicted_policy(phase), np.nan).ravel()
+            for phase in settings
         ]
         return Cells(
             name="world",
@@ -118,7 +122,7 @@ def _world(result: LiveResult) -> Cells:
 
 
 def _limits(result: LiveResult, most: float) -> Track:
-    """Where the colours saturate: at the largest estimate so far, so that the first ones are seen already.
+    """The colours saturate at the largest estimate so far, so that even the first estimates are visible.
 
     most: the largest value of the truth.
     """
@@ -131,10 +135,10 @@ def _limits(result: LiveResult, most: float) -> Track:
 
 
 def _epsilon(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> Track:
-    """The probability of an action at random after each transition: it falls with the episodes that have ended."""
-    rules = [rules_of(held, held.algorithm) for held in settings]
-    epsilon = np.array([1.0 if one.uniform_behaviour else one.epsilon for one in rules])
-    falls = np.array([one.epsilon_falls and not one.uniform_behaviour for one in rules])
+    """The probability of a random action after each transition; it may fall with the number of episodes."""
+    rules = [rules_of(phase, phase.algorithm) for phase in settings]
+    epsilon = np.array([1.0 if each.uniform_behaviour else each.epsilon for each in rules])
+    falls = np.array([each.epsilon_falls and not each.uniform_behaviour for each in rules])
     if not falls.any():
         return Track(epsilon[:, None], at)
     ended = int(result.chunk.before.memory.where[Slot.EPISODE]) + np.cumsum(result.chunk.end > 0)
@@ -142,8 +146,8 @@ def _epsilon(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> 
 
 
 def _where_lived(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> np.ndarray:
-    """The keyframes, NaN in cells in which nobody acts."""
-    acting = np.stack([held.grid.lived_in for held in settings])[at[::KEYFRAME_EVERY]]
+    """The keyframes, NaN in cells where no agent acts."""
+    acting = np.stack([phase.grid.acting for phase in settings])[at[::KEYFRAME_EVERY]]
     columns = result.keyframes.shape[1] // acting.shape[1]
     return np.where(np.repeat(acting, columns, axis=1), result.keyframes, np.nan)
 
@@ -178,7 +182,7 @@ def _returns(result: LiveResult) -> Lines:
     total = np.bincount(ends // BIN, result.returns, minlength=bins)
     mean = np.divide(total, count, out=np.full(bins, np.nan), where=count > 0)
     x = result.first + BIN * (np.arange(bins) + 1.0)
-    # the first episodes of an agent that knows nothing may lie far below all others
+    # the first episodes of a new agent may be far below all others, and do not set the axis
     settled = mean if np.isnan(mean[len(mean) // 4 :]).all() else mean[len(mean) // 4 :]
     low, high = (float(np.nanmin(settled)), float(np.nanmax(mean))) if count.any() else (0.0, 1.0)
     low, high = min(low, 0.0), max(high, 0.0)
@@ -197,32 +201,32 @@ def _returns(result: LiveResult) -> Lines:
 
 
 def _marks(params: LiveParams) -> tuple[float, ...]:
-    """The transitions from which on something was changed."""
-    return tuple(dict.fromkeys(float(one.time) for one in parse(params.changes)))
+    """The transitions at which settings change."""
+    return tuple(dict.fromkeys(float(change.time) for change in parse(params.changes)))
 
 
 def _time_axis(result: LiveResult) -> Axis:
     begin, end = max(0, result.first + TRANSITIONS - 20 * TRANSITIONS), result.first + TRANSITIONS
-    ticks = tuple(float(one) for one in np.linspace(begin, end, 5)[:-1])  # the last place is the label's
+    ticks = tuple(np.linspace(begin, end, 5)[:-1].tolist())  # the label needs the end
     return Axis(begin, end, label="transition", ticks=ticks, format="d")
 
 
 def _visits(result: LiveResult) -> Cells:
-    """How often the agent was in each cell."""
+    """The number of visits of each cell."""
     chunk, params = result.chunk, result.params
-    now = params.phases[-1][1].grid
-    shared: dict[str, Any] = ground(now) | _kinds(params)
-    seen = chunk.before.memory.visits.sum(axis=1).astype(float)
-    # no agent acts in an end, so that none is counted there
-    seen[~now.lived_in & (result.visits.ravel() == 0)] = np.nan
+    world = params.now.grid
+    shared: dict[str, Any] = ground(world) | _kinds(params)
+    count = chunk.before.memory.visits.sum(axis=1).astype(float)
+    # in an end no agent acts, so that no visits are counted
+    count[~world.acting & (result.visits.ravel() == 0)] = np.nan
     frames, values, highest = [], np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
-    most = int(np.nanmax(seen, initial=0))
+    most = int(np.nanmax(count, initial=0))
     for t, s in enumerate(chunk.state.tolist()):
-        seen[s] += 1
-        most = max(most, int(seen[s]))
-        values[t], highest[t] = seen[s], most
+        count[s] += 1
+        most = max(most, int(count[s]))
+        values[t], highest[t] = count[s], most
         if t % KEYFRAME_EVERY == 0:
-            frames.append(seen.copy())
+            frames.append(count.copy())
     changing = Patches(np.stack(frames), np.arange(TRANSITIONS + 1), chunk.state, values)
     return Cells(
         name="visits",
@@ -237,9 +241,9 @@ def _visits(result: LiveResult) -> Cells:
 
 
 def _kinds(params: LiveParams) -> dict[str, Track]:
-    """What each cell is, and which is the start, as it changes while the agent runs: painted is seen at once."""
+    """The kind of each cell and the start. Painted cells appear one step early, before the agent meets them."""
     at = phase_of_step(params, later=1)
-    grids = [held.grid for _, held in params.phases]
+    grids = [phase.grid for _, phase in params.phases]
     return {
         "kinds": Track(np.stack([grid.cells.ravel() for grid in grids]), at),
         "start": Track(np.array([[grid.start] for grid in grids]), at),
@@ -247,7 +251,7 @@ def _kinds(params: LiveParams) -> dict[str, Track]:
 
 
 def _code(params: LiveParams) -> Code:
-    rule = agents.LEARN[KINDS[params.algorithm]]
+    rule = agents.UPDATE_RULES[KINDS[params.algorithm]]
     return code_panel(
         rule,
         title="The rule by which it learns",

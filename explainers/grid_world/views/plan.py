@@ -1,4 +1,4 @@
-"""The picture of planning: a step a sweep or an improvement, with the error to v* and what theory promises."""
+"""The picture of planning: a step for each sweep or improvement, with the error and the bound that theory promises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from explainers.grid_world.plan import LABELS, PlanResult
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit
 from explainers.grid_world.world import WALL
 
-SMALLEST = 1e-12  # of the error axis: below it lies rounding
+SMALLEST = 1e-12  # of the error axis: smaller errors are rounding
 PLANNERS: dict[str, Callable[..., Any]] = {
     "value_iteration": planners.value_iteration,
     "policy_iteration": planners.policy_iteration,
@@ -27,7 +27,7 @@ PLANNERS: dict[str, Callable[..., Any]] = {
 
 
 def scene(result: PlanResult) -> Scene:
-    """The values and the greedy policy of every stage, beside the curve of their error."""
+    """The values and the policy of every stage, with the curve of their error."""
     world, stages = result.params.grid, result.stages
     walls = world.cells.ravel() == WALL
     values = patches([np.where(walls, np.nan, stage.values) for stage in stages])
@@ -66,21 +66,21 @@ def scene(result: PlanResult) -> Scene:
 
 
 def _policies(result: PlanResult) -> list[np.ndarray]:
-    """(cells * actions,) of each stage: the action chosen; none where nobody acts."""
+    """For each stage (cells * actions,) the chosen actions, one-hot; NaN where no agent acts."""
     world = result.params.grid
     one_hot = np.eye(len(world.moves.mix))
-    idle = ~world.lived_in[:, None]
+    idle = ~world.acting[:, None]
     return [np.where(idle, np.nan, one_hot[stage.chosen]).ravel() for stage in result.stages]
 
 
 def _distances(result: PlanResult) -> np.ndarray:
     """(stages,) the largest distance of each stage's values to v*."""
-    acting, best = result.params.grid.lived_in, result.best.values
+    acting, best = result.params.grid.acting, result.best.values
     return np.array([np.abs(stage.values - best)[acting].max(initial=0.0) for stage in result.stages])
 
 
 def _sweeps_before(result: PlanResult) -> np.ndarray:
-    """(stages,) how many sweeps (of policy iteration and MC Basic: rounds) each stage has behind it."""
+    """(stages,) the sweeps up to each stage; in policy iteration and MC Basic the rounds."""
     counted = "improved" if result.params.algorithm in ("policy_iteration", "mc_basic") else "sweep"
     return np.cumsum([stage.what == counted for stage in result.stages])
 
@@ -111,7 +111,7 @@ def _error_lines(result: PlanResult, distance: np.ndarray) -> Lines:
 
 
 def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
-    """Policy iteration in the plane of its two gaps: an evaluation closes the one and opens the other."""
+    """Policy iteration in the plane of its two gaps: evaluation closes one and opens the other."""
     if not len(result.gaps):
         return ()
     evaluation, improvement = result.gaps.T
@@ -130,10 +130,12 @@ def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
 
 
 def _wrong_lines(result: PlanResult) -> Lines:
-    """In how many cells the policy is not optimal yet."""
-    acting = result.params.grid.lived_in
+    """The number of cells in which the policy is not yet optimal."""
+    acting = result.params.grid.acting
     states = np.flatnonzero(acting)
-    wrong = np.array([(~result.best.best[states, one.chosen[states]]).sum() for one in result.stages], float)
+    wrong = np.array(
+        [(~result.best.best[states, stage.chosen[states]]).sum() for stage in result.stages], float
+    )
     steps, highest = np.arange(len(wrong), dtype=float), max(float(wrong.max()), 1.0)
     return Lines(
         name="wrong",
@@ -150,7 +152,7 @@ def _wrong_lines(result: PlanResult) -> Lines:
 def _step_axis(result: PlanResult) -> Axis:
     last = max(len(result.stages) - 1, 1)
     word = Message("sweep") if result.params.algorithm == "value_iteration" else Message("step")
-    ticks = range(0, int(0.9 * last) + 1, max(1, last // 5))  # the end is left to the label
+    ticks = range(0, int(0.9 * last) + 1, max(1, last // 5))  # the label needs the end
     return Axis(0, last, label=word, ticks=tuple(ticks), format="d")
 
 
@@ -164,7 +166,7 @@ def _code(result: PlanResult) -> Code:
 
 
 # number: of the sweep or round. error: the largest distance to v*. wrong: cells whose action is not optimal. changed:
-# cells that have another action than one step before.
+# cells whose action differs from the step before.
 COLUMNS = ("number", "error", "wrong", "changed", "gamma")
 SENTENCES: dict[str, Message] = {
     "start": LiveMessage(
@@ -205,7 +207,7 @@ def _words(result: PlanResult, distance: np.ndarray) -> Words:
     algorithm, stages = result.params.algorithm, result.stages
     sentences, formulas = _sentences(algorithm)
     kinds = tuple(sentences)
-    acting = np.flatnonzero(result.params.grid.lived_in)
+    acting = np.flatnonzero(result.params.grid.acting)
     wrong = [(~result.best.best[acting, stage.chosen[acting]]).sum() for stage in stages]
     before = [stages[max(k - 1, 0)].chosen for k in range(len(stages))]
     changed = [(stage.chosen != old)[acting].sum() for stage, old in zip(stages, before, strict=True)]

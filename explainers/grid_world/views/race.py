@@ -1,4 +1,4 @@
-"""The picture of a race: learning curves over the seeds, and what exploring costs while and after learning."""
+"""The picture of a race: learning curves over the seeds, and the returns while learning and afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 
 
 def scene(result: RaceResult) -> Scene:
-    """The curves grow point by point; beside them the returns while learning and after it."""
+    """The curves, which grow point by point, and the returns while learning and afterwards."""
     points = result.smooth.shape[2]
     return Scene(
         name="grid_world.race",
@@ -42,8 +42,8 @@ def _curves(result: RaceResult) -> Lines:
     low = float(settled.min())
     low -= 0.08 * (high - low or 1.0)
     best = np.full(points, result.best_return)
-    lines = [Line(x, best, hue="muted", label="the most possible", dashed=True)]
-    # what lies below the axis is left out, and the subtitle says so
+    lines = [Line(x, best, hue="muted", label="best possible", dashed=True)]
+    # values below the axis are left out, which the subtitle says
     shown = np.where(result.smooth >= low, result.smooth, np.nan)
     for row, algorithm in enumerate(result.params.algorithms):
         lower, median, upper = shown[row]
@@ -75,7 +75,7 @@ def _curves(result: RaceResult) -> Lines:
 
 
 def _ends(result: RaceResult) -> Marks:
-    """For each agent the return of the last episodes, exploring, and of its greedy policy afterwards."""
+    """For each agent the return of its last episodes, with exploration, and of its greedy policy afterwards."""
     agents = len(result.params.algorithms)
     y = np.arange(agents, dtype=float)
     both = np.concatenate([result.online_median, result.greedy_median, [result.best_return]])
@@ -117,7 +117,7 @@ def _points(x: np.ndarray, y: np.ndarray, hue: Hue, names: list[Message]) -> Lay
 
 
 def _numbers(x: np.ndarray, y: np.ndarray, hue: Hue) -> Layer:
-    """The values x, written at their places."""
+    """The values x, written at (x, y)."""
     return Layer("label", x=x, y=y, hue=hue, anchor="middle", names=("",) * len(x), numbers=x, format=".1f")
 
 

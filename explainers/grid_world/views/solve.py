@@ -1,4 +1,4 @@
-"""The picture of the exact answer: a step a cell, each with its Bellman equation in numbers."""
+"""The picture of the exact solution: a step for each cell, with its Bellman equation in numbers."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from explainers.grid_world.views.ground import (
 )
 from explainers.grid_world.world import World
 
-NOTHING = 1e-12  # of the largest value: what rounding leaves
+ROUNDING = 1e-12  # relative to the largest value: smaller values are shown as 0
 
 
 def scene(result: SolveResult) -> Scene:
     """Values and action values of all cells; a step for each cell in which the agent acts."""
     world = result.params.grid
-    lived = np.flatnonzero(world.lived_in)
-    told = Track(lived[:, None])
+    cells = np.flatnonzero(world.acting)
+    described = Track(cells[:, None])
     q, values = result.q.ravel(), result.values.ravel()
     return Scene(
         name="grid_world.solve",
         title=Message("The exact values of the best policy")
         if result.params.policy == "optimal"
         else Message("The exact values of the policy “{policy}”", policy=result.params.policy),
-        steps=len(lived),
+        steps=len(cells),
         columns=side_by_side(
             world,
             Cells(
@@ -45,7 +45,7 @@ def scene(result: SolveResult) -> Scene:
                 title="What each action is worth: q(s, a)",
                 subtitle="the triangle towards where it leads, the disc to stay; bold: the best",
                 height=500,
-                told=told,
+                told=described,
                 q=q,
                 limit=limit(q),
                 decimals=1 if "stay" in world.action_names and limit(q) > 2 else 2,
@@ -56,7 +56,7 @@ def scene(result: SolveResult) -> Scene:
                 title="What each cell is worth: v(s)",
                 subtitle="arrows: the policy, as long as the action is probable",
                 height=500,
-                told=told,
+                told=described,
                 values=values,
                 limit=limit(values),
                 policy=result.policy.ravel(),
@@ -65,8 +65,8 @@ def scene(result: SolveResult) -> Scene:
             ),
             under=320,
         ),
-        words=_words(result, world, lived),
-        start=int(np.flatnonzero(lived == world.start)[0]),
+        words=_words(result, world, cells),
+        start=int(np.flatnonzero(cells == world.start)[0]),
         reopens=True,
         symbols=SYMBOLS,
         step_name="cell",
@@ -74,7 +74,7 @@ def scene(result: SolveResult) -> Scene:
 
 
 def card(result: SolveResult) -> Scene:
-    """The solved world alone, small: the picture of this topic on the home page, its agent walking to the target."""
+    """The solved world, small, with an agent that walks to the target: the picture of this topic on the home page."""
     world = result.params.grid
     path = _walk(world, np.nan_to_num(result.q, nan=-np.inf).argmax(axis=1))
     cells = card_cells(world, result.values.ravel(), result.policy.ravel())
@@ -96,7 +96,7 @@ def card(result: SolveResult) -> Scene:
 
 
 def _walk(world: World, chosen: np.ndarray) -> np.ndarray:
-    """The cells from the start on, by the likeliest move of each action, till the agent has been there."""
+    """The cells from the start on, by the likeliest move of each action, until one would repeat."""
     path = [world.start]
     while True:
         s = path[-1]
@@ -106,19 +106,19 @@ def _walk(world: World, chosen: np.ndarray) -> np.ndarray:
         path.append(after)
 
 
-def _words(result: SolveResult, world: World, acting: np.ndarray) -> Words:
-    """A cell's value, then the backup of its first best action, or of a given policy each action that it takes.
+def _words(result: SolveResult, world: World, cells: np.ndarray) -> Words:
+    """A cell's value, then the backup of its first best action, or the actions of a given policy.
 
-    acting: (steps,) the cells.
+    cells: (steps,) the cell of each step.
     """
     optimal = result.params.policy == "optimal"
     values = np.nan_to_num(result.values.ravel())
-    values = rounded_off(values, NOTHING * limit(values))
+    values = rounded_off(values, ROUNDING * limit(values))
     moves = moves_ahead(result.params)
     names = world.action_names
     which, rows, sentences, formulas = [], [], [], []
     place: dict[tuple[int, int], int] = {}
-    for s in acting:
+    for s in cells:
         a, best = int(np.nanargmax(result.q[s])), len(result.optimal_actions[s])
         taken = np.flatnonzero(result.policy[s])
         kind = (a, best) if optimal else (len(taken), 0)
