@@ -1,4 +1,4 @@
-"""The grid world: agents that learn, worlds that are solved, plans that are made sweep by sweep, races."""
+"""The grid world: agents that learn, exact solutions, planning sweep by sweep, costs of settings, and races."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LEARN = Chapter(
         Try("change", "The world turns", {"preset": "zhao_5x5", "changes": TURNS}),
     ),
     below=parts.after_change,
-    draw=parts.draw_learning,
+    draw=parts.learning_chapter,
 )
 SOLVE = Chapter(
     key="solve",

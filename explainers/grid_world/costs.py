@@ -32,7 +32,7 @@ BREAKS = (
         label="forget the discount",
         consequence=(
             "Without gamma a longer episode only collects more: the returns grow with every reward of the "
-            "target, and come to nothing."
+            "target, and do not converge."
         ),
         settings={"study": "length"},
     ),
@@ -53,14 +53,16 @@ class CostsParams(WorldParams):
         },
     )
     longest: int = number(
-        30, "Longest episode", "Up to which length, in steps", least=2, most=200, comfort=(5, 60), step=1
+        30, "Longest episode", "The largest length L, in steps", least=2, most=200, comfort=(5, 60), step=1
     )
     break_it: Literal["none", "forget_discount"] = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.gamma == 1:
-            sentence = Message("gamma = 1 lets a policy that never ends have no values; allowed: below 1.")
+            sentence = Message(
+                "gamma = 1 leaves a policy that never ends without finite values; allowed: below 1."
+            )
             yield Adjustment("gamma", 0.99, sentence)
         if self.break_it != "none" and self.study != "length":
             sentence = Message(

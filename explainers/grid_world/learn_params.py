@@ -84,16 +84,16 @@ BREAKS = (
         label="bootstrap through the end",
         consequence=(
             "Nothing follows an end, so its value is 0. Read from the table instead, a terminal cell keeps its "
-            "initial value for ever: with a hopeful one, holes in the ice look as good as the goal."
+            "initial value forever: with a hopeful one, holes in the ice look as good as the goal."
         ),
         settings={"preset": "frozen_lake_4x4", "q0": 1.0, "algorithm": "q_learning"},
     ),
     Break(
         name="first_index_ties",
-        label="always the first of equals",
+        label="always the first of ties",
         consequence=(
-            "In a table of equal numbers the first best action is always the same. Without chance among equals "
-            "the agent leans against one wall, meets no reward, and its table stays equal."
+            "In a table of equal numbers the first best action is always the same. If ties are not broken at "
+            "random, the agent leans against one wall, finds no reward, and its table stays equal."
         ),
         settings={
             "preset": "frozen_lake_4x4",
@@ -106,8 +106,8 @@ BREAKS = (
         name="bad_initial_value",
         label="a bad initial value",
         consequence=(
-            "With steps of 1/(n + 1) the initial value weighs as much as a sample, and what is bootstrapped "
-            "from it spreads. An initial value far too high is still there after a hundred thousand steps."
+            "With step sizes 1/(n + 1) the initial value weighs as much as a sample, and bootstrapping spreads "
+            "it. An initial value far too high is still there after a hundred thousand steps."
         ),
         settings={"preset": "zhao_5x5", "alpha_schedule": "one_over_n", "algorithm": "q_learning"},
     ),
@@ -217,7 +217,7 @@ class AgentParams(_WithLambda):
         "Whose values are predicted (TD prediction)",
         {"uniform": "at random", "optimal": "the best"},
     )
-    seed: int = number(0, "Seed", "Of the dice", least=0, most=10**6, step=1)
+    seed: int = number(0, "Seed", "Of the random draws", least=0, most=10**6, step=1)
     break_it: BreakIt = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
@@ -235,7 +235,7 @@ class AgentParams(_WithLambda):
             yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
         if not self.grid.acting[self.grid.start]:
             sentence = Message(
-                "world = a start in which nobody can act; allowed: S in a cell that does not end the episode."
+                "world = a start in which no agent can act; allowed: S in a cell that does not end the episode."
             )
             yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
         if self.gamma == 1 and self.break_it == "forget_discount":
@@ -256,7 +256,7 @@ class OneAgentParams(AgentParams):
         yield from super().adjustments()
         if self.behaviour == "uniform" and self.algorithm not in OFF_POLICY:
             sentence = Message(
-                "behaviour = uniform is not what {algorithm} can learn from; allowed: follow.",
+                "behaviour = uniform does not work with {algorithm}, which learns on policy; allowed: follow.",
                 algorithm=LABELS[self.algorithm],
             )
             yield Adjustment("behaviour", "follow", sentence)
@@ -265,8 +265,8 @@ class OneAgentParams(AgentParams):
             stuck = int((self.grid.acting & ~ending).sum())
             if stuck:
                 sentence = plural(
-                    "gamma = 1 has no values for a policy that never ends from {count} cell; allowed: less.",
-                    "gamma = 1 has no values for a policy that never ends from {count} cells; allowed: less.",
+                    "gamma = 1 has no finite values for a policy that never ends from {count} cell; allowed: below 1.",
+                    "gamma = 1 has no finite values for a policy that never ends from {count} cells; allowed: below 1.",
                     count=stuck,
                 )
                 yield Adjustment("gamma", 0.99, sentence)

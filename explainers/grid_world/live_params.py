@@ -90,7 +90,7 @@ class LiveParams(OneAgentParams):
         yield from super().adjustments()
         if self.grid.states > MOST_STATES:
             sentence = Message(
-                "world = {cells:,} cells, too many to watch; allowed: at most {most:,}.",
+                "world = {cells:,} cells is too many to watch; allowed: at most {most:,}.",
                 cells=self.grid.states,
                 most=MOST_STATES,
             )

@@ -34,14 +34,14 @@ BREAKS = (
         name="forget_discount",
         label="forget the discount",
         consequence=(
-            "Without gamma the sweeps contract nothing: in a world that goes on, values grow by the reward of "
-            "the target at every sweep, and there is no v* to come to."
+            "Without gamma the sweeps do not contract: in a world without end, values grow by the reward of the "
+            "target at every sweep, and there is no v* to converge to."
         ),
         settings={"algorithm": "value_iteration"},
     ),
     Break(
         name="stop_when_policy_unchanged",
-        label="stop when the policy stays",
+        label="stop when the policy stays the same",
         consequence=(
             "The greedy policy often stays the same long before the values are right, and may change again "
             "later. Only a change of the values below a tolerance bounds the error."
@@ -83,7 +83,9 @@ class PlanParams(WorldParams):
         comfort=(1, 20),
         step=1,
     )
-    seed: int = number(0, "Seed", "Of the dice (MC Basic in a slippery world)", least=0, most=10**6, step=1)
+    seed: int = number(
+        0, "Seed", "Of the random draws (MC Basic in a slippery world)", least=0, most=10**6, step=1
+    )
     break_it: BreakIt = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:

@@ -41,7 +41,7 @@ class RaceParams(AgentParams):
     seeds: int = number(
         100,
         "Seeds",
-        "Agents of each kind, each with its own dice",
+        "Agents of each kind, each with its own random draws",
         least=1,
         most=1000,
         comfort=(1, 1000),
@@ -56,7 +56,9 @@ class RaceParams(AgentParams):
     @property
     def why_button(self) -> str:
         episodes = self.seeds * self.episodes * len(self.algorithms)
-        return Message("{episodes:,} episodes take seconds, so they start by a button.", episodes=episodes)
+        return Message(
+            "{episodes:,} episodes take seconds: press the button to start them.", episodes=episodes
+        )
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
@@ -69,12 +71,12 @@ class RaceParams(AgentParams):
         if "td0" in self.algorithms:
             others = tuple(name for name in self.algorithms if name != "td0") or ("sarsa", "q_learning")
             sentence = Message(
-                "algorithms = td0 predicts and has no returns of its own to race for; allowed: the others."
+                "algorithms = td0 only predicts, and has no returns to compare; allowed: the others."
             )
             yield Adjustment("algorithms", others, sentence)
         if len(set(self.algorithms)) < len(self.algorithms):
             once = tuple(dict.fromkeys(self.algorithms))
-            sentence = Message("algorithms = one of them twice; allowed: each once.")
+            sentence = Message("algorithms = the same agent twice; allowed: each once.")
             yield Adjustment("algorithms", once, sentence)
 
 

@@ -31,8 +31,8 @@ BREAKS = (
         name="forget_discount",
         label="forget the discount",
         consequence=(
-            "Action values that add the next value undiscounted are too large by what gamma takes off: they no "
-            "longer agree with the values that they were made from, and the best action may be another one."
+            "Action values that add the next value without discount are too large: they no longer agree with the "
+            "values from which they are computed, and the best action may be another one."
         ),
     ),
 )

@@ -19,8 +19,8 @@ TITLES = {
 }
 WORLDS = {
     "epsilon": (
-        Message("The best policy that explores so much"),
-        Message("colour and number: v(s) · arrows: as long as probable"),
+        Message("The best policy that explores this much"),
+        Message("colour and number: v(s) · arrow length: probability"),
     ),
     "length": (
         Message("What episodes of L steps return"),
@@ -40,15 +40,16 @@ COLUMNS = {
 SENTENCES = {
     "epsilon": LiveMessage(
         "With ε = {setting:.2f} the best policy is worth **{best_soft:.3g}** on average over the cells; the best "
-        "policy of all, made to explore as much, {best_made_soft:.3g}. Cells whose best action is another than "
-        "without exploring: {wrong:d}."
+        "policy of all, made to explore as much, {best_made_soft:.3g}. Cells whose best action differs from "
+        "the one without exploring: {wrong:d}."
     ),
     "length": LiveMessage(
-        "Returns of {setting:d} steps are up to **{error:.3g}** from v*. Cells with a policy not optimal: {wrong:d}."
+        "Returns of {setting:d} steps are up to **{error:.3g}** from v*. Cells where the policy is not optimal: "
+        "{wrong:d}."
     ),
     "sweeps": LiveMessage(
         "With j = {setting:d}, {sweeps:d} sweeps and {improvements:d} improvements bring all values within {near:g} of "
-        "v*: **{backups:d}** backups a cell.",
+        "v*: **{backups:d}** backups per cell.",
         near=NEAR,
     ),
 }
@@ -143,7 +144,7 @@ def _backups(result: CostsResult) -> Lines:
     return _curves(
         result,
         title=Message("What it takes to come within {near:g} of v*", near=NEAR),
-        subtitle="backups a cell",
+        subtitle="backups per cell",
         y=_axis(0, float(found.max(initial=1))),
         lines=(
             Line(

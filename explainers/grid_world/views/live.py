@@ -113,7 +113,7 @@ def _world(result: LiveResult) -> Cells:
     return Cells(
         name="world",
         title="What the agent believes: Q(s, a)",
-        subtitle="triangles and disc: the actions; arrows: its policy, as long as probable",
+        subtitle="triangles and disc: the actions; arrows: its policy; their length: the probability",
         q=changing,
         epsilon=_epsilon(result, settings, at),
         first_best=params.break_it == "first_index_ties",
@@ -231,7 +231,7 @@ def _visits(result: LiveResult) -> Cells:
     return Cells(
         name="visits",
         title="How often it was in each cell",
-        subtitle="of the cells in which it acts",
+        subtitle="in the cells in which it acts",
         height=165,
         values=changing,
         limit=Track(highest[:, None]),

@@ -118,8 +118,8 @@ def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
     across, up = max(float(evaluation.max()), SMALLEST), max(float(improvement.max()), SMALLEST)
     lines = Lines(
         name="zigzag",
-        title="Evaluation and improvement by turns, down to 0",
-        subtitle="up: max q − q(s, π(s)), which improving brings to 0; across: |v − v_π|, which evaluating does",
+        title="Evaluation and improvement in turn, down to 0",
+        subtitle="up: max q − q(s, π(s)), closed by improvement; across: |v − v_π|, closed by evaluation",
         height=180,
         x=Axis(0, 1.05 * across, label="|v − v_π|", ticks=(0, across / 2), format=".2g"),
         y=Axis(0, 1.05 * up, ticks=(0, up), format=".2g"),
@@ -173,8 +173,8 @@ SENTENCES: dict[str, Message] = {
         "Before any sweep every value is 0, up to **{error:.3g}** from v*. The policy takes the best first reward."
     ),
     "sweep": LiveMessage(
-        "After sweep {number:d} all values are within **{error:.3g}** of v*; cells with a policy not yet optimal: "
-        "{wrong:d}."
+        "After sweep {number:d} all values are within **{error:.3g}** of v*; cells where the policy is not yet "
+        "optimal: {wrong:d}."
     ),
     "evaluated": LiveMessage(
         "Round {number:d}: the policy is evaluated exactly. Its values are up to **{error:.3g}** from v*."

@@ -20,7 +20,7 @@ def scene(result: RaceResult) -> Scene:
     points = result.smooth.shape[2]
     return Scene(
         name="grid_world.race",
-        title="Agents that race on the same dice",
+        title="Agents that race with the same random draws",
         steps=points,
         columns=(
             Column(1.5, (_curves(result),)),

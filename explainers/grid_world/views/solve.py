@@ -54,7 +54,7 @@ def scene(result: SolveResult) -> Scene:
             Cells(
                 name="v",
                 title="What each cell is worth: v(s)",
-                subtitle="arrows: the policy, as long as the action is probable",
+                subtitle="arrows: the policy; their length: the probability",
                 height=500,
                 told=described,
                 values=values,
