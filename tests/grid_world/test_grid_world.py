@@ -17,12 +17,12 @@ from explainers.grid_world.views.plan import scene as plan_scene
 from explainers.grid_world.views.solve import scene as solve_scene
 from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
 from explainers.grid_world.world_params import PRESETS, WorldParams
-from tests.grid_world.runs import planned, solved
+from tests.grid_world.fitted import planned, solved
 from tests.grid_world.worlds import worlds
 
 
 def step_by_hand(world: World, s: int, direction: int) -> tuple[int, float]:
-    """Where one move leads, cell by cell, as the rules are written."""
+    """Where a move leads and its reward, cell by cell, as the rules say."""
     kinds, columns = world.cells.ravel(), world.columns
 
     def further(cell: int, down: int, right: int) -> int | None:
@@ -62,7 +62,9 @@ def test_the_table_of_moves_is_the_rules_cell_by_cell(params: WorldParams) -> No
 
 @given(worlds())
 @settings(max_examples=40, deadline=None)
-def test_the_exact_answer_solves_the_bellman_equation_and_every_planner_finds_it(params: WorldParams) -> None:
+def test_the_exact_solution_solves_the_bellman_equation_and_every_planner_finds_it(
+    params: WorldParams,
+) -> None:
     found = exact.optimal(params.grid)
     residual = np.abs(params.grid.moves.backup(found.values).max(axis=1) - found.values)
     assert residual[params.grid.acting].max(initial=0) < 1e-9
@@ -127,7 +129,7 @@ def test_a_policy_that_never_ends_has_no_values_without_a_discount() -> None:
         exact.value_of(world.moves, policy_of(world, "up"))
 
 
-def test_few_rounds_of_policy_iteration_promise_nothing() -> None:
+def test_a_check_of_v_star_needs_converged_policy_iteration() -> None:
     assert planned(algorithm="policy_iteration", sweeps=1).passed
 
 
@@ -138,12 +140,12 @@ def test_a_linear_program_finds_the_same_values_without_a_discount() -> None:
 
 
 @pytest.mark.parametrize("gamma", [0.9995, 0.9999])
-def test_the_other_way_settles_though_the_discount_is_hardly_one(gamma: float) -> None:
+def test_the_second_method_converges_with_a_discount_close_to_1(gamma: float) -> None:
     assert solved(gamma=gamma).passed
 
 
 @pytest.mark.parametrize("reward", [1e3, 1e6])
-def test_large_rewards_end_and_are_checked_by_their_size(reward: float) -> None:
+def test_large_rewards_converge_and_scale_the_tolerances(reward: float) -> None:
     assert solved(preset="windy", gamma=0.99, r_target=reward, r_step=-reward).passed
     assert solved(preset="frozen_lake_8x8", actions="nine", gamma=0.9, r_step=0.3 * reward).passed
     for algorithm in ("value_iteration", "policy_iteration", "truncated_policy_iteration"):
@@ -170,8 +172,8 @@ def test_every_world_of_a_book_has_a_best_policy_that_explores(preset: Any, epsi
     np.testing.assert_allclose(values[acting], exploring_values(world, epsilon)[acting], rtol=1e-7, atol=1e-7)
 
 
-def test_a_formula_has_the_numbers_of_its_own_break() -> None:
-    """Without the discount the numbers put in are those of the discount that was left out."""
+def test_a_formula_shows_the_numbers_of_the_break() -> None:
+    """The break removes the discount from the numbers in the formula, too."""
     words = solve_scene(solved(break_it="forget_discount")).words
     gamma, q, p, r, ahead = (words.column(name)[0] for name in ("gamma", "q", "p_1", "r_1", "ahead_1"))
     assert (gamma, p) == (1, 1)

@@ -10,7 +10,7 @@ import pytest
 from explainers.grid_world import exact, planners
 from explainers.grid_world.solve import policy_of
 from explainers.grid_world.world_params import WorldParams
-from tests.grid_world.runs import planned, solved
+from tests.grid_world.fitted import planned, solved
 from tests.published import ROWS
 
 
