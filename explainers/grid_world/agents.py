@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.grid_world.dice import Use, uniform
 from explainers.grid_world.memory import MOST_TRACES, TRACE_UNTIL, Kind, Memory, Rules, Schedule, Slot, Table
+from explainers.grid_world.random_numbers import Use, uniform
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Agent:
     def time(self) -> int:
         return int(self.memory.where[Slot.TIME])
 
-    def dice(self, time: int, use: int) -> float:
+    def random(self, time: int, use: int) -> float:
         return uniform(int(self.memory.where[Slot.SEED]), time, use)
 
     def column(self, action: int) -> int:
@@ -63,7 +63,7 @@ class Agent:
     def best(self, estimates: np.ndarray, time: int, use: int) -> int:
         """argmax_a; ties are broken at random, or in favour of the first."""
         equal = np.flatnonzero(estimates == estimates.max())
-        return int(equal[0] if self.rules.first_of_ties else equal[int(self.dice(time, use) * len(equal))])
+        return int(equal[0] if self.rules.first_of_ties else equal[int(self.random(time, use) * len(equal))])
 
     def epsilon(self) -> float:
         falls = math.sqrt(1 + self.memory.where[Slot.EPISODE]) if self.rules.epsilon_falls else 1.0
@@ -73,9 +73,9 @@ class Agent:
         """The action in s: of the given policy, or epsilon-greedy."""
         actions = len(self.table.reaching)
         if self.predicts:
-            return first_above(self.table.policy[s], self.dice(time, Use.WHICH))
-        if self.rules.uniform_behaviour or self.dice(time, Use.EXPLORE) < self.epsilon():
-            return int(self.dice(time, Use.WHICH) * actions)
+            return first_above(self.table.policy[s], self.random(time, Use.WHICH))
+        if self.rules.uniform_behaviour or self.random(time, Use.EXPLORE) < self.epsilon():
+            return int(self.random(time, Use.WHICH) * actions)
         return self.best(self.believed(s), time, Use.WHICH)
 
     def step_size(self, s: int, c: int) -> float:
@@ -156,7 +156,7 @@ def q_learning(agent: Agent, step: Step) -> float:
 def double_q_learning(agent: Agent, step: Step) -> float:
     """Q1(s, a) <- Q1(s, a) + alpha (r + gamma Q2(s', argmax_a' Q1(s', a')) - Q1(s, a)), or with Q1 and Q2 exchanged."""
     first, second = agent.memory.q, agent.memory.q2
-    if agent.dice(step.time, Use.COIN) < 0.5:
+    if agent.random(step.time, Use.COIN) < 0.5:
         first, second = second, first
     ahead = float(second[step.s2, agent.best(first[step.s2], step.time, Use.BEST)])
     error = step.r + agent.discounted(ahead, step.ended) - float(first[step.s, step.a])
@@ -235,7 +235,7 @@ def dyna_q(agent: Agent, step: Step) -> float:
     memory.model_to[step.s, step.a] = step.s2 + 1
     memory.model_reward[step.s, step.a], memory.model_ends[step.s, step.a] = step.r, step.ended
     for k in range(agent.rules.planning_steps):
-        pair = int(memory.seen[int(agent.dice(step.time, Use.PLAN + k) * memory.where[Slot.SEEN])])
+        pair = int(memory.seen[int(agent.random(step.time, Use.PLAN + k) * memory.where[Slot.SEEN])])
         s, a = divmod(pair, actions)
         ahead = float(agent.Q[memory.model_to[s, a] - 1].max())
         # Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a)) for a pair seen before
@@ -289,11 +289,11 @@ def begin(table: Table, rules: Rules, memory: Memory) -> None:
 def _start_episode(agent: Agent, time: int) -> None:
     """Places the agent in the start, or with exploring starts in any cell with any action."""
     starts, where = agent.table.starts, agent.memory.where
-    s = int(starts[int(agent.dice(time, Use.START) * len(starts))])
+    s = int(starts[int(agent.random(time, Use.START) * len(starts))])
     where[Slot.STATE], where[Slot.STEP] = s, 0
     agent.memory.sums[0] = 0
     if agent.rules.exploring_starts:
-        where[Slot.ACTION] = int(agent.dice(time, Use.WHICH) * len(agent.table.reaching))
+        where[Slot.ACTION] = int(agent.random(time, Use.WHICH) * len(agent.table.reaching))
     else:
         where[Slot.ACTION] = agent.choose(s, time)
 
@@ -304,7 +304,7 @@ def transitions(table: Table, rules: Rules, memory: Memory) -> Generator[Transit
     rule = UPDATE_RULES[Kind(rules.kind)]
     while True:
         time, s, a = agent.time, int(where[Slot.STATE]), int(where[Slot.ACTION])
-        m = first_above(table.reaching[a], agent.dice(time, Use.MOVE))
+        m = first_above(table.reaching[a], agent.random(time, Use.MOVE))
         r, s2, ended = float(table.reward[s, m]), int(table.to[s, m]), bool(table.ends[s, m])
         where[Slot.STEP] += 1
         memory.visits[s, a] += 1

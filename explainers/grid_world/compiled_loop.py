@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from explainers.grid_world import dice
-from explainers.grid_world.dice import Use
+from explainers.grid_world import random_numbers
 from explainers.grid_world.memory import (
     MOST_TRACES,
     TRACE_UNTIL,
@@ -21,8 +20,11 @@ from explainers.grid_world.memory import (
     Schedule,
     Slot,
 )
+from explainers.grid_world.random_numbers import Use
 
-ODD, FIRST, SECOND = (np.uint64(number) for number in (dice.ODD, dice.FIRST, dice.SECOND))
+ODD, FIRST, SECOND = (
+    np.uint64(number) for number in (random_numbers.ODD, random_numbers.FIRST, random_numbers.SECOND)
+)
 MOVE, EXPLORE, WHICH, START, COIN, BEST, PLAN = (int(use) for use in Use)
 SARSA, EXPECTED_SARSA, Q_LEARNING, DOUBLE_Q_LEARNING, N_STEP, LAMBDA, DYNA, MONTE_CARLO = (
     int(kind) for kind in Kind
@@ -38,7 +40,7 @@ class Step(NamedTuple):
 
     c: the column of the estimate: 0 for a prediction, else a. ahead: the value of s2 that the rule looks ahead to, 0
     after an end. k: the step of the episode, from 1. goes_on: whether the rule bootstraps from s2. last: of the
-    episode, which ended or was cut. luck: of this time.
+    episode, which ended or was cut. key: of this time.
     """
 
     s: int
@@ -51,7 +53,7 @@ class Step(NamedTuple):
     ended: bool
     goes_on: bool
     last: bool
-    luck: int
+    key: int
 
 
 @numba.njit(cache=True, inline="always")
@@ -63,15 +65,15 @@ def _mixed(x):
 
 
 @numba.njit(cache=True, inline="always")
-def _luck(seed, time):
+def _key(seed, time):
     """The part of the random numbers that depends only on seed and time."""
     return _mixed(_mixed(np.uint64(seed)) + np.uint64(time))
 
 
 @numba.njit(cache=True, inline="always")
-def _uniform(luck, use):
-    """As dice.uniform; luck: of its seed and time."""
-    return (_mixed(luck + np.uint64(use)) >> SHIFTS[3]) * UNIT
+def _uniform(key, use):
+    """As random_numbers.uniform; key: of its seed and time."""
+    return (_mixed(key + np.uint64(use)) >> SHIFTS[3]) * UNIT
 
 
 @numba.njit(cache=True, inline="always")
@@ -91,7 +93,7 @@ def _highest(q, s):
 
 
 @numba.njit(cache=True, inline="always")
-def _best(q, s, first_of_ties, luck, use):
+def _best(q, s, first_of_ties, key, use):
     highest, equal, first = q[s, 0], 1, 0
     for a in range(1, q.shape[1]):
         if q[s, a] > highest:
@@ -100,7 +102,7 @@ def _best(q, s, first_of_ties, luck, use):
             equal += 1
     if first_of_ties or equal == 1:
         return first
-    return _nth_best(q, s, highest, int(_uniform(luck, use) * equal))
+    return _nth_best(q, s, highest, int(_uniform(key, use) * equal))
 
 
 @numba.njit(cache=True)
@@ -114,12 +116,12 @@ def _nth_best(q, s, highest, n):
 
 
 @numba.njit(cache=True)
-def _best_of_both(q, q2, s, first_of_ties, luck):
+def _best_of_both(q, q2, s, first_of_ties, key):
     """As _best, for the sum of two tables."""
     both = np.empty((1, q.shape[1]))
     for a in range(q.shape[1]):
         both[0, a] = q[s, a] + q2[s, a]
-    return _best(both, 0, first_of_ties, luck, WHICH)
+    return _best(both, 0, first_of_ties, key, WHICH)
 
 
 @numba.njit(cache=True, inline="always")
@@ -177,9 +179,9 @@ def _one_step(rules, q, count, step, log):
 def _double(rules, memory, step, log):
     first, second = memory.q, memory.q2
     s, a = step.s, step.a
-    if _uniform(step.luck, COIN) < 0.5:
+    if _uniform(step.key, COIN) < 0.5:
         first, second = second, first
-    ahead = second[step.s2, _best(first, step.s2, rules.first_of_ties, step.luck, BEST)]
+    ahead = second[step.s2, _best(first, step.s2, rules.first_of_ties, step.key, BEST)]
     error = step.r + (rules.gamma * ahead if step.goes_on else 0.0) - first[s, a]
     first[s, a] += _step_size(memory.count, s, a, rules.schedule, rules.alpha) * error
     _record_change(log, s * memory.q.shape[1] + a, (memory.q[s, a] + memory.q2[s, a]) / 2)
@@ -205,19 +207,19 @@ def _n_step(rules, memory, step, log):
 @numba.njit(cache=True)
 def _lambda(rules, memory, step, log):
     q, trace, active, where = memory.q, memory.trace, memory.active, memory.where
-    s, c, columns, held = step.s, step.c, q.shape[1], where[TRACES]
+    s, c, columns, traces = step.s, step.c, q.shape[1], where[TRACES]
     delta = step.r + rules.gamma * step.ahead - q[s, c]
     alpha = _step_size(memory.count, s, c, rules.schedule, rules.alpha)
     if trace[s, c] == 0:
-        if held == MOST_TRACES:
+        if traces == MOST_TRACES:
             trace[active[0] // columns, active[0] % columns] = 0
-            active[: held - 1] = active[1:held].copy()
-            held -= 1
-        active[held] = s * columns + c
-        held += 1
+            active[: traces - 1] = active[1:traces].copy()
+            traces -= 1
+        active[traces] = s * columns + c
+        traces += 1
     trace[s, c] += 1
     kept = 0
-    for k in range(held):
+    for k in range(traces):
         state, column = active[k] // columns, active[k] % columns
         e = trace[state, column]
         q[state, column] += alpha * delta * e
@@ -240,7 +242,7 @@ def _dyna(rules, memory, step, log):
     memory.model_to[s, a] = step.s2 + 1
     memory.model_reward[s, a], memory.model_ends[s, a] = step.r, step.ended
     for k in range(rules.planning_steps):
-        pair = memory.seen[int(_uniform(step.luck, PLAN + k) * where[SEEN])]
+        pair = memory.seen[int(_uniform(step.key, PLAN + k) * where[SEEN])]
         state, action = pair // actions, pair % actions
         goes_on = rules.beyond_the_end or not memory.model_ends[state, action]
         ahead = rules.gamma * _highest(memory.q, memory.model_to[state, action] - 1) if goes_on else 0.0
@@ -267,22 +269,22 @@ def _monte_carlo(rules, memory, step, log):
 
 
 @numba.njit(cache=True, inline="always")
-def _choose(rules, policy, q, q2, s, epsilon, actions, luck):
+def _choose(rules, policy, q, q2, s, epsilon, actions, key):
     if policy.size > 0:
-        return _first_above(policy, s, _uniform(luck, WHICH))
-    if rules.uniform_behaviour or _uniform(luck, EXPLORE) < epsilon:
-        return int(_uniform(luck, WHICH) * actions)
+        return _first_above(policy, s, _uniform(key, WHICH))
+    if rules.uniform_behaviour or _uniform(key, EXPLORE) < epsilon:
+        return int(_uniform(key, WHICH) * actions)
     if rules.kind == DOUBLE_Q_LEARNING:
-        return _best_of_both(q, q2, s, rules.first_of_ties, luck)
-    return _best(q, s, rules.first_of_ties, luck, WHICH)
+        return _best_of_both(q, q2, s, rules.first_of_ties, key)
+    return _best(q, s, rules.first_of_ties, key, WHICH)
 
 
 @numba.njit(cache=True, inline="always")
-def _first_action(rules, policy, q, q2, s, epsilon, actions, luck):
+def _first_action(rules, policy, q, q2, s, epsilon, actions, key):
     """The first action of an episode, which is random with exploring starts."""
     if rules.exploring_starts:
-        return int(_uniform(luck, WHICH) * actions)
-    return _choose(rules, policy, q, q2, s, epsilon, actions, luck)
+        return int(_uniform(key, WHICH) * actions)
+    return _choose(rules, policy, q, q2, s, epsilon, actions, key)
 
 
 @numba.njit(cache=True, inline="always")
@@ -315,10 +317,10 @@ def live(table, rules, memory, steps, returns, lengths, record):
     time, s, a, k, episode = where[TIME], where[STATE], where[ACTION], where[STEP], where[EPISODE]
     epsilon, so_far, done, t = _epsilon(rules, episode), memory.sums[0], 0, 0
     chooses_first = kind in (SARSA, N_STEP, LAMBDA)
-    next_luck = _luck(seed, time)
+    next_key = _key(seed, time)
     while t < steps and (done < len(returns) or len(returns) == 0):
-        luck, next_luck = next_luck, _luck(seed, time + 1)
-        m = _first_above(reaching, a, _uniform(luck, MOVE))
+        key, next_key = next_key, _key(seed, time + 1)
+        m = _first_above(reaching, a, _uniform(key, MOVE))
         r, s2, ended = reward[s, m], to[s, m], ends[s, m]
         k += 1
         visits[s, a] += 1
@@ -327,9 +329,9 @@ def live(table, rules, memory, steps, returns, lengths, record):
         goes_on = not ended or rules.beyond_the_end
         c, a2 = (0 if columns == 1 else a), -1
         if chooses_first:
-            a2 = _choose(rules, policy, q, q2, s2, epsilon, actions, next_luck)
+            a2 = _choose(rules, policy, q, q2, s2, epsilon, actions, next_key)
         ahead = _ahead(rules, q, s2, a2, epsilon) if goes_on else 0.0
-        step = Step(s, a, c, r, s2, ahead, k, ended, goes_on, last, luck)
+        step = Step(s, a, c, r, s2, ahead, k, ended, goes_on, last, key)
         if kind in (SARSA, EXPECTED_SARSA, Q_LEARNING, DYNA):
             error = _one_step(rules, q, count, step, log)
             if kind == DYNA:
@@ -349,14 +351,14 @@ def live(table, rules, memory, steps, returns, lengths, record):
         t, time = t + 1, time + 1
         if not last:
             s = s2
-            a = a2 if a2 >= 0 else _choose(rules, policy, q, q2, s2, epsilon, actions, next_luck)
+            a = a2 if a2 >= 0 else _choose(rules, policy, q, q2, s2, epsilon, actions, next_key)
             continue
         if len(returns):
             returns[done], lengths[done] = so_far, k
         done, episode, k, so_far = done + 1, episode + 1, 0, 0.0
         epsilon = _epsilon(rules, episode)
-        s = first_states[int(_uniform(next_luck, START) * len(first_states))]
-        a = _first_action(rules, policy, q, q2, s, epsilon, actions, next_luck)
+        s = first_states[int(_uniform(next_key, START) * len(first_states))]
+        a = _first_action(rules, policy, q, q2, s, epsilon, actions, next_key)
     where[TIME], where[STATE], where[ACTION], where[STEP], where[EPISODE] = time, s, a, k, episode
     memory.sums[0] = so_far
     return t
@@ -368,10 +370,10 @@ def begin(table, rules, memory):
     memory.first[:] = 0
     memory.trace[:] = 0
     where, q = memory.where, memory.q
-    luck, actions = _luck(where[SEED], where[TIME]), len(table.reaching)
-    s = table.starts[int(_uniform(luck, START) * len(table.starts))]
+    key, actions = _key(where[SEED], where[TIME]), len(table.reaching)
+    s = table.starts[int(_uniform(key, START) * len(table.starts))]
     epsilon = _epsilon(rules, where[EPISODE])
-    a = _first_action(rules, table.policy, q, memory.q2, s, epsilon, actions, luck)
+    a = _first_action(rules, table.policy, q, memory.q2, s, epsilon, actions, key)
     where[STATE], where[ACTION], where[STEP], where[TRACES] = s, a, 0, 0
     memory.sums[0] = 0
 

@@ -89,28 +89,28 @@ class _Mixing:
         )  # differences: they need no more
         self.products = np.zeros((REMEMBERED, REMEMBERED))
         self.last: tuple[np.ndarray, np.ndarray] | None = None
-        self.known = 0
+        self.results_seen = 0
 
     def next(self, v: np.ndarray, swept: np.ndarray) -> np.ndarray:
         """The next v, from v and G(v)."""
         change = swept - v
         if self.last is not None:
-            at = self.known % REMEMBERED
+            at = self.results_seen % REMEMBERED
             self.changes[at], self.results[at] = change - self.last[0], swept - self.last[1]
-            self.known += 1
-            held = min(self.known, REMEMBERED)
-            self.products[at, :held] = self.products[:held, at] = self.changes[:held] @ self.changes[at]
+            self.results_seen += 1
+            mixed = min(self.results_seen, REMEMBERED)
+            self.products[at, :mixed] = self.products[:mixed, at] = self.changes[:mixed] @ self.changes[at]
         self.last = (change, swept)
-        held = min(self.known, REMEMBERED)
-        if not held:
+        mixed = min(self.results_seen, REMEMBERED)
+        if not mixed:
             return swept
         # min over c of |change - sum_k c_k (f_k - f_(k-1))|^2
-        products = self.products[:held, :held]
-        slightly = 1e-10 * np.trace(products) * np.eye(held)
+        products = self.products[:mixed, :mixed]
+        ridge = 1e-10 * np.trace(products) * np.eye(mixed)
         weights = np.linalg.lstsq(
-            products + slightly, self.changes[:held] @ change.astype(np.float32), rcond=None
+            products + ridge, self.changes[:mixed] @ change.astype(np.float32), rcond=None
         )[0]
-        return swept - weights @ self.results[:held]
+        return swept - weights @ self.results[:mixed]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -68,7 +68,7 @@ def learn(params: LearnParams) -> LearnResult:
     phase, world = phase_of(params), params.grid
     memory = newborn(phase, params, params.seed)
     start = Checkpoint(memory.copy())
-    known, rmse = truth(params, params.algorithm).max(axis=1), []
+    true_values, rmse = truth(params, params.algorithm).max(axis=1), []
     returns = np.zeros(0 if params.steps else params.episodes)
     lengths = np.zeros(len(returns), np.int64)
     steps = 0
@@ -76,7 +76,7 @@ def learn(params: LearnParams) -> LearnResult:
         filled = (returns[piece], lengths[piece]) if not params.steps else (NO_RETURNS, NO_LENGTHS)
         left = (piece.stop - piece.start) if params.steps else MOST_STEPS - steps
         steps += take_transitions(phase, memory, left, *filled, compiled.no_record())
-        rmse.append(_distance(memory, known, world.acting))
+        rmse.append(_distance(memory, true_values, world.acting))
     ended = int(memory.where[Slot.EPISODE])
     q = believed(memory)
     chunk, _ = advance((phase,), start, min(COMPARED, steps))
@@ -102,10 +102,10 @@ def _pieces(params: LearnParams) -> Iterator[slice]:
         yield slice(begin, end)
 
 
-def _distance(memory: Memory, known: np.ndarray, acting: np.ndarray) -> float:
+def _distance(memory: Memory, true_values: np.ndarray, acting: np.ndarray) -> float:
     """sqrt(mean over cells (V - v)^2)."""
     V = believed(memory).max(axis=1)
-    return float(np.sqrt(((V - known) ** 2)[acting].mean()))
+    return float(np.sqrt(((V - true_values) ** 2)[acting].mean()))
 
 
 def _greedy(q: np.ndarray, acting: np.ndarray) -> np.ndarray:

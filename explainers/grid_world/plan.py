@@ -234,7 +234,7 @@ def _checks(
             reference="the contraction",
         )
     large = params.grid.states > exact.MOST_STATES
-    known, reference = (
+    error_of_best, reference = (
         (exact.PROVEN, Message("sweeps with a bound"))
         if large
         else (rounding, Message("policy iteration, exactly solved"))
@@ -245,7 +245,7 @@ def _checks(
         yield Check(
             what="the values are v*, as near as the tolerance promises",
             error=float(errors[-1]),
-            tolerance=promised + known,
+            tolerance=promised + error_of_best,
             reference=reference,
         )
     if params.algorithm == "mc_basic" and not params.slip:
@@ -263,7 +263,7 @@ def _checks(
     yield Check(
         what="v* solves the Bellman optimality equation",
         error=float(residual),
-        tolerance=2 * known,
+        tolerance=2 * error_of_best,
         reference="one look ahead",
     )
 

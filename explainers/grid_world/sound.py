@@ -10,11 +10,11 @@ import numpy as np
 from explainers.contract.messages import Message
 from explainers.contract.result import Check
 from explainers.grid_world import agents, compiled
-from explainers.grid_world.dice import Use
 from explainers.grid_world.exact import ROUNDING
 from explainers.grid_world.learn_params import OneAgentParams, converges_to_optimum, truth
 from explainers.grid_world.learning import Chunk, Phase
 from explainers.grid_world.memory import Kind, Rules, Schedule, Slot, new_memory
+from explainers.grid_world.random_numbers import Use
 from explainers.grid_world.world import Moves
 
 COMPARED = 256  # transitions that the readable agents repeat
@@ -70,9 +70,9 @@ def _same_transitions(phase: Phase, chunk: Chunk, n: int) -> Check:
 def _no_expected_update(params: OneAgentParams, phase: Phase) -> Check:
     """For an agent that knows the truth, the expected TD error is 0 in every state and action."""
     moves, rules, acting = params.grid.moves, phase.rules, params.grid.acting
-    known = truth(params, params.algorithm)
+    true_q = truth(params, params.algorithm)
     # a terminal cell is never updated: an agent that bootstraps from it reads the initial value
-    q = np.where(acting[:, None], known, params.q0 if rules.beyond_the_end else 0.0)
+    q = np.where(acting[:, None], true_q, params.q0 if rules.beyond_the_end else 0.0)
     states = np.flatnonzero(acting)
     cells = states[:: -(-len(states) // MOST_CELLS)]
     if rules.kind in ONE_TRANSITION:
@@ -84,9 +84,9 @@ def _no_expected_update(params: OneAgentParams, phase: Phase) -> Check:
         target = (moves.reward + rules.gamma * goes_on * _value(params, phase, q)[moves.to]) @ moves.mix.T
         if params.algorithm == "td0":
             target = (_policy(phase) * target).sum(axis=1, keepdims=True)
-        errors = (target - known)[cells]
+        errors = (target - true_q)[cells]
         what = Message("the truth solves the equation of the agent's target, relative")
-    size = max(1.0, float(np.abs(known[acting]).max(initial=0.0)))
+    size = max(1.0, float(np.abs(true_q[acting]).max(initial=0.0)))
     return Check(
         what=what,
         error=float(np.abs(errors).max()) / size,

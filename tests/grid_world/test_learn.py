@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from explainers.contract.params import fit, read
 from explainers.drawing.panels import Cells
-from explainers.grid_world import agents, compiled, dice, exact, learning
+from explainers.grid_world import agents, compiled, exact, learning, random_numbers
 from explainers.grid_world.learn import LearnParams, learn
 from explainers.grid_world.learn_params import BREAKS, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
 from explainers.grid_world.learning import newborn, phase_of, take_transitions
@@ -179,7 +179,12 @@ def test_until_the_agents_are_compiled_the_readable_ones_learn(monkeypatch: pyte
 
 def test_random_numbers_are_uniform_and_do_not_repeat() -> None:
     thrown = np.array(
-        [dice.uniform(seed, time, use) for seed in range(3) for time in range(400) for use in range(9)]
+        [
+            random_numbers.uniform(seed, time, use)
+            for seed in range(3)
+            for time in range(400)
+            for use in range(9)
+        ]
     )
     assert len(np.unique(thrown)) == len(thrown)
     assert np.bincount((10 * thrown).astype(int), minlength=10) == pytest.approx(len(thrown) / 10, rel=0.1)

@@ -123,7 +123,7 @@ def _error(result: CostsResult) -> Lines:
     (error,) = result.measured.values()
     lines, subtitle = [Line(result.at, error, hue="current", label="|v − v*|")], ""
     if result.params.target != "end":
-        # the target rewards every step for ever: the first L rewards lack gamma^L of their worth
+        # the target pays a reward at every step; what comes after L steps is worth gamma^L of the whole
         beyond = result.params.gamma**result.at * np.abs(result.best.values).max()
         lines.append(Line(result.at, beyond, hue="muted", label="γᴸ max |v*|", dashed=True))
         subtitle = Message("dashed: the part of the largest value that comes after L steps")

@@ -82,20 +82,20 @@ def _world(result: LiveResult) -> Cells:
     params, chunk = result.params, result.chunk
     at = phase_of_step(params)
     settings = [phase for _, phase in params.phases]
-    known = truth(settings[-1], params.algorithm)
+    most = limit(truth(settings[-1], params.algorithm))
     changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
         **_kinds(params),
         "height": 520,
         "action": PAINT,
         "paint": True,
-        "limit": _limits(result, limit(known)),
+        "limit": _limits(result, most),
         "told": Track(chunk.state[:, None]),
         "agent": Track(np.stack([chunk.after, chunk.action, executed(params, chunk), chunk.state], axis=1)),
-        "flash": Track(np.stack([chunk.reward, rounded_off(chunk.error, NOTHING * limit(known))], axis=1)),
+        "flash": Track(np.stack([chunk.reward, rounded_off(chunk.error, NOTHING * most)], axis=1)),
         "flash_names": (Message("reward"), "δ"),
         "format": ".3g",
-        "decimals": 2 if limit(known) < 10 else 1,
+        "decimals": 2 if most < 10 else 1,
     }
     if params.algorithm == "td0":
         policies = [
