@@ -43,8 +43,15 @@ class SolveParams(WorldParams):
         "optimal",
         "Policy",
         "Whose values are computed",
-        {"optimal": "the best", "uniform": "at random"}
-        | {name: name for name in ("up", "right", "down", "left", "stay")},
+        {
+            "optimal": "the best",
+            "uniform": "at random",
+            "up": "up",
+            "right": "right",
+            "down": "down",
+            "left": "left",
+            "stay": "stay",
+        },
     )
     break_it: Literal["none", "forget_discount"] = break_field(BREAKS)
 

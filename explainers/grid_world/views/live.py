@@ -58,7 +58,7 @@ def scene(result: LiveResult) -> Scene:
         stops=tuple(np.flatnonzero(result.chunk.end).tolist()),
         rate=10.0,
         symbols={**SYMBOLS, **MORE_SYMBOLS},
-        step_name="transition",
+        step_name=Message("transition"),
         below=(Column(1, (_code(params),)),),
         live=Live(
             lineage=_lineage(params),

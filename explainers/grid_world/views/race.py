@@ -30,7 +30,7 @@ def scene(result: RaceResult) -> Scene:
         start=points - 1,
         reopens=True,
         rate=max(4.0, points / 10),
-        step_name="point",
+        step_name=Message("point"),
     )
 
 

@@ -69,7 +69,7 @@ def scene(result: SolveResult) -> Scene:
         start=int(np.flatnonzero(cells == world.start)[0]),
         reopens=True,
         symbols=SYMBOLS,
-        step_name="cell",
+        step_name=Message("cell"),
     )
 
 
