@@ -1,4 +1,4 @@
-"""The grid world: agents that learn, worlds that are solved, plans that are made sweep by sweep, races."""
+"""The grid world: agents that learn, exact solutions, planning sweep by sweep, costs of settings, and races."""
 
 from __future__ import annotations
 

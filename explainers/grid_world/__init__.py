@@ -1,1 +1,1 @@
-"""The grid world: exact answers, planning, and agents that learn by trial, all on one table of moves."""
+"""The grid world: exact solutions, planning, and agents that learn by trial and error, on one table of moves."""

@@ -1,9 +1,9 @@
-"""Agents that learn by trial, each as the book writes it: one transition after another, watched.
+"""Agents that learn by trial and error, each written as in the book, one transition after another.
 
-Q is an estimate of action values; for the prediction of a given policy it has one column, V. Names after Sutton and
+Q is an estimate of action values; for the prediction of a given policy it has one column, V. Names follow Sutton and
 Barto, Reinforcement Learning, 2nd edition, 2018: sections 5.3 and 5.4 (Monte Carlo control), 6.1 (TD(0)), 6.4 (Sarsa),
 6.5 (Q-learning), 6.6 (expected Sarsa), 6.7 (double Q-learning), 7.2 (n-step Sarsa), 8.2 (Dyna-Q), 12.7 (Sarsa(lambda)).
-`compiled.py` does the same for many agents; a test holds the two equal, transition by transition.
+`compiled_loop.py` does the same much faster; a test compares the two transition by transition.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.grid_world.dice import Use, uniform
 from explainers.grid_world.memory import MOST_TRACES, TRACE_UNTIL, Kind, Memory, Rules, Schedule, Slot, Table
+from explainers.grid_world.random_numbers import Use, uniform
 
 
 @dataclass(frozen=True)
 class Transition:
-    """One step in the world and what was learned from it.
+    """A transition and the updates that followed from it.
 
-    state, action, move, reward, after: what happened. end: 0 the episode goes on, 1 it ended, 2 it was cut. td_error:
-    of the update, NaN where nothing was learned yet. changes: (place in Q, new value) of all that changed.
+    after: the next state. end: 0 the episode continues, 1 it ended, 2 it was cut. td_error: of the update, NaN without
+    one. changes: (position in Q, new value) of every estimate that changed.
     """
 
     state: int
@@ -37,7 +37,7 @@ class Transition:
 
 
 class Agent:
-    """What all algorithms share: to act, to choose, and to move an estimate towards a target."""
+    """What all algorithms share: choosing actions, and moving an estimate towards a target."""
 
     def __init__(self, table: Table, rules: Rules, memory: Memory) -> None:
         self.table, self.rules, self.memory = table, rules, memory
@@ -50,20 +50,20 @@ class Agent:
     def time(self) -> int:
         return int(self.memory.where[Slot.TIME])
 
-    def dice(self, time: int, use: int) -> float:
+    def random(self, time: int, use: int) -> float:
         return uniform(int(self.memory.where[Slot.SEED]), time, use)
 
     def column(self, action: int) -> int:
         return 0 if self.predicts else action
 
     def believed(self, s: int) -> np.ndarray:
-        """(actions,) what the policy follows: Q(s, .), of double Q-learning the sum of both."""
+        """(actions,) the estimates that the policy follows: Q(s, .), for double Q-learning the sum of both."""
         return self.Q[s] + self.memory.q2[s] if self.rules.kind == Kind.DOUBLE_Q_LEARNING else self.Q[s]
 
     def best(self, estimates: np.ndarray, time: int, use: int) -> int:
-        """argmax_a: of equal ones one at random, or the first."""
+        """argmax_a; ties are broken at random, or in favour of the first."""
         equal = np.flatnonzero(estimates == estimates.max())
-        return int(equal[0] if self.rules.first_of_ties else equal[int(self.dice(time, use) * len(equal))])
+        return int(equal[0] if self.rules.first_of_ties else equal[int(self.random(time, use) * len(equal))])
 
     def epsilon(self) -> float:
         falls = math.sqrt(1 + self.memory.where[Slot.EPISODE]) if self.rules.epsilon_falls else 1.0
@@ -73,13 +73,13 @@ class Agent:
         """The action in s: of the given policy, or epsilon-greedy."""
         actions = len(self.table.reaching)
         if self.predicts:
-            return first_above(self.table.policy[s], self.dice(time, Use.WHICH))
-        if self.rules.uniform_behaviour or self.dice(time, Use.EXPLORE) < self.epsilon():
-            return int(self.dice(time, Use.WHICH) * actions)
+            return first_above(self.table.policy[s], self.random(time, Use.WHICH))
+        if self.rules.uniform_behaviour or self.random(time, Use.EXPLORE) < self.epsilon():
+            return int(self.random(time, Use.WHICH) * actions)
         return self.best(self.believed(s), time, Use.WHICH)
 
     def step_size(self, s: int, c: int) -> float:
-        """alpha_n of the n-th update of a pair, which is counted here."""
+        """alpha_n of the n-th update of a pair; counts the update."""
         self.memory.count[s, c] += 1
         n = int(self.memory.count[s, c])
         match self.rules.schedule:
@@ -91,7 +91,7 @@ class Agent:
                 return 1 / (n + 1)
         return self.rules.alpha
 
-    def learn(self, s: int, c: int, target: float) -> float:
+    def update(self, s: int, c: int, target: float) -> float:
         """Q(s, a) <- Q(s, a) + alpha (target - Q(s, a)); returns the error."""
         error = target - float(self.Q[s, c])
         self.put(s, c, float(self.Q[s, c]) + self.step_size(s, c) * error)
@@ -101,15 +101,19 @@ class Agent:
         self.Q[s, c] = value
         self.changed.append((s * self.columns + c, value))
 
-    def worth(self, value: float, ended: bool) -> float:
-        """gamma times what comes next: nothing after an end."""
+    def discounted(self, value: float, ended: bool) -> float:
+        """gamma times the value that follows, which is 0 after an end."""
         goes_on = not ended or self.rules.beyond_the_end
         return self.rules.gamma * value if goes_on else 0.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """A transition as the learning rules see it. a2: the action chosen in s2 already (Sarsa's way), else -1."""
+    """A transition as the update rules see it.
+
+    a2: the action in s2 if it is chosen before the update (as in Sarsa), else -1. last: of the episode, which ended or
+    was cut.
+    """
 
     s: int
     a: int
@@ -117,14 +121,14 @@ class Step:
     s2: int
     a2: int
     ended: bool
-    last: bool  # of the episode: it ended, or was cut
+    last: bool
     time: int
 
 
 def sarsa(agent: Agent, step: Step) -> float:
     """Q(s, a) <- Q(s, a) + alpha (r + gamma Q(s', a') - Q(s, a))."""
     ahead = float(agent.Q[step.s2, agent.column(step.a2)])
-    return agent.learn(step.s, agent.column(step.a), step.r + agent.worth(ahead, step.ended))
+    return agent.update(step.s, agent.column(step.a), step.r + agent.discounted(ahead, step.ended))
 
 
 def expected_sarsa(agent: Agent, step: Step) -> float:
@@ -133,31 +137,31 @@ def expected_sarsa(agent: Agent, step: Step) -> float:
     greedy = q == q.max()
     if agent.rules.first_of_ties:
         greedy = np.arange(len(q)) == greedy.argmax()
-    # pi(a|s) = epsilon / |A| + (1 - epsilon) / (number of best ones) where a is one
+    # pi(a|s) = epsilon / |A| + (1 - epsilon) / (number of best actions) where a is one of them
     epsilon = agent.epsilon()
     total = best = 0.0
     for value, is_best in zip(q, greedy, strict=True):
         total += float(value)
         best += float(value) * is_best
     ahead = epsilon * (total / len(q)) + (1 - epsilon) * (best / int(greedy.sum()))
-    return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+    return agent.update(step.s, step.a, step.r + agent.discounted(ahead, step.ended))
 
 
 def q_learning(agent: Agent, step: Step) -> float:
     """Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a))."""
     ahead = float(agent.Q[step.s2].max())
-    return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+    return agent.update(step.s, step.a, step.r + agent.discounted(ahead, step.ended))
 
 
 def double_q_learning(agent: Agent, step: Step) -> float:
     """Q1(s, a) <- Q1(s, a) + alpha (r + gamma Q2(s', argmax_a' Q1(s', a')) - Q1(s, a)), or with Q1 and Q2 exchanged."""
     first, second = agent.memory.q, agent.memory.q2
-    if agent.dice(step.time, Use.COIN) < 0.5:
+    if agent.random(step.time, Use.COIN) < 0.5:
         first, second = second, first
     ahead = float(second[step.s2, agent.best(first[step.s2], step.time, Use.BEST)])
-    error = step.r + agent.worth(ahead, step.ended) - float(first[step.s, step.a])
+    error = step.r + agent.discounted(ahead, step.ended) - float(first[step.s, step.a])
     first[step.s, step.a] += agent.step_size(step.s, step.a) * error
-    # what is shown is what the policy follows, the mean of both
+    # the screen shows the mean of both tables, whose sum the policy follows
     mean = (float(agent.memory.q[step.s, step.a]) + float(agent.memory.q2[step.s, step.a])) / 2
     agent.changed.append((step.s * agent.columns + step.a, mean))
     return error
@@ -166,19 +170,19 @@ def double_q_learning(agent: Agent, step: Step) -> float:
 def n_step(agent: Agent, step: Step) -> float:
     """Q(s_tau, a_tau) <- Q + alpha (G - Q), where G = r_1 + .. + gamma^(n-1) r_n + gamma^n Q(s', a')."""
     memory, rules = agent.memory, agent.rules
-    n, k = rules.n, int(memory.where[Slot.STEP])  # this is the k-th step of the episode, counted from 1
+    n, k = rules.n, int(memory.where[Slot.STEP])  # the k-th step of the episode, from 1
     memory.past_pair[(k - 1) % n] = step.s * agent.columns + agent.column(step.a)
     memory.past_reward[(k - 1) % n] = step.r
     ahead = float(agent.Q[step.s2, agent.column(step.a2)])
     goes_on = not step.ended or rules.beyond_the_end
     error = math.nan
-    # the pair n steps ago; at the end of the episode all that wait
+    # the pair n steps ago; at the end of the episode all that still lack an update
     for oldest in range(max(k - n, 0), k if step.last else k - n + 1):
         G = ahead if goes_on else 0.0
         for at in range(k - 1, oldest - 1, -1):
             G = float(memory.past_reward[at % n]) + rules.gamma * G
         s, c = divmod(int(memory.past_pair[oldest % n]), agent.columns)
-        found = agent.learn(s, c, G)
+        found = agent.update(s, c, G)
         error = found if math.isnan(error) else error
     return error
 
@@ -186,13 +190,13 @@ def n_step(agent: Agent, step: Step) -> float:
 def sarsa_lambda(agent: Agent, step: Step) -> float:
     """delta = r + gamma Q(s', a') - Q(s, a); every Q moves by alpha delta e, and every trace e decays by gamma lambda.
 
-    Traces below TRACE_UNTIL are cut, and at most MOST_TRACES pairs have one: the oldest gives way.
+    Traces below TRACE_UNTIL become 0. At most MOST_TRACES pairs have one: the oldest is dropped.
     """
     memory, rules = agent.memory, agent.rules
     c = agent.column(step.a)
     delta = (
         step.r
-        + agent.worth(float(agent.Q[step.s2, agent.column(step.a2)]), step.ended)
+        + agent.discounted(float(agent.Q[step.s2, agent.column(step.a2)]), step.ended)
         - float(agent.Q[step.s, c])
     )
     alpha = agent.step_size(step.s, c)
@@ -205,38 +209,38 @@ def sarsa_lambda(agent: Agent, step: Step) -> float:
     # e(s, a) <- e(s, a) + 1
     memory.trace[step.s, c] += 1
     kept = []
-    for one in active:
-        s, column = divmod(one, agent.columns)
+    for pair in active:
+        s, column = divmod(pair, agent.columns)
         e = float(memory.trace[s, column])
         # Q(s, a) <- Q(s, a) + alpha delta e(s, a);  e(s, a) <- gamma lambda e(s, a)
         agent.put(s, column, float(agent.Q[s, column]) + alpha * delta * e)
         e *= rules.gamma * rules.trace_decay
         memory.trace[s, column] = e if e >= TRACE_UNTIL and not step.last else 0
         if memory.trace[s, column]:
-            kept.append(one)
+            kept.append(pair)
     memory.active[: len(kept)] = kept
     memory.where[Slot.TRACES] = len(kept)
     return delta
 
 
 def dyna_q(agent: Agent, step: Step) -> float:
-    """Q-learning, then as many updates more from a model of what has been seen."""
+    """Q-learning, then `planning_steps` updates from a model of the transitions seen so far."""
     memory, actions = agent.memory, len(agent.table.reaching)
     error = q_learning(agent, step)
     pair = step.s * actions + step.a
     if memory.model_to[step.s, step.a] == 0:
         memory.seen[memory.where[Slot.SEEN]] = pair
         memory.where[Slot.SEEN] += 1
-    # Model(s, a) <- r, s';  kept as s' + 1, where 0 is "never seen"
+    # Model(s, a) <- r, s';  stored as s' + 1, where 0 means never seen
     memory.model_to[step.s, step.a] = step.s2 + 1
     memory.model_reward[step.s, step.a], memory.model_ends[step.s, step.a] = step.r, step.ended
     for k in range(agent.rules.planning_steps):
-        pair = int(memory.seen[int(agent.dice(step.time, Use.PLAN + k) * memory.where[Slot.SEEN])])
+        pair = int(memory.seen[int(agent.random(step.time, Use.PLAN + k) * memory.where[Slot.SEEN])])
         s, a = divmod(pair, actions)
         ahead = float(agent.Q[memory.model_to[s, a] - 1].max())
         # Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a)) for a pair seen before
-        target = float(memory.model_reward[s, a]) + agent.worth(ahead, bool(memory.model_ends[s, a]))
-        agent.learn(s, a, target)
+        target = float(memory.model_reward[s, a]) + agent.discounted(ahead, bool(memory.model_ends[s, a]))
+        agent.update(s, a, target)
     return error
 
 
@@ -255,13 +259,13 @@ def monte_carlo(agent: Agent, step: Step) -> float:
         pair = int(memory.past_pair[at])
         G = rules.gamma * G + float(memory.past_reward[at])
         if not rules.first_visit or memory.first.flat[pair] == at + 1:
-            error = agent.learn(*divmod(pair, agent.columns), G)
+            error = agent.update(*divmod(pair, agent.columns), G)
     for at in range(k):
         memory.first.flat[memory.past_pair[at]] = 0
     return error
 
 
-LEARN: dict[Kind, Callable[[Agent, Step], float]] = {
+UPDATE_RULES: dict[Kind, Callable[[Agent, Step], float]] = {
     Kind.SARSA: sarsa,
     Kind.EXPECTED_SARSA: expected_sarsa,
     Kind.Q_LEARNING: q_learning,
@@ -271,36 +275,36 @@ LEARN: dict[Kind, Callable[[Agent, Step], float]] = {
     Kind.DYNA: dyna_q,
     Kind.MONTE_CARLO: monte_carlo,
 }
-CHOOSES_FIRST = (Kind.SARSA, Kind.N_STEP, Kind.LAMBDA)  # a' before the update, which needs it
+CHOOSES_FIRST = (Kind.SARSA, Kind.N_STEP, Kind.LAMBDA)  # their updates need a'
 
 
 def begin(table: Table, rules: Rules, memory: Memory) -> None:
-    """Puts the agent where an episode begins, with its first action chosen; what it kept of the last one is dropped."""
+    """Starts an episode: places the agent, chooses its first action, and clears what it kept of the last episode."""
     memory.first[:] = 0
     memory.trace[:] = 0
     memory.where[Slot.TRACES] = 0
-    _enter(Agent(table, rules, memory), 0)
+    _start_episode(Agent(table, rules, memory), 0)
 
 
-def _enter(agent: Agent, time: int) -> None:
-    """A new episode: the start, or with exploring starts any cell and action."""
+def _start_episode(agent: Agent, time: int) -> None:
+    """Places the agent in the start, or with exploring starts in any cell with any action."""
     starts, where = agent.table.starts, agent.memory.where
-    s = int(starts[int(agent.dice(time, Use.START) * len(starts))])
+    s = int(starts[int(agent.random(time, Use.START) * len(starts))])
     where[Slot.STATE], where[Slot.STEP] = s, 0
     agent.memory.sums[0] = 0
     if agent.rules.exploring_starts:
-        where[Slot.ACTION] = int(agent.dice(time, Use.WHICH) * len(agent.table.reaching))
+        where[Slot.ACTION] = int(agent.random(time, Use.WHICH) * len(agent.table.reaching))
     else:
         where[Slot.ACTION] = agent.choose(s, time)
 
 
-def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, None, None]:
-    """Transition after transition, without end; memory is changed in place. It must have begun (`begin`)."""
+def transitions(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, None, None]:
+    """Endless transitions, which change memory in place. Call `begin` first."""
     agent, where = Agent(table, rules, memory), memory.where
-    rule = LEARN[Kind(rules.kind)]
+    rule = UPDATE_RULES[Kind(rules.kind)]
     while True:
         time, s, a = agent.time, int(where[Slot.STATE]), int(where[Slot.ACTION])
-        m = first_above(table.reaching[a], agent.dice(time, Use.MOVE))
+        m = first_above(table.reaching[a], agent.random(time, Use.MOVE))
         r, s2, ended = float(table.reward[s, m]), int(table.to[s, m]), bool(table.ends[s, m])
         where[Slot.STEP] += 1
         memory.visits[s, a] += 1
@@ -312,7 +316,7 @@ def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, No
         where[Slot.TIME] = time + 1
         if last:
             where[Slot.EPISODE] += 1
-            _enter(agent, time + 1)
+            _start_episode(agent, time + 1)
         else:
             where[Slot.STATE] = s2
             where[Slot.ACTION] = agent.choose(s2, time + 1) if a2 < 0 else a2
@@ -320,5 +324,5 @@ def live(table: Table, rules: Rules, memory: Memory) -> Generator[Transition, No
 
 
 def first_above(cumulative: np.ndarray, number: float) -> int:
-    """The first place whose cumulative probability exceeds the number."""
+    """The first index whose cumulative probability exceeds the number."""
     return int(np.argmax(cumulative > number))

@@ -1,14 +1,16 @@
-"""Changes of a running agent's settings as a short string, so that a link carries them.
+"""Changes of an agent's settings during a run, as a short string that fits in a link.
 
     1200:epsilon=0.3|2400:r_forbidden=-10|3000:world=S..../5./5./5./4.T
 
-From transition 1,200 on epsilon is 0.3, and so on. What has been learned stays.
+From transition 1,200 on epsilon is 0.3, and so on. The agent keeps what it has learned.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+
+from explainers.contract.messages import Message
 
 MOST_CHANGES = 50
 LATEST = 10**8
@@ -22,7 +24,7 @@ _CHANGE = re.compile(r"(\d{1,9}):([a-z_]+)=([^|]+)")
 
 @dataclass(frozen=True)
 class Change:
-    """From transition `time` on, `field` has `value` (as the address writes it)."""
+    """From transition `time` on, `field` has `value`, written as in a link."""
 
     time: int
     field: str
@@ -30,19 +32,19 @@ class Change:
 
 
 def parse(text: str) -> tuple[Change, ...]:
-    """The changes that `text` lists, in their order.
+    """The changes in `text`, in their order.
 
-    Raises ValueError with words that finish the sentence "allowed: ...".
+    Raises ValueError with a Message that completes the sentence "allowed: ...".
     """
     if not text.strip():
         return ()
     parts = text.strip().split("|")
     if len(parts) > MOST_CHANGES:
-        raise ValueError(f"at most {MOST_CHANGES} changes; here {len(parts)}")
+        raise ValueError(Message("at most {most} changes; here {given}", most=MOST_CHANGES, given=len(parts)))
     changes = tuple(_change(part) for part in parts)
     times = [change.time for change in changes]
     if times != sorted(times):
-        raise ValueError("changes in the order of their times")
+        raise ValueError(Message("changes in the order of their times"))
     return changes
 
 
@@ -55,8 +57,15 @@ def _change(part: str) -> Change:
     found = _CHANGE.fullmatch(part)
     if not found or int(found[1]) > LATEST:
         raise ValueError(
-            f"time:setting=value with | between them, as in 1200:epsilon=0.3; here {part[:30]!r}"
+            Message(
+                "time:setting=value with | between them, as in 1200:epsilon=0.3; here {given}",
+                given=repr(part[:30]),
+            )
         )
     if found[2] not in CHANGEABLE:
-        raise ValueError(f"changes of {', '.join(CHANGEABLE)}; here {found[2][:30]!r}")
+        raise ValueError(
+            Message(
+                "changes of {fields}; here {given}", fields=", ".join(CHANGEABLE), given=repr(found[2][:30])
+            )
+        )
     return Change(int(found[1]), found[2], found[3])

@@ -1,366 +1,32 @@
-"""The agents of `agents.py`, compiled: the same trajectories for the same seeds, some hundred times as fast.
+"""The compiled agents, and their compilation in the background.
 
-The equations stand there. Here is one loop over time with a branch for each rule; what happened is recorded where
-asked, and many agents run side by side on several cores. The loop takes the arrays out of their tuples before it
-starts, and a row is named by its table and number: both make it several times as fast.
+The loop is in `compiled_loop.py`. Everything that numba compiles for it is in that one file: numba's cache on disk
+notices a changed function only in the file of its caller.
 """
 
 from __future__ import annotations
 
 import threading
 
-import numba
 import numpy as np
 
-from explainers.grid_world import dice
-from explainers.grid_world.dice import Use
-from explainers.grid_world.memory import (
-    MOST_TRACES,
-    TRACE_UNTIL,
-    Kind,
-    Rules,
-    Schedule,
-    Slot,
-    Table,
-    new_memory,
-)
-
-ODD, FIRST, SECOND = (np.uint64(number) for number in (dice.ODD, dice.FIRST, dice.SECOND))
-MOVE, EXPLORE, WHICH, START, COIN, BEST, PLAN = (int(use) for use in Use)
-SARSA, EXPECTED_SARSA, Q_LEARNING, DOUBLE_Q_LEARNING, N_STEP, LAMBDA, DYNA, MONTE_CARLO = (
-    int(kind) for kind in Kind
-)
-CONSTANT, ONE_OVER_N, POLYNOMIAL, ONE_OVER_N_PLUS_ONE = (int(schedule) for schedule in Schedule)
-STATE, ACTION, TIME, EPISODE, STEP, TRACES, SEEN, SEED = (int(slot) for slot in Slot)
-SHIFTS = tuple(np.uint64(number) for number in (30, 27, 31, 11))
-UNIT = 1.0 / (1 << 53)
-
-
-@numba.njit(cache=True, inline="always")
-def _mixed(x):
-    x = x + ODD
-    x = (x ^ (x >> SHIFTS[0])) * FIRST
-    x = (x ^ (x >> SHIFTS[1])) * SECOND
-    return x ^ (x >> SHIFTS[2])
-
-
-@numba.njit(cache=True, inline="always")
-def _luck(seed, time):
-    """What all numbers of a time have in common."""
-    return _mixed(_mixed(np.uint64(seed)) + np.uint64(time))
-
-
-@numba.njit(cache=True, inline="always")
-def _uniform(luck, use):
-    """As dice.uniform, of the luck of its seed and time."""
-    return (_mixed(luck + np.uint64(use)) >> SHIFTS[3]) * UNIT
-
-
-@numba.njit(cache=True, inline="always")
-def _first_above(cumulative, row, number):
-    for place in range(cumulative.shape[1]):
-        if cumulative[row, place] > number:
-            return place
-    return 0
-
-
-@numba.njit(cache=True, inline="always")
-def _highest(q, s):
-    highest = q[s, 0]
-    for a in range(1, q.shape[1]):
-        highest = max(highest, q[s, a])
-    return highest
-
-
-@numba.njit(cache=True, inline="always")
-def _best(q, s, first_of_ties, luck, use):
-    highest, equal, first = q[s, 0], 1, 0
-    for a in range(1, q.shape[1]):
-        if q[s, a] > highest:
-            highest, equal, first = q[s, a], 1, a
-        elif q[s, a] == highest:
-            equal += 1
-    if first_of_ties or equal == 1:
-        return first
-    return _wanted(q, s, highest, int(_uniform(luck, use) * equal))
-
-
-@numba.njit(cache=True)
-def _wanted(q, s, highest, wanted):
-    for a in range(q.shape[1]):
-        if q[s, a] == highest:
-            if wanted == 0:
-                return a
-            wanted -= 1
-    return 0
-
-
-@numba.njit(cache=True)
-def _best_of_both(q, q2, s, first_of_ties, luck):
-    """As _best, of the sum of two tables."""
-    both = np.empty((1, q.shape[1]))
-    for a in range(q.shape[1]):
-        both[0, a] = q[s, a] + q2[s, a]
-    return _best(both, 0, first_of_ties, luck, WHICH)
-
-
-@numba.njit(cache=True, inline="always")
-def _step_size(count, s, c, schedule, alpha):
-    count[s, c] += 1
-    n = count[s, c]
-    if schedule == CONSTANT:
-        return alpha
-    if schedule == ONE_OVER_N:
-        return 1.0 / n
-    if schedule == POLYNOMIAL:
-        return alpha / n**0.7
-    return 1.0 / (n + 1)
-
-
-@numba.njit(cache=True, inline="always")
-def _note(log, pair, value):
-    """Records a change, where changes are recorded: log is (count, positions, values), of length 0 where not."""
-    if len(log[1]):
-        log[1][log[0][0]], log[2][log[0][0]] = pair, value
-        log[0][0] += 1
-
-
-@numba.njit(cache=True)
-def _learn(rules, memory, s, c, target, log):
-    error = target - memory.q[s, c]
-    memory.q[s, c] += _step_size(memory.count, s, c, rules.schedule, rules.alpha) * error
-    _note(log, s * memory.q.shape[1] + c, memory.q[s, c])
-    return error
-
-
-@numba.njit(cache=True)
-def _expected(q, s, epsilon, first_of_ties):
-    actions = q.shape[1]
-    highest, total, equal, best = _highest(q, s), 0.0, 0, 0.0
-    for a in range(actions):
-        value = q[s, a]
-        total += value
-        if value == highest and not (first_of_ties and equal):
-            equal += 1
-            best += value
-    return epsilon * (total / actions) + (1 - epsilon) * (best / equal)
-
-
-@numba.njit(cache=True)
-def _double(rules, memory, s, a, r, s2, goes_on, luck, log):
-    first, second = memory.q, memory.q2
-    if _uniform(luck, COIN) < 0.5:
-        first, second = second, first
-    ahead = second[s2, _best(first, s2, rules.first_of_ties, luck, BEST)]
-    error = r + (rules.gamma * ahead if goes_on else 0.0) - first[s, a]
-    first[s, a] += _step_size(memory.count, s, a, rules.schedule, rules.alpha) * error
-    _note(log, s * memory.q.shape[1] + a, (memory.q[s, a] + memory.q2[s, a]) / 2)
-    return error
-
-
-@numba.njit(cache=True)
-def _n_step(rules, memory, s, c, r, ahead, k, last, log):
-    n, columns = rules.n, memory.q.shape[1]
-    memory.past_pair[(k - 1) % n], memory.past_reward[(k - 1) % n] = s * columns + c, r
-    error = np.nan
-    for oldest in range(max(k - n, 0), k if last else k - n + 1):
-        total = ahead
-        for at in range(k - 1, oldest - 1, -1):
-            total = memory.past_reward[at % n] + rules.gamma * total
-        pair = memory.past_pair[oldest % n]
-        found = _learn(rules, memory, pair // columns, pair % columns, total, log)
-        if np.isnan(error):
-            error = found
-    return error
-
-
-@numba.njit(cache=True)
-def _lambda(rules, memory, s, c, delta, last, log):
-    q, trace, active, where = memory.q, memory.trace, memory.active, memory.where
-    columns, held = q.shape[1], where[TRACES]
-    alpha = _step_size(memory.count, s, c, rules.schedule, rules.alpha)
-    if trace[s, c] == 0:
-        if held == MOST_TRACES:
-            trace[active[0] // columns, active[0] % columns] = 0
-            active[: held - 1] = active[1:held].copy()
-            held -= 1
-        active[held] = s * columns + c
-        held += 1
-    trace[s, c] += 1
-    kept = 0
-    for k in range(held):
-        one, column = active[k] // columns, active[k] % columns
-        e = trace[one, column]
-        q[one, column] += alpha * delta * e
-        _note(log, active[k], q[one, column])
-        e *= rules.gamma * rules.trace_decay
-        trace[one, column] = e if e >= TRACE_UNTIL and not last else 0
-        if trace[one, column] != 0:
-            active[kept] = active[k]
-            kept += 1
-    where[TRACES] = kept
-
-
-@numba.njit(cache=True)
-def _dyna(rules, memory, s, a, r, s2, ended, luck, log):
-    where, actions = memory.where, memory.q.shape[1]
-    if memory.model_to[s, a] == 0:
-        memory.seen[where[SEEN]] = s * actions + a
-        where[SEEN] += 1
-    memory.model_to[s, a], memory.model_reward[s, a], memory.model_ends[s, a] = s2 + 1, r, ended
-    for k in range(rules.planning_steps):
-        pair = memory.seen[int(_uniform(luck, PLAN + k) * where[SEEN])]
-        one, action = pair // actions, pair % actions
-        goes_on = rules.beyond_the_end or not memory.model_ends[one, action]
-        ahead = rules.gamma * _highest(memory.q, memory.model_to[one, action] - 1) if goes_on else 0.0
-        _learn(rules, memory, one, action, memory.model_reward[one, action] + ahead, log)
-
-
-@numba.njit(cache=True)
-def _monte_carlo(rules, memory, s, c, r, k, last, log):
-    first, columns = memory.first, memory.q.shape[1]
-    memory.past_pair[k - 1], memory.past_reward[k - 1] = s * columns + c, r
-    if first[s, c] == 0:
-        first[s, c] = k
-    if not last:
-        return np.nan
-    total, error = 0.0, np.nan
-    for at in range(k - 1, -1, -1):
-        one, column = memory.past_pair[at] // columns, memory.past_pair[at] % columns
-        total = rules.gamma * total + memory.past_reward[at]
-        if not rules.first_visit or first[one, column] == at + 1:
-            error = _learn(rules, memory, one, column, total, log)
-    for at in range(k):
-        first[memory.past_pair[at] // columns, memory.past_pair[at] % columns] = 0
-    return error
-
-
-@numba.njit(cache=True, inline="always")
-def _choose(rules, policy, q, q2, s, epsilon, actions, luck):
-    if policy.size > 0:
-        return _first_above(policy, s, _uniform(luck, WHICH))
-    if rules.uniform_behaviour or _uniform(luck, EXPLORE) < epsilon:
-        return int(_uniform(luck, WHICH) * actions)
-    if rules.kind == DOUBLE_Q_LEARNING:
-        return _best_of_both(q, q2, s, rules.first_of_ties, luck)
-    return _best(q, s, rules.first_of_ties, luck, WHICH)
-
-
-@numba.njit(cache=True, inline="always")
-def _epsilon(rules, episode):
-    return rules.epsilon / np.sqrt(1.0 + episode) if rules.epsilon_falls else rules.epsilon
-
-
-@numba.njit(cache=True, nogil=True)
-def live(table, rules, memory, steps, returns, lengths, record):
-    """Transitions, `steps` of them, or fewer where all episodes of `returns` are over; returns how many.
-
-    returns, lengths: filled episode by episode; of length 0 where not asked. record: (whole, real, starts, log), filled
-    transition by transition, of length 0 where not asked: whole (n, 5) state, action, move, after, end; real (n, 2)
-    reward, error; starts (n + 1,) where the changes of each begin in the log.
-    """
-    to, reward, ends, reaching, first_states, policy = table
-    q, q2, count, visits, where = memory.q, memory.q2, memory.count, memory.visits, memory.where
-    whole, real, starts, log = record
-    seed = where[SEED]
-    kind, gamma, columns, actions = rules.kind, rules.gamma, memory.q.shape[1], len(reaching)
-    time, s, a, step, episode = where[TIME], where[STATE], where[ACTION], where[STEP], where[EPISODE]
-    epsilon, so_far, done, t = _epsilon(rules, episode), memory.sums[0], 0, 0
-    chooses_first = kind in (SARSA, N_STEP, LAMBDA)
-    next_luck = _luck(seed, time)
-    while t < steps and (done < len(returns) or len(returns) == 0):
-        luck, next_luck = next_luck, _luck(seed, time + 1)
-        m = _first_above(reaching, a, _uniform(luck, MOVE))
-        r, s2, ended = reward[s, m], to[s, m], ends[s, m]
-        step += 1
-        visits[s, a] += 1
-        so_far += r
-        last = ended or step >= rules.episode_length
-        goes_on = not ended or rules.beyond_the_end
-        c, a2, ahead = (0 if columns == 1 else a), -1, 0.0
-        if chooses_first:
-            a2 = _choose(rules, policy, q, q2, s2, epsilon, actions, next_luck)
-            ahead = q[s2, 0 if columns == 1 else a2] if goes_on else 0.0
-        elif not goes_on:
-            ahead = 0.0
-        elif kind == EXPECTED_SARSA:
-            ahead = _expected(q, s2, epsilon, rules.first_of_ties)
-        else:
-            ahead = _highest(q, s2)
-        if kind in (SARSA, EXPECTED_SARSA, Q_LEARNING, DYNA):
-            error = r + gamma * ahead - q[s, c]
-            q[s, c] += _step_size(count, s, c, rules.schedule, rules.alpha) * error
-            _note(log, s * columns + c, q[s, c])
-            if kind == DYNA:
-                _dyna(rules, memory, s, a, r, s2, ended, luck, log)
-        elif kind == DOUBLE_Q_LEARNING:
-            error = _double(rules, memory, s, a, r, s2, goes_on, luck, log)
-        elif kind == N_STEP:
-            error = _n_step(rules, memory, s, c, r, ahead, step, last, log)
-        elif kind == LAMBDA:
-            error = r + gamma * ahead - q[s, c]
-            _lambda(rules, memory, s, c, error, last, log)
-        else:
-            error = _monte_carlo(rules, memory, s, c, r, step, last, log)
-        if len(whole):
-            whole[t, 0], whole[t, 1], whole[t, 2], whole[t, 3] = s, a, m, s2
-            whole[t, 4] = 1 if ended else (2 if last else 0)
-            real[t, 0], real[t, 1], starts[t + 1] = r, error, log[0][0]
-        t, time = t + 1, time + 1
-        if not last:
-            s = s2
-            a = a2 if a2 >= 0 else _choose(rules, policy, q, q2, s2, epsilon, actions, next_luck)
-            continue
-        if len(returns):
-            returns[done], lengths[done] = so_far, step
-        done, episode, step, so_far = done + 1, episode + 1, 0, 0.0
-        epsilon = _epsilon(rules, episode)
-        s = first_states[int(_uniform(next_luck, START) * len(first_states))]
-        if rules.exploring_starts:
-            a = int(_uniform(next_luck, WHICH) * actions)
-        else:
-            a = _choose(rules, policy, q, q2, s, epsilon, actions, next_luck)
-    where[TIME], where[STATE], where[ACTION], where[STEP], where[EPISODE] = time, s, a, step, episode
-    memory.sums[0] = so_far
-    return t
-
-
-@numba.njit(cache=True)
-def begin(table, rules, memory):
-    """Puts the agent where an episode begins, with its first action chosen; what it kept of the last one is dropped."""
-    memory.first[:] = 0
-    memory.trace[:] = 0
-    where, q = memory.where, memory.q
-    luck, actions = _luck(where[SEED], where[TIME]), len(table.reaching)
-    s = table.starts[int(_uniform(luck, START) * len(table.starts))]
-    if rules.exploring_starts:
-        a = int(_uniform(luck, WHICH) * actions)
-    else:
-        a = _choose(rules, table.policy, q, memory.q2, s, _epsilon(rules, where[EPISODE]), actions, luck)
-    where[STATE], where[ACTION], where[STEP], where[TRACES] = s, a, 0, 0
-    memory.sums[0] = 0
-
-
-def no_record() -> tuple:
-    """A record of nothing, for `live`."""
-    log = (np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    return np.zeros((0, 5), np.int32), np.zeros((0, 2)), np.zeros(0, np.int64), log
-
+from explainers.grid_world.compiled_loop import CONSTANT, SARSA, begin, live, no_record
+from explainers.grid_world.memory import Rules, Table, new_memory
 
 _ready = threading.Event()
-_over = threading.Event()  # the attempt to compile, however it ended
+_over = threading.Event()  # compilation has ended, with or without success
 _started = threading.Lock()
 
 
 def ready() -> bool:
-    """Whether the loop is compiled; the first call starts that in the background."""
+    """Whether the loop is compiled; the first call starts the compilation in the background."""
     if _started.acquire(blocking=False):
         threading.Thread(target=_compile, name="compile agents", daemon=True).start()
     return _ready.is_set()
 
 
 def wait() -> None:
-    """Returns once the loop is compiled. Raises RuntimeError where it cannot be."""
+    """Waits until the loop is compiled. Raises RuntimeError if it cannot be."""
     ready()
     _over.wait()
     if not _ready.is_set():
@@ -368,7 +34,7 @@ def wait() -> None:
 
 
 def _compile() -> None:
-    """One transition of the smallest world: compiles the loop, or reads it from numba's cache on disk."""
+    """Takes one transition in the smallest world, so that numba compiles the loop or loads it from its cache."""
     pair, none = np.zeros((2, 1)), np.zeros((0, 0))
     table = Table(
         np.zeros((2, 1), np.int32), pair, np.ones((2, 1), bool), np.ones((1, 1)), np.zeros(1, np.int64), none

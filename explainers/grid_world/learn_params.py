@@ -1,4 +1,4 @@
-"""The settings of an agent that learns, and what they mean for the loop: its table of moves, its rules, its truth."""
+"""The settings of an agent that learns, and what follows from them: its table of moves, its rules, its truth."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cachetools import LRUCache, cached
 from pydantic import create_model
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.grid_world import exact
 from explainers.grid_world.memory import Kind, Rules, Schedule, Table
@@ -32,14 +33,14 @@ BreakIt = Literal[
 LABELS: dict[str, str] = {
     "q_learning": "Q-learning",
     "sarsa": "Sarsa",
-    "expected_sarsa": "expected Sarsa",
-    "double_q_learning": "double Q-learning",
-    "n_step_sarsa": "n-step Sarsa",
+    "expected_sarsa": Message("expected Sarsa"),
+    "double_q_learning": Message("double Q-learning"),
+    "n_step_sarsa": Message("n-step Sarsa"),
     "sarsa_lambda": "Sarsa(λ)",
     "dyna_q": "Dyna-Q",
-    "mc_epsilon_greedy": "Monte Carlo, ε-greedy",
-    "mc_exploring_starts": "Monte Carlo, exploring starts",
-    "td0": "TD prediction",
+    "mc_epsilon_greedy": Message("Monte Carlo, ε-greedy"),
+    "mc_exploring_starts": Message("Monte Carlo, exploring starts"),
+    "td0": Message("TD prediction"),
 }
 KINDS: dict[str, Kind] = {
     "q_learning": Kind.Q_LEARNING,
@@ -58,11 +59,11 @@ SCHEDULES = {
     "one_over_n": Schedule.ONE_OVER_N,
     "polynomial": Schedule.POLYNOMIAL,
 }
-OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q")  # learn v* whatever policy they follow
-KNOWN_BYTES = 50_000_000  # of true values that are kept
-SPOILT = 100.0  # what a bad initial value adds
+OFF_POLICY = ("q_learning", "double_q_learning", "dyna_q")  # learn q* whatever policy they follow
+CACHED_BYTES = 50_000_000  # of true values
+BAD_OFFSET = 100.0  # added to q0 by the break "bad initial value"
 
-# What an agent needs to learn each world: filled in like the world's own settings.
+# Settings with which an agent learns each world well; the preset fills them in, too.
 LEARNING: dict[str, dict[str, Any]] = {
     "zhao_5x5": {"episode_length": 100},
     "zhao_2x2": {"episode_length": 20},
@@ -83,16 +84,16 @@ BREAKS = (
         label="bootstrap through the end",
         consequence=(
             "Nothing follows an end, so its value is 0. Read from the table instead, a terminal cell keeps its "
-            "initial value for ever: with a hopeful one, holes in the ice look as good as the goal."
+            "initial value forever: with a hopeful one, holes in the ice look as good as the goal."
         ),
         settings={"preset": "frozen_lake_4x4", "q0": 1.0, "algorithm": "q_learning"},
     ),
     Break(
         name="first_index_ties",
-        label="always the first of equals",
+        label="always the first of ties",
         consequence=(
-            "In a table of equal numbers the first best action is always the same. Without chance among equals "
-            "the agent leans against one wall, meets no reward, and its table stays equal."
+            "In a table of equal numbers the first best action is always the same. If ties are not broken at "
+            "random, the agent leans against one wall, finds no reward, and its table stays equal."
         ),
         settings={
             "preset": "frozen_lake_4x4",
@@ -105,8 +106,8 @@ BREAKS = (
         name="bad_initial_value",
         label="a bad initial value",
         consequence=(
-            "With steps of 1/(n + 1) the initial value weighs as much as a sample, and what is bootstrapped "
-            "from it spreads. An initial value far too high is still there after a hundred thousand steps."
+            "With step sizes 1/(n + 1) the initial value weighs as much as a sample, and bootstrapping spreads "
+            "it. An initial value far too high is still there after a hundred thousand steps."
         ),
         settings={"preset": "zhao_5x5", "alpha_schedule": "one_over_n", "algorithm": "q_learning"},
     ),
@@ -122,7 +123,7 @@ BREAKS = (
 )
 
 
-# `lambda` is a word of Python: a field of this name cannot be written in a class.
+# `lambda` is a keyword of Python, so that no class body can declare a field of this name.
 _LAMBDA: Any = {
     "lambda": (
         float,
@@ -141,7 +142,7 @@ _WithLambda: Any = create_model("_WithLambda", __base__=WorldParams, **_LAMBDA)
 
 
 class AgentParams(_WithLambda):
-    """How an agent learns, whatever its algorithm."""
+    """The settings of an agent, for all algorithms."""
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "preset": {name: PRESETS[name] | LEARNING[name] for name in PRESETS}
@@ -216,33 +217,36 @@ class AgentParams(_WithLambda):
         "Whose values are predicted (TD prediction)",
         {"uniform": "at random", "optimal": "the best"},
     )
-    seed: int = number(0, "Seed", "Of the dice", least=0, most=10**6, step=1)
+    seed: int = number(0, "Seed", "Of the random draws", least=0, most=10**6, step=1)
     break_it: BreakIt = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if not start_reaches_an_aim(self.grid) and self.actions in ("two", "three"):
-            sentence = (
-                f"actions = {self.actions} never lead from the start to a target; allowed: four or more."
+            sentence = Message(
+                "actions = {actions} never lead from the start to a target; allowed: four or more.",
+                actions=self.actions,
             )
             yield Adjustment("actions", "five", sentence)
         if not start_reaches_an_aim(self.grid):
-            sentence = "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."
+            sentence = Message(
+                "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."
+            )
             yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
-        if not self.grid.lived_in[self.grid.start]:
-            sentence = (
-                "world = a start in which nobody can act; allowed: S in a cell that does not end the episode."
+        if not self.grid.acting[self.grid.start]:
+            sentence = Message(
+                "world = a start in which no agent can act; allowed: S in a cell that does not end the episode."
             )
             yield Adjustment("world", WorldParams.model_fields["world"].default, sentence)
         if self.gamma == 1 and self.break_it == "forget_discount":
-            sentence = (
+            sentence = Message(
                 "break_it = forget_discount removes a discount that is not there; allowed: gamma below 1."
             )
             yield Adjustment("break_it", "none", sentence)
 
 
 class OneAgentParams(AgentParams):
-    """An agent with its algorithm. TD prediction is TD(0), unless another n is given."""
+    """An agent with its algorithm. TD prediction is TD(0) unless another n is given."""
 
     fills: ClassVar = {**AgentParams.fills, "algorithm": {"td0": {"n": 1}}}
 
@@ -251,30 +255,34 @@ class OneAgentParams(AgentParams):
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.behaviour == "uniform" and self.algorithm not in OFF_POLICY:
-            sentence = (
-                f"behaviour = uniform is not what {LABELS[self.algorithm]} can learn from; allowed: follow."
+            sentence = Message(
+                "behaviour = uniform does not work with {algorithm}, which learns on policy; allowed: follow.",
+                algorithm=LABELS[self.algorithm],
             )
             yield Adjustment("behaviour", "follow", sentence)
         if self.algorithm == "td0" and self.gamma == 1 and self.policy == "uniform":
-            stuck = (self.grid.lived_in & ~ends_under(self.grid, policy_of(self.grid, "uniform"))).sum()
+            ending = ends_under(self.grid, policy_of(self.grid, "uniform"))
+            stuck = int((self.grid.acting & ~ending).sum())
             if stuck:
-                sentence = (
-                    f"gamma = 1 has no values for a policy that never ends from {stuck} cells; allowed: less."
+                sentence = plural(
+                    "gamma = 1 has no finite values for a policy that never ends from {count} cell; allowed: below 1.",
+                    "gamma = 1 has no finite values for a policy that never ends from {count} cells; allowed: below 1.",
+                    count=stuck,
                 )
                 yield Adjustment("gamma", 0.99, sentence)
 
 
 def table_of(params: AgentParams, algorithm: str) -> Table:
-    """The world as the agent's loop takes it."""
+    """The world as the agent's loop reads it."""
     world = params.grid
-    starts = np.flatnonzero(world.lived_in) if algorithm == "mc_exploring_starts" else np.array([world.start])
+    starts = np.flatnonzero(world.acting) if algorithm == "mc_exploring_starts" else np.array([world.start])
     policy = predicted_policy(params) if algorithm == "td0" else np.zeros((0, 0))
     moves = world.moves
     return Table(moves.to, moves.reward, moves.ends, _summed(moves.mix), starts, _summed(policy))
 
 
 def _summed(likely: np.ndarray) -> np.ndarray:
-    """Cumulative probabilities that end at exactly 1, from the last possible choice on."""
+    """Cumulative probabilities, exactly 1 from the last possible choice on."""
     summed = likely.cumsum(axis=-1)
     later = likely[:, ::-1].cumsum(axis=-1)[:, ::-1]
     summed[(later - likely) <= 0] = 1.0
@@ -287,12 +295,12 @@ def predicted_policy(params: AgentParams) -> np.ndarray:
     if params.policy == "uniform":
         return policy_of(world, "uniform")
     best = exact.optimal(world).best
-    none = ~best.any(axis=1, keepdims=True)  # nobody acts there; the rows must still sum to 1
+    none = ~best.any(axis=1, keepdims=True)  # no agent acts there, but the rows must still sum to 1
     return (best | none) / (best | none).sum(axis=1, keepdims=True)
 
 
 def rules_of(params: AgentParams, algorithm: str) -> Rules:
-    """The numbers of the algorithm, with what a break removes."""
+    """The rules of the algorithm, without what a break removes."""
     broken = params.break_it
     schedule = SCHEDULES[params.alpha_schedule]
     if broken == "bad_initial_value" and schedule == Schedule.ONE_OVER_N:
@@ -302,7 +310,7 @@ def rules_of(params: AgentParams, algorithm: str) -> Rules:
         gamma=1.0 if broken == "forget_discount" else params.gamma,
         alpha=params.alpha,
         schedule=int(schedule),
-        # the starts explore: what follows is greedy
+        # only the starts explore; the rest of the episode is greedy
         epsilon=0.0 if algorithm == "mc_exploring_starts" else params.epsilon,
         epsilon_falls=params.epsilon_schedule == "falls",
         trace_decay=getattr(params, "lambda"),
@@ -318,48 +326,47 @@ def rules_of(params: AgentParams, algorithm: str) -> Rules:
 
 
 def first_value(params: AgentParams) -> float:
-    """What every estimate is at first."""
-    return params.q0 + (SPOILT if params.break_it == "bad_initial_value" else 0.0)
+    """The initial value of every estimate."""
+    return params.q0 + (BAD_OFFSET if params.break_it == "bad_initial_value" else 0.0)
 
 
 def truth_in_words(params: AgentParams, algorithm: str) -> str:
-    """Which truth that is."""
+    """The policy whose values `truth` returns."""
     if algorithm == "td0":
-        return "the policy that it follows"
-    if comes_to_the_best(params, algorithm):
-        return "the best policy"
-    return f"the best policy that explores with ε = {params.epsilon:g}"
+        return Message("the policy that it follows")
+    if converges_to_optimum(params, algorithm):
+        return Message("the best policy")
+    return Message("the best policy that explores with ε = {epsilon:g}", epsilon=params.epsilon)
 
 
-def comes_to_the_best(params: AgentParams, algorithm: str) -> bool:
-    """Whether the agent's estimates come to q*: it looks for it off policy, or explores ever less."""
+def converges_to_optimum(params: AgentParams, algorithm: str) -> bool:
+    """Whether the estimates converge to q*: the agent learns off policy, or its exploration vanishes."""
     if algorithm in (*OFF_POLICY, "mc_exploring_starts"):
         return True
     return algorithm != "td0" and (params.epsilon == 0 or params.epsilon_schedule == "falls")
 
 
-def _what_truth_hangs_on(params: AgentParams, algorithm: str) -> tuple[Any, ...]:
+def _truth_key(params: AgentParams, algorithm: str) -> tuple[Any, ...]:
     names = (*WorldParams.model_fields, "epsilon", "epsilon_schedule", "policy")
     return algorithm, *(getattr(params, name) for name in names)
 
 
-# A chunk of a run asks for it four times, and so does the next one.
-@cached(LRUCache(KNOWN_BYTES, lambda known: known.nbytes), _what_truth_hangs_on, threading.Lock())
+# Each chunk of a run asks for it four times.
+@cached(LRUCache(CACHED_BYTES, lambda values: values.nbytes), _truth_key, threading.Lock())
 def truth(params: AgentParams, algorithm: str) -> np.ndarray:
-    """(states, actions) what the agent's estimates come to; of a prediction (states, 1).
+    """(states, actions) what the agent's estimates converge to; for a prediction v_pi, (states, 1). Read-only.
 
-    v_pi for a prediction; q*, or for agents that go on exploring as the policy that they learn does, the action values
-    of the best policy that explores so. Not to be written to.
+    q*; for agents that learn the values of the policy with which they explore, q of the best policy with that epsilon.
     """
-    known = _truth(params, algorithm)
-    known.setflags(write=False)
-    return known
+    values = _truth(params, algorithm)
+    values.setflags(write=False)
+    return values
 
 
 def _truth(params: AgentParams, algorithm: str) -> np.ndarray:
     world = params.grid
     if algorithm == "td0":
         return exact.value_of(world.moves, predicted_policy(params))[:, None]
-    if comes_to_the_best(params, algorithm):
+    if converges_to_optimum(params, algorithm):
         return exact.optimal(world).q
     return world.moves.backup(exact.optimal_soft(world, params.epsilon)[1])

@@ -1,4 +1,4 @@
-"""`grid_world.live`: a chunk of a run that goes on, found by replaying the run up to it."""
+"""`grid_world.live`: a chunk of a run whose settings may change, computed by replaying the run up to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined
 from explainers.contract.result import Check, Checked
 from explainers.drawing.scene import KEYFRAME_EVERY
 from explainers.grid_world import changes
@@ -19,8 +20,8 @@ from explainers.grid_world.learning import (
     Chunk,
     Phase,
     advance,
-    at_the_start,
     believed,
+    first_checkpoint,
     phase_of,
     skip,
 )
@@ -29,16 +30,17 @@ from explainers.grid_world.memory import Slot
 from explainers.grid_world.sound import checks_of
 
 MOST_CHECKPOINTS = 64
-TOLD = 5  # changes that a note names
+NAMED_CHANGES = 5  # in a note: the latest ones
 
 
 @dataclass(frozen=True, eq=False)
 class LiveResult(Checked):
     """One chunk of a run.
 
-    first: its first transition. q: (states, actions) the estimates at its end. values: (rows, columns). rmse: every 64
-    transitions, the root mean square distance of the estimates of the cells to the truth; distance: the last of it.
-    episodes: ended so far. returns, lengths: of the episodes that end in the chunk. visits: (rows, columns) so far.
+    first: its first transition. q: (states, actions) the estimates at its end. values: (rows, columns) the maximum of q
+    in each cell. rmse: the root mean square distance of the values to the truth, every 64 transitions; distance: its
+    last value. episodes: ended so far. returns, lengths: of the episodes that end in the chunk. visits: (rows, columns)
+    so far.
     """
 
     first: int
@@ -59,7 +61,7 @@ class LiveResult(Checked):
 
 @experiment("grid_world.live", breaks=BREAKS)
 def live(params: LiveParams) -> LiveResult:
-    """A piece of a run whose agent goes on learning while its settings change."""
+    """A chunk of the run of an agent that keeps learning while its settings change."""
     phases = tuple(phase_of(changed, first) for first, changed in params.phases)
     chunk, after = advance(phases, _checkpoint(params, phases), TRANSITIONS)
     _remember(params, params.chunk + 1, after)
@@ -86,7 +88,7 @@ def live(params: LiveParams) -> LiveResult:
     )
 
 
-# Where runs stood that were seen lately: to go on with them costs less than to replay them.
+# The ends of recent chunks: continuing from there is cheaper than replaying the run.
 _checkpoints: OrderedDict[tuple[str, int], Checkpoint] = OrderedDict()
 _lock = threading.Lock()
 
@@ -94,7 +96,7 @@ _lock = threading.Lock()
 def _checkpoint(params: LiveParams, phases: tuple[Phase, ...]) -> Checkpoint:
     with _lock:
         found = _checkpoints.get(_key(params, params.chunk))
-    return found or skip(phases, at_the_start(params), params.chunk * TRANSITIONS)
+    return found or skip(phases, first_checkpoint(params), params.chunk * TRANSITIONS)
 
 
 def _remember(params: LiveParams, number: int, checkpoint: Checkpoint) -> None:
@@ -114,7 +116,7 @@ def _keyframes(chunk: Chunk) -> np.ndarray:
     frames, done = [], 0
     for t in range(0, len(chunk.state), KEYFRAME_EVERY):
         until = int(chunk.starts[t + 1])
-        # of several changes of one estimate the last counts, as NumPy writes them in order
+        # NumPy writes in order, so that the last of several changes of an estimate remains
         q[chunk.positions[done:until]] = chunk.values[done:until]
         frames.append(q.copy())
         done = until
@@ -122,16 +124,16 @@ def _keyframes(chunk: Chunk) -> np.ndarray:
 
 
 def _distances(params: LiveParams, keyframes: np.ndarray, chunk: Chunk) -> np.ndarray:
-    """(80,) sqrt(mean over cells (V - v)^2) against the truth of the phase that each lies in."""
+    """(80,) sqrt(mean over cells (V - v)^2), with v the truth of the phase at that time."""
     columns = keyframes.shape[1] // params.grid.states
     V = keyframes.reshape(len(keyframes), -1, columns).max(axis=2)
     times = params.chunk * TRANSITIONS + KEYFRAME_EVERY * np.arange(len(keyframes))
     distance = np.zeros(len(keyframes))
     ends = [*(first for first, _ in params.phases[1:]), np.inf]
-    for (first, held), end in zip(params.phases, ends, strict=True):
+    for (first, settings), end in zip(params.phases, ends, strict=True):
         here = (times >= first) & (times < end)
         if here.any():
-            v, acting = truth(held, params.algorithm).max(axis=1), held.grid.lived_in
+            v, acting = truth(settings, params.algorithm).max(axis=1), settings.grid.acting
             distance[here] = np.sqrt(((V[here] - v) ** 2)[:, acting].mean(axis=1))
     return distance
 
@@ -147,23 +149,37 @@ def _episodes(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _notes(params: LiveParams) -> Iterator[str]:
-    now = params.now
     made = changes.parse(params.changes)
-    since = f"After the last change, at {made[-1].time:,}: " if made else ""
-    yield f"{since}{now.rules} An episode is cut after {now.episode_length:,} steps."
-    if made:
-        fields = LiveParams.model_fields
-        told = [
-            f"from {one.time:,} {'cells painted' if one.field == 'world' else f'{fields[one.field].title} {one.value}'}"
-            for one in made[-TOLD:]
-        ]
-        earlier = f"{len(made) - TOLD} earlier, " if len(made) > TOLD else ""
-        yield f"Changed while it ran, which the link carries: {earlier}{', '.join(told)}."
+    rules = {"rules": params.now.rules, "length": params.now.episode_length}
+    if not made:
+        yield Message("{rules} An episode is cut after {length:,} steps.", **rules)
+        return
+    yield Message(
+        "After the last change, at {time:,}: {rules} An episode is cut after {length:,} steps.",
+        time=made[-1].time,
+        **rules,
+    )
+    latest = joined([_change_in_words(change) for change in made[-NAMED_CHANGES:]])
+    if (earlier := len(made) - NAMED_CHANGES) > 0:
+        yield Message(
+            "Changed while it ran, which the link carries: {earlier} earlier, {changes}.",
+            earlier=earlier,
+            changes=latest,
+        )
+    else:
+        yield Message("Changed while it ran, which the link carries: {changes}.", changes=latest)
+
+
+def _change_in_words(change: changes.Change) -> Message:
+    if change.field == "world":
+        return Message("from {time:,} cells painted", time=change.time)
+    title = LiveParams.model_fields[change.field].title or change.field
+    return Message("from {time:,} {field} {value}", time=change.time, field=title, value=change.value)
 
 
 def _checks(params: LiveParams, phases: tuple[Phase, ...], chunk: Chunk) -> Iterator[Check]:
-    """Those of the phase in which the chunk begins, as far as it lasts."""
-    began = chunk.before.time
-    at = max(number for number, phase in enumerate(phases) if phase.first <= began)
-    until = min([phase.first - began for phase in phases[at + 1 :]] + [len(chunk.state)])
+    """The checks of the phase in which the chunk begins, on its transitions in that phase."""
+    start = chunk.before.time
+    at = max(number for number, phase in enumerate(phases) if phase.first <= start)
+    until = min([phase.first - start for phase in phases[at + 1 :]] + [len(chunk.state)])
     yield from checks_of(params.phases[at][1], phases[at], chunk, until)

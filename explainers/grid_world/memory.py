@@ -1,7 +1,7 @@
-"""What an agent knows and remembers, as arrays: shared by the readable agents and their compiled twin.
+"""The state of an agent as arrays, shared by the readable agents (`agents.py`) and the compiled ones.
 
-An estimate has a row for each state and a column for each action; of a prediction (the values of a given policy) one
-column only.
+Estimates have a row for each state and a column for each action. A prediction, which estimates the values of a given
+policy, has one column.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_TRACES = 128  # pairs that keep an eligibility trace at once
-TRACE_UNTIL = 1e-3  # below this a trace is cut
+MOST_TRACES = 128  # pairs that have an eligibility trace at once
+TRACE_UNTIL = 1e-3  # smaller traces are set to 0
 
 
 class Kind(IntEnum):
@@ -34,14 +34,15 @@ class Schedule(IntEnum):
     CONSTANT = 0
     ONE_OVER_N = 1
     POLYNOMIAL = 2  # alpha / n^0.7
-    ONE_OVER_N_PLUS_ONE = 3  # with which the initial value counts like one more sample
+    ONE_OVER_N_PLUS_ONE = 3  # the initial value counts as one more sample
 
 
 class Table(NamedTuple):
-    """The world as an agent meets it: World.moves with the actions' probabilities summed up.
+    """The world as the agents' loop reads it: World.moves with cumulative probabilities.
 
-    to, reward, ends: (states, moves). reaching: (actions, moves) cumulative probabilities. starts: (starts,) where
-    episodes begin. policy: (states, actions) cumulative probabilities of the policy of a prediction, else (0, 0).
+    to, reward, ends: (states, moves). reaching: (actions, moves) cumulative probabilities. starts: (starts,) the states
+    in which episodes may begin. policy: (states, actions) cumulative probabilities of the predicted policy; (0, 0) for
+    control.
     """
 
     to: np.ndarray
@@ -53,7 +54,7 @@ class Table(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The numbers of an algorithm. gamma is 1 where the discount is forgotten."""
+    """The settings of an algorithm. gamma is 1 where the break removes the discount."""
 
     kind: int
     gamma: float
@@ -68,19 +69,19 @@ class Rules(NamedTuple):
     exploring_starts: bool
     uniform_behaviour: bool
     first_of_ties: bool
-    beyond_the_end: bool  # bootstraps through terminal cells
+    beyond_the_end: bool  # whether it bootstraps from terminal cells
     episode_length: int
 
 
 class Memory(NamedTuple):
-    """All that changes.
+    """Everything that changes while an agent learns.
 
-    q, q2: (states, columns) estimates, q2 of double Q-learning. count: (states, columns) updates. visits: (states,
-    actions). trace: (states, columns), active: (MOST_TRACES,) the pairs that have one. model_to, model_reward,
-    model_ends: (states, actions) what Dyna has seen; seen: the pairs in the order in which they were first seen.
-    past_pair, past_reward: of the episode so far (Monte Carlo) or its last n steps. first: (states, columns) the step
-    of an episode at which a pair was first met, counted from 1. where: whole numbers, by Slot. sums: (1,) the return so
-    far.
+    q, q2: (states, columns) estimates; q2 only for double Q-learning. count: (states, columns) updates. visits:
+    (states, actions). trace: (states, columns) eligibility traces; active: (MOST_TRACES,) the pairs that have one.
+    model_to, model_reward, model_ends: (states, actions) the model of Dyna-Q; seen: its pairs in the order of their
+    first visit. past_pair, past_reward: of the episode so far (Monte Carlo) or its last n steps. first: (states,
+    columns) the step of the episode that visited a pair first, from 1. where: whole numbers, indexed by Slot. sums:
+    (1,) the return of the episode so far, without discount.
     """
 
     q: np.ndarray
@@ -104,7 +105,7 @@ class Memory(NamedTuple):
 
 
 class Slot(IntEnum):
-    """The places of Memory.where."""
+    """The indices of Memory.where."""
 
     STATE = 0
     ACTION = 1
@@ -113,11 +114,11 @@ class Slot(IntEnum):
     STEP = 4  # of the episode
     TRACES = 5
     SEEN = 6
-    SEED = 7  # of the dice
+    SEED = 7  # of the random numbers
 
 
 def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float, seed: int) -> Memory:
-    """An agent that knows nothing: every estimate is q0. Its first state and action are chosen by `begin`."""
+    """An agent before its first step: every estimate is q0. `begin` chooses its first state and action."""
     pairs = (states, columns)
     model = (states, actions) if rules.kind == Kind.DYNA else (0, 0)
     past = {Kind.MONTE_CARLO: rules.episode_length, Kind.N_STEP: rules.n}.get(Kind(rules.kind), 0)

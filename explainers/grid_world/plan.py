@@ -1,4 +1,4 @@
-"""`grid_world.plan`: planning sweep by sweep, held against the exact answer."""
+"""`grid_world.plan`: planning sweep by sweep, compared with the exact solution."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact, planners
@@ -20,9 +21,9 @@ from explainers.grid_world.world_params import WorldParams
 Algorithm = Literal["value_iteration", "policy_iteration", "truncated_policy_iteration", "mc_basic"]
 
 LABELS: dict[str, str] = {
-    "value_iteration": "value iteration",
-    "policy_iteration": "policy iteration",
-    "truncated_policy_iteration": "truncated policy iteration",
+    "value_iteration": Message("value iteration"),
+    "policy_iteration": Message("policy iteration"),
+    "truncated_policy_iteration": Message("truncated policy iteration"),
     "mc_basic": "MC Basic",
 }
 
@@ -33,14 +34,14 @@ BREAKS = (
         name="forget_discount",
         label="forget the discount",
         consequence=(
-            "Without gamma the sweeps contract nothing: in a world that goes on, values grow by the reward of "
-            "the target at every sweep, and there is no v* to come to."
+            "Without gamma the sweeps do not contract: in a world without end, values grow by the reward of the "
+            "target at every sweep, and there is no v* to converge to."
         ),
         settings={"algorithm": "value_iteration"},
     ),
     Break(
         name="stop_when_policy_unchanged",
-        label="stop when the policy stays",
+        label="stop when the policy stays the same",
         consequence=(
             "The greedy policy often stays the same long before the values are right, and may change again "
             "later. Only a change of the values below a tolerance bounds the error."
@@ -82,34 +83,36 @@ class PlanParams(WorldParams):
         comfort=(1, 20),
         step=1,
     )
-    seed: int = number(0, "Seed", "Of the dice (MC Basic in a slippery world)", least=0, most=10**6, step=1)
+    seed: int = number(
+        0, "Seed", "Of the random draws (MC Basic in a slippery world)", least=0, most=10**6, step=1
+    )
     break_it: BreakIt = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.gamma == 1 and self.algorithm == "policy_iteration":
-            why = "may meet a policy that never ends, whose values are not finite without a discount"
-            yield Adjustment(
-                "algorithm",
-                "value_iteration",
-                f"algorithm = policy_iteration {why}; allowed: the others, or gamma below 1.",
+            sentence = Message(
+                "algorithm = policy_iteration may meet a policy that never ends, whose values are not finite without "
+                "a discount; allowed: the others, or gamma below 1."
             )
+            yield Adjustment("algorithm", "value_iteration", sentence)
         if self.break_it != "none" and (self.algorithm != "value_iteration" or self.gamma == 1):
-            sentence = (
-                f"break_it = {self.break_it} is about value iteration with a discount; allowed: none here."
+            sentence = Message(
+                "break_it = {broken} is about value iteration with a discount; allowed: none here.",
+                broken=self.break_it,
             )
             yield Adjustment("break_it", "none", sentence)
 
 
 @dataclass(frozen=True, eq=False)
 class PlanResult(Checked):
-    """A plan, moment by moment.
+    """A plan, stage by stage.
 
-    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, and
-    for policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes
-    optimal actions only, None for never. outer_loops: improvements of the policy. total_sweeps: of evaluation.
-    gaps: (stages, 2) of policy iteration, truncated or not: how far v is from v_pi, which evaluation closes, and how
-    far pi is from greedy, which improvement closes; (0, 2) for the other algorithms and without a discount.
+    values: (rows, columns), NaN in walls. errors: the largest distance to v* of v_0, v_1, ..: after every sweep, in
+    policy iteration after every evaluation. policy_optimal_at: k of the first pi_k = greedy(v_(k-1)) that takes only
+    optimal actions, None if there is none. outer_loops: improvements of the policy. total_sweeps: of evaluation. gaps:
+    (stages, 2) for policy iteration, truncated or not: how far v is from v_pi, which evaluation closes, and how far pi
+    is from greedy, which improvement closes; (0, 2) for the other algorithms and without a discount.
     """
 
     values: np.ndarray
@@ -128,7 +131,7 @@ class PlanResult(Checked):
 
 @experiment("grid_world.plan", breaks=BREAKS)
 def plan(params: PlanParams) -> PlanResult:
-    """Planning sweep by sweep, each value held against v* and the contraction that theory promises."""
+    """Planning sweep by sweep, compared with v* and with the contraction that theory promises."""
     world = params.grid
     best = exact.optimal(world)
     watched, _ = watch(_planner(params))
@@ -138,10 +141,10 @@ def plan(params: PlanParams) -> PlanResult:
     valued = [stage for stage in stages if stage.what in ("start", "sweep", "evaluated")]
     if params.algorithm == "mc_basic":
         valued = list(stages)
-    acting = world.lived_in
+    acting = world.acting
     errors = np.array([np.abs(stage.values - best.values)[acting].max(initial=0.0) for stage in valued])
     optimal_at = next(
-        (k for k, one in enumerate(valued, 1) if best.best[acting, one.chosen[acting]].all()), None
+        (k for k, stage in enumerate(valued, 1) if best.best[acting, stage.chosen[acting]].all()), None
     )
     sweeps = sum(stage.what == "sweep" for stage in stages)
     improvements = sum(stage.what == "improved" for stage in stages)
@@ -181,7 +184,7 @@ def _planner(params: PlanParams) -> planners.Plan:
 
 
 def _until_policy_stays(stages: tuple[planners.Stage, ...]) -> tuple[planners.Stage, ...]:
-    """The stages up to the first sweep that leaves the greedy policy as it was."""
+    """The stages up to the first sweep that does not change the greedy policy."""
     for k in range(1, len(stages)):
         if stages[k].what == "sweep" and (stages[k].chosen == stages[k - 1].chosen).all():
             return stages[: k + 1]
@@ -189,25 +192,25 @@ def _until_policy_stays(stages: tuple[planners.Stage, ...]) -> tuple[planners.St
 
 
 def _gaps(params: PlanParams, stages: tuple[planners.Stage, ...]) -> np.ndarray:
-    """(stages, 2) the zigzag of evaluation and improvement (Sutton and Barto, section 4.6)."""
+    """PlanResult.gaps: the zigzag of evaluation and improvement (Sutton and Barto, section 4.6)."""
     world = params.grid
     turns = params.algorithm in ("policy_iteration", "truncated_policy_iteration")
     if not turns or params.gamma == 1 or world.states > exact.MOST_STATES:
         return np.zeros((0, 2))
-    moves, acting, states = world.moves, world.lived_in, np.arange(world.states)
+    moves, acting, states = world.moves, world.acting, np.arange(world.states)
     gaps, chosen, v_pi = [], None, np.zeros(0)
     for stage in stages:
         if chosen is None or (stage.chosen != chosen).any():
             chosen, v_pi = stage.chosen, exact.value_of(moves, np.eye(len(moves.mix))[stage.chosen])
-        # |v - v_pi| and |max_a q(s, a) - q(s, pi(s))|, with q one look ahead from v
+        # |v - v_pi| and |max_a q(s, a) - q(s, pi(s))|, with q from a backup of v
         q = moves.backup(stage.values)
         better = q.max(axis=1) - q[states, chosen]
         gaps.append([np.abs(stage.values - v_pi)[acting].max(initial=0.0), better[acting].max(initial=0.0)])
     return np.array(gaps)
 
 
-def _ended(params: PlanParams, stages: tuple[planners.Stage, ...]) -> bool:
-    """Whether planning ended by itself, not because its sweeps or rounds ran out."""
+def _converged(params: PlanParams, stages: tuple[planners.Stage, ...]) -> bool:
+    """Whether planning converged before its sweeps or rounds ran out."""
     if params.algorithm == "policy_iteration":
         return len(stages) > 1 and bool((stages[-1].chosen == stages[-2].chosen).all())
     return sum(stage.what == "sweep" for stage in stages) < params.sweeps
@@ -225,34 +228,52 @@ def _checks(
         # |v_k - v*| <= gamma^k |v_0 - v*|
         over = errors - gamma ** np.arange(len(errors)) * errors[0]
         yield Check(
-            "no error above gamma^k times the first", max(float(over.max()), 0.0), rounding, "the contraction"
+            what="no error above gamma^k times the first",
+            error=max(float(over.max()), 0.0),
+            tolerance=rounding,
+            reference="the contraction",
         )
     large = params.grid.states > exact.MOST_STATES
-    known, reference = (
-        (exact.PROVEN, "sweeps with a bound") if large else (rounding, "policy iteration, exactly solved")
+    error_of_best, reference = (
+        (exact.PROVEN, Message("sweeps with a bound"))
+        if large
+        else (rounding, Message("policy iteration, exactly solved"))
     )
-    if params.algorithm != "mc_basic" and gamma < 1 and _ended(params, stages):
-        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; evaluated exactly, a policy that stays has v*
+    if params.algorithm != "mc_basic" and gamma < 1 and _converged(params, stages):
+        # |v - v*| <= gamma / (1 - gamma) |v_k - v_(k-1)|; a policy that improvement leaves unchanged has v*
         promised = 0.0 if params.algorithm == "policy_iteration" else gamma / (1 - gamma) * params.tolerance
-        what = "the values are v*, as near as the tolerance promises"
-        yield Check(what, float(errors[-1]), promised + known, reference)
+        yield Check(
+            what="the values are v*, as near as the tolerance promises",
+            error=float(errors[-1]),
+            tolerance=promised + error_of_best,
+            reference=reference,
+        )
     if params.algorithm == "mc_basic" and not params.slip:
         moves, last = params.grid.moves, valued[-2] if len(valued) > 1 else valued[-1]
         expected = exact.within(moves, np.eye(len(moves.mix))[last.chosen], params.episode_length)
         error = np.abs(expected.max(axis=1) - valued[-1].values).max()
         yield Check(
-            "the returns are those of the policy over so many steps",
-            float(error),
-            rounding,
-            "its finite-horizon Bellman equation",
+            what="the returns are those of the policy over so many steps",
+            error=float(error),
+            tolerance=rounding,
+            reference="its finite-horizon Bellman equation",
         )
     q = params.grid.moves.backup(best.values)
-    residual = np.abs(q.max(axis=1) - best.values)[params.grid.lived_in].max(initial=0.0)
-    yield Check("v* solves the Bellman optimality equation", float(residual), 2 * known, "one look ahead")
+    residual = np.abs(q.max(axis=1) - best.values)[params.grid.acting].max(initial=0.0)
+    yield Check(
+        what="v* solves the Bellman optimality equation",
+        error=float(residual),
+        tolerance=2 * error_of_best,
+        reference="one look ahead",
+    )
 
 
 def _notes(params: PlanParams) -> Iterator[str]:
     if params.gamma == 1 and params.algorithm != "mc_basic":
-        yield "Without a discount nothing contracts sweep by sweep: the curve falls once episodes reach an end."
+        yield Message(
+            "Without a discount nothing contracts sweep by sweep: the curve falls once episodes reach an end."
+        )
     if params.algorithm == "mc_basic":
-        yield "An episode of L steps sees no reward beyond them: what lies farther away counts for nothing."
+        yield Message(
+            "An episode of L steps sees no reward beyond them: what lies farther away counts for nothing."
+        )

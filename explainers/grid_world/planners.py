@@ -1,7 +1,7 @@
 """Planning with a known model: value iteration, policy iteration, truncated policy iteration, MC Basic.
 
-Each is a generator that yields a Stage after every sweep and every improvement, written on `backup(values) -> q`, so
-that any model with a backup will do. gamma and the rewards are inside it.
+Each is a generator that yields a Stage after every sweep and every improvement. It needs nothing of a model but
+`backup(values) -> q`, which contains gamma and the rewards.
 
 Sources: Zhao 2025, sections 4.1 (value iteration), 4.2 (policy iteration), 4.3 (truncated), 5.2 (MC Basic).
 """
@@ -14,15 +14,15 @@ from typing import Literal
 
 import numpy as np
 
-Backup = Callable[..., np.ndarray]  # values (states,), and perhaps a slice of states -> q (states, actions)
+Backup = Callable[..., np.ndarray]  # values (states,), optionally a slice of states -> q (states, actions)
 BETTER = (
-    1e-10  # by how much another action must be better than the present one: ties never make a planner cycle
+    1e-10  # an action must be better by this much to replace the present one, so that ties cause no cycles
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A moment of planning. what: a sweep, an evaluation or an improvement. values: (states,). chosen: (states,)."""
+    """The state of a planner after `what`. values: (states,). chosen: (states,) the action of each state."""
 
     what: Literal["start", "sweep", "evaluated", "improved"]
     values: np.ndarray
@@ -33,7 +33,7 @@ Plan = Generator[Stage, None, None]
 
 
 def greedy(q: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """(states,) the best action of each state; the present one where no other is better by more than BETTER."""
+    """(states,) the best action of each state, or the present one where none is better by more than BETTER."""
     present = q[np.arange(len(q)), chosen]
     # pi(s) = argmax_a q(s, a)
     return np.where(q.max(axis=1) > present + BETTER, q.argmax(axis=1), chosen)
@@ -42,7 +42,7 @@ def greedy(q: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def value_iteration(
     backup: Backup, v0: np.ndarray, sweeps: int, tolerance: float, in_place: bool = False
 ) -> Plan:
-    """v <- max_a q(s, a), over and over: improvement and one sweep of evaluation in one."""
+    """v <- max_a q(s, a), repeatedly: each sweep improves the policy and evaluates it once."""
     v, chosen = v0.copy(), backup(v0).argmax(axis=1)
     yield Stage("start", v, chosen)
     for _ in range(sweeps):
@@ -61,9 +61,9 @@ def policy_iteration(
     rounds: int,
     evaluate: Callable[[np.ndarray], np.ndarray],
 ) -> Plan:
-    """Evaluate the policy, improve it, until it stays.
+    """Evaluates the policy and improves it, until it no longer changes.
 
-    evaluate(chosen): the values of the policy that takes chosen[s], exactly.
+    evaluate(chosen): the exact values of the policy that takes chosen[s].
     """
     v, chosen = v0.copy(), backup(v0).argmax(axis=1)
     yield Stage("start", v, chosen)
@@ -82,9 +82,9 @@ def policy_iteration(
 def truncated_policy_iteration(
     backup: Backup, v0: np.ndarray, sweeps: int, tolerance: float, j: int, in_place: bool = False
 ) -> Plan:
-    """Policy iteration whose evaluation is j sweeps from the values at hand; j = 1 is value iteration.
+    """Policy iteration whose evaluation is j sweeps from the current values; j = 1 is value iteration.
 
-    sweeps: most sweeps of evaluation in all.
+    sweeps: the most sweeps of evaluation in total.
     """
     v, chosen = v0.copy(), backup(v0).argmax(axis=1)
     yield Stage("start", v, chosen)
@@ -106,7 +106,7 @@ def truncated_policy_iteration(
 def mc_basic(rollout: Callable[[np.ndarray], np.ndarray], states: int, actions: int, most: int) -> Plan:
     """Policy iteration without a model: q_pi(s, a) is the return of an episode that starts with s, a and follows pi.
 
-    rollout(chosen): (states, actions) those returns.
+    rollout(chosen): those returns, (states, actions). most: rounds.
     """
     chosen = np.zeros(states, int)
     v = np.zeros(states)
@@ -123,7 +123,7 @@ def mc_basic(rollout: Callable[[np.ndarray], np.ndarray], states: int, actions: 
 
 
 def _one_by_one(backup: Backup, values: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
-    """A sweep in place: each state already sees the new values of those before it."""
+    """A sweep in place: each state already uses the new values of the states before it."""
     v = values.copy()
     for s in range(len(v)):
         q = backup(v, slice(s, s + 1))[0]

@@ -1,4 +1,4 @@
-"""`grid_world.race`: several agents learn the same world, each with many seeds, all on the same dice."""
+"""`grid_world.race`: several agents learn the same world, each with many seeds and the same random draws."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled
@@ -21,15 +22,15 @@ from explainers.grid_world.memory import Kind, Memory, Schedule
 from explainers.grid_world.sound import COMPARED, checks_of
 from explainers.grid_world.world_params import PRESET_LABELS, Preset
 
-LAST = 100  # episodes whose returns count as "online"
+LAST = 100  # the last episodes, whose mean is the online return
 GREEDY_EPISODES = 20
-POINTS = 50  # of a smooth curve, at most twice as many
+POINTS = 50  # a smooth curve has fewer than twice as many
 MOST_STEPS = 1_000_000  # of one agent
-LONG = 2_000_000  # episodes in all, from which on a page starts by a button
+LONG = 2_000_000  # episodes of all agents; above, a page waits for a button
 
 
 class RaceParams(AgentParams):
-    """Who races, how long, and how often."""
+    """Which agents race, for how many episodes and seeds."""
 
     preset: Preset = choice(
         "cliff", "World", "A world of a textbook; it fills the settings that are not given", PRESET_LABELS
@@ -40,7 +41,7 @@ class RaceParams(AgentParams):
     seeds: int = number(
         100,
         "Seeds",
-        "Agents of each kind, each with its own dice",
+        "Agents of each kind, each with its own random draws",
         least=1,
         most=1000,
         comfort=(1, 1000),
@@ -55,36 +56,41 @@ class RaceParams(AgentParams):
     @property
     def why_button(self) -> str:
         episodes = self.seeds * self.episodes * len(self.algorithms)
-        return f"{episodes:,} episodes take seconds, so they start by a button."
+        return Message(
+            "{episodes:,} episodes take seconds: press the button to start them.", episodes=episodes
+        )
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if not self.algorithms:
             yield Adjustment(
-                "algorithms", ("sarsa", "q_learning"), "algorithms = nobody races; allowed: one to four."
+                "algorithms",
+                ("sarsa", "q_learning"),
+                Message("algorithms = nobody races; allowed: one to four."),
             )
         if "td0" in self.algorithms:
-            others = tuple(one for one in self.algorithms if one != "td0") or ("sarsa", "q_learning")
-            sentence = (
-                "algorithms = td0 predicts and has no returns of its own to race for; allowed: the others."
+            others = tuple(name for name in self.algorithms if name != "td0") or ("sarsa", "q_learning")
+            sentence = Message(
+                "algorithms = td0 only predicts, and has no returns to compare; allowed: the others."
             )
             yield Adjustment("algorithms", others, sentence)
         if len(set(self.algorithms)) < len(self.algorithms):
             once = tuple(dict.fromkeys(self.algorithms))
-            yield Adjustment("algorithms", once, "algorithms = one of them twice; allowed: each once.")
+            sentence = Message("algorithms = the same agent twice; allowed: each once.")
+            yield Adjustment("algorithms", once, sentence)
 
 
 @dataclass(frozen=True, eq=False)
 class RaceResult(Checked):
-    """How the agents did. Returns are sums of rewards without discount.
+    """The returns of the agents, which are sums of rewards without discount.
 
     median: (algorithms, episodes) over the seeds. quartiles: (algorithms, 2, episodes). smooth: (algorithms, 3,
-    points), lower quartile, median and upper quartile over the seeds of the mean of `window` episodes. online_return:
-    (algorithms,) mean return of the last 100 episodes, exploring; online_sd over the seeds. greedy_return:
-    (algorithms,) mean return of the greedy policy after learning. online_median, greedy_median: of both over the
-    seeds, which a few agents that walk in circles do not move. greedy_stuck: (algorithms,) seeds whose greedy policy
-    never ends an episode. best_return: the most that any policy earns on average. steps_per_second: learning steps of
-    all agents over wall time, without compilation and greedy episodes.
+    points), the quartiles and between them the median over the seeds of means over `window` episodes. online_return:
+    (algorithms,) the mean over the last 100 episodes of learning; online_sd: its standard deviation over the seeds.
+    greedy_return: (algorithms,) the mean of the greedy policy after learning. online_median, greedy_median: their
+    medians over the seeds, which a few agents that walk in circles do not affect. greedy_stuck: (algorithms,) the
+    number of seeds whose greedy policy never ends an episode. best_return: the most that any policy earns on average.
+    steps_per_second: learning steps of all agents per second, without compilation and greedy episodes.
     """
 
     median: np.ndarray
@@ -108,20 +114,20 @@ class RaceResult(Checked):
 
 @experiment("grid_world.race", breaks=BREAKS)
 def race(params: RaceParams) -> RaceResult:
-    """Agents race on common random numbers, over many seeds."""
+    """Agents race with common random numbers, over many seeds."""
     compiled.wait()
     returns = np.full((len(params.algorithms), params.seeds, params.episodes), np.nan)
     greedy = np.zeros((len(params.algorithms), params.seeds, 2))
     steps, seconds = 0, 0.0
     for row, algorithm in enumerate(params.algorithms):
-        one = agent_params(params, algorithm)
-        phase = phase_of(one)
-        memories = [newborn(phase, one, params.seed + k) for k in range(params.seeds)]
-        began = time.perf_counter()
-        steps += _together(phase, memories, returns[row])
-        seconds += time.perf_counter() - began
+        agent = agent_params(params, algorithm)
+        phase = phase_of(agent)
+        memories = [newborn(phase, agent, params.seed + k) for k in range(params.seeds)]
+        start = time.perf_counter()
+        steps += _learn_in_parallel(phase, memories, returns[row])
+        seconds += time.perf_counter() - start
         greedy[row] = [_greedy(params, phase, memory) for memory in memories]
-    # of every agent as many episodes as the slowest has finished
+    # cut all agents to the number of episodes that the slowest has finished
     finished = int(np.isfinite(returns).all(axis=(0, 1)).sum())
     returns = returns[:, :, :finished]
     best, window = _best_return(params), max(1, finished // POINTS)
@@ -142,7 +148,7 @@ def race(params: RaceParams) -> RaceResult:
         seconds=seconds,
         steps_per_second=steps / seconds,
         notes=(
-            f"{steps:,} steps in {seconds:.2f} s of learning.",
+            Message("{steps:,} steps in {seconds:.2f} s of learning.", steps=steps, seconds=seconds),
             *_notes(params, greedy[:, :, 1].sum(axis=1), finished),
         ),
         checks=tuple(_checks(params, greedy[:, :, 0], best)),
@@ -151,26 +157,26 @@ def race(params: RaceParams) -> RaceResult:
 
 
 def _means(returns: np.ndarray, window: int) -> np.ndarray:
-    """(algorithms, seeds, points) the mean of each `window` episodes; those left over at the end are left out."""
+    """(algorithms, seeds, points) the means of `window` episodes each; an incomplete window at the end is dropped."""
     points = returns.shape[2] // window
     return returns[:, :, : points * window].reshape(*returns.shape[:2], points, window).mean(axis=3)
 
 
 def _quantiles(returns: np.ndarray, parts: tuple[float, ...]) -> np.ndarray:
-    """(algorithms, parts, episodes) over the seeds."""
+    """(algorithms, parts, episodes) the quantiles over the seeds."""
     return np.moveaxis(np.quantile(returns, parts, axis=1), 0, 1)
 
 
 def agent_params(params: RaceParams, algorithm: str) -> OneAgentParams:
-    """The settings of one of the racing agents."""
+    """The settings of one agent of the race."""
     shared = {name: getattr(params, name) for name in AgentParams.model_fields}
     return OneAgentParams(**shared, algorithm=algorithm)
 
 
-def _together(phase: Phase, memories: list[Memory], returns: np.ndarray) -> int:
-    """All seeds of one agent, side by side: the compiled loop lets go of Python's lock. returns: (seeds, episodes)."""
+def _learn_in_parallel(phase: Phase, memories: list[Memory], returns: np.ndarray) -> int:
+    """All seeds of one agent, in threads: the compiled loop releases Python's lock. returns: (seeds, episodes)."""
 
-    def one(seed: int) -> int:
+    def learn(seed: int) -> int:
         lengths = np.zeros(returns.shape[1], np.int64)
         record = compiled.no_record()
         return compiled.live(
@@ -178,19 +184,19 @@ def _together(phase: Phase, memories: list[Memory], returns: np.ndarray) -> int:
         )
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sum(pool.map(one, range(len(memories)), chunksize=8))
+        return sum(pool.map(learn, range(len(memories)), chunksize=8))
 
 
 def _greedy(params: RaceParams, phase: Phase, memory: Memory) -> tuple[float, bool]:
-    """The mean return of episodes in which the agent neither explores nor learns, and whether all of them are cut."""
+    """The mean return of episodes in which the agent neither explores nor learns, and whether all of them were cut."""
     kind = Kind.DOUBLE_Q_LEARNING if memory.q2.size else Kind.Q_LEARNING
-    still = {"alpha": 0.0, "schedule": int(Schedule.CONSTANT), "epsilon": 0.0, "uniform_behaviour": False}
-    rules = phase.rules._replace(kind=int(kind), exploring_starts=False, **still)
+    fixed = {"alpha": 0.0, "schedule": int(Schedule.CONSTANT), "epsilon": 0.0, "uniform_behaviour": False}
+    rules = phase.rules._replace(kind=int(kind), exploring_starts=False, **fixed)
     table = phase.table._replace(starts=np.array([params.grid.start]))
-    returns, lengths, again = np.zeros(GREEDY_EPISODES), np.zeros(GREEDY_EPISODES, np.int64), memory.copy()
-    compiled.begin(table, rules, again)
-    compiled.live(table, rules, again, MOST_STEPS, returns, lengths, compiled.no_record())
-    finished = lengths > 0  # long ones may not all be
+    returns, lengths, copy = np.zeros(GREEDY_EPISODES), np.zeros(GREEDY_EPISODES, np.int64), memory.copy()
+    compiled.begin(table, rules, copy)
+    compiled.live(table, rules, copy, MOST_STEPS, returns, lengths, compiled.no_record())
+    finished = lengths > 0  # long episodes may exceed MOST_STEPS
     return float(returns[finished].mean()), bool((lengths[finished] == params.episode_length).all())
 
 
@@ -209,29 +215,48 @@ def _best_return(params: RaceParams) -> float:
 
 def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Check]:
     for algorithm in params.algorithms:
-        one = agent_params(params, algorithm)
-        phase = phase_of(one)
-        chunk, _ = advance((phase,), Checkpoint(newborn(phase, one, params.seed)), COMPARED)
-        for check in checks_of(one, phase, chunk):
-            yield replace(check, what=f"{LABELS[algorithm]}: {check.what}")
+        agent = agent_params(params, algorithm)
+        phase = phase_of(agent)
+        chunk, _ = advance((phase,), Checkpoint(newborn(phase, agent, params.seed)), COMPARED)
+        for check in checks_of(agent, phase, chunk):
+            yield replace(
+                check, what=Message("{algorithm}: {check}", algorithm=LABELS[algorithm], check=check.what)
+            )
     if not params.slip:
         over = max(float(greedy.max()) - best, 0.0) / max(1.0, abs(best))
-        yield Check("no greedy policy earns more than is possible", over, ROUNDING, "exact planning")
+        yield Check(
+            what="no greedy policy earns more than is possible",
+            error=over,
+            tolerance=ROUNDING,
+            reference="exact planning",
+        )
 
 
 def _notes(params: RaceParams, stuck: np.ndarray, finished: int) -> Iterator[str]:
     if finished < params.episodes:
-        yield (
-            f"Of {params.episodes:,} episodes {finished:,} are shown: an agent is stopped after {MOST_STEPS:,} steps, "
-            "and not every one had finished more."
+        yield Message(
+            "Of {episodes:,} episodes {shown:,} are shown: an agent is stopped after {steps:,} steps, and not every "
+            "one had finished more.",
+            episodes=params.episodes,
+            shown=finished,
+            steps=MOST_STEPS,
         )
     if params.target == "end":
         for algorithm, seeds in zip(params.algorithms, stuck.astype(int), strict=True):
             if seeds:
-                yield (
-                    f"{LABELS[algorithm]}: with {seeds} of {params.seeds} seeds the greedy policy walks in circles "
-                    f"until it is cut after {params.episode_length:,} steps."
+                yield Message(
+                    "{algorithm}: with {stuck} of {seeds} seeds the greedy policy walks in circles until it is cut "
+                    "after {steps:,} steps.",
+                    algorithm=LABELS[algorithm],
+                    stuck=seeds,
+                    seeds=params.seeds,
+                    steps=params.episode_length,
                 )
-    yield "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
+    yield Message(
+        "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
+    )
     if params.target == "continue":
-        yield f"The target does not end an episode here: each is cut after {params.episode_length:,} steps."
+        yield Message(
+            "The target does not end an episode here: each is cut after {steps:,} steps.",
+            steps=params.episode_length,
+        )

@@ -1,4 +1,4 @@
-"""Which cells can reach an end of the episode, and which cells the start can reach."""
+"""Reachability: from which cells an episode can end, and whether the start can reach a target."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from explainers.grid_world.world import TARGET, World
 
 
 def cells_that_reach_an_end(world: World) -> np.ndarray:
-    """(states,) bool: from where some choice of actions can end the episode."""
+    """(states,) bool: the cells from which some choice of actions can end the episode."""
     return _reaching_an_end(world, np.ones(world.moves.to.shape, bool))
 
 
 def ends_under(world: World, policy: np.ndarray) -> np.ndarray:
-    """(states,) bool: from where episodes under the policy (states, actions) can end."""
+    """(states,) bool: the cells from which episodes under the policy (states, actions) can end."""
     return _reaching_an_end(world, policy @ world.moves.mix > 0)
 
 
 def start_reaches_an_aim(world: World) -> bool:
-    """Whether the agent can get from the start to a target, or to a jump with a reward."""
-    moves, aims = (
-        world.moves,
-        {*np.flatnonzero(world.cells.ravel() == TARGET), *(one.cell for one in world.jumps)},
-    )
-    cells, which = np.nonzero(np.repeat(world.lived_in[:, None], moves.to.shape[1], axis=1))
+    """Whether the agent can get from the start to a target or a jump."""
+    moves = world.moves
+    aims = {*np.flatnonzero(world.cells.ravel() == TARGET), *(jump.cell for jump in world.jumps)}
+    cells, which = np.nonzero(np.repeat(world.acting[:, None], moves.to.shape[1], axis=1))
     graph = csr_array(
         (np.ones(len(cells), np.int8), (cells, moves.to[cells, which])), shape=2 * (world.states,)
     )
@@ -34,9 +32,9 @@ def start_reaches_an_aim(world: World) -> bool:
 
 
 def _reaching_an_end(world: World, possible: np.ndarray) -> np.ndarray:
-    """(states,) bool: from where moves that are possible (states, moves) lead to an end."""
-    moves, end = world.moves, world.states  # one more node: the end
-    cells, which = np.nonzero(possible & world.lived_in[:, None])
+    """(states,) bool: the cells from which possible moves lead to an end. possible: (states, moves) bool."""
+    moves, end = world.moves, world.states  # the end is one more node of the graph
+    cells, which = np.nonzero(possible & world.acting[:, None])
     after = np.where(moves.ends[cells, which], end, moves.to[cells, which])
     backwards = csr_array((np.ones(len(cells), np.int8), (after, cells)), shape=(end + 1, end + 1))
     reached = np.zeros(end + 1, bool)

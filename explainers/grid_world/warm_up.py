@@ -1,4 +1,4 @@
-"""What a server does for the grid world before the first reader comes."""
+"""Prepares the grid world when a server starts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from explainers.grid_world import compiled
 
 
 def warm_up() -> None:
-    """Compiles the agents; runs before that have no twin to be checked against."""
+    """Compiles the agents: before that, runs are slow and cannot be compared with the compiled ones."""
     compiled.ready()  # begins to compile
     compiled.wait()

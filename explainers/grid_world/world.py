@@ -1,12 +1,12 @@
-"""A grid world and its table of moves: what every experiment of this topic computes on.
+"""A grid world and its table of moves, on which every experiment of this topic computes.
 
-Where the agent is, is a state s = row * columns + column. A move goes one cell in a direction (or stays); an action a
-is a distribution over moves, so that slipping is one small matrix:
+A state s = row * columns + column is the agent's cell. A move goes one cell in a direction, or stays. An action a is a
+distribution over moves, so that slipping is one small matrix:
 
     q(s, a) = sum_m mix[a, m] (reward[s, m] + gamma (1 - ends[s, m]) v(to[s, m]))
 
-The reward of a move is decided by the cell that is entered; to stay enters the own cell. A move against a wall or the
-boundary leaves the agent where it is and costs r_boundary.
+The cell that a move enters decides its reward; staying enters the agent's own cell. A move into a wall or the boundary
+leaves the agent where it is and costs r_boundary.
 
 Sources: Zhao, Mathematical Foundations of Reinforcement Learning, 2025, section 1 (rewards, forbidden cells that can be
 entered); Sutton and Barto, Reinforcement Learning, 2nd edition, examples 3.5, 4.1, 6.5, 6.6; Gymnasium's FrozenLake.
@@ -20,6 +20,8 @@ from typing import Literal
 
 import numpy as np
 
+from explainers.contract.messages import Message
+
 FLOOR, WALL, FORBIDDEN, TARGET = range(4)  # kinds of cells
 
 Actions = Literal["two", "three", "four", "five", "eight", "nine"]
@@ -31,7 +33,8 @@ Bump = Literal["plain", "both"]
 UP, RIGHT, DOWN, LEFT, STAY, UP_RIGHT, DOWN_RIGHT, DOWN_LEFT, UP_LEFT = range(9)
 DIRECTIONS = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0), (-1, 1), (1, 1), (1, -1), (-1, -1))
 DIRECTION_NAMES = (
-    "up", "right", "down", "left", "stay", "up right", "down right", "down left", "up left",
+    Message("up"), Message("right"), Message("down"), Message("left"), Message("stay"),
+    Message("up right"), Message("down right"), Message("down left"), Message("up left"),
 )  # fmt: skip
 ACTIONS: dict[Actions, tuple[int, ...]] = {
     "two": (RIGHT, LEFT),
@@ -45,7 +48,7 @@ ACTIONS: dict[Actions, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Jump:
-    """A cell that every move leaves for another one, with a reward (Sutton and Barto, example 3.5)."""
+    """Every move from `cell` leads to `to`, with this reward (Sutton and Barto, example 3.5)."""
 
     cell: int
     to: int
@@ -56,11 +59,11 @@ class Jump:
 class World:
     """A grid of cells and its conventions.
 
-    cells: (rows, columns) uint8 of FLOOR, WALL, FORBIDDEN, TARGET. start: a state. wind: (columns,) cells that a move
-    out of this column is blown up. rewards: of single cells, in place of what their kind gives. forbidden: what a
-    forbidden cell does: it can be entered; it bounces the agent back; it sends it back to the start; it ends the
-    episode; each costs r_forbidden. target: the episode goes on in it, or ends. bump: what a bump inside a forbidden
-    cell costs: r_boundary, or r_forbidden as well (Zhao's figures 5.6 and 5.7 need that). slip: the probability of
+    cells: (rows, columns) uint8 of FLOOR, WALL, FORBIDDEN, TARGET. start: a state. wind: (columns,) how many cells the
+    wind of a column blows a move that leaves it up. rewards: of single cells, instead of the reward of their kind.
+    forbidden: whether a forbidden cell can be entered, bounces the agent back, sends it to the start, or ends the
+    episode; each costs r_forbidden. target: whether the episode continues or ends there. bump: whether a bump inside a
+    forbidden cell costs r_boundary, or r_forbidden as well (as Zhao's figures 5.6 and 5.7 do). slip: the probability of
     going sideways, half of it to each side.
     """
 
@@ -107,23 +110,23 @@ class World:
         return ends
 
     @cached_property
-    def lived_in(self) -> np.ndarray:
-        """(states,) bool: the cells in which an agent acts: no wall, not terminal, and entered if at all possible."""
+    def acting(self) -> np.ndarray:
+        """(states,) bool: the cells in which an agent acts, which are neither walls nor terminal and can be entered."""
         kept_out = () if self.forbidden in ("enter", "end") else (FORBIDDEN,)
         return ~np.isin(self.cells.ravel(), (WALL, *kept_out)) & ~self.terminal
 
     @cached_property
     def moves(self) -> Moves:
-        """The table of moves, computed once."""
+        """The table of moves."""
         return table_of_moves(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """Where each move leads, and which moves an action may become.
+    """Where each move leads, and the probabilities of the moves under each action.
 
-    to: (states, moves) int32. reward: (states, moves) float64. ends: (states, moves) bool, the episode is over.
-    mix: (actions, moves) float64, rows sum to 1. directions: (moves,) of each move; the first ones are the actions'.
+    to: (states, moves) int32. reward: (states, moves) float64. ends: (states, moves) bool, whether the move ends the
+    episode. mix: (actions, moves) float64, rows sum to 1. directions: (moves,); those of the actions come first.
     """
 
     to: np.ndarray
@@ -134,14 +137,14 @@ class Moves:
     gamma: float
 
     def backup(self, values: np.ndarray, states: slice = slice(None)) -> np.ndarray:
-        """q(s, a) of one look ahead from v (states,), for all states or those of the slice: (states, actions)."""
+        """q(s, a), one step ahead of v (states,), for all states or a slice of them: (states, actions)."""
         to, reward, goes_on = self.to[states], self.reward[states], ~self.ends[states]
         # q(s, a) = sum_m mix[a, m] (r(s, m) + gamma (1 - ends(s, m)) v(s'))
         return (reward + self.gamma * goes_on * values[to]) @ self.mix.T
 
 
 def table_of_moves(world: World) -> Moves:
-    """The moves of a world. Cells in which nobody acts (walls, terminal cells) keep the agent, without reward."""
+    """The moves of a world. In cells where no agent acts, such as walls and ends, every move stays, without reward."""
     directions = _directions(world)
     shape = (world.states, len(directions))
     to, reward = np.empty(shape, np.int32), np.empty(shape)
@@ -149,21 +152,21 @@ def table_of_moves(world: World) -> Moves:
         to[:, move], reward[:, move] = _one_move(world, *DIRECTIONS[direction])
     for jump in world.jumps:
         to[jump.cell], reward[jump.cell] = jump.to, jump.reward
-    idle = ~world.lived_in
+    idle = ~world.acting
     to[idle], reward[idle] = np.flatnonzero(idle)[:, None], 0.0
     ends = world.terminal[to] | idle[:, None]
     return Moves(to, reward, ends, _mix(world, directions), directions, world.gamma)
 
 
 def _directions(world: World) -> tuple[int, ...]:
-    """The directions of all moves: those of the actions, then those that only slipping takes."""
+    """The directions of all moves: those of the actions, then those that only occur by slipping."""
     chosen = ACTIONS[world.actions]
-    sideways = [side for one in chosen for side in _sideways(one)] if world.slip else []
+    sideways = [side for direction in chosen for side in _sideways(direction)] if world.slip else []
     return tuple(dict.fromkeys([*chosen, *sideways]))
 
 
 def _sideways(direction: int) -> tuple[int, ...]:
-    """The two directions at right angles to one; none to staying."""
+    """The two directions at right angles to this one; none for staying."""
     down, right = DIRECTIONS[direction]
     return () if direction == STAY else (DIRECTIONS.index((-right, down)), DIRECTIONS.index((right, -down)))
 
@@ -179,7 +182,7 @@ def _mix(world: World, directions: tuple[int, ...]) -> np.ndarray:
 
 
 def _one_move(world: World, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where one move leads from every state, and its reward: (states,) each."""
+    """Where the move leads from every state, and its reward: (states,) each."""
     states = np.arange(world.states)
     kind = world.cells.ravel()
     entered, stopped = _shifted(world, states, down, right)
@@ -188,7 +191,7 @@ def _one_move(world: World, down: int, right: int) -> tuple[np.ndarray, np.ndarr
     gained = np.choose(kind[entered], [world.r_step, 0.0, world.r_forbidden, world.r_target])
     for cell, reward in world.rewards:
         gained[entered == cell] = reward
-    # A bump: r_boundary, and with the rule "both" what it costs to be in a forbidden cell.
+    # a bump costs r_boundary; under the rule "both" it costs r_forbidden as well, inside a forbidden cell
     inside = (kind == FORBIDDEN) & (world.bump == "both")
     gained = np.where(stopped, world.r_boundary + inside * world.r_forbidden, gained)
     caught = (kind[entered] == FORBIDDEN) & ~stopped
@@ -200,7 +203,7 @@ def _one_move(world: World, down: int, right: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _shifted(world: World, states: np.ndarray, down: int, right: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cell one step further, or the same where a wall or the boundary stops the move; and where it does."""
+    """The cell after the move, the same where a wall or the boundary stops it; and a bool, whether it was stopped."""
     rows, columns = states // world.columns + down, states % world.columns + right
     outside = (rows < 0) | (rows >= world.rows) | (columns < 0) | (columns >= world.columns)
     there = np.where(outside, states, rows * world.columns + columns)
@@ -209,7 +212,7 @@ def _shifted(world: World, states: np.ndarray, down: int, right: int) -> tuple[n
 
 
 def _blown(world: World, states: np.ndarray, entered: np.ndarray) -> np.ndarray:
-    """Each state blown up by the wind of the column that was left, as far as nothing stops it."""
+    """The entered cells after the wind of the column that each state leaves has blown them up."""
     strength = np.asarray(world.wind)[states % world.columns]
     for gust in range(max(world.wind)):
         further, _ = _shifted(world, entered, -1, 0)

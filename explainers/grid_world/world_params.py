@@ -1,4 +1,4 @@
-"""The settings of a world: a preset, or cells of your own; rewards, conventions, discount."""
+"""The settings of a world: a preset or given cells, rewards, conventions and the discount."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import field_validator
 
+from explainers.contract.messages import Message, joined, plural
 from explainers.contract.params import Adjustment, Params, choice, number, text
 from explainers.grid_world import world_text
 from explainers.grid_world.reach import cells_that_reach_an_end
@@ -20,15 +21,15 @@ Preset = Literal[
     "frozen_lake_4x4", "frozen_lake_8x8",
 ]  # fmt: skip
 
-# Every step costs 1, also the last one and one that bumps (Sutton and Barto).
+# Every step costs 1, including the last one and bumps (Sutton and Barto).
 _TO_THE_GOAL = {"r_target": -1.0, "r_boundary": -1.0, "r_step": -1.0, "target": "end", "gamma": 1.0}
-# Gymnasium: 1 in the goal, nothing else; the lake is slippery, a third to each side.
+# Gymnasium: the goal is worth 1, everything else 0; a move slips to each side with probability 1/3.
 _FROZEN = {
     "r_forbidden": 0.0, "r_boundary": 0.0, "actions": "four", "forbidden": "end", "target": "end", "slip": 2 / 3,
     "gamma": 0.99,
 }  # fmt: skip
 
-# What a preset sets; everything else has the default of its field, which is Zhao's 5 x 5 world.
+# Other fields keep their defaults, which are those of Zhao's 5 x 5 world.
 PRESETS: dict[str, dict[str, Any]] = {
     "zhao_5x5": {},
     "zhao_2x2": {"world": "Sx/.T"},
@@ -53,22 +54,22 @@ PRESET_LABELS: dict[str, str] = {
     "zhao_5x5": "Zhao 5×5",
     "zhao_2x2": "Zhao 2×2",
     "zhao_3x3": "Zhao 3×3",
-    "zhao_two_cells": "two cells",
+    "zhao_two_cells": Message("two cells"),
     "sutton_5x5": "Sutton 5×5",
     "sutton_4x4": "Sutton 4×4",
-    "windy": "windy",
-    "cliff": "cliff",
-    "random_walk": "random walk",
-    "frozen_lake_4x4": "frozen lake 4×4",
-    "frozen_lake_8x8": "frozen lake 8×8",
+    "windy": Message("windy"),
+    "cliff": Message("cliff"),
+    "random_walk": Message("random walk"),
+    "frozen_lake_4x4": Message("frozen lake 4×4"),
+    "frozen_lake_8x8": Message("frozen lake 8×8"),
 }
 
 
-TARGETS: Mapping[str, str] = {"continue": "goes on", "end": "ends the episode"}
+TARGETS: Mapping[str, str] = {"continue": Message("goes on"), "end": Message("ends the episode")}
 
 
 class WorldParams(Params):
-    """A world. The preset fills every field that is not given."""
+    """A world. The preset fills the fields that are not given."""
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {"preset": PRESETS}
 
@@ -172,7 +173,7 @@ class WorldParams(Params):
 
     @cached_property
     def grid(self) -> World:
-        """The world itself."""
+        """The world that the settings describe."""
         names = (
             "actions",
             "forbidden",
@@ -189,31 +190,54 @@ class WorldParams(Params):
 
     @property
     def rules(self) -> str:
-        """What a move earns here, and what ends an episode, in a line."""
+        """The rewards, the discount and what the target does, in one line."""
         cells = self.grid.cells
-        earns = {"target": self.r_target} if (cells == TARGET).any() else {}
-        earns |= {"forbidden cell": self.r_forbidden} if (cells == FORBIDDEN).any() else {}
-        earns |= {"bump into boundary or wall": self.r_boundary, "any other move": self.r_step}
-        rewards = ", ".join(
-            f"{name} {reward:+g}" if reward else f"{name} 0" for name, reward in earns.items()
-        )
-        ends = f" The target {TARGETS[self.target]}." if "target" in earns else ""
-        return f"Rewards: {rewards}; discount {self.gamma:g} a step.{ends}".replace("-", "−")
+        has_target = bool((cells == TARGET).any())
+        earned = [
+            Message("target {reward}", reward=signed(self.r_target)) if has_target else None,
+            Message("forbidden cell {reward}", reward=signed(self.r_forbidden))
+            if (cells == FORBIDDEN).any()
+            else None,
+            Message("bump into boundary or wall {reward}", reward=signed(self.r_boundary)),
+            Message("any other move {reward}", reward=signed(self.r_step)),
+        ]
+        said = {"rewards": joined([each for each in earned if each]), "gamma": self.gamma}
+        if not has_target:
+            return Message("Rewards: {rewards}; discount {gamma:g} a step.", **said)
+        if self.target == "end":
+            return Message(
+                "Rewards: {rewards}; discount {gamma:g} a step. The target ends the episode.", **said
+            )
+        return Message("Rewards: {rewards}; discount {gamma:g} a step. The target goes on.", **said)
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.gamma < 1:
             return
         grid = self.grid
-        stuck = int((grid.lived_in & ~cells_that_reach_an_end(grid)).sum())
+        stuck = int((grid.acting & ~cells_that_reach_an_end(grid)).sum())
         gains = _pays_on_the_way(grid)
         if stuck or gains:
-            why = f"{stuck} cells never reach an end" if stuck else "a reward can be collected forever"
-            allowed = "less than 1, or a world whose episodes end"
-            sentence = f"gamma = 1 has no finite values here, because {why}; allowed: {allowed}."
+            why = (
+                plural("{count} cell never reaches an end", "{count} cells never reach an end", count=stuck)
+                if stuck
+                else Message("a reward can be collected forever")
+            )
+            sentence = Message(
+                "gamma = 1 has no finite values here, because {why}; allowed: less than 1, or a world whose "
+                "episodes end.",
+                why=why,
+            )
             yield Adjustment("gamma", 0.99, sentence)
+
+
+def signed(number: float) -> Message:
+    """A number with its sign: +1, −1 (with a true minus sign), 0."""
+    if number < 0:
+        return Message("−{size:g}", size=-number)
+    return Message("+{size:g}", size=number) if number else Message("0")
 
 
 def _pays_on_the_way(grid: World) -> bool:
     """Whether a move that does not end the episode has a reward above zero."""
     moves = grid.moves
-    return bool(np.any((moves.reward > 0) & ~moves.ends & grid.lived_in[:, None]))
+    return bool(np.any((moves.reward > 0) & ~moves.ends & grid.acting[:, None]))

@@ -1,4 +1,4 @@
-"""What exploring, short episodes and sweeps of evaluation cost, against published values and other programs of ours."""
+"""What exploring, short episodes and sweeps of evaluation cost, compared with published values and our planners."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def studied(**values: Any) -> CostsResult:
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 0.2])
-def test_the_price_of_exploring_is_the_book_s(epsilon: float) -> None:
-    """Zhao, figure 5.7: the best policies that explore; figure 5.6 has the optimal one made to explore."""
+def test_the_cost_of_exploring_is_the_one_in_the_book(epsilon: float) -> None:
+    """Zhao, figure 5.7: the best policies that explore; figure 5.6 has the optimal policy made to explore."""
     found = studied(study="epsilon", r_forbidden=-10, bump="both")
     row = ROWS[f"zhao5.7_eps{epsilon}_exact"]
     at = int(np.flatnonzero(np.isclose(found.at, epsilon))[0])
@@ -33,7 +33,7 @@ def test_the_price_of_exploring_is_the_book_s(epsilon: float) -> None:
 
 def test_without_exploring_both_policies_are_the_best() -> None:
     found = studied(study="epsilon", preset="cliff", gamma=0.99)
-    acting = found.params.grid.lived_in
+    acting = found.params.grid.acting
     expected = found.best.values[acting].mean()
     assert [curve[0] for curve in found.measured.values()] == pytest.approx([expected, expected])
     assert found.wrong[0] == 0
@@ -42,21 +42,21 @@ def test_without_exploring_both_policies_are_the_best() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 4, 15])
 def test_short_episodes_return_what_the_book_prints(length: int) -> None:
-    """Zhao, figure 5.4: MC Basic, whose episodes the plan really walks, and this study computes."""
+    """Zhao, figure 5.4: MC Basic, whose episodes the plan samples and this study computes."""
     found = studied(study="length", r_forbidden=-10)
     row = ROWS[f"zhao5.4_L{length}_exact"]
     np.testing.assert_allclose(found.values[length - 1], row["value"], atol=row["tolerance"])
-    walked = plan(PlanParams(algorithm="mc_basic", episode_length=length, r_forbidden=-10))
-    np.testing.assert_allclose(found.values[length - 1], walked.values, atol=1e-12)
+    sampled = plan(PlanParams(algorithm="mc_basic", episode_length=length, r_forbidden=-10))
+    np.testing.assert_allclose(found.values[length - 1], sampled.values, atol=1e-12)
 
 
 def test_returns_of_policies_that_never_settle_still_check() -> None:
-    """On the ice the best first action changes with the steps that are left, and MC Basic goes round in a circle."""
+    """On the ice the best first action depends on the remaining steps, and MC Basic cycles between policies."""
     assert studied(study="length", preset="frozen_lake_8x8", gamma=0.99, longest=60).passed
 
 
 @pytest.mark.parametrize("study", ["epsilon", "length"])
-def test_large_rewards_are_checked_by_their_size(study: str) -> None:
+def test_tolerances_grow_with_the_rewards(study: str) -> None:
     assert studied(study=study, r_target=1e6).passed
 
 
@@ -75,7 +75,7 @@ def test_sweeps_and_improvements_are_counted() -> None:
     )  # the cheapest lies between the extremes
 
 
-def test_the_world_is_drawn_after_as_many_sweeps_whatever_j() -> None:
+def test_the_picture_shows_the_world_after_the_same_number_of_sweeps_for_every_j() -> None:
     found = studied(study="sweeps")
     v = np.zeros(25)
     for _ in range(LOOK_AT):
@@ -89,15 +89,15 @@ def test_a_length_without_discount_turns_the_check_red() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "beginning"),
     [
         ({"gamma": 1}, "gamma = 1 "),
         ({"study": "epsilon", "break_it": "forget_discount"}, "break_it = forget_discount "),
     ],
 )
-def test_what_has_no_price_is_adjusted(values: dict[str, Any], told: str) -> None:
+def test_settings_without_a_cost_are_adjusted(values: dict[str, Any], beginning: str) -> None:
     params, adjusted = fit(CostsParams(**values))
-    assert any(one.sentence.startswith(told) and "allowed" in one.sentence for one in adjusted)
+    assert any(each.sentence.startswith(beginning) and "allowed" in each.sentence for each in adjusted)
     assert not fit(params)[1]
 
 
@@ -106,13 +106,13 @@ def test_every_study_has_a_picture(study: str) -> None:
     found = studied(study=study, longest=8)
     scene = costs_scene(found)
     assert scene.steps == len(found.at) == len(found.wrong)
-    np.testing.assert_array_equal(scene.words.values[:, 0], found.at)
+    np.testing.assert_array_equal(scene.words.column("setting"), found.at)
 
 
 # --------------------------------------------------------------------------------------------------- the zigzag
 
 
-def test_policy_iteration_closes_its_two_gaps_by_turns() -> None:
+def test_policy_iteration_closes_its_two_gaps_in_turn() -> None:
     """Sutton and Barto, section 4.6: an evaluation makes v = v_pi, an improvement makes pi greedy for v."""
     found = plan(PlanParams(algorithm="policy_iteration", r_forbidden=-10))
     for stage, (evaluation, improvement) in zip(found.stages, found.gaps, strict=True):
@@ -136,7 +136,7 @@ def test_truncated_evaluation_leaves_its_gap_open() -> None:
 @pytest.mark.parametrize(
     ("algorithm", "panels"), [("policy_iteration", 3), ("value_iteration", 2), ("mc_basic", 2)]
 )
-def test_only_what_takes_turns_is_drawn_as_a_zigzag(algorithm: str, panels: int) -> None:
+def test_only_policy_iteration_has_a_zigzag(algorithm: str, panels: int) -> None:
     scene = plan_scene(plan(PlanParams.model_validate({"algorithm": algorithm})))
     assert len(scene.columns[1].panels) == panels
 

@@ -1,8 +1,7 @@
-"""Agents that learn: published curves, the compiled twin against the readable agents, what settings are refused."""
+"""Agents that learn: published curves, the compiled agents against the readable ones, and rejected settings."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -12,21 +11,20 @@ from hypothesis import strategies as st
 
 from explainers.contract.params import fit, read
 from explainers.drawing.panels import Cells
-from explainers.grid_world import agents, compiled, dice, exact, learning
+from explainers.grid_world import agents, compiled, exact, learning, random_numbers
 from explainers.grid_world.learn import LearnParams, learn
 from explainers.grid_world.learn_params import BREAKS, KINDS, OFF_POLICY, Algorithm, OneAgentParams, truth
-from explainers.grid_world.learning import go_on, newborn, phase_of
+from explainers.grid_world.learning import newborn, phase_of, take_transitions
 from explainers.grid_world.live import live
 from explainers.grid_world.live_params import LiveParams
 from explainers.grid_world.memory import Kind, Memory, Slot
 from explainers.grid_world.race import RaceParams, race
 from explainers.grid_world.views.live import scene as live_scene
 from tests.breaks import settings_of
-from tests.grid_world.runs import learned
+from tests.grid_world.fitted import learned
 from tests.grid_world.worlds import worlds
 from tests.published import ROWS
 
-ROOT = Path(__file__).parents[2]
 ALGORITHMS = get_args(Algorithm)
 
 
@@ -47,9 +45,11 @@ def test_sarsa_and_q_learning_find_the_way_of_figures_7_2_and_7_3() -> None:
         "episode_length": 1000,
     }
     for algorithm, (length, earned) in (("sarsa", value["sarsa"]), ("q_learning", value["qlearning"])):
-        runs = [learned(algorithm=algorithm, seed=seed, **common) for seed in range(30)]
-        assert np.mean([run.lengths[-100:].mean() for run in runs]) == pytest.approx(length, abs=0.8)
-        assert np.mean([run.returns[-100:].mean() for run in runs]) == pytest.approx(earned, abs=1.5)
+        results = [learned(algorithm=algorithm, seed=seed, **common) for seed in range(30)]
+        lengths = [result.lengths[-100:].mean() for result in results]
+        returns = [result.returns[-100:].mean() for result in results]
+        assert np.mean(lengths) == pytest.approx(length, abs=0.8)
+        assert np.mean(returns) == pytest.approx(earned, abs=1.5)
     steps = exact.optimal(LearnParams(**(common | {"gamma": 1.0, "r_forbidden": -100})).grid).values[0]
     assert steps == -(value["shortest"] - 1)  # eleven moves, the last of which costs nothing
 
@@ -62,26 +62,26 @@ def test_online_returns_on_the_cliff() -> None:
     assert found.best_return == -13
     assert (
         found.greedy_median[1] == found.greedy_return[1] == -13
-    )  # Q-learning has learned the best path, and falls while it explores
+    )  # Q-learning learns the best path, and falls while it explores
     assert found.passed
 
 
 @pytest.mark.parametrize("case", list(ROWS["nstep19"]["value"]))
 def test_n_step_prediction_on_the_random_walk(case: str) -> None:
     n, alpha = case.split(",")
-    runs = [
+    results = [
         learned(preset="random_walk", algorithm="td0", n=int(n), alpha=float(alpha), episodes=10, seed=seed)
         for seed in range(100)
     ]
-    error = np.mean([run.rmse.mean() for run in runs])
+    error = np.mean([result.rmse.mean() for result in results])
     assert error == pytest.approx(ROWS["nstep19"]["value"][case], abs=ROWS["nstep19"]["tolerance"])
 
 
-def test_an_agent_at_random_visits_all_pairs_alike() -> None:
+def test_a_random_agent_visits_all_pairs_equally_often() -> None:
     value = ROWS["zhao5.8"]["value"]
-    run = learned(algorithm="sarsa", epsilon=1.0, steps=1_000_000, episode_length=1_000_000)
-    assert np.abs(run.visits - value["eps1"]).max() < 2 * value["eps1_sd_scale"]
-    assert run.visits.sum() == 1_000_000
+    uniform = learned(algorithm="sarsa", epsilon=1.0, steps=1_000_000, episode_length=1_000_000)
+    assert np.abs(uniform.visits - value["eps1"]).max() < 2 * value["eps1_sd_scale"]
+    assert uniform.visits.sum() == 1_000_000
     greedier = learned(
         algorithm="sarsa", epsilon=0.5, steps=1_000_000, episode_length=1_000_000, r_forbidden=-10
     )
@@ -89,11 +89,11 @@ def test_an_agent_at_random_visits_all_pairs_alike() -> None:
 
 
 def test_one_over_n_is_the_mean_of_the_samples() -> None:
-    """With steps of 1/n a Monte Carlo estimate is the mean of the returns, whatever it was at first."""
+    """With step sizes 1/n a Monte Carlo estimate is the mean of the returns, whatever its initial value."""
     settled = {"algorithm": "mc_epsilon_greedy", "alpha_schedule": "one_over_n", "epsilon": 1.0, "seed": 4}
-    one, other = (learned(preset="frozen_lake_4x4", q0=q0, episodes=300, **settled) for q0 in (0.0, 50.0))
-    seen = one.visits > 0
-    np.testing.assert_allclose(one.q[seen], other.q[seen], atol=1e-12)
+    low, high = (learned(preset="frozen_lake_4x4", q0=q0, episodes=300, **settled) for q0 in (0.0, 50.0))
+    visited = low.visits > 0
+    np.testing.assert_allclose(low.q[visited], high.q[visited], atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------- twins
@@ -129,11 +129,11 @@ def test_twins_agree_in_every_world(
 
 def assert_equal_twins(params: OneAgentParams, n: int) -> None:
     phase = learning.phase_of(params)
-    start = learning.at_the_start(params)
+    start = learning.first_checkpoint(params)
     chunk, after = learning.advance((phase,), start, n)
     memory = start.memory.copy()
-    running = agents.live(phase.table, phase.rules, memory)
-    for t, one in zip(range(n), running, strict=False):
+    transitions = agents.transitions(phase.table, phase.rules, memory)
+    for t, taken in zip(range(n), transitions, strict=False):
         happened = (
             chunk.state[t],
             chunk.action[t],
@@ -142,20 +142,20 @@ def assert_equal_twins(params: OneAgentParams, n: int) -> None:
             chunk.reward[t],
             chunk.end[t],
         )
-        assert happened == (one.state, one.action, one.move, one.after, one.reward, one.end)
-        assert chunk.error[t] == one.td_error or np.isnan(chunk.error[t] + one.td_error)
+        assert happened == (taken.state, taken.action, taken.move, taken.after, taken.reward, taken.end)
+        assert chunk.error[t] == taken.td_error or np.isnan(chunk.error[t] + taken.td_error)
         changes = slice(chunk.starts[t], chunk.starts[t + 1])
-        assert list(zip(chunk.positions[changes], chunk.values[changes], strict=True)) == list(one.changes)
+        assert list(zip(chunk.positions[changes], chunk.values[changes], strict=True)) == list(taken.changes)
     for name, ours, theirs in zip(Memory._fields, after.memory, memory, strict=True):
-        held = after.memory.where[Slot.TRACES]
-        ours, theirs = (ours[:held], theirs[:held]) if name == "active" else (ours, theirs)
+        traces = after.memory.where[Slot.TRACES]
+        ours, theirs = (ours[:traces], theirs[:traces]) if name == "active" else (ours, theirs)
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_run_in_pieces_is_the_run_in_one(algorithm: Algorithm) -> None:
     params = OneAgentParams(preset="frozen_lake_4x4", algorithm=algorithm)
-    phases, start = (learning.phase_of(params),), learning.at_the_start(params)
+    phases, start = (learning.phase_of(params),), learning.first_checkpoint(params)
     whole, end = learning.advance(phases, start, 1000)
     first, middle = learning.advance(phases, start, 333)
     second, again = learning.advance(phases, middle, 667)
@@ -166,7 +166,7 @@ def test_a_run_in_pieces_is_the_run_in_one(algorithm: Algorithm) -> None:
     np.testing.assert_array_equal(skipped.memory.q, end.memory.q)
 
 
-def test_until_it_is_compiled_the_readable_agent_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_until_the_agents_are_compiled_the_readable_ones_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     params = LiveParams(changes="700:epsilon=0.5")
     quick = live(params)
     monkeypatch.setattr(compiled, "ready", lambda: False)
@@ -177,9 +177,14 @@ def test_until_it_is_compiled_the_readable_agent_runs(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(slow.keyframes, quick.keyframes)
 
 
-def test_dice_are_even_and_do_not_repeat() -> None:
+def test_random_numbers_are_uniform_and_do_not_repeat() -> None:
     thrown = np.array(
-        [dice.uniform(seed, time, use) for seed in range(3) for time in range(400) for use in range(9)]
+        [
+            random_numbers.uniform(seed, time, use)
+            for seed in range(3)
+            for time in range(400)
+            for use in range(9)
+        ]
     )
     assert len(np.unique(thrown)) == len(thrown)
     assert np.bincount((10 * thrown).astype(int), minlength=10) == pytest.approx(len(thrown) / 10, rel=0.1)
@@ -193,15 +198,15 @@ def test_dice_are_even_and_do_not_repeat() -> None:
 def test_q_learning_at_random_finds_q_star_in_small_worlds(world: Any) -> None:
     chosen = {"behaviour": "uniform", "alpha": 1.0, "steps": 60_000, "episode_length": 12}
     params, _ = fit(LearnParams(**world.model_dump(), **chosen))
-    run = learn(params)
+    result = learn(params)
     best = exact.optimal(params.grid).q
-    met = run.visits.sum(axis=1) > 0
-    assume((run.visits[met] > 300).all())  # else news from afar may not have come yet
+    visited = result.visits.sum(axis=1) > 0
+    assume((result.visits[visited] > 300).all())  # else distant rewards may not have arrived yet
     size = 1 + np.abs(best).max()
-    assert (np.abs(run.q - best)[met] < 1e-3 * size).all()
+    assert (np.abs(result.q - best)[visited] < 1e-3 * size).all()
 
 
-# Of those whose exploration falls, double Q-learning, Sarsa(lambda) and Monte Carlo need more than these steps.
+# With falling exploration, double Q-learning, Sarsa(lambda) and Monte Carlo need more steps than the test takes.
 QUICK = ("q_learning", "sarsa", "expected_sarsa", "n_step_sarsa", "mc_exploring_starts")
 
 
@@ -210,25 +215,25 @@ QUICK = ("q_learning", "sarsa", "expected_sarsa", "n_step_sarsa", "mc_exploring_
     [(name, "constant") for name in ALGORITHMS if name not in ("dyna_q", "td0")]
     + [(name, "falls") for name in QUICK],
 )
-def test_on_the_ice_estimates_come_to_their_truth(algorithm: str, epsilon_schedule: str) -> None:
-    """The truths differ: of the start 0.54 for q*, 0.13 for the best policy that explores with 0.3."""
+def test_on_the_ice_estimates_converge_to_their_truth(algorithm: str, epsilon_schedule: str) -> None:
+    """The truths differ: the start is worth 0.54 under q*, 0.13 under the best policy that explores with 0.3."""
     schedule = "one_over_n" if algorithm.startswith("mc_") else "polynomial"
     chosen: dict[str, Any] = {"alpha": 1.0, "alpha_schedule": schedule, "lambda": 0.3, "n": 2}
     chosen |= {"epsilon": 0.3, "epsilon_schedule": epsilon_schedule, "steps": 4_000_000}
     params = LearnParams(preset="frozen_lake_4x4", algorithm=algorithm, **chosen)  # type: ignore[arg-type]
-    run = learn(params)
+    result = learn(params)
     known = truth(params, algorithm).max(axis=1)[params.grid.start]
     still_exploring = epsilon_schedule == "falls" and algorithm not in OFF_POLICY
-    assert run.values.ravel()[params.grid.start] == pytest.approx(
+    assert result.values.ravel()[params.grid.start] == pytest.approx(
         known, abs=0.15 if still_exploring else 0.05
     )
 
 
 @pytest.mark.parametrize("algorithm", ["sarsa", "expected_sarsa", "mc_exploring_starts"])
-def test_only_what_learns_off_its_policy_may_walk_at_random(algorithm: Algorithm) -> None:
+def test_only_off_policy_agents_may_behave_at_random(algorithm: Algorithm) -> None:
     params, adjusted = fit(LearnParams(algorithm=algorithm, behaviour="uniform"))
     assert params.behaviour == "follow"
-    assert [one.field for one in adjusted] == ["behaviour"]
+    assert [each.field for each in adjusted] == ["behaviour"]
 
 
 @pytest.mark.parametrize("algorithm", ["mc_epsilon_greedy", "sarsa_lambda"])
@@ -236,31 +241,33 @@ def test_an_episode_that_a_wall_ends_leaves_nothing_behind(algorithm: Algorithm)
     params = LearnParams(algorithm=algorithm)
     phase = phase_of(params)
     memory = newborn(phase, params, 0)
-    go_on(phase, memory, 30, np.zeros(0), np.zeros(0, np.int64), compiled.no_record())
+    take_transitions(phase, memory, 30, np.zeros(0), np.zeros(0, np.int64), compiled.no_record())
     assert memory.first.any() or memory.trace.any()
     other = memory.copy()
     agents.begin(phase.table, phase.rules, memory)
     compiled.begin(phase.table, phase.rules, other)
-    for one in (memory, other):
-        assert not one.first.any()
-        assert not one.trace.any()
-        assert one.where[Slot.TRACES] == 0
+    for cleared in (memory, other):
+        assert not cleared.first.any()
+        assert not cleared.trace.any()
+        assert cleared.where[Slot.TRACES] == 0
     np.testing.assert_array_equal(memory.where, other.where)
 
 
 def test_a_wrong_rule_is_seen_by_the_agent_that_knows_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     def timid(agent: agents.Agent, step: agents.Step) -> float:
         ahead = float(agent.Q[step.s2].min())
-        return agent.learn(step.s, step.a, step.r + agent.worth(ahead, step.ended))
+        return agent.update(step.s, step.a, step.r + agent.discounted(ahead, step.ended))
 
-    monkeypatch.setitem(agents.LEARN, Kind.Q_LEARNING, timid)
-    at_rest = [check for check in learned(steps=300).checks if "knew the truth" in check.what]
-    assert not at_rest[0].passed
+    monkeypatch.setitem(agents.UPDATE_RULES, Kind.Q_LEARNING, timid)
+    knowing = [check for check in learned(steps=300).checks if "knew the truth" in check.what]
+    assert not knowing[0].passed
 
 
 def test_a_constant_target_is_not_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rules that learn from whole episodes are not asked here; that they run at all is what the twin shows."""
-    monkeypatch.setitem(agents.LEARN, Kind.MONTE_CARLO, lambda agent, step: agent.learn(step.s, step.a, 7.0))
+    """The check uses the equation of the target, not the rule; only the comparison with the compiled agent fails."""
+    monkeypatch.setitem(
+        agents.UPDATE_RULES, Kind.MONTE_CARLO, lambda agent, step: agent.update(step.s, step.a, 7.0)
+    )
     assert not learned(algorithm="mc_epsilon_greedy", steps=300).passed
 
 
@@ -275,7 +282,7 @@ def test_a_constant_target_is_not_the_truth(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_no_policy_earns_more_in_an_episode(values: dict[str, Any], most: float) -> None:
-    """At the moment of an end and of a cut alike: on the ice ties once led the best policy round and round."""
+    """In episodes that end and in episodes that are cut: on the ice ties once led the best policy in circles."""
     found = race(fit(RaceParams(**{"seeds": 5, "episodes": 20, **values}))[0])
     assert found.best_return == pytest.approx(most, abs=1e-3)
     assert found.passed
@@ -298,8 +305,8 @@ def test_a_race_that_is_stopped_shows_what_all_have_finished() -> None:
 
 @pytest.mark.parametrize("break_it", list(settings_of(BREAKS)))
 def test_a_broken_agent_turns_a_check_red_and_learns_worse(break_it: str) -> None:
-    bite = {"steps": 20_000, **settings_of(BREAKS)[break_it]}
-    broken, sound = learned(break_it=break_it, **bite), learned(**bite)
+    settings_of_break = {"steps": 20_000, **settings_of(BREAKS)[break_it]}
+    broken, sound = learned(break_it=break_it, **settings_of_break), learned(**settings_of_break)
     assert sound.passed
     assert not broken.passed
     assert broken.rmse[-1] > 1.02 * sound.rmse[-1]
@@ -321,10 +328,10 @@ def test_the_picture_explores_as_the_agent_does() -> None:
     found = live(LiveParams(epsilon=0.5, epsilon_schedule="falls", episode_length=10))
     world = next(panel for panel in live_scene(found).panels() if panel.name == "world")
     assert isinstance(world, Cells)
-    drawn = world.epsilon
-    assert drawn is not None
-    assert drawn.values[0, 0] == 0.5
-    assert drawn.values[-1, 0] == pytest.approx(0.5 / np.sqrt(1 + found.episodes))
+    epsilon = world.epsilon
+    assert epsilon is not None
+    assert epsilon.values[0, 0] == 0.5
+    assert epsilon.values[-1, 0] == pytest.approx(0.5 / np.sqrt(1 + found.episodes))
 
 
 def test_td0_looks_one_step_ahead_unless_more_are_asked_for() -> None:
@@ -347,20 +354,20 @@ def test_td0_looks_one_step_ahead_unless_more_are_asked_for() -> None:
 )
 def test_worlds_in_which_nothing_can_be_learned(values: dict[str, Any], field: str | None) -> None:
     _, made = fit(OneAgentParams(**values))
-    assert [one.field for one in made] == ([field] if field else [])
+    assert [each.field for each in made] == ([field] if field else [])
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "much"])
-def test_a_step_size_outside_of_0_to_1_is_one_sentence(value: str) -> None:
+def test_a_step_size_outside_0_to_1_gives_one_sentence(value: str) -> None:
     params, problems = read(OneAgentParams, {"alpha": value})
     assert params.alpha == 0.1
-    assert [one.field for one in problems] == ["alpha"]
+    assert [each.field for each in problems] == ["alpha"]
 
 
 def test_episodes_that_never_end_are_cut() -> None:
-    run = learned(algorithm="mc_epsilon_greedy", episodes=50, episode_length=100)
-    assert (run.lengths == 100).all()
-    assert run.steps == 5000
+    result = learned(algorithm="mc_epsilon_greedy", episodes=50, episode_length=100)
+    assert (result.lengths == 100).all()
+    assert result.steps == 5000
 
 
 @pytest.mark.parametrize("algorithms", [(), ("td0",), ("sarsa", "sarsa")])
@@ -372,10 +379,10 @@ def test_a_race_needs_agents(algorithms: tuple[str, ...]) -> None:
 
 def test_a_race_of_one_seed_is_what_learn_finds() -> None:
     found = race(RaceParams(algorithms=("sarsa",), seeds=1, episodes=40, seed=5))
-    run = learned(preset="cliff", algorithm="sarsa", episodes=40, seed=5)
-    np.testing.assert_array_equal(found.median[0], run.returns)
+    result = learned(preset="cliff", algorithm="sarsa", episodes=40, seed=5)
+    np.testing.assert_array_equal(found.median[0], result.returns)
 
 
 def test_every_algorithm_has_a_rule() -> None:
     assert set(KINDS) == set(ALGORITHMS)
-    assert set(agents.LEARN) == set(Kind)
+    assert set(agents.UPDATE_RULES) == set(Kind)

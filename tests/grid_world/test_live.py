@@ -1,4 +1,4 @@
-"""Runs that go on: changes on the way, and what the picture says of them."""
+"""Live runs: changes during a run, and what the picture shows."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from explainers.grid_world.views.live import scene as live_scene
 pytestmark = pytest.mark.usefixtures("compiled_agents")
 
 
-# ------------------------------------------------------------------------------------------------- changes on the way
+# ------------------------------------------------------------------------------------------------- changes during a run
 
 
-def test_a_link_with_changes_brings_back_every_number() -> None:
+def test_a_link_with_changes_restores_every_number() -> None:
     text = "100:epsilon=0.5|900:r_forbidden=-10|1500:world=S..../.xx../..x.#/.xT../.x...|4000:alpha=0.5|6000:slip=0.2"
     first, second = (as_json(live(LiveParams(changes=text, chunk=chunk))) for chunk in (0, 1))
     again = [as_json(live(read(LiveParams, {"changes": text, "chunk": str(chunk)})[0])) for chunk in (1, 0)]
@@ -71,10 +71,10 @@ def test_a_moved_control_is_a_change_from_the_next_step_on() -> None:
         ("5:alpha=0.1||", "time:setting=value"),
     ],
 )
-def test_changes_that_cannot_be_read_are_one_sentence(text: str, part: str) -> None:
+def test_invalid_changes_give_one_sentence(text: str, part: str) -> None:
     params, problems = read(LiveParams, {"changes": text})
     assert params.changes == ""
-    assert [part in one.sentence for one in problems] == [True]
+    assert [part in problem.sentence for problem in problems] == [True]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_changes_that_cannot_be_read_are_one_sentence(text: str, part: str) -> N
         ("world=S#.../##.../...../...../....T", "from 20 on world"),
     ],
 )
-def test_a_change_that_does_not_fit_is_left_out_and_said(change: str, part: str) -> None:
+def test_a_change_that_does_not_fit_is_dropped_with_a_sentence(change: str, part: str) -> None:
     params, made = fit(LiveParams(changes=f"10:epsilon=0.2|20:{change}|30:epsilon=0.3"))
     assert params.changes == "10:epsilon=0.2"
     assert len(made) == 1
@@ -105,37 +105,40 @@ def panel_of(scene: Scene, name: str) -> Any:
 
 
 @pytest.mark.parametrize("algorithm", ["td0", "n_step_sarsa", "mc_epsilon_greedy"])
-def test_what_is_learned_later_is_named_with_its_own_numbers(algorithm: Algorithm) -> None:
-    """The estimate that changes is not that of the cell in which the agent is."""
+def test_a_delayed_update_is_shown_with_its_own_numbers(algorithm: Algorithm) -> None:
+    """The updated estimate does not belong to the cell of the agent."""
     found = live(LiveParams(algorithm=algorithm, n=4, preset="random_walk"))
     words, chunk = live_scene(found).words, found.chunk
     learned_at = np.flatnonzero(~np.isnan(chunk.error) & (np.abs(chunk.error) > 1e-3))[:200]
     columns = found.q.shape[1]
     for t in learned_at:
         changed = chunk.positions[chunk.starts[t] : chunk.starts[t + 1]] // columns
-        cell = int(words.values[t, 11] - 1) * found.params.grid.columns + int(words.values[t, 12]) - 1
-        assert cell in changed
-        before, alpha, after, G = words.values[t, [5, 6, 9, 13]]
+        row, column = (int(words.column(name)[t]) - 1 for name in ("learned_row", "learned_column"))
+        assert row * found.params.grid.columns + column in changed
+        before, alpha, after, G = (words.column(name)[t] for name in ("before", "alpha", "after", "target"))
         assert after == pytest.approx(before + alpha * (G - before))
-        assert "learned for row {11:d}" in words.sentences[words.which[t]]
-    if algorithm == "td0":  # which values states, not actions
+        assert "learned for row {learned_row:d}" in words.sentences[words.which[t]]
+    if algorithm == "td0":  # estimates values of states, not of actions
         assert "<mi>a</mi>" not in words.formulas[words.which[learned_at[0]]]
 
 
-def test_traces_are_told_with_their_numbers() -> None:
+def test_sarsa_lambda_is_shown_with_its_numbers() -> None:
     found = live(LiveParams(algorithm="sarsa_lambda", **{"lambda": 0.9}))
-    reward, error, before, gamma, ahead = live_scene(found).words.values[100:200, [2, 3, 5, 7, 8]].T
+    words = live_scene(found).words
+    reward, error, before, gamma, ahead = (
+        words.column(name)[100:200] for name in ("reward", "error", "before", "gamma", "ahead")
+    )
     np.testing.assert_allclose(reward + gamma * ahead - before, error, atol=1e-6 * 10)
 
 
 def test_the_words_count_the_episodes() -> None:
     found = live(LiveParams(preset="cliff", chunk=1))
-    episode, ended = live_scene(found).words.values[:, 10], found.chunk.end > 0
+    episode, ended = live_scene(found).words.column("episode"), found.chunk.end > 0
     assert (np.diff(episode) == ended[:-1]).all()
     assert episode[-1] + ended[-1] == found.episodes + 1
 
 
-def test_what_is_painted_is_seen_at_once_and_marked_in_the_charts() -> None:
+def test_painted_cells_appear_at_once_and_are_marked_in_the_charts() -> None:
     world = ".S.../.xx../..x../.xTx./.x..."
     scene = live_scene(live(LiveParams(changes=f"1000:world={world}")))
     start = panel_of(scene, "world").start
@@ -143,16 +146,16 @@ def test_what_is_painted_is_seen_at_once_and_marked_in_the_charts() -> None:
     assert panel_of(scene, "distance").marks == panel_of(scene, "returns").marks == (1000.0,)
 
 
-def test_first_estimates_have_a_colour() -> None:
-    """On the scale of the truth the first rewards of an agent would be as good as white."""
+def test_the_first_estimates_are_visible() -> None:
+    """On the scale of the truth the first estimates of an agent would be almost white."""
     scene = live_scene(live(LiveParams(preset="zhao_3x3", algorithm="sarsa_lambda")))
     most = panel_of(scene, "world").limit.values.ravel()
     assert (np.diff(most) >= 0).all()
     assert most[0] < most[-1] / 10
 
 
-def test_ends_are_not_counted_as_visited() -> None:
+def test_ends_have_no_visits() -> None:
     found = live(LiveParams(preset="frozen_lake_4x4"))
     seen = panel_of(live_scene(found), "visits").values.keyframes[-1]
-    assert np.isnan(seen[~found.params.grid.lived_in]).all()
-    assert not np.isnan(seen[found.params.grid.lived_in]).any()
+    assert np.isnan(seen[~found.params.grid.acting]).all()
+    assert not np.isnan(seen[found.params.grid.acting]).any()

@@ -1,4 +1,4 @@
-"""The grid world against programs of others: Gymnasium's tables, quantecon's and pymdptoolbox's planners."""
+"""The grid world compared with other libraries: Gymnasium's tables, quantecon's and pymdptoolbox's planners."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_table_of_the_frozen_lake_is_gymnasiums(side: int) -> None:
 def test_the_cliff_is_gymnasiums() -> None:
     table = gymnasium.make("CliffWalking-v1").unwrapped.P  # type: ignore[attr-defined]
     world = WorldParams(preset="cliff").grid
-    for s in np.flatnonzero(world.lived_in):
+    for s in np.flatnonzero(world.acting):
         for ours, theirs in enumerate(OF_THE_CLIFF):
             assert_same(transitions(world.moves, int(s), ours), of_gymnasium(table[int(s)][theirs]))
 
@@ -64,7 +64,7 @@ def assert_same(ours: dict[Any, float], theirs: dict[Any, float]) -> None:
 
 
 def model(moves: Moves) -> tuple[np.ndarray, np.ndarray]:
-    """(R, P) of the whole: rewards (states, actions), odds (states, actions, states); an end is one more state."""
+    """(R, P): rewards (states, actions), probabilities (states, actions, states); the end is one more state."""
     states, actions = len(moves.to), len(moves.mix)
     P, R = np.zeros((states + 1, actions, states + 1)), np.zeros((states + 1, actions))
     P[states, :, states] = 1
@@ -91,7 +91,7 @@ def test_values_of_quantecon_and_pymdptoolbox(params: WorldParams) -> None:
 
 
 def test_pymdptoolboxs_value_iteration_stops_early() -> None:
-    """Its rule bounds the policy and not the values: 2.39 from the truth on its own example (its issue 39)."""
+    """Its stopping rule bounds the policy, not the values, which are off by 2.39 on its own example (its issue 39)."""
     P, R = (
         np.array([[[0.5, 0.5], [0.8, 0.2]], [[0.0, 1.0], [0.1, 0.9]]]),
         np.array([[5.0, 10.0], [-1.0, 2.0]]),
@@ -106,14 +106,14 @@ def test_pymdptoolboxs_value_iteration_stops_early() -> None:
 
 @given(worlds(gamma=0.99))
 @settings(max_examples=25, deadline=None)
-def test_sweeps_of_large_worlds_are_as_near_as_they_prove(params: WorldParams) -> None:
+def test_sweeps_of_large_worlds_keep_their_bound(params: WorldParams) -> None:
     values, bound = solve_large(params.grid)
     assert bound <= 1e-6
     assert np.abs(values - exact.optimal(params.grid).values).max() <= bound + 1e-9
 
 
 @pytest.mark.parametrize("actions", ["two", "five", "nine"])
-def test_a_world_of_many_cells_is_solved_whatever_the_actions(actions: str) -> None:
+def test_a_world_of_many_cells_is_solved_with_all_sets_of_actions(actions: str) -> None:
     world = WorldParams.model_validate(
         {"world": "S29./" + 28 * "30./" + "29.T", "slip": 0.2, "gamma": 0.99, "actions": actions}
     ).grid

@@ -1,4 +1,4 @@
-"""Worlds as text and painted by hand: what is read is what was written, and what is no world is one sentence."""
+"""Worlds as text and painted: parse reads what write wrote, and an invalid world gives one sentence."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_jumps_and_rewards_are_written_as_they_are_read(reward: float) -> None:
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_every_preset_is_a_sound_world(preset: str) -> None:
+def test_every_preset_is_a_valid_world(preset: str) -> None:
     params = SolveParams(preset=preset)  # type: ignore[arg-type]
     assert not list(params.adjustments())
     assert solve(params).passed
@@ -63,7 +63,7 @@ def test_every_preset_is_a_sound_world(preset: str) -> None:
         ("/".join(["S" + 1001 * "T"]), "columns"),
     ],
 )
-def test_a_world_that_is_none_is_one_sentence(text: str, part: str) -> None:
+def test_an_invalid_world_gives_one_sentence(text: str, part: str) -> None:
     params, problems = read(WorldParams, {"world": text})
     assert params.world == WorldParams().world
     assert len(problems) == 1
@@ -80,9 +80,9 @@ def test_a_world_that_is_none_is_one_sentence(text: str, part: str) -> None:
         ({"preset": "windy", "policy": "stay"}, "policy"),
     ],
 )
-def test_what_has_no_finite_values_is_adjusted_and_said(values: dict[str, Any], field: str) -> None:
+def test_settings_without_finite_values_are_adjusted(values: dict[str, Any], field: str) -> None:
     params, made = fit(SolveParams(**values))
-    assert [one.field for one in made] == [field]
+    assert [each.field for each in made] == [field]
     assert "allowed: " in made[0].sentence
     assert solve(params).passed
 
@@ -107,12 +107,12 @@ def test_painting_changes_these_cells_and_no_others(
         assert (after.cells.ravel()[cells] == paint.BRUSHES[brush]).all()
 
 
-def test_painting_refuses_what_is_no_world() -> None:
+def test_painting_refuses_invalid_worlds() -> None:
     for cells, brush in (([0], "wall"), ([25], "wall"), ([], "wall"), ([17], "floor"), ([1], "gold")):
         with pytest.raises(ValueError, match=r"start|brush|target"):
             paint.painted(WorldParams().world, cells, brush)
 
 
-def test_a_change_of_the_model_is_a_new_table() -> None:
+def test_a_changed_world_has_a_new_table() -> None:
     world = WorldParams().grid
     assert replace(world, gamma=0.5).moves.gamma == 0.5

@@ -1,1 +1,1 @@
-"""Pictures of the results of this topic: one module an experiment."""
+"""Pictures of the results of this topic, one module for each experiment."""

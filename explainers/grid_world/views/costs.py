@@ -1,9 +1,10 @@
-"""The picture of what a setting costs: a step for each of its values, the world beside the curves."""
+"""The picture of what a setting costs: a step for each of its values, with the world and the curves."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Cells, Line, Lines
 from explainers.drawing.scene import Column, Scene, Track, Words, patches
@@ -12,67 +13,88 @@ from explainers.grid_world.views.ground import SYMBOLS, ground, limit
 
 NAMES = {"epsilon": "ε", "length": "L", "sweeps": "j"}
 TITLES = {
-    "epsilon": "What exploring costs",
-    "length": "What short episodes cost",
-    "sweeps": "What evaluating costs",
+    "epsilon": Message("What exploring costs"),
+    "length": Message("What short episodes cost"),
+    "sweeps": Message("What evaluating costs"),
 }
 WORLDS = {
     "epsilon": (
-        "The best policy that explores so much",
-        "colour and number: v(s) · arrows: as long as probable",
+        Message("The best policy that explores this much"),
+        Message("colour and number: v(s) · arrow length: probability"),
     ),
-    "length": ("What episodes of L steps return", "colour and number: the return · arrow: the action"),
-    "sweeps": (f"After {LOOK_AT} sweeps with this j", "colour and number: v(s) · arrow: the action"),
+    "length": (
+        Message("What episodes of L steps return"),
+        Message("colour and number: the return · arrow: the action"),
+    ),
+    "sweeps": (
+        Message("After {sweeps} sweeps with this j", sweeps=LOOK_AT),
+        Message("colour and number: v(s) · arrow: the action"),
+    ),
+}
+# setting: the varied one. wrong: cells whose action is not optimal. The player ignores `unused`.
+COLUMNS = {
+    "epsilon": ("setting", "best_soft", "best_made_soft", "wrong"),
+    "length": ("setting", "error", "unused", "wrong"),
+    "sweeps": ("setting", "sweeps", "improvements", "wrong", "backups"),
 }
 SENTENCES = {
-    "epsilon": "With ε = {0:.2f} the best policy is worth **{1:.3g}** on average over the cells; the best policy of "
-    "all, made to explore as much, {2:.3g}. Cells whose best action is another than without exploring: {3:d}.",
-    "length": "Returns of {0:d} steps are up to **{1:.3g}** from v*. Cells with a policy not optimal: {3:d}.",
-    "sweeps": f"With j = {{0:d}}, {{1:d}} sweeps and {{2:d}} improvements bring all values within {NEAR:g} of v*: "
-    "**{4:d}** backups a cell.",
+    "epsilon": LiveMessage(
+        "With ε = {setting:.2f} the best policy is worth **{best_soft:.3g}** on average over the cells; the best "
+        "policy of all, made to explore as much, {best_made_soft:.3g}. Cells whose best action differs from "
+        "the one without exploring: {wrong:d}."
+    ),
+    "length": LiveMessage(
+        "Returns of {setting:d} steps are up to **{error:.3g}** from v*. Cells where the policy is not optimal: "
+        "{wrong:d}."
+    ),
+    "sweeps": LiveMessage(
+        "With j = {setting:d}, {sweeps:d} sweeps and {improvements:d} improvements bring all values within {near:g} of "
+        "v*: **{backups:d}** backups per cell.",
+        near=NEAR,
+    ),
 }
-UNFOUND = f"With j = {{0:d}} the values are not within {NEAR:g} of v* when the sweeps run out."
+NOT_FOUND = LiveMessage(
+    "With j = {setting:d} the values are not within {near:g} of v* when the sweeps run out.", near=NEAR
+)
 FORMULAS = {
-    "epsilon": r"v(s) = (1 - \slot{0:.2f}) \max_a q(s, a) + \frac{\slot{0:.2f}}{|A|} \sum_a q(s, a)",
-    "length": r"g = r_1 + \gamma r_2 + \ldots + \gamma^{L - 1} r_L , \quad L = \slot{0:d}",
-    "sweeps": r"\slot{1:d} + |A| \cdot \slot{2:d} = \slot{4:d}",
+    "epsilon": r"v(s) = (1 - \slot{setting:.2f}) \max_a q(s, a) + \frac{\slot{setting:.2f}}{|A|} \sum_a q(s, a)",
+    "length": r"g = r_1 + \gamma r_2 + \ldots + \gamma^{L - 1} r_L , \quad L = \slot{setting:d}",
+    "sweeps": r"\slot{sweeps:d} + |A| \cdot \slot{improvements:d} = \slot{backups:d}",
 }
 
 
 def scene(result: CostsResult) -> Scene:
     """The world at each value of the setting, and the measured curves up to it."""
-    world, study, points = result.params.grid, result.params.study, len(result.at)
-    idle = ~world.lived_in[:, None]
-    title, subtitle = WORLDS[study]
+    study, points = result.params.study, len(result.at)
     return Scene(
         name="grid_world.costs",
         title=TITLES[study],
         steps=points,
-        columns=(
-            Column(
-                1.15,
-                (
-                    Cells(
-                        "values",
-                        title,
-                        subtitle,
-                        height=470,
-                        values=patches(list(result.values.reshape(points, -1))),
-                        limit=Track(np.array([[limit(one)] for one in result.values])),
-                        policy=patches([np.where(idle, np.nan, one).ravel() for one in result.policies]),
-                        decimals=2 if limit(result.values) < 10 else 1,
-                        **ground(world),
-                    ),
-                ),
-            ),
-            Column(1, (_measured(result), _wrong(result))),
-        ),
+        columns=(Column(1.15, (_world(result),)), Column(1, (_measured(result), _wrong(result)))),
         words=_words(result),
         start=points // 3,
         reopens=True,
         rate=3,
         symbols=SYMBOLS,
         step_name=NAMES[study],
+    )
+
+
+def _world(result: CostsResult) -> Cells:
+    """The values and the policy at each value of the setting."""
+    world, points = result.params.grid, len(result.at)
+    idle = ~world.acting[:, None]
+    title, subtitle = WORLDS[result.params.study]
+    return Cells(
+        name="values",
+        title=title,
+        subtitle=subtitle,
+        height=470,
+        values=patches(list(result.values.reshape(points, -1))),
+        limit=Track(np.array([[limit(values)] for values in result.values])),
+        policy=patches([np.where(idle, np.nan, policy).ravel() for policy in result.policies]),
+        decimals=2 if limit(result.values) < 10 else 1,
+        **ground(world),
     )
 
 
@@ -85,57 +107,85 @@ def _measured(result: CostsResult) -> Lines:
 def _worth(result: CostsResult) -> Lines:
     soft, made_soft = result.measured.values()
     lowest, highest = float(np.min([soft, made_soft])), float(soft.max())
-    lines = (
-        Line(result.at, soft, "current", "best that explores"),
-        Line(result.at, made_soft, "score", "best of all, made to explore"),
+    return _curves(
+        result,
+        title="What the policies are worth",
+        subtitle="mean of v(s) over the cells",
+        y=_axis(lowest, highest),
+        lines=(
+            Line(result.at, soft, hue="current", label="best that explores"),
+            Line(result.at, made_soft, hue="score", label="best of all, made to explore"),
+        ),
     )
-    y = _axis(lowest, highest)
-    return _curves(result, "What the policies are worth", "mean of v(s) over the cells", lines, y)
 
 
 def _error(result: CostsResult) -> Lines:
     (error,) = result.measured.values()
-    lines, subtitle = [Line(result.at, error, "current", "|v − v*|")], ""
+    lines, subtitle = [Line(result.at, error, hue="current", label="|v − v*|")], ""
     if result.params.target != "end":
-        # a reward for ever, of which the first L are seen: gamma^L of its worth is not
+        # the target pays a reward at every step; what comes after L steps is worth gamma^L of the whole
         beyond = result.params.gamma**result.at * np.abs(result.best.values).max()
-        lines.append(Line(result.at, beyond, "muted", "γᴸ max |v*|", dashed=True))
-        subtitle = "dashed: the part of the largest value that comes after L steps"
+        lines.append(Line(result.at, beyond, hue="muted", label="γᴸ max |v*|", dashed=True))
+        subtitle = Message("dashed: the part of the largest value that comes after L steps")
     highest = float(max(line.y.max() for line in lines))
-    return _curves(result, "The largest error of the returns", subtitle, tuple(lines), _axis(0, highest))
+    return _curves(
+        result,
+        title="The largest error of the returns",
+        subtitle=subtitle,
+        y=_axis(0, highest),
+        lines=tuple(lines),
+    )
 
 
 def _backups(result: CostsResult) -> Lines:
     sweeps, improvements, backups = result.measured.values()
     actions = len(result.params.grid.moves.mix)
-    lines = (
-        Line(result.at, backups, "current", f"backups: sweeps + {actions} × improvements"),
-        Line(result.at, sweeps, "output", "sweeps"),
-        Line(result.at, improvements, "score", "improvements"),
-    )
     found = backups[np.isfinite(backups)]
-    y = _axis(0, float(found.max(initial=1)))
-    return _curves(result, f"What it takes to come within {NEAR:g} of v*", "backups a cell", lines, y)
+    return _curves(
+        result,
+        title=Message("What it takes to come within {near:g} of v*", near=NEAR),
+        subtitle="backups per cell",
+        y=_axis(0, float(found.max(initial=1))),
+        lines=(
+            Line(
+                result.at,
+                backups,
+                hue="current",
+                label=Message("backups: sweeps + {actions} × improvements", actions=actions),
+            ),
+            Line(result.at, sweeps, hue="output", label="sweeps"),
+            Line(result.at, improvements, hue="score", label="improvements"),
+        ),
+    )
 
 
 def _wrong(result: CostsResult) -> Lines:
-    title = "Cells whose action is not optimal without exploring"
-    if result.params.study != "epsilon":
-        after = f" after {LOOK_AT} sweeps" if result.params.study == "sweeps" else ""
-        title = f"Cells in which the policy is not optimal{after}"
-    lines = (Line(result.at, result.wrong.astype(float), "bad"),)
-    return _curves(result, title, "", lines, _axis(0, max(float(result.wrong.max()), 1.0)), "wrong", 130)
+    titles = {
+        "epsilon": Message("Cells whose action is not optimal without exploring"),
+        "length": Message("Cells in which the policy is not optimal"),
+        "sweeps": Message("Cells in which the policy is not optimal after {sweeps} sweeps", sweeps=LOOK_AT),
+    }
+    return _curves(
+        result,
+        title=titles[result.params.study],
+        y=_axis(0, max(float(result.wrong.max()), 1.0)),
+        lines=(Line(result.at, result.wrong.astype(float), hue="bad"),),
+        name="wrong",
+        height=130,
+    )
 
 
 def _curves(
     result: CostsResult,
+    *,
     title: str,
-    subtitle: str,
-    lines: tuple[Line, ...],
     y: Axis,
+    lines: tuple[Line, ...],
+    subtitle: str = "",
     name: str = "costs",
     height: int = 230,
 ) -> Lines:
+    """Curves over the setting, which appear point by point."""
     return Lines(
         name=name,
         title=title,
@@ -170,16 +220,19 @@ def _axis(lowest: float, highest: float) -> Axis:
 
 
 def _words(result: CostsResult) -> Words:
-    """The columns: 0 the setting, 1 and 2 what was measured, 3 cells not optimal, 4 backups."""
     study = result.params.study
-    measured = list(result.measured.values())
-    nothing = np.zeros(len(result.at))
-    columns = [result.at, *measured[:2], *[nothing] * (2 - len(measured[:2])), result.wrong, *measured[2:]]
-    values = np.stack(columns, axis=1).astype(float)
-    unfound = np.isnan(values).any(axis=1)
+    numbers = {
+        "setting": result.at,
+        **result.measured,
+        "wrong": result.wrong,
+        "unused": np.zeros(len(result.at)),
+    }
+    values = np.stack([numbers[name] for name in COLUMNS[study]], axis=1).astype(float)
+    not_found = np.isnan(values).any(axis=1)
     return Words(
-        (SENTENCES[study], UNFOUND),
-        unfound.astype(int),
-        np.nan_to_num(values),
-        (formula(FORMULAS[study]), ""),
+        sentences=(SENTENCES[study], NOT_FOUND),
+        which=not_found.astype(int),
+        values=np.nan_to_num(values),
+        formulas=(formula(FORMULAS[study]), ""),
+        columns=COLUMNS[study],
     )

@@ -1,4 +1,4 @@
-"""The picture of a run that goes on: the agent, what it believes, and how far that is from the truth."""
+"""The picture of a live run: the agent, its estimates, and their distance to the truth."""
 
 from __future__ import annotations
 
@@ -8,92 +8,63 @@ from typing import Any
 
 import numpy as np
 
+from explainers.contract.messages import Message, joined
 from explainers.drawing.axes import rounded_off
-from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Cells, Code, Line, Lines
-from explainers.drawing.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track, Words
+from explainers.drawing.scene import KEYFRAME_EVERY, Action, Column, Live, Patches, Scene, Track
 from explainers.drawing.source_code import code_panel
 from explainers.grid_world import agents
 from explainers.grid_world.changes import parse
 from explainers.grid_world.learn_params import (
     KINDS,
     LABELS,
-    SCHEDULES,
     predicted_policy,
     rules_of,
     truth,
     truth_in_words,
 )
-from explainers.grid_world.learning import Chunk, believed
+from explainers.grid_world.learning import believed
 from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
-from explainers.grid_world.memory import Kind, Schedule, Slot
-from explainers.grid_world.views.ground import SYMBOLS, directions, ground, limit, side_by_side
+from explainers.grid_world.memory import Slot
+from explainers.grid_world.views.ground import SYMBOLS, ground, limit, side_by_side
+from explainers.grid_world.views.live_steps import NOTHING, executed, phase_of_step
+from explainers.grid_world.views.live_words import live_words
 
-NOTHING = 1e-6  # of the largest value: an error that is none
-FAINTEST = 0.02  # of the largest true value: below it estimates are as good as none
-BIN = 512  # transitions whose episodes share a point of the curve of returns
-PAINT = Action("paint", "click or drag to change cells")
+FAINTEST = 0.02  # relative to the largest true value: the least limit of the colours
+BIN = 512  # transitions; the episodes that end in them share a point of the curve of returns
+PAINT = Action("paint", hint="click or drag to change cells")
 MORE_SYMBOLS: Mapping[str, str] = {
-    "Q": "Q: what the agent believes an action to be worth",
-    "α": "alpha: the step size, how far Q moves towards its target",
-    "δ": "delta: the TD error, target minus Q",
-    "G": "G: the return, the discounted rewards to the end of the episode",
-    "λ": "lambda: how far back an error reaches",
-}
-# What a transition may be, besides what was intended.
-PLAIN, SLIPPED, ENDED, CUT, UNLEARNED = range(5)
-OUTCOMES = (
-    "Reward {2:.3g}, TD error **{3:.3g}**.",
-    "It slips, and goes another way. Reward {2:.3g}, TD error **{3:.3g}**.",
-    "Reward {2:.3g}, TD error **{3:.3g}**; the episode ends here with return {4:.4g}.",
-    "Reward {2:.3g}, TD error **{3:.3g}**; the episode is cut here, with return {4:.4g}.",
-    "Reward {2:.3g}. {waits}",
-)
-# of agents that learn later than they go: whose estimate the error is of
-LEARNED = ", learned for row {{11:d}}, column {{12:d}}{}: TD error **"
-LEARNED_OF = {Kind.N_STEP: LEARNED.format(""), Kind.MONTE_CARLO: LEARNED.format(" last of all")}
-# why an agent learns nothing from a transition
-WAITS = {
-    Kind.MONTE_CARLO: "Monte Carlo learns when the episode is over.",
-    Kind.N_STEP: "The first target of this episode is not complete yet: it needs n rewards.",
-}
-TARGET = r"\slot{2:(.3g} + \slot{7:.3g} \cdot \slot{8:(.4g}"
-ONE_STEP = (
-    rf"Q(s, a) \leftarrow \slot{{5:.4g}} + \slot{{6:.3g}} ({TARGET} - \slot{{5:(.4g}}) = \slot{{9:.4g}}"
-)
-WITH_RETURN = (
-    r"Q(s, a) \leftarrow \slot{5:.4g} + \slot{6:.3g} (\slot{13:(.4g} - \slot{5:(.4g}) = \slot{9:.4g}"
-)
-SHORT = {
-    Kind.DOUBLE_Q_LEARNING: r"\delta = r + \gamma Q_2(s', \operatorname{argmax}_a Q_1(s', a)) - Q_1(s, a) "
-    r"= \slot{3:.4g}, \quad (Q_1 + Q_2) / 2 \leftarrow \slot{9:.4g}",
-    Kind.N_STEP: r"G = r_1 + \gamma r_2 + \dots + \gamma^n Q(s', a'), \quad " + WITH_RETURN,
-    Kind.LAMBDA: rf"\delta = {TARGET} - \slot{{5:(.4g}} = \slot{{3:.4g}}, \quad Q \leftarrow Q + \alpha \delta e",
-    Kind.MONTE_CARLO: WITH_RETURN,
+    "Q": Message("Q: what the agent believes an action to be worth"),
+    "α": Message("alpha: the step size, how far Q moves towards its target"),
+    "δ": Message("delta: the TD error, target minus Q"),
+    "G": Message("G: the return, the discounted rewards to the end of the episode"),
+    "λ": Message("lambda: how far back an error reaches"),
 }
 
 
 def scene(result: LiveResult) -> Scene:
-    """5,120 transitions, which the player joins to those before."""
+    """One chunk of 5,120 transitions; the player appends it to the earlier ones."""
     params = result.params
     label = LABELS[params.algorithm]
     return Scene(
         name="grid_world.live",
-        title=f"An agent that learns: {label}",
+        title=Message("An agent that learns: {algorithm}", algorithm=label),
         steps=TRANSITIONS,
         columns=side_by_side(
             params.grid, _world(result), _distance(result), _returns(result), _visits(result)
         ),
-        words=_words(result),
+        words=live_words(result),
         stops=tuple(np.flatnonzero(result.chunk.end).tolist()),
         rate=10.0,
         symbols={**SYMBOLS, **MORE_SYMBOLS},
-        step_name="transition",
+        step_name=Message("transition"),
         below=(Column(1, (_code(params),)),),
         live=Live(
             lineage=_lineage(params),
-            changes=tuple((one.time, f"{one.field}={one.value}") for one in parse(params.changes)),
+            changes=tuple(
+                (change.time, f"{change.field}={change.value}") for change in parse(params.changes)
+            ),
             first=result.first,
             last=params.chunk == MOST_CHUNKS - 1,
         ),
@@ -101,54 +72,48 @@ def scene(result: LiveResult) -> Scene:
 
 
 def _lineage(params: LiveParams) -> str:
-    same = params.model_copy(update={"changes": "", "chunk": 0})
-    return hashlib.sha256(same.model_dump_json().encode()).hexdigest()[:16]
-
-
-def _phase_of_step(params: LiveParams, later: int = 0) -> np.ndarray:
-    """(steps,) the number of the phase in which each transition of the chunk lies, or one that comes `later`."""
-    firsts = np.array([first for first, _ in params.phases])
-    times = params.chunk * TRANSITIONS + np.arange(TRANSITIONS) + later
-    return np.searchsorted(firsts, times, side="right") - 1
+    """Names the run without its changes."""
+    unchanged = params.model_copy(update={"changes": "", "chunk": 0})
+    return hashlib.sha256(unchanged.model_dump_json().encode()).hexdigest()[:16]
 
 
 def _world(result: LiveResult) -> Cells:
-    """The world as the agent believes it: action values, or of a prediction values, and the agent."""
+    """The agent in its world, with its estimates: action values, for a prediction values of states."""
     params, chunk = result.params, result.chunk
-    at = _phase_of_step(params)
-    settings = [held for _, held in params.phases]
-    known = truth(settings[-1], params.algorithm)
+    at = phase_of_step(params)
+    settings = [phase for _, phase in params.phases]
+    most = limit(truth(settings[-1], params.algorithm))
     changing = Patches(_where_lived(result, settings, at), chunk.starts, chunk.positions, chunk.values)
     shared: dict[str, Any] = ground(settings[-1].grid) | {
         **_kinds(params),
         "height": 520,
         "action": PAINT,
         "paint": True,
-        "limit": _limits(result, limit(known)),
+        "limit": _limits(result, most),
         "told": Track(chunk.state[:, None]),
-        "agent": Track(np.stack([chunk.after, chunk.action, _executed(params, chunk), chunk.state], axis=1)),
-        "flash": Track(np.stack([chunk.reward, rounded_off(chunk.error, NOTHING * limit(known))], axis=1)),
-        "flash_names": ("reward", "δ"),
+        "agent": Track(np.stack([chunk.after, chunk.action, executed(params, chunk), chunk.state], axis=1)),
+        "flash": Track(np.stack([chunk.reward, rounded_off(chunk.error, NOTHING * most)], axis=1)),
+        "flash_names": (Message("reward"), "δ"),
         "format": ".3g",
-        "decimals": 2 if limit(known) < 10 else 1,
+        "decimals": 2 if most < 10 else 1,
     }
     if params.algorithm == "td0":
         policies = [
-            np.where(held.grid.lived_in[:, None], predicted_policy(held), np.nan).ravel() for held in settings
+            np.where(phase.grid.acting[:, None], predicted_policy(phase), np.nan).ravel()
+            for phase in settings
         ]
-        title = "The values that it predicts"
         return Cells(
-            "world",
-            title,
-            "arrows: the policy that it follows",
+            name="world",
+            title="The values that it predicts",
+            subtitle="arrows: the policy that it follows",
             values=changing,
             policy=Track(np.stack(policies), at),
             **shared,
         )
     return Cells(
-        "world",
-        "What the agent believes: Q(s, a)",
-        "triangles and disc: the actions; arrows: its policy, as long as probable",
+        name="world",
+        title="What the agent believes: Q(s, a)",
+        subtitle="triangles and disc: the actions; arrows: its policy; their length: the probability",
         q=changing,
         epsilon=_epsilon(result, settings, at),
         first_best=params.break_it == "first_index_ties",
@@ -157,7 +122,7 @@ def _world(result: LiveResult) -> Cells:
 
 
 def _limits(result: LiveResult, most: float) -> Track:
-    """Where the colours saturate: at the largest estimate so far, so that the first ones are seen already.
+    """The colours saturate at the largest estimate so far, so that even the first estimates are visible.
 
     most: the largest value of the truth.
     """
@@ -170,10 +135,10 @@ def _limits(result: LiveResult, most: float) -> Track:
 
 
 def _epsilon(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> Track:
-    """The probability of an action at random after each transition: it falls with the episodes that have ended."""
-    rules = [rules_of(held, held.algorithm) for held in settings]
-    epsilon = np.array([1.0 if one.uniform_behaviour else one.epsilon for one in rules])
-    falls = np.array([one.epsilon_falls and not one.uniform_behaviour for one in rules])
+    """The probability of a random action after each transition; it may fall with the number of episodes."""
+    rules = [rules_of(phase, phase.algorithm) for phase in settings]
+    epsilon = np.array([1.0 if each.uniform_behaviour else each.epsilon for each in rules])
+    falls = np.array([each.epsilon_falls and not each.uniform_behaviour for each in rules])
     if not falls.any():
         return Track(epsilon[:, None], at)
     ended = int(result.chunk.before.memory.where[Slot.EPISODE]) + np.cumsum(result.chunk.end > 0)
@@ -181,31 +146,29 @@ def _epsilon(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> 
 
 
 def _where_lived(result: LiveResult, settings: list[LiveParams], at: np.ndarray) -> np.ndarray:
-    """The keyframes, NaN in cells in which nobody acts."""
-    acting = np.stack([held.grid.lived_in for held in settings])[at[::KEYFRAME_EVERY]]
+    """The keyframes, NaN in cells where no agent acts."""
+    acting = np.stack([phase.grid.acting for phase in settings])[at[::KEYFRAME_EVERY]]
     columns = result.keyframes.shape[1] // acting.shape[1]
     return np.where(np.repeat(acting, columns, axis=1), result.keyframes, np.nan)
-
-
-def _executed(params: LiveParams, chunk: Chunk) -> np.ndarray:
-    """(steps,) the action whose direction the agent took; -1 for a direction that no action has."""
-    # the moves of the actions come first; slipping may add others behind them
-    return np.where(chunk.move < len(directions(params.grid)), chunk.move, -1)
 
 
 def _distance(result: LiveResult) -> Lines:
     """The distance to the truth, every 64 transitions."""
     x = result.first + KEYFRAME_EVERY * np.arange(len(result.rmse), dtype=float)
     highest, now = float(result.rmse.max()) or 1.0, result.params.now
+    reference = Message(
+        "root mean square; the truth is that of {policy}", policy=truth_in_words(now, now.algorithm)
+    )
     return Lines(
         name="distance",
         title="How far its values are from the truth",
-        subtitle=f"root mean square; the truth is that of {truth_in_words(now, now.algorithm)}"
-        + (" · dashed: a change" if result.params.changes else ""),
+        subtitle=joined([reference, Message("dashed: a change")], " · ")
+        if result.params.changes
+        else reference,
         height=130,
         x=_time_axis(result),
         y=Axis(0, 1.08 * highest, ticks=(0.0, highest), format=".3g"),
-        lines=(Line(x, result.rmse, "current"),),
+        lines=(Line(x, result.rmse, hue="current"),),
         marks=_marks(result.params),
         shown=Track(np.arange(TRANSITIONS)[:, None] // KEYFRAME_EVERY + 1),
     )
@@ -219,7 +182,7 @@ def _returns(result: LiveResult) -> Lines:
     total = np.bincount(ends // BIN, result.returns, minlength=bins)
     mean = np.divide(total, count, out=np.full(bins, np.nan), where=count > 0)
     x = result.first + BIN * (np.arange(bins) + 1.0)
-    # the first episodes of an agent that knows nothing may lie far below all others
+    # the first episodes of a new agent may be far below all others, and do not set the axis
     settled = mean if np.isnan(mean[len(mean) // 4 :]).all() else mean[len(mean) // 4 :]
     low, high = (float(np.nanmin(settled)), float(np.nanmax(mean))) if count.any() else (0.0, 1.0)
     low, high = min(low, 0.0), max(high, 0.0)
@@ -227,48 +190,48 @@ def _returns(result: LiveResult) -> Lines:
     return Lines(
         name="returns",
         title="What it earns: return of an episode",
-        subtitle=f"mean over each {BIN} transitions, without discount",
+        subtitle=Message("mean over each {transitions} transitions, without discount", transitions=BIN),
         height=110,
         x=_time_axis(result),
         y=Axis(low - room, high + room, ticks=(low, high) if high > low else (low,), format=".3g"),
-        lines=(Line(x, mean, "good"),),
+        lines=(Line(x, mean, hue="good"),),
         marks=_marks(result.params),
         shown=Track(np.arange(TRANSITIONS)[:, None] // BIN),
     )
 
 
 def _marks(params: LiveParams) -> tuple[float, ...]:
-    """The transitions from which on something was changed."""
-    return tuple(dict.fromkeys(float(one.time) for one in parse(params.changes)))
+    """The transitions at which settings change."""
+    return tuple(dict.fromkeys(float(change.time) for change in parse(params.changes)))
 
 
 def _time_axis(result: LiveResult) -> Axis:
     begin, end = max(0, result.first + TRANSITIONS - 20 * TRANSITIONS), result.first + TRANSITIONS
-    ticks = tuple(float(one) for one in np.linspace(begin, end, 5)[:-1])  # the last place is the label's
+    ticks = tuple(np.linspace(begin, end, 5)[:-1].tolist())  # the label needs the end
     return Axis(begin, end, label="transition", ticks=ticks, format="d")
 
 
 def _visits(result: LiveResult) -> Cells:
-    """How often the agent was in each cell."""
+    """The number of visits of each cell."""
     chunk, params = result.chunk, result.params
-    now = params.phases[-1][1].grid
-    shared: dict[str, Any] = ground(now) | _kinds(params)
-    seen = chunk.before.memory.visits.sum(axis=1).astype(float)
-    # no agent acts in an end, so that none is counted there
-    seen[~now.lived_in & (result.visits.ravel() == 0)] = np.nan
+    world = params.now.grid
+    shared: dict[str, Any] = ground(world) | _kinds(params)
+    count = chunk.before.memory.visits.sum(axis=1).astype(float)
+    # in an end no agent acts, so that no visits are counted
+    count[~world.acting & (result.visits.ravel() == 0)] = np.nan
     frames, values, highest = [], np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
-    most = int(np.nanmax(seen, initial=0))
+    most = int(np.nanmax(count, initial=0))
     for t, s in enumerate(chunk.state.tolist()):
-        seen[s] += 1
-        most = max(most, int(seen[s]))
-        values[t], highest[t] = seen[s], most
+        count[s] += 1
+        most = max(most, int(count[s]))
+        values[t], highest[t] = count[s], most
         if t % KEYFRAME_EVERY == 0:
-            frames.append(seen.copy())
+            frames.append(count.copy())
     changing = Patches(np.stack(frames), np.arange(TRANSITIONS + 1), chunk.state, values)
     return Cells(
-        "visits",
-        "How often it was in each cell",
-        "of the cells in which it acts",
+        name="visits",
+        title="How often it was in each cell",
+        subtitle="in the cells in which it acts",
         height=165,
         values=changing,
         limit=Track(highest[:, None]),
@@ -278,9 +241,9 @@ def _visits(result: LiveResult) -> Cells:
 
 
 def _kinds(params: LiveParams) -> dict[str, Track]:
-    """What each cell is, and which is the start, as it changes while the agent runs: painted is seen at once."""
-    at = _phase_of_step(params, later=1)
-    grids = [held.grid for _, held in params.phases]
+    """The kind of each cell and the start. Painted cells appear one step early, before the agent meets them."""
+    at = phase_of_step(params, later=1)
+    grids = [phase.grid for _, phase in params.phases]
     return {
         "kinds": Track(np.stack([grid.cells.ravel() for grid in grids]), at),
         "start": Track(np.array([[grid.start] for grid in grids]), at),
@@ -288,115 +251,10 @@ def _kinds(params: LiveParams) -> dict[str, Track]:
 
 
 def _code(params: LiveParams) -> Code:
-    rule = agents.LEARN[KINDS[params.algorithm]]
-    twin = "its compiled twin takes the same steps, and a check compares them"
-    return code_panel(rule, title="The rule by which it learns", note=twin, height=150)
-
-
-# ------------------------------------------------------------------------------------------------- the words
-
-
-def _words(result: LiveResult) -> Words:
-    """The columns: 0 row, 1 column, 2 reward, 3 error, 4 return, 5 Q before, 6 alpha, 7 gamma, 8 V ahead, 9 Q after.
-
-    10 episode, 11 row and 12 column of what is learned, 13 the return or target G that it moves towards.
-    """
-    params, chunk = result.params, result.chunk
-    world, kind = params.grid, KINDS[params.algorithm]
-    settings = [held for _, held in params.phases]
-    at = _phase_of_step(params)
-    gamma = np.array([1.0 if held.break_it == "forget_discount" else held.gamma for held in settings])[at]
-    cell, before, after = _learned(result, kind)
-    looked = np.divide(chunk.error + before - chunk.reward, gamma, out=np.zeros(TRANSITIONS), where=gamma > 0)
-    size = np.divide(after - before, chunk.error, out=_alpha(settings)[at], where=np.abs(chunk.error) > 1e-12)
-    values = np.stack(
-        [
-            chunk.state // world.columns + 1,
-            chunk.state % world.columns + 1,
-            chunk.reward,
-            rounded_off(chunk.error, NOTHING * limit(truth(settings[-1], params.algorithm))),
-            _return_so_far(chunk),
-            before,
-            size,
-            gamma,
-            looked,
-            after,
-            _episode_of(chunk),
-            cell // world.columns + 1,
-            cell % world.columns + 1,
-            before + chunk.error,
-        ],
-        axis=1,
+    rule = agents.UPDATE_RULES[KINDS[params.algorithm]]
+    return code_panel(
+        rule,
+        title="The rule by which it learns",
+        note="its compiled twin takes the same steps, and a check compares them",
+        height=150,
     )
-    names = world.action_names
-    outcome = np.where(_executed(params, chunk) != chunk.action, SLIPPED, PLAIN)
-    outcome = np.where(chunk.end > 0, ENDED + (chunk.end - 1), outcome)
-    outcome = np.where(np.isnan(chunk.error), UNLEARNED, outcome)
-    waits = WAITS.get(kind, "")
-    start = "Episode {10:d}, row {0:d}, column {1:d}: the agent goes **"
-    one_step = kind == Kind.N_STEP and rules_of(params, params.algorithm).n == 1
-    learned_of = "" if one_step else LEARNED_OF.get(kind, "")
-    outcomes = [what.replace(", TD error **", learned_of) if learned_of else what for what in OUTCOMES]
-    sentences = [
-        f"{start if name != 'stay' else start.replace('goes', 'chooses to')}{name}**. {what}".replace(
-            "{waits}", waits
-        )
-        for name in names
-        for what in outcomes
-    ]
-    short = ONE_STEP if one_step else SHORT.get(kind, ONE_STEP)
-    if params.algorithm == "td0":
-        short = short.replace("Q", "V").replace("(s, a)", "(s)").replace("(s', a')", "(s')")
-    learned = formula(short)
-    formulas = ["" if what == OUTCOMES[UNLEARNED] else learned for _ in names for what in OUTCOMES]
-    which = chunk.action * len(OUTCOMES) + outcome
-    return Words(tuple(sentences), which, np.nan_to_num(values), tuple(formulas))
-
-
-def _alpha(settings: list[LiveParams]) -> np.ndarray:
-    """(phases,) the step size of each where it is constant, else 0: it cannot be seen from an update of size 0."""
-    return np.array(
-        [one.alpha if SCHEDULES[one.alpha_schedule] == Schedule.CONSTANT else 0.0 for one in settings]
-    )
-
-
-def _learned(result: LiveResult, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(steps,) each: the cell of the estimate that a transition is told to change, and its value before and after.
-
-    That of the pair that was tried; of n steps the one that waited longest; of Monte Carlo the last one.
-    """
-    chunk = result.chunk
-    q = believed(chunk.before.memory)
-    columns = q.shape[1]
-    tried = chunk.state if columns == 1 else chunk.state * columns + chunk.action
-    flat, starts = q.ravel(), chunk.starts.tolist()
-    pairs, before, after = tried.copy(), np.zeros(TRANSITIONS), np.zeros(TRANSITIONS)
-    for t, pair in enumerate(tried.tolist()):
-        positions = chunk.positions[starts[t] : starts[t + 1]]
-        values = chunk.values[starts[t] : starts[t + 1]]
-        if kind in LEARNED_OF and len(positions):
-            pair = int(positions[0 if kind == Kind.N_STEP else -1])
-        # of Dyna-Q the update from the world comes first, and then those from its model
-        own = values[positions == pair]
-        pairs[t], before[t] = pair, flat[pair]
-        if len(own) and kind == Kind.MONTE_CARLO:
-            after[t], before[t] = own[-1], own[-2] if len(own) > 1 else flat[pair]
-        else:
-            after[t] = own[0] if len(own) else flat[pair]
-        flat[positions] = values
-    return pairs // columns, before, after
-
-
-def _episode_of(chunk: Chunk) -> np.ndarray:
-    """(steps,) the number of the episode in which each transition lies, from 1."""
-    ended = np.cumsum(chunk.end > 0)
-    return int(chunk.before.memory.where[Slot.EPISODE]) + 1 + np.concatenate([[0], ended[:-1]])
-
-
-def _return_so_far(chunk: Chunk) -> np.ndarray:
-    """(steps,) the sum of the rewards of the episode, this one among them."""
-    total = float(chunk.before.memory.sums[0]) + np.cumsum(chunk.reward)
-    ends = np.flatnonzero(chunk.end)
-    # what was earned before the episode in which each transition lies
-    earlier = np.concatenate([[0.0], total[ends]])
-    return total - earlier[np.searchsorted(ends, np.arange(len(total)), side="left")]

@@ -1,4 +1,4 @@
-"""The fields of each chapter of the grid world, the agent that goes on learning, and its question."""
+"""The fields of each chapter of the grid world, the chapter of the live agent, and its question."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from explainers.contract.messages import Message
 from explainers.grid_world.costs import CostsParams
 from explainers.grid_world.first_reward import first_reward
 from explainers.grid_world.learn_params import LABELS, OneAgentParams
@@ -44,7 +45,7 @@ ANSWERS = ("none", "one", "two to five", "more")
 
 
 def learn_fields(params: OneAgentParams) -> Sequence[str]:
-    """The agent: how it explores, where it does, and the fields that its algorithm alone has."""
+    """The settings of the agent, with those that only its algorithm has."""
     explores = () if params.algorithm in ("td0", "mc_exploring_starts") else ("epsilon",)
     own = OF_ALGORITHM.get(params.algorithm, ())
     return ("preset", "algorithm", "alpha", *explores, *own, "gamma", "r_forbidden")
@@ -64,23 +65,23 @@ def costs_fields(params: CostsParams) -> Sequence[str]:
 
 
 def estimates_of_first_reward(params: LiveParams, facts: Mapping[str, Any]) -> Asked:
-    """How many estimates change when the agent first meets a reward; None where none comes soon."""
-    if (met := first_reward(params)) is None:
+    """How many estimates the first positive reward makes positive; None if it does not come soon."""
+    if (reward := first_reward(params)) is None:
         return None
-    place = 0 if met.positive == 0 else 1 if met.positive == 1 else 2 if met.positive <= 5 else 3
+    index = 0 if reward.positive == 0 else 1 if reward.positive == 1 else 2 if reward.positive <= 5 else 3
     return {
         "label": LABELS[params.algorithm],
-        "estimates": met.estimates,
-        "transition": met.transition,
-        "where": met.where,
-        "positive": met.positive,
+        "estimates": reward.estimates,
+        "transition": reward.transition,
+        "where": reward.where,
+        "positive": reward.positive,
         "answers": ANSWERS,
-        "right": ANSWERS[place],
+        "right": ANSWERS[index],
     }
 
 
 def brushes_and_world(settings: Settings) -> None:
-    """The brushes, and behind a button the world itself."""
+    """The brushes, and behind a button the settings of the world."""
     painting.brushes(settings)
     if opened := lesson.behind_a_button("The world"):
         with opened:
@@ -89,7 +90,7 @@ def brushes_and_world(settings: Settings) -> None:
 
 
 def show_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """An agent that goes on learning while the reader changes its settings and its world."""
+    """An agent that keeps learning while the reader changes its settings and its world."""
     lesson.heading(chapter, words)
     live_run = LiveRun(settings, chapter.prefix, TRANSITIONS, MOST_CHUNKS)
 
@@ -113,30 +114,35 @@ def show_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
 
 
 def after_change(shown: Shown) -> None:
-    """What a change did to the run; one on the way is seen in the picture, and told by the notes."""
+    """What a new setting did to the run, and its notes; they report changes during the run, which the picture shows."""
     if not shown.params.changes:
         distance = f"{shown.facts['distance']:.3g}"
-        label = "distance to the truth, at the end of what is computed"
-        shown.compare({label: distance, "episodes": shown.facts["episodes"]})
+        label = Message("distance to the truth, after the last computed transition")
+        shown.compare({label: distance, Message("episodes"): shown.facts["episodes"]})
     lesson.notes(shown)
 
 
 def after_plan(shown: Shown) -> None:
     """What a change did to the plan, and its notes."""
     facts = shown.facts
-    numbers = {"sweeps": facts["total_sweeps"], "policy optimal at": facts["policy_optimal_at"] or "never"}
-    shown.compare(numbers | {"improvements": facts["outer_loops"]})
+    shown.compare(
+        {
+            Message("sweeps"): facts["total_sweeps"],
+            Message("policy optimal at"): facts["policy_optimal_at"] or Message("never"),
+            Message("improvements"): facts["outer_loops"],
+        }
+    )
     lesson.notes(shown)
 
 
 def offer_agents_world(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """Says so where the world is not the agent's, and offers to take that over."""
+    """If this chapter's world is not the agent's, says so and offers the agent's."""
     main, here = settings.params().now, settings.params(chapter.prefix)
     names = [name for name in WorldParams.model_fields if getattr(main, name) != getattr(here, name)]
     if not names:
         return
     titles = ", ".join(settings.title(name, chapter.prefix) for name in names)
     with st.container(horizontal=True, vertical_alignment="center", key=f"borrowing-{chapter.prefix}"):
-        st.caption(words["another_world"].format(told=titles))
+        st.caption(words["another_world"].format(fields=titles))
         changes = {name: getattr(main, name) for name in names}
         st.button("Take the agent's", type="tertiary", on_click=settings.open, args=(changes, chapter.prefix))

@@ -1,20 +1,21 @@
-"""Painting the cells of a grid world: a row of brushes, what a drag over the picture does, and undo."""
+"""Painting the cells of a grid world: a row of brushes, dragging over the picture, and undo."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from explainers.contract.messages import Message
 from explainers.grid_world import changes, paint
 from pages.ui.player.mount import Click, tell
 from pages.ui.settings.controls import Settings
 
 BRUSH = "_brush"
-LOOK = "look"  # no brush: a click on a cell shows its arithmetic
-PAINTED = "_painted"  # the worlds that were painted over, with those that came of it
+LOOK = "look"  # no brush: a click on a cell shows its last update
+PAINTED = "_painted"  # (world before, world after) of each painting
 
 
 def brushes(settings: Settings) -> None:
-    """The brushes side by side, and a button to take the last painting back."""
+    """A row of brushes, and a button that undoes the last painting."""
     names = [LOOK, *paint.BRUSHES]
     st.segmented_control(
         "Paint cells as",
@@ -25,10 +26,10 @@ def brushes(settings: Settings) -> None:
         label_visibility="collapsed",
     )
     painted_over = st.session_state.get(PAINTED)
-    there = bool(painted_over) and painted_over[-1][1] == settings.params().now.world
-    hint = "Take the last painting back, and what was learned since"
+    can_undo = bool(painted_over) and painted_over[-1][1] == settings.params().now.world
+    hint = "Undo the last painting, and what the agent has learned since"
     st.button(
-        "Undo", key="undo", type="tertiary", help=hint, disabled=not there, on_click=undo, args=(settings,)
+        "Undo", key="undo", type="tertiary", help=hint, disabled=not can_undo, on_click=undo, args=(settings,)
     )
 
 
@@ -38,23 +39,24 @@ def brush_taken() -> bool:
 
 
 def painted(settings: Settings, click: Click) -> None:
-    """The cells of a drag become what the brush says; in a run, from the step on the screen on."""
+    """Paints the cells of a drag; in a run, from the step on the screen on."""
     params = settings.params()
     try:
         world = paint.painted(params.now.world, click.index, st.session_state.get(BRUSH, LOOK))
     except ValueError as error:
-        tell(f"{error}.")
+        tell(Message("{problem}.", problem=error.args[0]))
         return
     st.session_state.setdefault(PAINTED, []).append((params.now.world, world))
     settings.apply({"world": world})
 
 
 def undo(settings: Settings) -> None:
-    """Takes the last painting out of the changes of the run, or puts the world of its start back as it was."""
+    """Removes the last painting from the changes of the run, or restores the world with which the run began."""
     before, after = st.session_state[PAINTED].pop()
     made = changes.parse(settings.params().changes)
-    ours = [one for one in made if (one.field, one.value) == ("world", after)]
-    if ours:
-        settings.put({"changes": changes.write(tuple(one for one in made if one is not ours[-1]))})
+    paintings = [change for change in made if (change.field, change.value) == ("world", after)]
+    if paintings:
+        kept = tuple(change for change in made if change is not paintings[-1])
+        settings.put({"changes": changes.write(kept)})
     else:
         settings.put({"world": before, "changes": ""})

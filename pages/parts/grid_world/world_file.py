@@ -1,4 +1,4 @@
-"""A grid world as a JSON file: taken along, and read back with one sentence for each thing that is not accepted."""
+"""A grid world as a JSON file: saved, and read back with a sentence for each value that is not accepted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import streamlit as st
 
+from explainers.contract.messages import Message
 from explainers.contract.params import as_text, read
 from explainers.grid_world.world_params import WorldParams
 from pages.ui.player.mount import tell
@@ -16,24 +17,24 @@ LONGEST = 200_000  # characters
 
 
 def import_and_export(settings: Settings) -> None:
-    """A button to save the world as it is now, and a field to paste one."""
+    """A button that saves the world, after all changes, and a field to paste one."""
     now = settings.params().now.model_dump(include=set(WorldParams.model_fields))
     st.download_button(
         "World as JSON", json.dumps(now, indent=2), "world.json", "application/json", key="save_world"
     )
     label = "Paste a world as JSON"
-    st.text_area(label, key=PASTED, height=90, max_chars=LONGEST, on_change=_take, args=(settings,))
+    st.text_area(label, key=PASTED, height=90, max_chars=LONGEST, on_change=_use_pasted, args=(settings,))
 
 
-def _take(settings: Settings) -> None:
-    """The pasted world becomes the world of a new run."""
+def _use_pasted(settings: Settings) -> None:
+    """Begins a new run in the pasted world."""
     try:
         pasted = json.loads(st.session_state[PASTED])
     except ValueError:
-        tell("This is no JSON; allowed: what “World as JSON” saves.")
+        tell(Message("Not valid JSON. Paste a file saved by “World as JSON”."))
         return
     if not isinstance(pasted, dict):
-        tell("This JSON is no object; allowed: what “World as JSON” saves.")
+        tell(Message("Not a JSON object. Paste a file saved by “World as JSON”."))
         return
     texts = {str(name): as_text(value) for name, value in pasted.items()}
     params, problems = read(WorldParams, texts)
