@@ -69,11 +69,11 @@ def curve(
     names = (name,) * (len(x) - 1)
     return Layer(
         "segment",
-        x[:-1],
-        shown[:-1],
-        x[1:],
-        shown[1:],
-        hue,
+        x=x[:-1],
+        y=shown[:-1],
+        x2=x[1:],
+        y2=shown[1:],
+        hue=hue,
         size=size,
         numbers=sendable(y[:-1]),
         format=".4g",

@@ -46,15 +46,22 @@ def show(topic: str, chapters: Sequence[Chapter]) -> None:
         chapter = next(each for each in chapters if each.key == chosen)
     if chapter.above:
         chapter.above(chapter, settings, words)
-    _chapter(chapter, settings, words)
+    _fragment(chapter)(settings, words)
     page.sources(words["sources"])
 
 
-@st.fragment
-def _chapter(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """The chosen chapter. A fragment runs without the rest of its page, so it settles the settings first."""
-    settings.settle()
-    (chapter.show or play_chapter)(chapter, settings, words)
+def _fragment(chapter: Chapter) -> Callable[[Settings, Prose], None]:
+    """A chapter as a fragment, which runs without the rest of its page and so settles the settings first.
+
+    Each chapter is a fragment with its own name: an event that comes late, for a chapter that was left, runs no other.
+    """
+
+    def draw_chapter(settings: Settings, words: Prose) -> None:
+        settings.settle()
+        (chapter.show or play_chapter)(chapter, settings, words)
+
+    draw_chapter.__qualname__ = f"chapter {chapter.key}"
+    return st.fragment(draw_chapter)
 
 
 def _settings(chapters: Sequence[Chapter]) -> Settings:

@@ -154,9 +154,7 @@ def test_what_is_no_sentence(source: str) -> None:
     assert not list(extraction.built_elsewhere(source))
 
 
-NOT_YET = {
-    "checkpointing", "flash_attention", "grid_world", "packing", "stochastic_approximation",
-}  # fmt: skip
+NOT_YET = {"packing", "stochastic_approximation"}
 FILES = [
     path
     for path in sorted((ROOT / "explainers").rglob("*.py"))

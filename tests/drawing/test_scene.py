@@ -71,7 +71,13 @@ def test_patches_give_back_every_state(steps: int, size: int, seed: int) -> None
 def test_a_blob_gives_back_its_arrays_at_aligned_places() -> None:
     values = np.array([[1.5, np.nan], [2.0, -3.0]])
     panel = Matrix("m", shape=(2, 2), values=Track(values.reshape(2, 2), np.array([0, 1])))
-    scene = Scene("a.b", "t", 2, (Column(1, (panel,)),), Words(("x",), np.zeros(2, int), np.zeros((2, 1))))
+    scene = Scene(
+        "a.b",
+        title="t",
+        steps=2,
+        columns=(Column(1, (panel,)),),
+        words=Words(("x",), np.zeros(2, int), np.zeros((2, 1))),
+    )
     header, arrays = unpack(scene.to_bytes())
     assert all(array.__array_interface__["data"][0] % 4 == 0 for array in arrays)
     sent = header["columns"][0]["panels"][0]
@@ -99,10 +105,10 @@ STRIP: dict[str, Any] = {
 def test_a_strip_gives_back_its_runs() -> None:
     scene = Scene(
         "a.b",
-        "t",
-        3,
-        (Column(1, (Strip("packs", limit=7, ruler=((0, "0"), (8, "8")), **STRIP),)),),
-        Words(("x",), np.zeros(3, int), np.zeros((3, 1))),
+        title="t",
+        steps=3,
+        columns=(Column(1, (Strip("packs", limit=7, ruler=((0, "0"), (8, "8")), **STRIP),)),),
+        words=Words(("x",), np.zeros(3, int), np.zeros((3, 1))),
     )
     header, arrays = unpack(scene.to_bytes())
     sent = header["columns"][0]["panels"][0]

@@ -205,9 +205,15 @@ def _bars(
     ranges = [f"{a}" if a == b else f"{a} to {b}" for a, b in zip(first, last, strict=True)]
     names = tuple(f"{called} {one} tokens" for one in ranges)
     tops, shown = Track(np.where(values > 0, np.minimum(values, cut), np.nan)), Track(values)
-    layers = [Layer("rect", x, zero, x2, tops, hue, style, numbers=shown, format="d", names=names)]
+    layers = [
+        Layer(
+            "rect", x=x, y=zero, x2=x2, y2=tops, hue=hue, style=style, numbers=shown, format="d", names=names
+        )
+    ]
     if behind is not None:
-        layers.insert(0, Layer("rect", x, zero, x2, np.minimum(behind, cut), hue, "faint"))
+        layers.insert(
+            0, Layer("rect", x=x, y=zero, x2=x2, y2=np.minimum(behind, cut), hue=hue, style="faint")
+        )
     pooled = f"{width} lengths a bar" if width > 1 else ""
     too_high = f"cut at {cut:,.0f} of {highest:,.0f}" if cut < highest else ""
     return Marks(

@@ -182,10 +182,10 @@ def _losses(result: RunResult, steps: int) -> Marks:
         stem = mark == "segment"
         return Layer(
             mark,
-            _from(COMPARED, padded, steps) if stem else shown,
-            documents,
-            shown if stem else None,
-            documents if stem else None,
+            x=_from(COMPARED, padded, steps) if stem else shown,
+            y=documents,
+            x2=shown if stem else None,
+            y2=documents if stem else None,
             hue=HUES[way],
             style="hollow" if way == "padded" else "solid",
             size=size,
@@ -252,8 +252,8 @@ def _costs(result: RunResult, steps: int) -> Marks:
         )
         beside = _from(COST, share + 0.03 * most, steps)
         layers += [
-            Layer("rect", np.zeros(3), rows, _from(COST, share, steps), rows + 0.8, hue=HUES[way], names=called,
-                  numbers=share),
+            Layer("rect", x=np.zeros(3), y=rows, x2=_from(COST, share, steps), y2=rows + 0.8, hue=HUES[way],
+                  names=called, numbers=share),
             Layer("label", beside, rows + 0.4, hue="muted", style="faint", size=3, names=texts[place]),
         ]  # fmt: skip
     return Marks(

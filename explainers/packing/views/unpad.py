@@ -265,7 +265,16 @@ def attention_panel(result: UnpadResult) -> Marks:
         x=Axis(0, most),
         y=Axis(0, most, flip=True),
         layers=(
-            Layer("rect", shown(start), shown(i), shown(i + 1), shown(i + 1), "score", "faint", names=seen),
+            Layer(
+                "rect",
+                x=shown(start),
+                y=shown(i),
+                x2=shown(i + 1),
+                y2=shown(i + 1),
+                hue="score",
+                style="faint",
+                names=seen,
+            ),
             Layer(
                 "rect",
                 *(shown(tiles[:, k]) for k in (1, 0, 3, 2)),

@@ -70,11 +70,11 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
     lowest = max(min(0.0, float(np.quantile(first, 0.005))), -FAR)
     marks = [
         Layer(
-            "rect", at - half, np.zeros(count), at + half, Track(drawable(first, lowest, highest)), HUES[name],
-            numbers=Track(sendable(first)), format=".3g", names=_names(name),
+            "rect", x=at - half, y=np.zeros(count), x2=at + half, y2=Track(drawable(first, lowest, highest)),
+            hue=HUES[name], numbers=Track(sendable(first)), format=".3g", names=_names(name),
         ),
         Layer(
-            "segment", at - half, right, at + half, right, "good", size=6, numbers=right, format=".3g",
+            "segment", x=at - half, y=right, x2=at + half, y2=right, hue="good", size=6, numbers=right, format=".3g",
             names=tuple(f"truth, {one}" for one in _names(name)),
         ),
     ]  # fmt: skip

@@ -58,9 +58,10 @@ def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
     )
     zero = np.zeros((len(left), 1))
     layers = [
-        Layer("rect", np.zeros(1), np.array([0.25]), np.ones(1), np.array([0.75]), "muted", "hollow"),
+        Layer("rect", x=np.zeros(1), y=np.array([0.25]), x2=np.ones(1), y2=np.array([0.75]),
+              hue="muted", style="hollow"),
         Layer(
-            "rect", Track(zero), Track(zero + 0.25), Track(left[:, None]), Track(zero + 0.75), "bad",
+            "rect", x=Track(zero), y=Track(zero + 0.25), x2=Track(left[:, None]), y2=Track(zero + 0.75), hue="bad",
             names=("left of the start: ",), numbers=Track(sendable(product[1:, None])), format=".4g",
         ),
     ]  # fmt: skip
@@ -68,7 +69,8 @@ def _bar(result: DvoretzkyResult, product: np.ndarray) -> Marks:
         here = np.array([result.limit])
         layers.append(
             Layer(
-                "segment", here, np.array([0.1]), here, np.array([0.9]), "good", size=5, names=("the limit: ",),
+                "segment", x=here, y=np.array([0.1]), x2=here, y2=np.array([0.9]),
+              hue="good", size=5, names=("the limit: ",),
                 numbers=here, format=".4g",
             )
         )  # fmt: skip

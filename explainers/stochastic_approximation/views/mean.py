@@ -96,8 +96,8 @@ def _shares(result: MeanResult) -> Marks:
     def bars(first: int, last: int, hue: Hue) -> Layer:
         some = slice(first, last)
         return Layer(
-            "rect", samples[some] - half, Track(zero[:, some], row_of_step), samples[some] + half,
-            Track(heights[:, some], row_of_step), hue,
+            "rect", x=samples[some] - half, y=Track(zero[:, some], row_of_step), x2=samples[some] + half,
+            y2=Track(heights[:, some], row_of_step), hue=hue,
             numbers=Track(sendable(shares[:, some]), row_of_step), format=".3g",
             names=tuple(f"sample {k}: " if k else "the start: " for k in samples[some]),
         )  # fmt: skip

@@ -116,8 +116,16 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
         at + 0.008 * (high - low),
     )  # the noise is drawn beside g, which it may hide
     layers = [
-        curve(x, y, up.low, up.high, "output", "g(w): "),
-        Layer("segment", np.array([low]), np.zeros(1), np.array([high]), np.zeros(1), "muted", size=2),
+        curve(x, y=y, low=up.low, high=up.high, hue="output", name="g(w): "),
+        Layer(
+            "segment",
+            x=np.array([low]),
+            y=np.zeros(1),
+            x2=np.array([high]),
+            y2=np.zeros(1),
+            hue="muted",
+            size=2,
+        ),
         *_past(at, observed, to),
         _one("segment", at, zero, at, tip, "output", 5, "g(w): ", g),
         _one("segment", beside, tip, beside, observed, "bad", 5, "noise: ", eta),
@@ -142,7 +150,15 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
     stretches = [np.clip(root[:2], low, high) for root in result.params.attracting if root.high > root.low]
     for left, right in stretches:
         layers.append(
-            Layer("segment", np.array([left]), np.zeros(1), np.array([right]), np.zeros(1), "good", size=4)
+            Layer(
+                "segment",
+                x=np.array([left]),
+                y=np.zeros(1),
+                x2=np.array([right]),
+                y2=np.zeros(1),
+                hue="good",
+                size=4,
+            )
         )
     where = "[{:g}, {:g}]".format(*result.params.interval).replace("-", "−")
     slope = f"0 < c₁ ≤ g′(w) ≤ c₂ on {where} {'✓' if result.conditions[0].holds else '✗'}"
@@ -197,8 +213,10 @@ def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer
 
     none = Track(np.where(there, 0.0, np.nan))
     return (
-        Layer("segment", earlier(w), none, earlier(w), earlier(observed), "muted", size=1.5),
-        Layer("segment", earlier(w), earlier(observed), earlier(after), none, "muted", size=1.5),
+        Layer("segment", x=earlier(w), y=none, x2=earlier(w), y2=earlier(observed), hue="muted", size=1.5),
+        Layer(
+            "segment", x=earlier(w), y=earlier(observed), x2=earlier(after), y2=none, hue="muted", size=1.5
+        ),
     )
 
 

@@ -123,7 +123,7 @@ def _path(path: np.ndarray, hue: Hue, name: str) -> list[Layer]:
     now, so_far = path[1:], Track(np.arange(1.0, len(path))[:, None])
     (x, y), (x2, y2) = path[:-1].T, now.T
     return [
-        Layer("segment", x, y, x2, y2, hue, size=3, shown=so_far),
+        Layer("segment", x=x, y=y, x2=x2, y2=y2, hue=hue, size=3, shown=so_far),
         Layer(
             "point",
             Track(now[:, :1]),

@@ -239,7 +239,7 @@ def defaults_of(params_type: type[Params]) -> Params:
 
 
 def _value_style(prefix: str, values: Mapping[str, str]) -> str:
-    """A style sheet with each number, which style.css sets beside its slider's label: the label's own text stays plain."""
+    """Each number for style.css, which sets it beside its slider's label; the label's own text stays plain."""
     keys = {key_of(prefix, name).replace(".", "-"): value for name, value in values.items()}
     rules = [f'.st-key-{key} {{ --number: "{value}"; }}' for key, value in keys.items()]
     return f"<style>{' '.join(rules)}</style>"
