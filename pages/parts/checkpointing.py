@@ -81,9 +81,11 @@ def bytes_and_count(shown: Shown) -> None:
             )
 
 
+@st.fragment
 def show_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A whole Llama on fake tensors; it starts by a button, because it takes seconds."""
     lesson.heading(chapter, words)
+    settings.settle()
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
     packed = long_run.result_of(chapter.experiment, params, lambda: traced(params))
     if packed is None:

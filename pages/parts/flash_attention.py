@@ -63,6 +63,7 @@ def compare_with_kernel(shown: Shown) -> None:
         st.caption(shown.said("kernel_restarted").format(times=interpreter.restarts))
 
 
+@st.fragment
 def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Memory traffic: the bytes counted, beside the theorem."""
     lesson.heading(chapter, words)
@@ -84,6 +85,7 @@ def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
 
 
+@st.fragment
 def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine."""
     lesson.heading(chapter, words)

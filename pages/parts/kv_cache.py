@@ -58,6 +58,7 @@ def sum_and_notes(shown: Shown) -> None:
     tables.lines(shown.facts["notes"])
 
 
+@st.fragment
 def show_published(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Figures in print, beside the same figures counted here."""
     lesson.heading(chapter, words)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import streamlit as st
 from pydantic import create_model
-from streamlit.delta_generator import DeltaGenerator
 
 from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice
@@ -46,22 +45,8 @@ def show(topic: str, chapters: Sequence[Chapter]) -> None:
         chapter = next(each for each in chapters if each.key == chosen)
     if chapter.above:
         chapter.above(chapter, settings, words)
-    _fragment(chapter)(settings, words)
+    (chapter.show or play_chapter)(chapter, settings, words)
     page.sources(words["sources"])
-
-
-def _fragment(chapter: Chapter) -> Callable[[Settings, Prose], None]:
-    """A chapter as a fragment, which runs without the rest of its page and so settles the settings first.
-
-    Each chapter is a fragment with its own name: an event that comes late, for a chapter that was left, runs no other.
-    """
-
-    def draw_chapter(settings: Settings, words: Prose) -> None:
-        settings.settle()
-        (chapter.show or play_chapter)(chapter, settings, words)
-
-    draw_chapter.__qualname__ = f"chapter {chapter.key}"
-    return st.fragment(draw_chapter)
 
 
 def _settings(chapters: Sequence[Chapter]) -> Settings:
@@ -86,6 +71,7 @@ def _page_params(chapters: tuple[tuple[str, str], ...]) -> type[Params]:
 # --------------------------------------------------------------------------------------- a chapter with a picture
 
 
+@st.fragment
 def play_chapter(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A chapter that plays its experiment: controls, switches, player, and the cards under it."""
     heading(chapter, words)
@@ -118,19 +104,12 @@ def chapter_controls(chapter: Chapter, settings: Settings) -> None:
         elif broken_by:
             breaks.switches(settings, broken_by, prefix)
         for label, fields in chapter.behind.items():
-            if opened := behind_a_button(label, prefix):
-                with opened:
-                    settings.panel(*chapter.chosen(fields, settings), prefix=prefix, reset=False)
+            with st.popover(label, type="tertiary"):
+                settings.panel(*chapter.chosen(fields, settings), prefix=prefix, reset=False)
     if broken_by:
         if chapter.tools:  # which fill the row
             breaks.switches(settings, broken_by, prefix)
         breaks.loss(settings, broken_by, prefix)
-
-
-def behind_a_button(label: str, prefix: str = "") -> DeltaGenerator | None:
-    """A button that opens a box to draw in; None while it is closed, so that its controls cost nothing."""
-    box = st.popover(label, type="tertiary", key=f"behind-{prefix}-{label}", on_change="rerun")
-    return box if box.open else None
 
 
 def steered(
@@ -149,6 +128,7 @@ def steered(
     draw. paints: a drag over its cells is for `on_click`. resumes: says, after `chunk`, to which step of a live run the
     reader comes back. Returns the run; None without one.
     """
+    settings.settle()
     above = st.container()
     params = settings.params(chapter.prefix)
     if run := prepared_or_offered(chapter.experiment, chunk(params) if chunk else params):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from pages.ui.chapter import MORE
 from tests.browser.reader import Reader
 
@@ -21,6 +19,7 @@ PAGES = (
     ("/packing", ""),
     ("/grid_world", "The world"),
     ("/kv_cache?batch=nonsense", ""),
+    ("/flash_attention?chapter=traffic", ""),
 )
 
 
@@ -42,8 +41,6 @@ def test_every_element_that_the_style_names_is_on_a_page(reader: Reader) -> None
     assert not missing, f"Streamlit no longer has {sorted(missing)}: pages/ui/style.css styles nothing there"
 
 
-@pytest.mark.parametrize("ending", ["py", "js", "css"])
-def test_the_names_stand_in_the_style_sheet_only(ending: str) -> None:
-    places = [*(ROOT / "pages").rglob(f"*.{ending}"), *(ROOT / "explainers").rglob(f"*.{ending}")]
-    naming = [path for path in places if path != STYLE and NAMED.search(path.read_text(encoding="utf-8"))]
-    assert not naming
+def test_the_pages_name_them_in_the_style_sheet_only() -> None:
+    places = [path for ending in ("py", "js", "css") for path in (ROOT / "pages").rglob(f"*.{ending}")]
+    assert not [path for path in places if path != STYLE and NAMED.search(path.read_text(encoding="utf-8"))]

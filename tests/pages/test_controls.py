@@ -10,8 +10,7 @@ from pydantic import Field
 from streamlit.testing.v1 import AppTest
 
 from explainers.contract.params import Adjustment, Params, choice, number, several, switch, text
-from pages.ui.chapter import MORE
-from tests.pages.without_browser import open_button, open_page, query, run, sentences
+from tests.pages.without_browser import open_page, query, run, sentences
 
 LONG = "a label so long that two such do not stand side by side"
 
@@ -304,7 +303,6 @@ def test_a_break_gives_back_what_it_changed() -> None:
         "break_it": "biased_noise",
     }
     run(page.slider(key="sigma").set_value(2.0))
-    open_button(page, MORE)  # of the main chapter, whose settings have bare names
     run(page.slider(key="low").set_value(-6.0))
     run(page.button(key="break--too_small_steps").click())
     assert query(page)["w1"] == "12"

@@ -30,15 +30,3 @@ def open_page(path: str, **query: str) -> AppTest:
     for name, value in query.items():
         page.query_params[name] = value
     return run(page if path == "pages/home.py" else page.switch_page(path))
-
-
-def open_button(page: AppTest, label: str, prefix: str = "") -> AppTest:
-    """Opens what is behind a button of a chapter, as a click on it does."""
-    page.session_state[f"behind-{prefix}-{label}"] = True
-    return run(page)
-
-
-def close_button(page: AppTest, label: str, prefix: str = "") -> AppTest:
-    """Closes it again."""
-    page.session_state[f"behind-{prefix}-{label}"] = False
-    return run(page)

@@ -83,12 +83,12 @@ def estimates_of_first_reward(params: LiveParams, facts: Mapping[str, Any]) -> A
 def brushes_and_world(settings: Settings) -> None:
     """The brushes, and behind a button the settings of the world."""
     painting.brushes(settings)
-    if opened := lesson.behind_a_button("The world"):
-        with opened:
-            settings.panel(*WORLD, reset=False)
-            world_file.import_and_export(settings)
+    with st.popover("The world", type="tertiary"):
+        settings.panel(*WORLD, reset=False)
+        world_file.import_and_export(settings)
 
 
+@st.fragment
 def show_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """An agent that keeps learning while the reader changes its settings and its world."""
     lesson.heading(chapter, words)

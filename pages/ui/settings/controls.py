@@ -66,6 +66,7 @@ class Settings(Session):
         reset: the first row of an experiment, which ends with a button to reset and tells what was ignored or
         adjusted; the first such row on the page also tells what of the address was ignored.
         """
+        self.settle()  # a fragment runs without the rest of its page
         with st.container(
             horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"
         ):
@@ -200,11 +201,7 @@ class Settings(Session):
         params_type = self.types[prefix]
         key = key_of(prefix, name)
         value = control_value(params_type, name, getattr(self.shown.params[prefix].now, name))
-        start: dict[str, Any] = {"value": value}
-        if key in self.set_now or key in self.shown.refused:
-            start = {}
-        if key in self.shown.typed and key not in st.session_state:
-            start = {"value": self.shown.typed[key]}
+        start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         if key in self.set_now:
             # Once more: what was set while the control was away, Streamlit keeps to itself.
             st.session_state[key] = value

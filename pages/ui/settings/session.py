@@ -25,25 +25,28 @@ STALE_FOR = 30.0  # seconds after which we trust that the browser has applied a 
 
 @dataclass
 class PageState:
-    """What a page shows, kept for the session. By prefix, or by the key of a control."""
+    """What a page shows, kept for the session.
 
-    visit: int = -1  # of which the address was read
-    params: dict[str, Params] = field(default_factory=dict)  # by prefix
-    # what the controls said when they were last settled, by prefix and key
+    params: by prefix. heard: what the controls said when they were last settled, by prefix and key. pending_button,
+    pending_click: changes that a button or a click on the player requested, not applied yet. problems: what the address
+    said and was ignored, refused: what a control says and is not accepted, both by key. notes: what was adjusted or
+    left out, by prefix. steps: at which a link wants the players, openings: how often a button opened something there,
+    numbers: of the result, with the params they belong to, changes: the line about the last change; all by prefix.
+    set_from: what a control said before it was set, and when that was, by key.
+    """
+
+    visit: int = -1
+    params: dict[str, Params] = field(default_factory=dict)
     heard: dict[str, dict[str, Any]] = field(default_factory=dict)
-    # changes that a button, or a click on the player, requested; by prefix, not applied yet
     pending_button: dict[str, dict[str, Any]] = field(default_factory=dict)
     pending_click: dict[str, dict[str, Any]] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)  # what of the address was ignored, by key
-    refused: dict[str, str] = field(default_factory=dict)  # why a control's value is not accepted, by key
-    typed: dict[str, str] = field(default_factory=dict)  # the refused text, to be mended, by key
-    notes: dict[str, list[str]] = field(default_factory=dict)  # what was adjusted or left out, by prefix
-    steps: dict[str, int] = field(default_factory=dict)  # the step that a link wants, by prefix
-    openings: dict[str, int] = field(default_factory=dict)  # how often a button opened something, by prefix
-    # numbers of the last result with the params they belong to, and the line about the last change; by prefix
+    problems: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+    openings: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, tuple[Params, dict[str, str]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
-    # what a control said before it was set, and when that was, by key
     set_from: dict[str, tuple[Any, float]] = field(default_factory=dict)
 
 
@@ -136,7 +139,8 @@ class Session:
     def _take_what_controls_say(self, prefix: str) -> list[str]:
         """Puts what the controls of one experiment say into force. Returns what was adjusted or left out."""
         held = self.shown.params[prefix]
-        self._forget_refusals(prefix)
+        for key in self.keys[prefix].values():
+            self.shown.refused.pop(key, None)
         texts = {name: as_text(value) for name, value in self._wanted(prefix).items()}
         params, unread = read(self.types[prefix], texts)
         if unread:
@@ -144,7 +148,9 @@ class Session:
             for problem in unread:
                 sentence = titled(problem, self.title(problem.field, prefix))
                 used = short(as_text(kept[problem.field]))
-                self._refuse(prefix, problem.field, f"{sentence} The page still uses {used}.")
+                self.shown.refused[self.keys[prefix][problem.field]] = (
+                    f"{sentence} The page still uses {used}."
+                )
             params = type(params)(**(params.model_dump() | kept))
         params, adjusted = fit(params)
         self.shown.params[prefix] = params
@@ -154,27 +160,12 @@ class Session:
             sentence = titled(adjustment, self.title(adjustment.field, prefix))
             is_text = self.types[prefix].model_fields[adjustment.field].annotation is str
             if is_text and st.session_state.get(key) == texts.get(adjustment.field):
+                # what was typed stays, to be mended
                 used = short(getattr(params, adjustment.field))
-                if key not in self.shown.refused:
-                    self._refuse(prefix, adjustment.field, f"{sentence} The page uses {used}.")
+                self.shown.refused.setdefault(key, f"{sentence} The page uses {used}.")
             else:
                 notes.append(sentence)
         return notes
-
-    def _refuse(self, prefix: str, name: str, sentence: str) -> None:
-        """Notes why a control's value is not accepted, and its text, which stays in the control to be mended."""
-        key = self.keys[prefix][name]
-        self.shown.refused[key] = sentence
-        if isinstance(text := st.session_state.get(key), str):
-            self.shown.typed[key] = text
-
-    def _forget_refusals(self, prefix: str) -> None:
-        """Of the controls that speak now, and of fields that a button sets; others wait to be drawn again."""
-        set_by_button = self.shown.pending_button.get(prefix, {}).keys()
-        for name, key in self.keys[prefix].items():
-            if key in st.session_state or name in set_by_button:
-                self.shown.refused.pop(key, None)
-                self.shown.typed.pop(key, None)
 
     def _wanted(self, prefix: str) -> dict[str, Any]:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
