@@ -17,7 +17,6 @@ from pages.ui.topics import TOPICS as LISTED
 ROOT = Path(__file__).parents[1]
 PLACES = ("kernels", "explainers", "pages")  # each imports only itself and what stands before it
 KERNELS_MAY_USE = {"kernels", "torch", "triton", "numpy"} | sys.stdlib_module_names
-LONGEST_PAGE = 160
 
 PAGES = sorted(path for path in (ROOT / "pages").glob("*.py") if path.name != "__init__.py")
 TOPICS = sorted(path.parent.name for path in (ROOT / "explainers").glob("*/views"))
@@ -122,8 +121,7 @@ def test_the_rule_finds_a_topic_that_imports_another(line: str, allowed: bool) -
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_is_short_and_has_its_words(page: Path) -> None:
-    assert len(page.read_text(encoding="utf-8").splitlines()) < LONGEST_PAGE
+def test_a_page_has_its_words(page: Path) -> None:
     assert (ROOT / "pages/prose/en" / f"{page.stem}.md").is_file()
 
 
