@@ -17,13 +17,13 @@ run: $(VENV)/.running  ## serves the site on this machine
 
 test: $(VENV)/.testing chromium  ## every test, the fast ones first
 	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2
-	$(PYTHON) -m pytest tests/browser
+	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
 
 quick: $(VENV)/.testing  ## the fast tests only
 	$(PYTHON) -m pytest tests --ignore=tests/browser -m "not slow" -n 2
 
 browser: $(VENV)/.testing chromium  ## the tests in Chromium only
-	$(PYTHON) -m pytest tests/browser
+	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
 
 lint: $(VENV)/.testing  ## style and types
 	$(PYTHON) -m ruff check .

@@ -1,4 +1,4 @@
-"""One server and one Chromium for all tests here; each reader is a fresh window of it.
+"""One server and one Chromium for all tests of a worker of pytest; each reader is a fresh window of it.
 
 Of a test that fails, a screenshot and Playwright's trace of each of its windows go to tests/browser/failures.
 """
@@ -24,6 +24,12 @@ outcome = pytest.StashKey[pytest.TestReport]()
 NewReader = Callable[..., Reader]
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Drops the pictures of earlier failures, once, before any worker of pytest-xdist begins."""
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(FAILURES, ignore_errors=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without Chromium the tests here are skipped; in CI that is a failure."""
     if CHROMIUM is None and not os.environ.get("CI"):
@@ -44,7 +50,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site, served for all tests. Ends the run at once, with the server's own words, if it does not come up."""
-    shutil.rmtree(FAILURES, ignore_errors=True)
     try:
         with serve(tmp_path_factory.mktemp("site") / "server.log") as site:
             yield site
