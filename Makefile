@@ -61,7 +61,7 @@ $(VENV)/.testing: $(VENV)/.running tests/requirements.txt
 	@$(PYTHON) -m pip install --quiet --requirement tests/requirements.txt
 	@touch $@
 
-# Debian keeps venv in a package of its own.
+# Debian keeps venv in a separate package.
 .PHONY: venv-package
 venv-package:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     except RuntimeError as failure:
         print(_one_line(failure), file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read us, such as `head`, has seen enough
+    except BrokenPipeError:  # the reading program, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130

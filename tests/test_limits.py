@@ -66,7 +66,7 @@ def over(path: Path) -> Iterator[str]:
 
 
 def over_in(source: str) -> Iterator[str]:
-    """The same for what stands in a Python source."""
+    """One line for each limit that functions and calls of a Python source break."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _function(node)

@@ -196,7 +196,7 @@ def optimal(params: OptimalParams) -> OptimalResult:
         least_extra_time=least_extra_time,
         notes=(
             rotor.PERSISTENT,
-            "Backward times are left out: every schedule has the same. So are the activation at hand and the gradient.",
+            "Backward times are left out: every schedule has the same. So are the current activation and the gradient.",
         ),
         checks=tuple(_checks(params, cost, planned, baselines, moments)),
         schedule=[

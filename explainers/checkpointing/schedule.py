@@ -194,7 +194,7 @@ def _notes(params: ScheduleParams) -> Iterator[Message]:
     """What is counted, and what a reader should know of the chosen strategy."""
     yield Message(
         "Counted are boundaries and internal activations. Left out, because every schedule has exactly one of "
-        "each: the activation at hand, which the last forward has just handed on, and the gradient."
+        "each: the current activation, which is the output of the last forward, and the gradient."
     )
     if params.strategy in ("every_k", "sqrt", "full", "chen", "custom"):
         yield from _notes_on_segments(params)

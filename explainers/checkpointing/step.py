@@ -40,8 +40,9 @@ READ_BY_BACKWARD = {  # outside attention; in a GptBlock the only products of tw
 class Plan:
     """How the blocks are checkpointed.
 
-    segments: number of blocks in each; () for no checkpointing. policy: what is kept of a segment besides its input: ""
-    (nothing), "matmuls" or "attention" (all but attention). keep_random_state: dropout draws the same masks again.
+    segments: the number of blocks in each; () for no checkpointing. policy: the results that a segment keeps in
+    addition to its input: "" (none), "matmuls" or "attention" (all but attention). keep_random_state: dropout draws the same
+    masks again.
     reentrant: the older kind of checkpoint.
     """
 

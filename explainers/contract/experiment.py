@@ -1,4 +1,4 @@
-"""The contract between what is computed and whoever asks for it: a page, the shell or a test.
+"""The contract between a computation and its callers: a page, the command line or a test.
 
     Params (frozen, validated)  ->  experiment: a pure function  ->  Result (frozen dataclass)  ->  view: a Scene
 
@@ -87,13 +87,13 @@ class Experiment:
 
     def scene(self, result: Any) -> Any:
         """The Scene (explainers/drawing/scene.py) of a Result. Views load late: computing needs none of them."""
-        return self._drawn("scene", result)
+        return self._draw("scene", result)
 
     def card(self, result: Any) -> Any:
         """The small Scene of a Result, for the home page."""
-        return self._drawn("card", result)
+        return self._draw("card", result)
 
-    def _drawn(self, kind: str, result: Any) -> Any:
+    def _draw(self, kind: str, result: Any) -> Any:
         if (view := self._view(kind)) is None:
             raise ValueError(f"{self.name} has no {kind} for the player")
         return view(result)
@@ -120,7 +120,7 @@ def experiment(
 
     def register(function: Callable[[ParamsT], ReturnT]) -> Callable[[ParamsT], ReturnT]:
         if not function.__module__.endswith(name):
-            raise ValueError(f"experiment {name} must stand in explainers/{name.replace('.', '/')}.py")
+            raise ValueError(f"experiment {name} must be defined in explainers/{name.replace('.', '/')}.py")
         params_type = next(iter(typing.get_type_hints(function).values()))
         _registry[name] = Experiment(name, params_type, function, tuple(breaks))
         return function
@@ -168,7 +168,7 @@ def experiments() -> list[Experiment]:
 
 
 def topics() -> list[str]:
-    """The packages of explainers that have views; the others are rooms that topics share."""
+    """The packages of explainers that have views; the others are shared rooms."""
     return sorted(folder.parent.name for folder in Path(__file__).parents[1].glob("*/views"))
 
 

@@ -3,7 +3,8 @@
     class CoinParams(Params):
         tosses: int = number(10, "Tosses", "How often the coin is thrown", least=1, most=1000, comfort=(1, 100))
 
-A page and the shell turn raw text into Params with `read`, field by field, and mend the rules across fields with `fit`.
+A page and the command line turn raw text into Params with `read`, field by field; `fit` applies the rules across
+fields.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ParamsT = TypeVar("ParamsT", bound="Params")
 
 @dataclass(frozen=True)
 class Control:
-    """How a person sets a field. Validity is pydantic's business; comfort is what a slider offers.
+    """How a person sets a field. pydantic checks validity; comfort is what a slider offers.
 
     options: the values of a stepped slider, instead of comfort and step.
     labels: what the screen calls each choice of a Literal.
@@ -68,7 +69,7 @@ class Params(BaseModel):
 
     @property
     def now(self) -> Params:
-        """What controls show: these settings, or the last ones of a run whose settings change on the way."""
+        """What controls show: these settings; in a live run, the settings after its last change."""
         return self
 
     def moved(self, differences: Mapping[str, Any], step: int) -> Mapping[str, Any]:
@@ -77,18 +78,18 @@ class Params(BaseModel):
 
     @property
     def needs_button(self) -> bool:
-        """Whether a run with these values is too long for a page to start by itself."""
+        """Whether a run with these values takes too long to start without a button."""
         return False
 
     @property
     def why_button(self) -> str:
-        """Why a run that `needs_button` does not start by itself."""
+        """Why a run that `needs_button` does not start at once."""
         return "This run takes longer than a click should, so it starts by a button."
 
     def adjustments(self) -> Iterator[Adjustment]:
-        """The rules across fields that these values break, each with the value that mends it.
+        """The rules across fields that these values break, each with a value that fits.
 
-        A page applies them and says so; the shell refuses with the sentence.
+        A page applies the value and says so; the command line refuses with the sentence.
         """
         return iter(())
 
@@ -278,13 +279,13 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
 
 
 def _reason(error: ValidationError) -> str | None:
-    """The words of a validator of our own (it knows more than the field's bounds), if one refused."""
+    """The sentence of our own validator, which knows more than the field's bounds, if it refused."""
     own = [detail.get("ctx", {})["error"] for detail in error.errors() if detail["type"] == "value_error"]
     return own[0].args[0] if own else None
 
 
 def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:
-    """Params that obey the rules across fields, and what was changed for it, in order."""
+    """Params that obey the rules across fields, and the changes made for that, in order."""
     made: list[Adjustment] = []
     while (adjustment := next(params.adjustments(), None)) is not None:
         made.append(adjustment)

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Check:
-    """A result held against an independent reference.
+    """A result compared with an independent reference.
 
     what: the claim ("equals exact attention"). error, tolerance: in the same unit; passes when error <= tolerance.
     reference: what it was compared with.

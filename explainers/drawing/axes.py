@@ -10,7 +10,7 @@ import numpy as np
 from explainers.drawing.panels import Axis, Layer
 from explainers.drawing.scene import Hue
 
-GREATEST = 1e30  # that is drawn or told
+GREATEST = 1e30  # the greatest number that is drawn or named
 FARTHEST = 50  # lengths of an axis
 
 
@@ -18,7 +18,7 @@ def round_ticks(low: float, high: float, most: int = 5) -> tuple[float, ...]:
     """At most `most` round places from low to high: multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / most or 1.0
     power = 10 ** math.floor(math.log10(rough))
-    step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough * (1 - 1e-9))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(float(f"{step * k:.6g}") for k in range(first, last + 1))
 
@@ -35,9 +35,9 @@ def axis(low: float, high: float, label: str = "", room: float = 0.06, most: int
 def steps_axis(last: int, label: str = "k", first: int = 1) -> Axis:
     """Counts from `first`; the end is left to the label."""
     ticks = tuple(
-        one for one in round_ticks(first, max(last, first + 1)) if one <= first + 0.88 * (last - first)
+        tick for tick in round_ticks(first, max(last, first + 1)) if tick <= first + 0.88 * (last - first)
     )
-    ticks = tuple(one for one in ticks if one == round(one))
+    ticks = tuple(tick for tick in ticks if tick == round(tick))
     return Axis(first, max(last, first + 1), label=label, ticks=ticks, format="d")
 
 
@@ -47,15 +47,15 @@ def log_axis(values: np.ndarray, label: str = "", most_decades: int = 5) -> Axis
     high = math.ceil(math.log10(positive.max()) + 1e-9) if len(positive) else 0
     low = math.floor(math.log10(positive.min()) - 1e-9) if len(positive) else -1
     low = max(min(low, high - 1), high - most_decades)
-    ticks = tuple(10.0**one for one in range(low, high + 1, 1 if high - low < 4 else 2))
+    ticks = tuple(10.0**power for power in range(low, high + 1, 1 if high - low < 4 else 2))
     short = low >= -3 and high <= 4
     return Axis(10.0**low, 10.0**high, log=True, label=label, ticks=ticks, format=".4g" if short else ".0e")
 
 
 def drawable(values: np.ndarray, low: Any, high: Any) -> np.ndarray:
-    """Values that may lie outside the axis, or each of the axes, where they are cut off, but not beyond all numbers.
+    """Values clipped to FARTHEST lengths beyond the axis, so that they fit into single precision; NaN stays.
 
-    Farther than FARTHEST lengths of the axis they are brought to there; NaN stays.
+    The player cuts off what lies outside the axis.
     """
     far = FARTHEST * (high - low)
     return np.clip(values, low - far, high + far)
@@ -64,7 +64,7 @@ def drawable(values: np.ndarray, low: Any, high: Any) -> np.ndarray:
 def curve(
     x: np.ndarray, y: np.ndarray, low: float, high: float, hue: Hue, name: str, size: float = 4
 ) -> Layer:
-    """A curve as segments, left out where it leaves the axis."""
+    """A curve as segments, omitted where it leaves the axis."""
     shown = np.where((y >= low) & (y <= high), y, np.nan)
     names = (name,) * (len(x) - 1)
     return Layer(
@@ -82,10 +82,10 @@ def curve(
 
 
 def sendable(values: np.ndarray) -> np.ndarray:
-    """Numbers that fit into single precision; 0 where there is none, which no sentence then speaks of."""
+    """Numbers that fit into single precision. NaN becomes 0; no sentence uses it."""
     return np.clip(np.nan_to_num(values, posinf=GREATEST, neginf=-GREATEST), -GREATEST, GREATEST)
 
 
 def rounded_off(values: np.ndarray, smallest: float) -> np.ndarray:
-    """Values as a reader is told them: 0 where they are smaller than what rounding may leave."""
+    """Values for a reader: 0 where they are smaller than rounding errors may be."""
     return np.where(np.abs(values) < smallest, 0.0, values)

@@ -194,7 +194,7 @@ class Strip(Panel):
     document's number (a cycle of eight colours), -1 padding (hatched), -2 neutral, -3 ignored or lost (outlined).
     appears, leaves: (runs,) a run is there in the steps [appears, leaves). texts: drawn in the runs where they fit;
     notes: what the hover says; row_names: at the left of the rows (each one a run or row, or none at all). closes:
-    (rows,) the step from which a row is closed. limit: a dashed line after so many tokens; 0 for none. ruler:
+    (rows,) the step from which a row is closed. limit: a dashed line after this number of tokens; 0 for none. ruler:
     (position, text) ticks under the rows (cu_seqlens).
     """
 

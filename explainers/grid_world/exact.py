@@ -26,7 +26,7 @@ MOST_SWEEPS = 100_000
 MOST_ROUNDS = 1_000  # of policy iteration, which usually needs about ten
 MOST_STATES = 10_000  # solved by linear equations; larger worlds by sweeps, to an error of PROVEN
 PROVEN = 1e-6
-UNBOUNDED = 1e12  # no policy that ends takes so many steps
+UNBOUNDED = 1e12  # no policy that ends takes this many steps
 
 
 @dataclass(frozen=True, eq=False)

@@ -253,7 +253,7 @@ def _checks(
         expected = exact.within(moves, np.eye(len(moves.mix))[last.chosen], params.episode_length)
         error = np.abs(expected.max(axis=1) - valued[-1].values).max()
         yield Check(
-            what="the returns are those of the policy over so many steps",
+            what="the returns are those of the policy over that many steps",
             error=float(error),
             tolerance=rounding,
             reference="its finite-horizon Bellman equation",

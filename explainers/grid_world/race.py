@@ -253,7 +253,7 @@ def _notes(params: RaceParams, stuck: np.ndarray, finished: int) -> Iterator[str
                     steps=params.episode_length,
                 )
     yield Message(
-        "All agents of a seed meet the same dice at the same time, so that luck favours none of them."
+        "Agents with the same seed see the same random draws at the same time, so that luck favours none of them."
     )
     if params.target == "continue":
         yield Message(

@@ -302,7 +302,7 @@ def layer_types(keys: Keys) -> list[str]:
         ]
     if not _slides(keys):
         return ["full_attention"] * layers
-    pattern = keys.optional("sliding_window_pattern")  # every so many layers, one sees everything
+    pattern = keys.optional("sliding_window_pattern")  # one layer in every `pattern` sees everything
     first = keys.whole("max_window_layers", 0, least=0)
     slides = [layer >= first and (pattern is None or (layer + 1) % pattern != 0) for layer in range(layers)]
     return ["sliding_attention" if sliding else "full_attention" for sliding in slides]

@@ -36,7 +36,7 @@ PAGE_BYTES, LEAST_PAGE_TOKENS = 2**20, 256
 def head_bytes(numbers: int, dtype: str, seq_len: int, window: int | None) -> int:
     """Bytes that one head holds of `seq_len` tokens, each leaving a vector of `numbers`; the oldest are forgotten.
 
-    The tokens come in pages of about PAGE_BYTES. Only one page has memory of its own, and every token is written
+    The tokens come in pages of about PAGE_BYTES. Only one page has separate memory, and every token is written
     into it: the cache is a queue of views of it, so that ten million tokens fit.
     """
     block, layout = LAYOUTS[dtype]

@@ -80,7 +80,7 @@ def attention_flops(model: Model, seq_len: int, batch: int) -> int:
 
 
 def ladder(model: Model) -> tuple[list[tuple[str, Model]], int]:
-    """The model with each attention in its place, from MHA over GQA and MQA to MLA, and the index of its own attention.
+    """The model with each attention, from MHA over GQA and MQA to MLA, and the index of its present attention.
 
     A KV head serves 1, 2, 4, ... query heads, as far as they divide, at last all of them.
     """

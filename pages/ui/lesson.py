@@ -198,8 +198,9 @@ def notes(shown: Shown) -> None:
 def cards(shown: Shown) -> None:
     """The checks, what to take along, a question to predict, settings to try.
 
-    Nothing here is a fragment of its own: when the chapter runs again before the browser has heard of its last run,
-    Streamlit drops what that run drew, but not what fragments inside drew into it, and the page goes blank.
+    Nothing here is a separate fragment (docs/decisions/008-no-fragment-inside-a-fragment.md): if the chapter runs again
+    before the browser has its last run, Streamlit drops what that run drew, but not what fragments inside it drew, and
+    the page goes blank.
     """
     chapter, question = shown.chapter, _question(shown)
     left, right = st.columns(2)

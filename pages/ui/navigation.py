@@ -35,7 +35,7 @@ def own() -> None:
         st.rerun()
 
 
-def told_unknown(asked: str, titles: Mapping[str, str]) -> None:
+def report_unknown(asked: str, titles: Mapping[str, str]) -> None:
     """Says that there is no page under an address, and names the nearest. titles: by address."""
     if not asked:
         return

@@ -2,7 +2,7 @@
 
     python tests/bench/packing_histogram.py [--histogram FILE] [--depth 3] [--rounds 5]
 
-Without a file: Wikipedia's lengths for BERT (Krell et al. 2021), where the project's shared data are at hand, else the
+Without a file: Wikipedia's lengths for BERT (Krell et al. 2021), where the project's shared data are present, else the
 built-in lognormal lengths. Least squares, which takes half a minute, runs once.
 """
 

@@ -40,7 +40,7 @@ def test_tiled_gradients_equal_autograd(size: dict[str, Any]) -> None:
     steps, gradients = watch(tiled_backward(q, k, v, output, lse, d_output, Tiling(**blocks, **options)))
     for ours, exact in zip(gradients, exact_gradients(q, k, v, d_output, **options), strict=True):
         assert (ours - exact).abs().max() <= 1e-5
-    # each gradient tile is written by its one owner, once
+    # each gradient tile is written once, by its owner
     key_owners = [step.key_tile for _, step in steps if (step.owner, step.phase) == ("key", "write")]
     query_owners = [step.query_tile for _, step in steps if (step.owner, step.phase) == ("query", "write")]
     assert key_owners == list(range(math.ceil(size["n_k"] / size["block_k"])))

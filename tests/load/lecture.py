@@ -6,7 +6,7 @@ It starts the site on this machine and talks to it as a browser does: Streamlit'
 reader opens the page and then moves a slider of it about every five seconds, as if a lecturer had said "try another
 block size". Printed: how long a rerun takes from the sent slider to the end of the script, the server's processor time
 for it and the share of it that settles the settings (tests/load/measured.py), what the server's memory does, and
-errors. Then one reader moves a slider to and fro between two places whose pictures are in the cache. Ends by itself.
+errors. Then one reader moves a slider to and fro between two places whose pictures are in the cache. Ends on its own.
 """
 
 from __future__ import annotations

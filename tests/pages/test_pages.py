@@ -39,7 +39,7 @@ def chapters(path: str) -> list[str]:
     ("path", "chapter"), [(path, chapter) for path in PAGES for chapter in chapters(path)]
 )
 def test_every_chapter_of_every_page_runs(path: str, chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A fragment inside a fragment can blank the page (section.cards says how). Background runs are waited for.
+    # A fragment inside a fragment can blank the page (lesson.cards says how). Background runs are waited for.
     monkeypatch.setattr(background, "WAIT_AT_MOST", 60)
     inner: list[str] = []
     register = MemoryFragmentStorage.register
@@ -145,7 +145,7 @@ def test_a_config_is_counted_beside_the_others() -> None:
 
 
 def test_the_first_numbers_of_the_kv_cache_need_no_torch() -> None:
-    """In a process of its own: the modules behind the page, its first result and its picture."""
+    """In a separate process: the modules behind the page, its first result and its picture."""
     code = """
 import sys
 from explainers.contract.experiment import find

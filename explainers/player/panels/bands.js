@@ -43,7 +43,7 @@ registerPanel("bands", (spec) => {
         context.clip();
         hatch(context, across(from), box.y, across(to) - across(from), box.height, faint ? tint(theme, hue, 0.35) : theme.hues[hue]);
         context.restore();
-        outline(context, band, from, to); // hatching has drawn a path of its own
+        outline(context, band, from, to); // hatching has drawn another path
       }
       context.strokeStyle = faint ? tint(theme, hue, 0.35) : theme.hues[hue];
       context.lineWidth = 1;

@@ -13,7 +13,7 @@ registerPanel("matrix", (spec, tools) => {
   image.width = columns;
   image.height = rows;
   let painted = null; // the theme and numbers that `image` shows
-  let table = null; // the colours of the theme at hand
+  let table = null; // the colours of the current theme
   let box = { x: 0, y: 0, width: 1, height: 1 };
 
   function tilesOf({ block, visited_at, current }) {

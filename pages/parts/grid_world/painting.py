@@ -6,7 +6,7 @@ import streamlit as st
 
 from explainers.contract.messages import Message
 from explainers.grid_world import changes, paint
-from pages.ui.player.mount import Click, tell
+from pages.ui.player.mount import Click, queue_toast
 from pages.ui.settings.controls import Settings
 
 BRUSH = "_brush"
@@ -44,7 +44,7 @@ def painted(settings: Settings, click: Click) -> None:
     try:
         world = paint.painted(params.now.world, click.index, st.session_state.get(BRUSH, LOOK))
     except ValueError as error:
-        tell(Message("{problem}.", problem=error.args[0]))
+        queue_toast(Message("{problem}.", problem=error.args[0]))
         return
     st.session_state.setdefault(PAINTED, []).append((params.now.world, world))
     settings.apply({"world": world})

@@ -9,7 +9,7 @@ import streamlit as st
 from explainers.contract.messages import Message
 from explainers.contract.params import as_text, read
 from explainers.grid_world.world_params import WorldParams
-from pages.ui.player.mount import tell
+from pages.ui.player.mount import queue_toast
 from pages.ui.settings.controls import Settings
 
 PASTED = "_pasted_world"
@@ -31,14 +31,14 @@ def _use_pasted(settings: Settings) -> None:
     try:
         pasted = json.loads(st.session_state[PASTED])
     except ValueError:
-        tell(Message("Not valid JSON. Paste a file saved by “World as JSON”."))
+        queue_toast(Message("Not valid JSON. Paste a file saved by “World as JSON”."))
         return
     if not isinstance(pasted, dict):
-        tell(Message("Not a JSON object. Paste a file saved by “World as JSON”."))
+        queue_toast(Message("Not a JSON object. Paste a file saved by “World as JSON”."))
         return
     texts = {str(name): as_text(value) for name, value in pasted.items()}
     params, problems = read(WorldParams, texts)
     for problem in problems[:3]:
-        tell(problem.sentence)
+        queue_toast(problem.sentence)
     if not problems:
         settings.put(params.model_dump() | {"changes": ""})

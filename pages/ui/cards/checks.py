@@ -1,4 +1,4 @@
-"""Checks on the screen: a result held against an independent reference, green or red, with error and tolerance."""
+"""Checks on the screen: a result compared with an independent reference, green or red, with error and tolerance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def show(checks: Iterable[Check]) -> None:
     """One line a check: symbol and colour, the claim, error and tolerance, and what it was compared with."""
     checks = tuple(checks)
     if not checks:
-        st.caption("With these settings there is nothing to hold the result against.")
+        st.caption("No reference exists for these settings.")
         return
     st.html("".join(line(check) for check in checks))
 

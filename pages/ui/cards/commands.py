@@ -8,9 +8,9 @@ from explainers.contract.params import Params, as_text
 
 
 def command(experiment: str, params: Params, *ending: str) -> str:
-    """The shell command for this run: python -m explainers flash_attention.tiles --seq_len 64.
+    """The command for this run: python -m explainers flash_attention.tiles --seq_len 64.
 
-    Left out is what the shell takes by itself: defaults, and what a preset that is named fills in.
+    Omits defaults and whatever the preset sets.
     """
     defaults, filled = type(params)(), params.baseline()
     words = ["python", "-m", "explainers", experiment]

@@ -22,8 +22,10 @@ def start() -> None:
 
 
 def _load() -> None:
-    """The worker of the Triton interpreter, a process of its own, and meanwhile torch, the first experiment, and what
-    each topic has to warm up: the function `warm_up` of its module of that name, where there is one."""
+    """Starts the worker process of the Triton interpreter; meanwhile loads torch and runs the first experiment.
+
+    Then calls `warm_up` of each topic that has a module of that name.
+    """
     try:
         from kernels.interpreter import interpreter, triton_available
 

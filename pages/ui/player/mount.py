@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from explainers.player.source import blob, javascript, stylesheet
 from pages.ui.streamlit_internals import component
 
-_TOLD = "_told"  # sentences that wait for the next run
+_TOASTS = "_toasts"  # sentences that wait for the next run
 _component = component("lantern_player", js=javascript("streamlit.js"), css=stylesheet())
 
 
@@ -53,9 +53,9 @@ def play(
         try:
             on_click(Click.model_validate(st.session_state[key]["click"]))
         except ValidationError:
-            tell("The picture sent something that is not a click on it; it was ignored.")
+            queue_toast("The picture sent something that is not a click on it; it was ignored.")
 
-    for sentence in st.session_state.pop(_TOLD, ()):
+    for sentence in st.session_state.pop(_TOASTS, ()):
         st.toast(sentence)
     _component(
         data=blob(
@@ -67,9 +67,9 @@ def play(
     )
 
 
-def tell(sentence: str) -> None:
-    """Says something about an event in the player, once the page runs: what a callback draws takes another's place."""
-    st.session_state.setdefault(_TOLD, []).append(sentence)
+def queue_toast(sentence: str) -> None:
+    """Queues a toast for the next run of the page: a callback must not draw elements."""
+    st.session_state.setdefault(_TOASTS, []).append(sentence)
 
 
 def player_key(prefix: str) -> str:

@@ -5,7 +5,7 @@ page again with the address of that entry and marks the run as a history navigat
 reader arrives (a page opened, a step through the history) and written when a control changes; in between the
 controls hold the truth. (`bind="query-params"` would replace the entry instead: back would leave the page.)
 
-The player keeps `step` in the address by itself. A write drops it, because another setting is another run.
+The player itself keeps `step` in the address. A write drops it, because other settings are another run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def enter(page: str) -> None:
 
 
 def visit() -> Visit:
-    """The visit that is going on."""
+    """The current visit."""
     return st.session_state.get("_visit", Visit("", 0))
 
 

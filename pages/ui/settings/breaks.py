@@ -18,8 +18,8 @@ from pages.ui.settings.controls import Settings
 def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
     """A row of switches for the field break_it.
 
-    Choosing a break applies the settings that make it visible; the next choice first gives back what the reader had,
-    but for what was changed since.
+    Choosing a break applies the settings that make it visible; the next choice first restores the
+    reader's settings, except those changed since.
     """
     params = settings.params(prefix)
     labels = control_of(type(params), "break_it").labels or {}
@@ -55,9 +55,9 @@ def _choose(
 
 
 def _given_back(params: Params, breaks: Sequence[Break], prefix: str) -> dict[str, Any]:
-    """The settings without the break that is on: those before it, but for what was changed since.
+    """The settings without the current break: those before it, except what was changed since.
 
-    Where the break came with the link, there are none before: what breaks need goes back to its default.
+    If the break came with the link, there are none before it: the settings of all breaks get their defaults.
     """
     now = params.model_dump()
     if now["break_it"] == "none":
@@ -99,6 +99,6 @@ def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
 
 
 def harmless(params: Params, found: Iterable[Check]) -> None:
-    """Says so where the chosen break does no harm with the other settings."""
+    """Says so if the chosen break changes nothing at the other settings."""
     if getattr(params, "break_it", "none") != "none" and all(check.passed for check in found):
         st.caption("At these settings the break changes nothing. Reset to see its effect.")

@@ -28,12 +28,11 @@ from explainers.contract.params import (
     several_of,
 )
 from pages.ui.settings.changes import change_sentence, changed_fields, readable
-from pages.ui.settings.link import STEP, key_of
+from pages.ui.settings.link import key_of
 from pages.ui.settings.session import Session, control_value
 from pages.ui.settings.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
 SENTENCES_UP_TO = 6
-STALE_FOR = 30.0  # seconds after which the browser has heard that a control was set
 COMPARED = 3  # settings that may change at once for two results to be compared
 UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the control names longer ones
 
@@ -41,7 +40,7 @@ UNIT_UP_TO = 3  # characters of a unit that fit beside a label; the help of the 
 def settings(main: type[Params] | None = None, /, **others: type[Params]) -> Settings:
     """The settings of this page: its main experiment's, and of each other experiment by its prefix.
 
-    Reads the address or the controls, and writes the address. What was ignored or adjusted, the panels say.
+    Reads the address or the controls, and writes the address. The panels report what was ignored or adjusted.
     """
     types = ({"": main} if main else {}) | others
     made = Settings(types)
@@ -52,7 +51,7 @@ def settings(main: type[Params] | None = None, /, **others: type[Params]) -> Set
 class Settings(Session):
     """All settings of a page. `panel` draws controls, `params` gives values, `apply` changes them from a button."""
 
-    teller: str | None = None  # the experiment whose panel tells what of the address was ignored
+    reporting: str | None = None  # the experiment whose panel reports what of the address was ignored
 
     # ------------------------------------------------------------------------------------------- for a page
 
@@ -63,8 +62,8 @@ class Settings(Session):
     def panel(self, *names: str, prefix: str = "", reset: bool = True) -> Any:
         """Draws the controls of the named fields in one compact row that wraps, and returns the Params.
 
-        reset: the first row of an experiment, which ends with a button to reset and tells what was ignored or
-        adjusted; the first such row on the page also tells what of the address was ignored.
+        reset: the first row of an experiment, which ends with a button to reset and reports what was ignored
+        or adjusted; the first such row on the page also reports what of the address was ignored.
         """
         self.settle()  # a fragment runs without the rest of its page
         with st.container(
@@ -77,8 +76,8 @@ class Settings(Session):
             if reset:
                 self.reset_button(prefix)
         if reset:
-            self.teller = prefix if self.teller is None else self.teller
-            self._tell(prefix)
+            self.reporting = prefix if self.reporting is None else self.reporting
+            self._report(prefix)
         return self.shown.params[prefix]
 
     def reset_button(self, prefix: str = "") -> None:
@@ -99,7 +98,7 @@ class Settings(Session):
         self.shown.pending_click.setdefault(prefix, {}).update(changes)
 
     def put(self, changes: Mapping[str, Any], prefix: str = "") -> None:
-        """As `apply`, of a run whose settings change on the way: the settings themselves, not a change on the way."""
+        """As `apply`, but sets the settings with which a live run began, not a change during the run."""
         self.shown.pending_button.setdefault(prefix, {}).update(changes)
 
     def open(self, changes: Mapping[str, Any], prefix: str = "") -> None:
@@ -135,7 +134,7 @@ class Settings(Session):
         step = self.shown.steps.get(prefix)
         if step is not None and steps is not None and step >= steps:
             with st.container(key=f"notes-step-{prefix}"):
-                st.text(f"{key_of(prefix, STEP)} = {step} lies beyond the last step, which is shown instead.")
+                st.text(f"Step {step:,} does not exist; showing the last one.")
             return steps - 1
         return step
 
@@ -167,9 +166,9 @@ class Settings(Session):
             with st.container(key=f"changed-{prefix}"):
                 st.text(sentence)
 
-    def _tell(self, prefix: str) -> None:
+    def _report(self, prefix: str) -> None:
         """Says in one sentence each what was ignored, adjusted or left out: of the address, of this experiment."""
-        sentences = list(self.shown.problems.values()) if prefix == self.teller else []
+        sentences = list(self.shown.problems.values()) if prefix == self.reporting else []
         own = {key_of(prefix, name) for name in self.types[prefix].model_fields}
         sentences += [words for key, words in self.shown.refused.items() if key in own]
         sentences += self.shown.notes.get(prefix, [])
@@ -194,19 +193,20 @@ class Settings(Session):
         return f"{shown} {unit}".strip() if len(unit) <= UNIT_UP_TO else shown
 
     def _draw(self, prefix: str, name: str) -> None:
-        """One control, of the kind that its declaration calls for.
+        """Draws one control, of the kind that its declaration asks for.
 
-        It starts with its value, so that nothing jumps; unless that was just set, which Streamlit wants done once.
+        It starts with its value, so that nothing jumps, unless the value was just set: Streamlit warns if both are given.
         """
         params_type = self.types[prefix]
         key = key_of(prefix, name)
         value = control_value(params_type, name, getattr(self.shown.params[prefix].now, name))
         start = {} if key in self.set_now or key in self.shown.refused else {"value": value}
         if key in self.set_now:
-            # Once more: what was set while the control was away, Streamlit keeps to itself.
+            # A second time: Streamlit does not send the browser what was set while the control was not drawn
+            # (docs/decisions/012-a-control-is-set-twice.md).
             st.session_state[key] = value
             self.set_now.discard(key)
-            if key in self.shown.set_from:  # the browser hears of it when this run ends
+            if key in self.shown.set_from:  # the browser learns of it when this run ends
                 self.shown.set_from[key] = (self.shown.set_from[key][0], time.monotonic())
         described = params_type.model_fields[name]
         control = control_of(params_type, name)

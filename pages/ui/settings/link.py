@@ -93,7 +93,7 @@ def take_step(raw: dict[str, str], prefix: str) -> tuple[int | None, dict[str, s
     if text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= GREATEST_STEP:
         return int(text), {}
     problem = Problem(key, text, f"a whole number from 0 to {GREATEST_STEP:,}")
-    return None, {key: f"{problem.sentence} The page starts at its own first step instead."}
+    return None, {key: f"{problem.sentence} The page starts at its usual first step instead."}
 
 
 def unknown(raw: Iterable[str], types: Mapping[str, type[Params]]) -> dict[str, str]:

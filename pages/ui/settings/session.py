@@ -117,7 +117,7 @@ class Session:
             params, ignored = take(raw, prefix, params_type, own_fields(self.types, prefix))
             fresh.problems |= ignored_step | ignored
             fresh.params[prefix], adjusted = fit(params)
-            fresh.notes[prefix] = [one.sentence for one in adjusted]
+            fresh.notes[prefix] = [adjustment.sentence for adjustment in adjusted]
         _share(fresh.params, {prefix: params_type() for prefix, params_type in self.types.items()})
         fresh.problems |= unknown(raw, self.types)
         self.shown.__dict__.update(fresh.__dict__)

@@ -41,7 +41,7 @@ def draw_several(
 
 
 def labels_of(choices: Iterable[str], control: Control) -> dict[str, str]:
-    return {one: one.replace("_", " ") for one in choices} | dict(control.labels or {})
+    return {choice: choice.replace("_", " ") for choice in choices} | dict(control.labels or {})
 
 
 def draw_number(
