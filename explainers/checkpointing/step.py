@@ -41,9 +41,8 @@ class Plan:
     """How the blocks are checkpointed.
 
     segments: the number of blocks in each; () for no checkpointing. policy: the results that a segment keeps in
-    addition to its input: "" (none), "matmuls" or "attention" (all but attention). keep_random_state: dropout draws the same
-    masks again.
-    reentrant: the older kind of checkpoint.
+    addition to its input: "" (none), "matmuls" or "attention" (all but attention). keep_random_state: dropout draws
+    the same masks again. reentrant: the older kind of checkpoint.
     """
 
     segments: tuple[int, ...]

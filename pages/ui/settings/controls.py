@@ -195,7 +195,7 @@ class Settings(Session):
     def _draw(self, prefix: str, name: str) -> None:
         """Draws one control, of the kind that its declaration asks for.
 
-        It starts with its value, so that nothing jumps, unless the value was just set: Streamlit warns if both are given.
+        It starts with its value, so that nothing jumps; not if the value was just set, as Streamlit warns of both.
         """
         params_type = self.types[prefix]
         key = key_of(prefix, name)
