@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from explainers.contract.experiment import find
+from explainers.player.source import Options
 from pages.ui import page
 from pages.ui.player.mount import play
 from pages.ui.prose import prose
@@ -29,4 +30,4 @@ for number, topic in enumerate(TOPICS):
     with row[number % CARDS_IN_A_ROW], page.card(topic.name):
         st.page_link(f"pages/{topic.name}.py", label=f"**{topic.title}** →")
         st.markdown(prose(topic.name)["claim"])
-        play(picture(number), key=f"picture-{topic.name}", mode="card")
+        play(picture(number), Options(mode="card"), key=f"picture-{topic.name}")

@@ -174,7 +174,7 @@ def test_the_rule_finds_html_that_is_not_written_out() -> None:
 )
 def test_the_player_reads_what_a_scene_writes(constant: str, value: int) -> None:
     player = (ROOT / "explainers/player/data.js").read_text(encoding="utf-8")
-    assert re.findall(rf"^const {constant} = (\d+);", player, re.MULTILINE) == [str(value)]
+    assert re.findall(rf"^export const {constant} = (\d+);", player, re.MULTILINE) == [str(value)]
 
 
 def test_the_player_knows_a_scene_by_its_first_bytes() -> None:

@@ -1,10 +1,13 @@
 """The player: one component that shows every animation on the site.
 
-Python computes a whole run and sends one blob; the browser steps through it. Files:
+Python computes a whole run and sends one blob; the browser steps through it. The ES modules:
 
-- `shell.js`: clock, keys, scrub bar, words, address, PNG. `panels/<kind>.js`: what draws one kind of panel.
-- `data.js`: reads the blob. `drawing.js`: colours and canvas tools. `player.css`: the look.
-- `streamlit.js` and `mount.py`: the player on a page. `offline.js` and `export.py`: a scene as one HTML file.
+- `data.js` reads the blob, `live.js` joins the chunks of a run that goes on, `numbers.js` writes numbers;
+- `playback.js` decides which step is shown, `address.js` keeps the page's address in step, `keys.js` knows the keys;
+- `stage.js` builds the picture, `words.js` the sentence, `transport.js` the controls, `tip.js` words at the pointer;
+- `fullscreen.js` fits the player to the screen, `picture.js` saves a PNG, `events.js` hears the document;
+- `shell.js` puts these together; `drawing.js` has colours and canvas tools, `panels/<kind>.js` draws one kind of panel;
+- `streamlit.js` starts the player on a page, `offline.js` in a file (`export.py`). `source.py` joins the modules.
 
 To add a panel: a dataclass in `explainers/drawing/panels.py` with its `kind`, and `panels/<kind>.js` that calls
 `registerPanel(kind, spec => ...)` as `panels.js` describes; nothing else needs to know.

@@ -1,5 +1,7 @@
 // What panels share: the theme's colours, canvases, scales, hatching.
 
+import { formatNumber } from "./numbers.js";
+
 // Okabe-Ito hues, with purple for scores and teal for outputs; one meaning, one colour (DESIGN: visual grammar).
 const HUES = {
   light: {
@@ -21,7 +23,7 @@ const CYCLE = {
 };
 
 /** The colours in force where `element` stands; Streamlit's variables win, the system's choice is the fallback. */
-function readTheme(element) {
+export function readTheme(element) {
   const style = getComputedStyle(element);
   const ground = parseColour(style.getPropertyValue("--ground"));
   const dark = ground[0] * 0.3 + ground[1] * 0.59 + ground[2] * 0.11 < 128;
@@ -39,12 +41,14 @@ function readTheme(element) {
   };
 }
 
-const colourParser = document.createElement("canvas").getContext("2d");
+/** @type {Map<string, number[]>} */
 const parsedColours = new Map();
+let colourParser = null; // a canvas's context, made when the first colour is read
 
 /** Any CSS colour -> [red, green, blue]. */
-function parseColour(text) {
+export function parseColour(text) {
   if (!parsedColours.has(text)) {
+    colourParser ??= document.createElement("canvas").getContext("2d");
     colourParser.fillStyle = "#ffffff";
     colourParser.fillStyle = text.trim() || "#ffffff";
     const normal = colourParser.fillStyle;
@@ -54,14 +58,14 @@ function parseColour(text) {
   return parsedColours.get(text);
 }
 
-const mix = (from, to, share) => from.map((part, k) => part + (to[k] - part) * share);
-const css = (colour) => `rgb(${colour.map(Math.round).join(",")})`;
+export const mix = (from, to, share) => from.map((part, k) => part + (to[k] - part) * share);
+export const css = (colour) => `rgb(${colour.map(Math.round).join(",")})`;
 
 /** A hue mixed into the ground: share 0 is the ground, 1 the hue itself. */
-const tint = (theme, hue, share) => css(mix(theme.ground, parseColour(theme.hues[hue]), share));
+export const tint = (theme, hue, share) => css(mix(theme.ground, parseColour(theme.hues[hue]), share));
 
 /** 256 colours from `low` to `high` of a scale, as RGB bytes. */
-function colourTable(theme, scale, hue) {
+export function colourTable(theme, scale, hue) {
   const table = new Uint8Array(256 * 3);
   const end = parseColour(theme.hues[hue]);
   const below = parseColour(theme.hues.key);
@@ -75,7 +79,7 @@ function colourTable(theme, scale, hue) {
 }
 
 /** A canvas that is sharp at this device's pixel density and zoom. Returns its context, scaled to CSS pixels. */
-function sizeCanvas(canvas, width, height, zoom) {
+export function sizeCanvas(canvas, width, height, zoom) {
   const density = Math.min((window.devicePixelRatio || 1) * zoom, 4);
   const [wide, high] = [Math.round(width * density), Math.round(height * density)];
   if (canvas.width !== wide || canvas.height !== high) {
@@ -90,13 +94,13 @@ function sizeCanvas(canvas, width, height, zoom) {
 }
 
 /** The width in px that the numbers beside an upright axis take, of about six px a letter: at least so much, if any. */
-function roomForTicks(axis, least) {
+export function roomForTicks(axis, least) {
   if (!axis.ticks.length) return 0;
   return Math.max(least, 8 + 6.4 * Math.max(...axis.ticks.map((tick) => formatNumber(tick, axis.format).length)));
 }
 
 /** Data -> pixels along one direction of a panel (Axis in panels.py). */
-function axisScale(axis, from, to) {
+export function axisScale(axis, from, to) {
   const place = axis.log ? (value) => Math.log10(value) : (value) => value;
   const [low, high] = [place(axis.low), place(axis.high)];
   const [start, end] = axis.flip ? [to, from] : [from, to];
@@ -104,7 +108,7 @@ function axisScale(axis, from, to) {
 }
 
 /** Fills the rectangle with diagonal lines: the sign of what was left out or recomputed. */
-function hatch(context, x, y, width, height, colour) {
+export function hatch(context, x, y, width, height, colour) {
   context.save();
   context.beginPath();
   context.rect(x, y, width, height);
@@ -120,7 +124,7 @@ function hatch(context, x, y, width, height, colour) {
   context.restore();
 }
 
-function write(context, theme, text, x, y, { colour = theme.muted, size = 11, weight = 400, align = "left" } = {}) {
+export function write(context, theme, text, x, y, { colour = theme.muted, size = 11, weight = 400, align = "left" } = {}) {
   context.font = `${weight} ${size}px ${theme.font}`;
   context.fillStyle = colour;
   context.textAlign = align;

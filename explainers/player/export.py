@@ -6,7 +6,7 @@ import base64
 import html
 
 from explainers.drawing.scene import Scene
-from explainers.player.source import blob, javascript, stylesheet
+from explainers.player.source import Options, blob, javascript, stylesheet
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -38,7 +38,7 @@ def page(scene: Scene) -> str:
 
 def page_of_bytes(scene: bytes, title: str) -> str:
     """As `page`, for a scene that is already packed (`Scene.to_bytes`)."""
-    packed = base64.b64encode(blob(scene, address="step")).decode()
+    packed = base64.b64encode(blob(scene, Options(address="step"))).decode()
     return PAGE.format(
         title=html.escape(title), style=stylesheet(), scene=packed, script=javascript("offline.js")
     )

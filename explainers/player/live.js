@@ -1,6 +1,8 @@
 // A run that goes on (scene.Live): the chunks that the player holds, and the one scene that they make together.
 
-function liveRun() {
+const NEAR = 64; // steps from the beginning of what is held
+
+export function liveRun() {
   let chunks = []; // decoded scenes, each beginning where the one before ends
   const endOf = (chunk) => chunk.live.first + chunk.steps;
   const length = () => (chunks.length ? endOf(chunks.at(-1)) - chunks[0].live.first : 0);
@@ -16,10 +18,10 @@ function liveRun() {
     add(chunk) {
       const held = chunks.filter((other) => belongs(other, chunk));
       chunks = [chunk];
-      for (const other of held.filter((one) => endOf(one) <= chunk.live.first).reverse()) {
+      for (const other of held.filter((each) => endOf(each) <= chunk.live.first).reverse()) {
         if (endOf(other) === chunks[0].live.first) chunks.unshift(other);
       }
-      for (const other of held.filter((one) => one.live.first >= endOf(chunk))) {
+      for (const other of held.filter((each) => each.live.first >= endOf(chunk))) {
         if (other.live.first === endOf(chunks.at(-1))) chunks.push(other);
       }
       while (chunks.length > 1 && length() > chunk.live.kept) {
@@ -52,8 +54,8 @@ function joinValues(values, newest) {
   if (value.values?.data && "at" in value) return joinTracks(values);
   if (value.x?.data && "dashed" in value) return { ...value, x: joinArrays(values.map((line) => line.x)), y: joinArrays(values.map((line) => line.y)) };
   const joined = Array.isArray(value)
-    ? value.map((_, k) => joinValues(values.map((one) => one[k]), newest))
-    : Object.fromEntries(Object.keys(value).map((key) => [key, joinValues(values.map((one) => one[key]), newest)]));
+    ? value.map((_, k) => joinValues(values.map((each) => each[k]), newest))
+    : Object.fromEntries(Object.keys(value).map((key) => [key, joinValues(values.map((each) => each[key]), newest)]));
   if (value.lines && value.shown) {
     joined.shown = joinShown(values);
     for (const axis of ["x", "y"]) joined[axis] = joinAxes(values.map((panel) => panel[axis]));
@@ -109,5 +111,19 @@ function joinShown(panels) {
 }
 
 function joinWords(words, newest) {
-  return { ...newest, which: joinArrays(words.map((one) => one.which)), values: joinArrays(words.map((one) => one.values)) };
+  return { ...newest, which: joinArrays(words.map((each) => each.which)), values: joinArrays(words.map((each) => each.values)) };
+}
+
+/**
+ * The first step that the page should send next; null for none. Steps after those held are asked for when the end comes
+ * near; steps before them when the beginning does, and in a pause while there is room.
+ * @param {any} scene the joined scene
+ * @param {{step: number, playing: boolean}} playback
+ * @param {number} chunkSteps steps of a chunk
+ */
+export function lackingStep(scene, { step, playing }, chunkSteps) {
+  const { first, last, ahead, kept } = scene.live;
+  if (scene.steps - 1 - step < ahead && !last) return first + scene.steps;
+  if (first > 0 && (step < NEAR || (!playing && scene.steps + chunkSteps <= kept))) return first - 1;
+  return null;
 }

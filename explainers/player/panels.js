@@ -3,5 +3,5 @@
 // or, where it lives in the document, `element` and update(state); and describe(state) -> words for screen readers.
 // state: {step, previous, mix}, mix from 0 to 1 on the way from the previous step to this one.
 
-const panelKinds = {};
-const registerPanel = (kind, create) => { panelKinds[kind] = create; };
+export const panelKinds = {};
+export const registerPanel = (kind, create) => { panelKinds[kind] = create; };

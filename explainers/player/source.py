@@ -1,21 +1,75 @@
-"""The player's own files, put together: no build step, one scope. Knows no Streamlit."""
+"""The player's own files, joined: its ES modules as one script, without a build step. Knows no Streamlit.
+
+A browser gets the player as one inline script, so its modules cannot import one another there. `javascript` puts each
+module into a function that returns what it exports, in the order of the imports. Node's tests import the same files as
+they are. What the joiner understands is what the modules use:
+
+    import { reader } from "./data.js";        at the beginning of a line, names without `as`
+    export function reader(source) {           or const, class; `export default` in an entry only
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import struct
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
+IMPORT = re.compile(r'^import (?:\{(?P<names>[^}]*)\} from )?"(?P<path>[^"]+)";\n', re.MULTILINE)
+EXPORT = re.compile(r"^export (?=(?:async function|function|const|class) (?P<name>\w+))", re.MULTILINE)
 
 
 @functools.cache
 def javascript(entry: str) -> str:
     """All of the player as one module; `entry` is the file that starts it (streamlit.js or offline.js)."""
-    panels = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("panels/*.js"))
-    parts = ["data.js", "drawing.js", "panels.js", *panels, "live.js", "shell.js", entry]
-    return "\n".join((FOLDER / part).read_text(encoding="utf-8") for part in parts)
+    panels = sorted(FOLDER.glob("panels/*.js"))
+    *modules, last = in_order([*panels, FOLDER / entry])
+    return "\n".join([*map(_as_function, modules), _with_imports(last)])
+
+
+def in_order(roots: list[Path]) -> list[Path]:
+    """The modules and all that they import, each after those that it imports. Raises ValueError for a circle."""
+    found: dict[Path, None] = {}
+    entered: set[Path] = set()
+
+    def enter(module: Path) -> None:
+        if module in found:
+            return
+        if module in entered:
+            raise ValueError(f"{module.name} imports itself, through others")
+        entered.add(module)
+        for imported in IMPORT.finditer(module.read_text(encoding="utf-8")):
+            enter((module.parent / imported["path"]).resolve())
+        found[module] = None
+
+    for root in roots:
+        enter(root)
+    return list(found)
+
+
+def _as_function(module: Path) -> str:
+    """A module as a function that is called at once and returns its exports."""
+    body = _with_imports(module)
+    names = ", ".join(match["name"] for match in EXPORT.finditer(body))
+    return f"const {_name(module)} = (() => {{\n{EXPORT.sub('', body)}return {{ {names} }};\n}})();"
+
+
+def _with_imports(module: Path) -> str:
+    """The text of a module that takes what it imports from the functions of the modules before it."""
+
+    def taken(found: re.Match[str]) -> str:
+        imported = (module.parent / found["path"]).resolve()
+        return f"const {{{found['names']}}} = {_name(imported)};\n" if found["names"] else ""
+
+    return IMPORT.sub(taken, module.read_text(encoding="utf-8"))
+
+
+def _name(module: Path) -> str:
+    return "module_" + re.sub(r"\W", "_", module.relative_to(FOLDER).with_suffix("").as_posix())
 
 
 @functools.cache
@@ -23,25 +77,26 @@ def stylesheet() -> str:
     return (FOLDER / "player.css").read_text(encoding="utf-8")
 
 
-def blob(
-    scene: bytes,
-    *,
-    address: str = "",
-    mode: str = "full",
-    opening: int = 0,
-    serves: bool = False,
-    paints: bool = False,
-    resumes: int | None = None,
-) -> bytes:
-    """What the player is sent: how to show the scene, then the scene.
+@dataclass(frozen=True)
+class Options:
+    """How the player shows a scene.
 
-    address: the parameter that holds its step. opening: another number than before opens the scene anew.
-    serves: the page answers when a live scene asks for more. paints: a drag over a panel that can be painted is sent.
-    resumes: the step of a live run at which a reader comes back to it.
+    address: the parameter of the page's address that holds the step ("" for none). mode: "full", or "card" for a small
+    picture that moves under the pointer or focus. opening: another number than before opens the scene at its own start;
+    with the same one the step stays. serves: the page answers when a live scene asks for more. paints: a drag over
+    cells that can be painted is sent. resumes: the step of a live run at which a reader comes back to it.
     """
-    asked = {
-        "address": address, "mode": mode, "opening": opening, "serves": serves, "paints": paints, "resumes": resumes,
-    }  # fmt: skip
-    options = json.dumps(asked).encode()
-    head = struct.pack("<I", len(options)) + options
+
+    address: str = ""
+    mode: Literal["full", "card"] = "full"
+    opening: int = 0
+    serves: bool = False
+    paints: bool = False
+    resumes: int | None = None
+
+
+def blob(scene: bytes, options: Options) -> bytes:
+    """What the player is sent: the options, then the scene."""
+    written = json.dumps(asdict(options)).encode()
+    head = struct.pack("<I", len(written)) + written
     return head.ljust(-(-len(head) // 8) * 8, b"\0") + scene

@@ -1,11 +1,21 @@
 // The player as a Streamlit component: one player for each place on the page, new data loads into it.
 
+import { mountPlayer } from "./shell.js";
+
+/** @type {WeakMap<Element, {player: ReturnType<typeof mountPlayer>, data: any}>} */
 const playersByPlace = new WeakMap();
 
+/** @param {any} component what Streamlit hands to a component of its second version */
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   let entry = playersByPlace.get(parentElement);
   if (!entry) {
-    const player = mountPlayer(parentElement, (event) => setTriggerValue("click", event), (step) => setStateValue("step", step));
+    const site = document.querySelector(".stApp");
+    const player = mountPlayer(parentElement, {
+      onEvent: (event) => setTriggerValue("click", event),
+      onStep: (step) => setStateValue("step", step),
+      site,
+      content: document.querySelector("[data-testid=stMainBlockContainer]") ?? site,
+    });
     entry = { player, data: null };
     playersByPlace.set(parentElement, entry);
   }

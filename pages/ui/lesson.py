@@ -16,6 +16,7 @@ from pydantic import create_model
 
 from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice
+from explainers.player.source import Options
 from pages.ui import page
 from pages.ui.cards import checks, predict, share, tables
 from pages.ui.chapter import Chapter, Shown
@@ -162,16 +163,14 @@ def picture(
     step of a live run to come back to.
     """
     settings.step(None if serves else run.steps, prefix)
-    play(
-        run.scene,
-        key=player_key(prefix),
+    options = Options(
         address=key_of(prefix, STEP),
         opening=settings.opening(prefix),
         serves=serves,
         paints=paints,
         resumes=resumes,
-        on_click=on_click,
     )
+    play(run.scene, options, key=player_key(prefix), on_click=on_click)
 
 
 # --------------------------------------------------------------------------------------- under a picture

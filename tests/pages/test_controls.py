@@ -219,7 +219,7 @@ def test_a_change_forgets_what_the_address_had_wrong_and_the_step() -> None:
 def test_a_step_beyond_the_last_is_said() -> None:
     page = small_page(step="99")
     assert page.session_state["step"] == 9
-    assert sentences(page) == ["Step 99 does not exist; showing the last one."]
+    assert sentences(page) == ["step = 99 does not exist; showing the last step."]
 
 
 def test_rules_across_fields_are_mended_and_said_and_nothing_sticks() -> None:

@@ -1,5 +1,9 @@
 // Quantities stacked over the steps (scene.Bands): what has been is drawn full, what comes is drawn faint.
 
+import { hatch, write, tint } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { registerPanel } from "../panels.js";
+
 registerPanel("bands", (spec) => {
   const [bands, steps] = spec.values.shape;
   const values = spec.values.data;

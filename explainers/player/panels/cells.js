@@ -1,5 +1,10 @@
 // A grid world seen from above (scene.Cells): action values as triangles, policy as arrows, the agent and its trail.
 
+import { reader } from "../data.js";
+import { colourTable, hatch, write, css } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { registerPanel } from "../panels.js";
+
 const FLOOR = 0, WALL = 1, FORBIDDEN = 2, TARGET = 3;
 const AGENT = "#F2C200";
 const SMALLEST = 7; // px of a number that is drawn

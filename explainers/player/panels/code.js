@@ -1,5 +1,8 @@
 // Source code with the line on which the algorithm paused (scene.Code). In the document, not on a canvas.
 
+import { reader } from "../data.js";
+import { registerPanel } from "../panels.js";
+
 registerPanel("code", (spec) => {
   const line = reader(spec.line);
   const list = document.createElement("pre");

@@ -1,5 +1,10 @@
 // Curves that grow with the steps (scene.Lines).
 
+import { reader } from "../data.js";
+import { roomForTicks, axisScale, write, tint } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { registerPanel } from "../panels.js";
+
 const FARTHEST = 1e5; // px: a canvas draws no line to much farther
 const EDGE = 1; // px by which lines may reach over the frame
 

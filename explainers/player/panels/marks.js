@@ -1,5 +1,10 @@
 // Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
 
+import { reader } from "../data.js";
+import { roomForTicks, axisScale, hatch, write, tint } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { registerPanel } from "../panels.js";
+
 registerPanel("marks", (spec) => {
   const layers = spec.layers.map((layer) => ({
     ...layer, x: reader(layer.x), y: reader(layer.y), x2: reader(layer.x2), y2: reader(layer.y2), numbers: reader(layer.numbers), shown: reader(layer.shown),

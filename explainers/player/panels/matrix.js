@@ -1,5 +1,10 @@
 // A matrix of values as coloured cells, with tiles on it (scene.Matrix).
 
+import { reader } from "../data.js";
+import { colourTable, hatch, write, css, tint } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { registerPanel } from "../panels.js";
+
 registerPanel("matrix", (spec, tools) => {
   const [rows, columns] = spec.shape;
   const values = reader(spec.values);

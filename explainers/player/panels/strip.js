@@ -1,5 +1,9 @@
 // Packs as rows of coloured runs of tokens (scene.Strip): documents in a cycle of hues, padding hatched.
 
+import { parseColour, hatch, write, css, tint } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { registerPanel } from "../panels.js";
+
 const [PADDING, NEUTRAL, IGNORED] = [-1, -2, -3];
 const ROW_PITCH = [5, 24]; // px from one row to the next: the least and the most; one of them is the gap below it
 const RULER_HEIGHT = 22;

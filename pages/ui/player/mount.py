@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import streamlit as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from explainers.player.source import blob, javascript, stylesheet
+from explainers.player.source import Options, blob, javascript, stylesheet
 from pages.ui.streamlit_internals import component
 
 _TOASTS = "_toasts"  # sentences that wait for the next run
@@ -26,25 +25,12 @@ class Click(BaseModel):
 
 
 def play(
-    scene: bytes,
-    *,
-    key: str,
-    address: str = "",
-    mode: Literal["full", "card"] = "full",
-    opening: int = 0,
-    serves: bool = False,
-    paints: bool = False,
-    resumes: int | None = None,
-    on_click: Callable[[Click], None] | None = None,
+    scene: bytes, options: Options, *, key: str, on_click: Callable[[Click], None] | None = None
 ) -> None:
-    """Shows a packed scene.
+    """Shows a packed scene (Scene.to_bytes) in the player of this key.
 
-    scene: Scene.to_bytes(). address: the parameter of the page's address that holds the step ("" for none).
-    mode: "full", or "card" for a small picture that moves under the pointer or focus. opening: another number than
-    before takes the reader to the scene's own start; with the same one the step stays. serves: `on_click`
-    answers when a live scene asks for more. paints: a drag over the cells goes to `on_click`. resumes: the step of a
-    live run to which a reader comes back. on_click: called before
-    the page runs again, for a click on a panel with an action.
+    on_click: called before the page runs again, for a click on a panel with an action and when a live scene asks for
+    more.
     """
 
     def forward() -> None:
@@ -58,9 +44,7 @@ def play(
     for sentence in st.session_state.pop(_TOASTS, ()):
         st.toast(sentence)
     _component(
-        data=blob(
-            scene, address=address, mode=mode, opening=opening, serves=serves, paints=paints, resumes=resumes
-        ),
+        data=blob(scene, options),
         key=key,
         on_click_change=forward,
         on_step_change=lambda: None,  # makes it a value that the session keeps

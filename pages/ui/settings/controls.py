@@ -28,7 +28,7 @@ from explainers.contract.params import (
     several_of,
 )
 from pages.ui.settings.changes import change_sentence, changed_fields, readable
-from pages.ui.settings.link import key_of
+from pages.ui.settings.link import STEP, key_of
 from pages.ui.settings.session import Session, control_value
 from pages.ui.settings.widgets import draw_choice, draw_number, draw_several, labels_of, switch_labels
 
@@ -134,7 +134,7 @@ class Settings(Session):
         step = self.shown.steps.get(prefix)
         if step is not None and steps is not None and step >= steps:
             with st.container(key=f"notes-step-{prefix}"):
-                st.text(f"Step {step:,} does not exist; showing the last one.")
+                st.text(f"{key_of(prefix, STEP)} = {step} does not exist; showing the last step.")
             return steps - 1
         return step
 

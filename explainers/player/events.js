@@ -1,0 +1,90 @@
+// What a player hears: keys, pointers, sizes and themes, and the page's address and screen.
+
+import { changesControl, listensTo, makeActive, makeActiveIfNone, meaningOf, pageControl, takeKeys } from "./keys.js";
+
+const NARROW = 700; // below this width in px the columns are one below the other
+
+/**
+ * Connects a player to the document. Returns what disconnects it again.
+ * @param {any} player
+ * @param {Element | null} content the element of the page that grows when a row of controls comes
+ * @returns {() => void}
+ */
+export function connect(player, content) {
+  const { root, fullScreen } = player;
+  const leaving = new AbortController();
+  const capture = { capture: true, signal: leaving.signal };
+  const { onPointer, onKey } = controlEvents(player);
+  document.addEventListener("keydown", onKey, capture);
+  for (const type of ["pointerdown", "pointerup"]) document.addEventListener(type, onPointer, capture);
+  document.addEventListener("fullscreenchange", fullScreen.fit, { signal: leaving.signal });
+  window.addEventListener("resize", fullScreen.refit, { signal: leaving.signal });
+  window.addEventListener("popstate", player.followAddress, { signal: leaving.signal });
+  ownEvents(player);
+  makeActiveIfNone(root);
+  const sizes = sizesOf(player);
+  sizes.observe(root);
+  if (content) sizes.observe(content);
+  return () => {
+    sizes.disconnect();
+    leaving.abort();
+  };
+}
+
+/** The keys of the player, and what the reader does with the controls of the page. */
+function controlEvents(player) {
+  let pressed = false; // a control of the page
+
+  function onPointer(event) {
+    if (event.type === "pointerdown") {
+      pressed = pageControl(event.composedPath()[0], player.root);
+      if (pressed && player.playback.playing && !player.isCard()) player.address.write(); // a link that is copied while it plays
+    } else if (pressed) player.reportStep();
+  }
+
+  /** Does what a key asks the player for; whether it asks for anything. */
+  function obeys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !player.scene) return false;
+    if (event.key === "Escape") document.activeElement?.blur?.(); // gives the keys back to the player
+    const meaning = listensTo(event, player.root, player.isCard()) ? meaningOf(event.key, player.playback.step, player.scene) : null;
+    if (meaning === null) return false;
+    player.act(meaning);
+    return true;
+  }
+
+  function onKey(event) {
+    if (obeys(event)) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    } else if (changesControl(event.key) && pageControl(event.composedPath()[0], player.root)) player.reportStep();
+  }
+
+  return { onPointer, onKey };
+}
+
+/** A card moves under the pointer or the focus, and rests at its start without. */
+function ownEvents(player) {
+  const { root } = player;
+  const enter = () => { if (player.isCard() && !player.still.matches) player.play(); };
+  const leave = () => { if (player.isCard()) player.goTo(player.scene.start); };
+  root.addEventListener("pointerenter", () => { takeKeys(root, player.isCard()); enter(); });
+  root.addEventListener("pointerleave", () => { player.tip.hide(); leave(); });
+  root.addEventListener("focusin", () => { makeActive(root); enter(); });
+  root.addEventListener("focusout", leave);
+  // A change of theme changes inherited colours; the transition on `color` (player.css) reports it.
+  root.addEventListener("transitionend", (event) => { if (event.target === root && player.themeChanged()) player.redrawSoon(); });
+}
+
+function sizesOf(player) {
+  let lastWidth = 0;
+  return new ResizeObserver((entries) => {
+    player.fullScreen.refitIfMoved();
+    const entry = entries.find((each) => each.target === player.root);
+    if (!entry) return;
+    const width = Math.round(entry.contentRect.width);
+    player.root.classList.toggle("narrow", width < NARROW);
+    if (width === lastWidth || !player.scene) return;
+    lastWidth = width;
+    player.redrawSoon();
+  });
+}

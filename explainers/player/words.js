@@ -1,0 +1,96 @@
+// The sentence and the formula of each step, in the document.
+
+import { make } from "./elements.js";
+import { formatNumber } from "./numbers.js";
+
+/**
+ * The sentence and formula of a step (scene.Words). Each template is built once; a step only writes its numbers.
+ * Unseen copies of all templates lie behind the one that is read, so that the tallest keeps the place open and the
+ * picture above never moves.
+ * @param {any} words
+ * @param {{explainSymbols: (formula: Element) => void}} tools
+ */
+export function wordsElement(words, tools) {
+  const width = words.values.shape[1];
+  const numbersOf = (step) => words.values.data.subarray(step * width, (step + 1) * width);
+  const live = make("div");
+  const element = make("div", { class: "words" });
+  const templates = words.sentences.map((sentence, k) => {
+    const root = make("p");
+    sentence.split("**").forEach((part, at) => root.append(at % 2 ? make("strong", {}, part) : part));
+    if (words.formulas[k]) {
+      const formula = make("span", { class: "formula" });
+      formula.innerHTML = words.formulas[k]; // our own MathML; readers' text never becomes a formula
+      tools.explainSymbols(formula);
+      root.append(" ", formula);
+    }
+    const template = { root, write: liveNumbers(root) };
+    const step = words.which.data.indexOf(k);
+    if (step >= 0) {
+      template.write(numbersOf(step));
+      const copy = root.cloneNode(true);
+      copy.className = "unseen";
+      copy.inert = true;
+      element.append(copy);
+    }
+    return template;
+  });
+  element.append(live);
+  return {
+    element,
+    live,
+    update(step) {
+      const template = templates[words.which.data[step]];
+      template.write(numbersOf(step));
+      if (live.firstChild !== template.root) live.replaceChildren(template.root);
+    },
+  };
+}
+
+/**
+ * Text nodes under `root` with {column:format} in them -> a function that writes a step's numbers there.
+ * @param {Node} root
+ * @returns {(values: ArrayLike<number>) => void}
+ */
+function liveNumbers(root) {
+  const nodes = [];
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const pieces = split(node.nodeValue ?? "");
+    if (pieces.length > 1) nodes.push([node, pieces]);
+  }
+  return (values) => {
+    for (const [node, pieces] of nodes) node.nodeValue = filled(pieces, values);
+  };
+}
+
+/** A template -> text, column, format, text, column, format, .., text. @param {string} template */
+export const split = (template) => template.split(/\{(\d+):([^}]+)\}/);
+
+/** The text of a template that was split, with the numbers of a step. @param {string[]} pieces @param {ArrayLike<number>} values */
+export function filled(pieces, values) {
+  let text = pieces[0];
+  for (let k = 1; k < pieces.length; k += 3) text += formatNumber(values[Number(pieces[k])], pieces[k + 1]) + pieces[k + 2];
+  return text;
+}
+
+/**
+ * Every symbol of a formula that the scene explains gets its meaning on hover, on focus and for screen readers.
+ * @param {Element} formula
+ * @param {Record<string, string>} symbols
+ * @param {{show: (text: string, near: DOMRect) => void, hide: () => void}} tip
+ */
+export function explainSymbols(formula, symbols, tip) {
+  for (const symbol of formula.querySelectorAll("mi, mo, msub, msup")) {
+    const meaning = symbols[symbol.textContent.trim()];
+    if (!meaning) continue;
+    symbol.classList.add("explained");
+    symbol.setAttribute("tabindex", "0");
+    symbol.setAttribute("aria-description", meaning);
+    const show = () => tip.show(meaning, symbol.getBoundingClientRect());
+    symbol.addEventListener("pointerenter", show);
+    symbol.addEventListener("focus", show);
+    symbol.addEventListener("pointerleave", tip.hide);
+    symbol.addEventListener("blur", tip.hide);
+  }
+}
