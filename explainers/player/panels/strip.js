@@ -3,6 +3,7 @@
 import { parseColour, hatch, write, css, tint } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
+import { alternation, hulls, openings } from "../strip/runs.js";
 
 const [PADDING, NEUTRAL, IGNORED] = [-1, -2, -3];
 const ROW_PITCH = [5, 24]; // px from one row to the next: the least and the most; one of them is the gap below it
@@ -14,36 +15,14 @@ registerPanel("strip", (spec) => {
   const [row, start, length, hue, appears, leaves] = arrays.map((array) => array.data);
   const runs = row.length;
   const closes = spec.closes && spec.closes.data;
-  const opens = openings();
-  const alternates = alternation();
+  const opens = openings(spec.rows, row, appears);
+  const alternates = alternation(spec.rows, { row, start, hue });
   const arrivals = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => appears[a] - appears[b]);
   const textWidths = new Map();
   let box = { x: 0, y: 0, width: 1, height: 1 };
   let pitch = ROW_PITCH[1];
   let shownRows = spec.rows;
   let firstRow = 0;
-
-  /** (rows,) the step at which the first run of each row is there. A row without runs is never drawn: it only keeps
-      rows as high as in a panel beside it that has more. */
-  function openings() {
-    const first = new Array(spec.rows).fill(Infinity);
-    for (let k = 0; k < runs; k++) first[row[k]] = Math.min(first[row[k]], appears[k]);
-    return first;
-  }
-
-  /** (runs,) true for every second document of a row, which gets an outline: neighbours differ without colour too.
-      Runs of one document side by side, such as its tokens, are alike. */
-  function alternation() {
-    const second = new Array(runs).fill(false);
-    const before = new Array(spec.rows).fill(-1);
-    const documents = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => start[a] - start[b]);
-    for (const k of documents) {
-      const neighbour = before[row[k]];
-      if (neighbour >= 0) second[k] = second[neighbour] !== (hue[k] !== hue[neighbour]);
-      before[row[k]] = k;
-    }
-    return second;
-  }
 
   const isThere = (k, step) => appears[k] <= step && step < leaves[k];
   const isClosed = (at, step) => closes !== null && closes[at] >= 0 && closes[at] <= step;
@@ -176,18 +155,6 @@ registerPanel("strip", (spec) => {
     write(context, theme, text, x + wide / 2, y + high / 2 + 0.5, { colour, size, weight: 600, align: "center" });
   }
 
-  /** Runs that came together, as [first, last] of those that lie side by side in a row. */
-  function hulls(arrived) {
-    const found = [];
-    for (const k of arrived.sort((a, b) => row[a] - row[b] || start[a] - start[b])) {
-      const hull = found.at(-1);
-      const touches = hull && row[hull[1]] === row[k] && start[hull[1]] + length[hull[1]] === start[k];
-      if (touches) hull[1] = k;
-      else found.push([k, k]);
-    }
-    return found;
-  }
-
   /** The accent's outline, with the ground around it so that it shows on any colour. */
   function drawCurrent(context, theme, [first, last]) {
     const [x, y, , high] = runBox(first);
@@ -277,7 +244,7 @@ registerPanel("strip", (spec) => {
         if (appears[k] === state.step && state.step > 0 && hue[k] !== PADDING) arrived.push(k);
       }
       context.globalAlpha = 1;
-      const outlined = hulls(arrived);
+      const outlined = hulls(arrived, { row, start, length });
       if (outlined.length <= MOST_OUTLINED) for (const hull of outlined) drawCurrent(context, theme, hull);
       if (spec.limit) drawLimit(context, theme);
       if (spec.ruler.length) drawRuler(context, theme);

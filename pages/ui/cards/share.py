@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import segno
 import streamlit as st
@@ -17,55 +18,10 @@ from pages.ui.streamlit_internals import component
 
 LONGEST_QR = 2000  # characters; more makes a code that no camera reads
 
-_TAKE_HTML = """
-<button type="button" class="copy">Copy link</button>
-<button type="button" class="qr">QR code</button>
-<button type="button" class="commands">Copy commands</button>
-<span role="status"></span>
-<pre tabindex="0" aria-label="The same in a terminal"></pre>
-"""
-
-_TAKE_CSS = """
-:host { display: block; }
-button {
-  font: inherit; font-size: 0.87rem; padding: 0.25rem 0.6rem; margin-right: 0.35rem; cursor: pointer;
-  color: var(--st-text-color); background: transparent;
-  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
-}
-button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color); }
-pre {
-  margin: 0.7rem 0 0; padding: 0.6rem 0.8rem; white-space: pre-wrap; overflow-wrap: anywhere;
-  font: 0.82rem/1.6 var(--st-code-font); background: var(--st-code-background-color); border-radius: 8px;
-}
-span { font-size: 0.83rem; color: var(--st-gray-text-color); }
-"""
-
-_TAKE_JS = """
-function copied(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text)
-  const area = document.createElement("textarea")
-  area.value = text
-  document.body.append(area)
-  area.select()
-  const done = document.execCommand("copy")
-  area.remove()
-  return done ? Promise.resolve() : Promise.reject()
-}
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  const status = parentElement.querySelector("[role=status]")
-  const copy = (text, done) => copied(text).then(
-    () => { status.textContent = done },
-    () => { status.textContent = "The browser refused to copy; please do it by hand" },
-  )
-  parentElement.querySelector("pre").textContent = data.commands
-  parentElement.querySelector(".copy").onclick = () => copy(window.location.href, "Copied, with its settings and step")
-  parentElement.querySelector(".commands").onclick = () => copy(data.commands, "Copied")
-  parentElement.querySelector(".qr").onclick = () => setTriggerValue("code", window.location.href)
-}
-"""
-
-_link = component("lantern_take", html=_TAKE_HTML, css=_TAKE_CSS, js=_TAKE_JS)
+_html, _css, _js = (
+    Path(__file__).with_name(f"take.{ending}").read_text(encoding="utf-8") for ending in ("html", "css", "js")
+)
+_link = component("lantern_take", html=_html, css=_css, js=_js)
 
 
 def link(commands: str) -> None:
@@ -89,9 +45,9 @@ def link(commands: str) -> None:
 
 def qr_svg(text: str) -> str:
     """The QR code of `text` as an SVG image, dark on white in every theme."""
-    drawn = io.BytesIO()
+    image = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
-        drawn,
+        image,
         kind="svg",
         scale=5,
         border=3,
@@ -100,7 +56,7 @@ def qr_svg(text: str) -> str:
         svgns=True,
         title="QR code of this page",
     )
-    return drawn.getvalue().decode()
+    return image.getvalue().decode()
 
 
 def downloads(name: str, files: Iterable[tuple[str, str, Callable[[], str | bytes]]]) -> None:

@@ -1,0 +1,199 @@
+// The cells of a grid world on a canvas of their own, on which only those are drawn again that change.
+
+import { colourTable, css, hatch, write } from "../drawing.js";
+import { formatNumber } from "../numbers.js";
+import { drawArrow, FORBIDDEN, TARGET, WALL } from "./grid.js";
+
+const SMALLEST = 7; // px of a number that is drawn
+const FAINTEST = 0.03; // probability of an action that is drawn: what exploring alone leaves is a heap of dots
+const VERMILION = { light: "#D55E00", dark: "#FF8A4C" }; // forbidden, in every theme
+
+/** The colour of forbidden cells. @param {any} theme */
+export const forbiddenColour = (theme) => VERMILION[theme.dark ? "dark" : "light"];
+
+/** The ground of a grid. @param {any} grid */
+export function groundOf(grid) {
+  const { spec, sectors, actions } = grid;
+  const canvas = document.createElement("canvas");
+  const drawn = { key: "", q: null, values: null, policy: null, kinds: null, colours: new Uint8Array(0) };
+  const range = [0, 0]; // of all numbers seen in the triangles
+  let letters = { size: 0, decimals: 0 }; // of the numbers in triangles
+  // Radius, in sides, of the disc of staying, which holds the policy or its number; without staying the policy's own.
+  const disc = !sectors.includes(null) ? 0.155 : grid.epsilon || grid.policy ? 0.2 : 0.17;
+
+  /** Draws the cells whose numbers differ from those last drawn. */
+  function paint(context, theme, step) {
+    const density = context.getTransform().a;
+    const now = { q: grid.q?.(step), values: grid.values?.(step), policy: grid.policy?.(step), kinds: grid.kinds(step) };
+    const scale = grid.limit(step)[0] || 1;
+    if (now.q) {
+      widenRange(now.q);
+      letters = lettering();
+    }
+    const exploring = grid.epsilon ? grid.epsilon(step)[0] : "";
+    const key = [theme.key, density, grid.box.side, scale, grid.start(step)[0], exploring, letters.size, letters.decimals].join(" ");
+    const all = key !== drawn.key;
+    if (all) clear(theme, density, key);
+    const on = canvas.getContext("2d");
+    on.setTransform(density, 0, 0, density, 0, 0);
+    const widths = { q: actions, values: 1, policy: actions, kinds: 1 };
+    for (let cell = 0; cell < grid.count; cell++) {
+      const differs = Object.entries(widths).some(([name, width]) => changed(now[name], drawn[name], cell, width));
+      if (all || differs) drawCell(on, theme, step, cell, now, scale);
+    }
+    for (const name of Object.keys(widths)) drawn[name] = now[name]?.slice() ?? null;
+    context.drawImage(canvas, 0, 0, canvas.width / density, canvas.height / density);
+  }
+
+  function clear(theme, density, key) {
+    canvas.width = Math.ceil((grid.columns * grid.box.side + 4) * density);
+    canvas.height = Math.ceil((grid.rows * grid.box.side + 4) * density);
+    drawn.key = key;
+    drawn.colours = colourTable(theme, "diverging", "output");
+  }
+
+  function colourAt(value, scale) {
+    const at = 3 * Math.max(0, Math.min(255, Math.round(127.5 * (1 + value / scale))));
+    return [drawn.colours[at], drawn.colours[at + 1], drawn.colours[at + 2]];
+  }
+
+  function drawCell(context, theme, step, cell, now, scale) {
+    const [x, y] = grid.centre(cell);
+    const { side } = grid.box, kind = now.kinds[cell];
+    context.fillStyle = css(theme.ground);
+    context.fillRect(x - side / 2, y - side / 2, side, side);
+    if (kind === WALL) {
+      context.fillStyle = theme.line;
+      context.fillRect(x - side / 2, y - side / 2, side, side);
+      hatch(context, x - side / 2, y - side / 2, side, side, theme.muted);
+    } else if (now.q && !Number.isNaN(now.q[cell * actions])) drawTriangles(context, theme, cell, now.q, scale, x, y);
+    else if (now.values && !Number.isNaN(now.values[cell])) drawValue(context, theme, now.values[cell], scale, x, y);
+    context.strokeStyle = theme.line;
+    context.lineWidth = 1;
+    context.strokeRect(x - side / 2, y - side / 2, side, side);
+    if (kind === FORBIDDEN || kind === TARGET) outline(context, theme, kind, x, y);
+    if (kind !== WALL) drawPolicy(context, theme, step, cell, x, y, Boolean(now.q));
+    const startFits = cell === grid.start(step)[0] && side >= (now.values ? 40 : 14);
+    if (startFits) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
+  }
+
+  function outline(context, theme, kind, x, y) {
+    const { side } = grid.box;
+    const width = Math.max(1.5, Math.min(3, side / 22)), inset = width / 2 + 1;
+    context.strokeStyle = kind === TARGET ? theme.hues.good : forbiddenColour(theme);
+    context.lineWidth = width;
+    if (kind === FORBIDDEN) context.setLineDash([2.2 * width, 1.4 * width]);
+    context.strokeRect(x - side / 2 + inset, y - side / 2 + inset, side - 2 * inset, side - 2 * inset);
+    context.setLineDash([]);
+  }
+
+  const numberOf = (value, decimals = spec.decimals) => formatNumber(value, `.${Math.abs(value) >= 100 ? 0 : decimals}f`);
+
+  function widenRange(numbers) {
+    for (const number of numbers) {
+      if (number < range[0]) range[0] = number;
+      else if (number > range[1]) range[1] = number;
+    }
+  }
+
+  /** Size and decimals of the numbers in the triangles: of all cells alike, so that the longest number so far fits. */
+  function lettering() {
+    const { side } = grid.box;
+    const full = sectors.includes(null) || grid.epsilon || grid.policy; // a disc takes the middle: less is left for the numbers
+    const room = full ? (0.5 - disc) * side - 8 : 0.36 * side;
+    for (let decimals = spec.decimals; ; decimals--) {
+      const widest = range.flatMap((number) => [number, Math.max(-99, Math.min(99, number))]); // from 100 on without decimals
+      const longest = Math.max(...widest.map((number) => numberOf(number, decimals).length));
+      const size = Math.min(11, side / (actions > 5 ? 8.5 : 7.2), room / (0.6 * longest));
+      if (size >= SMALLEST || decimals === 0) return { size, decimals };
+    }
+  }
+
+  function drawTriangles(context, theme, cell, numbers, scale, x, y) {
+    const half = grid.box.side / 2, best = grid.bestOf(numbers, cell);
+    const { size, decimals } = letters;
+    const isBest = (value) => numberOf(value, decimals) === numberOf(best, decimals); // what reads the same looks the same
+    for (const sector of sectors.filter(Boolean)) {
+      const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
+      context.beginPath();
+      sector.polygon.forEach(([right, down], k) => context[k ? "lineTo" : "moveTo"](x + right * half, y + down * half));
+      context.closePath();
+      context.fillStyle = css(colour);
+      context.fill();
+      context.strokeStyle = css(theme.ground);
+      context.lineWidth = 0.7;
+      context.stroke();
+      if (size < SMALLEST) continue;
+      const [right, down] = sector.middle, strong = isBest(value);
+      const sideways = Math.abs(down) < 0.01; // such numbers keep to the edge of their cell
+      const align = sideways ? (right > 0 ? "right" : "left") : "center";
+      const at = sideways ? Math.sign(right) * (half - 6) : right * half;
+      write(context, theme, numberOf(value, decimals), x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
+    }
+    const stay = sectors.indexOf(null);
+    if (stay < 0 || grid.box.side < 12) return;
+    const value = numbers[cell * actions + stay], colour = colourAt(value, scale);
+    fillDisc(context, css(colour), x, y);
+    context.strokeStyle = css(theme.ground);
+    context.stroke();
+    if (grid.epsilon || grid.policy || size < SMALLEST) return; // the policy is drawn there
+    write(context, theme, numberOf(value, decimals), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour, isBest(value)) });
+  }
+
+  function fillDisc(context, colour, x, y) {
+    context.beginPath();
+    context.arc(x, y, disc * grid.box.side, 0, 2 * Math.PI);
+    context.fillStyle = colour;
+    context.fill();
+  }
+
+  function drawValue(context, theme, value, scale, x, y) {
+    const { side } = grid.box, colour = colourAt(value, scale), half = side / 2;
+    context.fillStyle = css(colour);
+    context.fillRect(x - half, y - half, side, side);
+    const text = numberOf(value), size = Math.min(14, side / 3.4, (1.4 * side) / text.length);
+    const arrows = grid.policy || grid.epsilon;
+    if (size >= SMALLEST) write(context, theme, text, x, y + (arrows ? 0.32 * side : 0), { align: "center", size, weight: 600, colour: inkOn(colour, true) });
+  }
+
+  /** Arrows from the middle, as long as their action is probable; a ring for staying. */
+  function drawPolicy(context, theme, step, cell, x, y, onTriangles) {
+    const { side } = grid.box, likely = grid.chances(step, cell);
+    const unknown = grid.q && Number.isNaN(grid.q(step)[cell * actions]);
+    if (!likely || Number.isNaN(likely[0]) || unknown || !likely.some((chance) => chance > 0) || side < 9) return;
+    const head = 0.05 * side;
+    const reach = onTriangles ? disc * side - head : 0.24 * side; // a number begins where the disc ends
+    const lift = onTriangles || !grid.values ? 0 : 0.13 * side; // the number is below
+    if (onTriangles && side >= 30) fillDisc(context, css(theme.ground), x, y);
+    likely.forEach((chance, action) => {
+      if (chance < FAINTEST) return;
+      const sector = sectors[action];
+      context.strokeStyle = context.fillStyle = theme.text;
+      context.globalAlpha = 0.35 + 0.65 * chance;
+      context.lineWidth = Math.max(1, side / 34);
+      if (sector) drawArrow(context, x, y - lift, sector.unit, reach * chance, Math.max(2, head));
+      else {
+        context.beginPath();
+        context.arc(x, y - lift, Math.max(1.5, 0.07 * side * chance), 0, 2 * Math.PI);
+        context.stroke();
+      }
+      context.globalAlpha = 1;
+    });
+  }
+
+  return { paint };
+}
+
+function changed(now, before, cell, width) {
+  if (!now) return false;
+  for (let k = cell * width; k < (cell + 1) * width; k++) {
+    if (now[k] !== before?.[k] && !(Number.isNaN(now[k]) && Number.isNaN(before?.[k]))) return true;
+  }
+  return false;
+}
+
+/** Ink that can be read on a colour. */
+function inkOn(colour, strong) {
+  const light = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 > 140;
+  return light ? (strong ? "#10131a" : "#3c4457") : (strong ? "#ffffff" : "#dfe4ee");
+}
