@@ -29,6 +29,7 @@ lint: $(VENV)/.testing  ## style and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pyright
+	$(VENV)/bin/biome lint --error-on-warnings
 
 messages: $(VENV)/.running  ## writes lantern.pot, every sentence that can be translated
 	$(PYTHON) -m babel.messages.frontend extract --no-location --sort-output -F babel.cfg -o lantern.pot .

@@ -85,7 +85,10 @@ function joinArrays(arrays, offsets) {
 /** What each chunk's numbers are moved by when `counts` of things lie in the chunks before it. */
 function before(counts) {
   let sum = 0;
-  return counts.map((count) => (sum += count) - count);
+  return counts.map((count) => {
+    sum += count;
+    return sum - count;
+  });
 }
 
 function joinTracks(tracks) {

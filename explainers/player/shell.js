@@ -44,9 +44,10 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
     themeChanged: () => player.scene && readTheme(root).key !== player.theme.key,
     redraw, redrawSoon, wake, play, pause, go, goTo, act, send, reportStep, followAddress,
   };
-  const tip = player.tip = tipOf(root, () => player.zoom);
-  const fullScreen = player.fullScreen = fullScreenOf(player, site);
-  const address = player.address = addressOf({ name: () => player.options?.address ?? "", step: shownStep, playing: () => playback.playing });
+  const tip = tipOf(root, () => player.zoom);
+  const fullScreen = fullScreenOf(player, site);
+  const address = addressOf({ name: () => player.options?.address ?? "", step: shownStep, playing: () => playback.playing });
+  Object.assign(player, { tip, fullScreen, address });
   let chunkSteps = 0; // of what came last
   let asked = false; // whether the page was asked for more steps
   let reportedStep = -1;

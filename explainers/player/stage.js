@@ -45,7 +45,8 @@ function panelElement(spec, player) {
 
 function canvasElement(panel, player) {
   const { spec } = panel;
-  const canvas = panel.canvas = make("canvas", { role: "img" });
+  const canvas = make("canvas", { role: "img" });
+  panel.canvas = canvas;
   canvas.addEventListener("pointermove", (event) => showHit(panel, event, player));
   canvas.addEventListener("pointerleave", player.tip.hide);
   canvas.classList.toggle("clickable", Boolean(spec.action || spec.told));

@@ -17,7 +17,7 @@ export function wordsElement(words, tools) {
   const element = make("div", { class: "words" });
   const templates = words.sentences.map((sentence, k) => {
     const root = make("p");
-    sentence.split("**").forEach((part, at) => root.append(at % 2 ? make("strong", {}, part) : part));
+    root.append(...sentence.split("**").map((part, at) => (at % 2 ? make("strong", {}, part) : part)));
     if (words.formulas[k]) {
       const formula = make("span", { class: "formula" });
       formula.innerHTML = words.formulas[k]; // our own MathML; readers' text never becomes a formula

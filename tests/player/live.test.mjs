@@ -58,10 +58,10 @@ test("a chunk before another joins it", () => {
 
 test("beyond what is kept, the side away from the new chunk goes", () => {
   const forwards = liveRun();
-  [0, 1].forEach((number) => forwards.add(chunk(number)));
+  for (const number of [0, 1]) forwards.add(chunk(number));
   assert.deepEqual([forwards.add(chunk(2)).live.first], [CHUNK]);
   const backwards = liveRun();
-  [2, 1].forEach((number) => backwards.add(chunk(number)));
+  for (const number of [2, 1]) backwards.add(chunk(number));
   const scene = backwards.add(chunk(0));
   assert.deepEqual([scene.live.first, scene.steps], [0, 2 * CHUNK]);
   assertSame(scene);
@@ -75,18 +75,18 @@ test("a chunk that does not touch the others stands alone", () => {
 
 test("a change drops what came after it, and keeps what came before", () => {
   const chunks = liveRun();
-  [0, 1].forEach((number) => chunks.add(chunk(number)));
+  for (const number of [0, 1]) chunks.add(chunk(number));
   const changed = { changes: [[CHUNK + 10, "epsilon=0.3"]] };
   const scene = chunks.add(chunk(1, changed));
   assert.deepEqual([scene.live.first, scene.steps], [0, 2 * CHUNK]);
   const early = liveRun();
-  [0, 1].forEach((number) => early.add(chunk(number)));
+  for (const number of [0, 1]) early.add(chunk(number));
   assert.equal(early.add(chunk(1, { changes: [[5, "epsilon=0.3"]] })).live.first, CHUNK);
 });
 
 test("another run drops all", () => {
   const chunks = liveRun();
-  [0, 1].forEach((number) => chunks.add(chunk(number)));
+  for (const number of [0, 1]) chunks.add(chunk(number));
   const scene = chunks.add(chunk(0, { lineage: "another" }));
   assert.deepEqual([scene.live.first, scene.steps], [0, CHUNK]);
 });

@@ -116,7 +116,7 @@ export function groundOf(grid) {
     for (const sector of sectors.filter(Boolean)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
-      sector.polygon.forEach(([right, down], k) => context[k ? "lineTo" : "moveTo"](x + right * half, y + down * half));
+      for (const [k, [right, down]] of sector.polygon.entries()) context[k ? "lineTo" : "moveTo"](x + right * half, y + down * half);
       context.closePath();
       context.fillStyle = css(colour);
       context.fill();

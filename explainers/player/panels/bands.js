@@ -92,7 +92,7 @@ registerPanel("bands", (spec) => {
       context.lineWidth = 1.8;
       context.setLineDash(line.dashed ? [5, 3] : []);
       context.beginPath();
-      line.x.data.forEach((step, k) => (k ? context.lineTo(across(step), up(line.y.data[k])) : context.moveTo(across(step), up(line.y.data[k]))));
+      for (const [k, step] of line.x.data.entries()) context[k ? "lineTo" : "moveTo"](across(step), up(line.y.data[k]));
       context.stroke();
       context.setLineDash([]);
       if (!line.label || !line.x.data.length) continue;

@@ -183,7 +183,7 @@ registerPanel("lines", (spec) => {
     },
     describe(state) {
       const line = spec.lines[0];
-      const last = line && line.y.data[countAt(line, state.step) - 1];
+      const last = line?.y.data[countAt(line, state.step) - 1];
       return last === undefined ? spec.title : `${spec.title}: ${formatNumber(last, exact)}`;
     },
   };

@@ -5,7 +5,7 @@ import { colourTable, hatch, write, css, tint } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
-registerPanel("matrix", (spec, tools) => {
+registerPanel("matrix", (spec) => {
   const [rows, columns] = spec.shape;
   const values = reader(spec.values);
   const pinned = reader(spec.pinned);

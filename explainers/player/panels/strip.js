@@ -14,7 +14,7 @@ registerPanel("strip", (spec) => {
   const arrays = [spec.row, spec.start, spec.length, spec.hue, spec.appears, spec.leaves];
   const [row, start, length, hue, appears, leaves] = arrays.map((array) => array.data);
   const runs = row.length;
-  const closes = spec.closes && spec.closes.data;
+  const closes = spec.closes?.data ?? null;
   const opens = openings(spec.rows, row, appears);
   const alternates = alternation(spec.rows, { row, start, hue });
   const arrivals = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => appears[a] - appears[b]);
