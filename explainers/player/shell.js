@@ -14,6 +14,7 @@ import { tipOf } from "./tip.js";
 import { countText, transportOf } from "./transport.js";
 import { explainSymbols, wordsElement } from "./words.js";
 
+const A_RUN = 1000; // milliseconds that the page takes to run; two runs asked for at once can leave Streamlit's browser side waiting
 const OUT_OF_SIGHT = 8; // px of the picture that the dock may hide
 const MOST_DRAW_TIMES = 600;
 
@@ -50,6 +51,7 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
   Object.assign(player, { tip, fullScreen, address });
   let chunkSteps = 0; // of what came last
   let asked = false; // whether the page was asked for more steps
+  let askFrom = 0; // the time before which it is not asked
   let reportedStep = -1;
   let frame = 0;
 
@@ -157,14 +159,14 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
     }
     player.words.update(playback.step);
     player.transport.showStep(countText(player.scene, playback, origin(), root.classList.contains("narrow"), now));
-    if (player.scene.live) askForMore();
+    if (player.scene.live) askForMore(now);
     if (drawTimes.push(performance.now() - started) > MOST_DRAW_TIMES) drawTimes.shift();
     if (state.mix < 1) wake();
   }
 
   /** Asks the page, once, for steps that will soon be needed. */
-  function askForMore() {
-    const lacking = player.options.serves && !asked ? lackingStep(player.scene, playback, chunkSteps) : null;
+  function askForMore(now) {
+    const lacking = player.options.serves && !asked && now >= askFrom ? lackingStep(player.scene, playback, chunkSteps) : null;
     if (lacking === null) return;
     asked = true;
     onEvent({ panel: "player", index: [lacking], action: "more" });
@@ -242,8 +244,11 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
     onStep(reportedStep);
   }
 
+  /** After a step through the browser's history, on which the page runs again and sends what is needed. */
   function followAddress() {
     const wanted = address.read();
+    askFrom = performance.now() + A_RUN;
+    if (player.scene?.live) setTimeout(wake, A_RUN);
     if (wanted !== null && !playback.playing) go(wanted - origin());
   }
 
