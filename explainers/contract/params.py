@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -102,21 +102,24 @@ class Adjustment:
     sentence: str
 
 
+class Slider(TypedDict, total=False):
+    """The fields of a Control that a slider has."""
+
+    comfort: tuple[float, float]
+    step: float
+    options: tuple[int | float, ...]
+    unit: str
+
+
 def number(
-    default: float,
-    title: str,
-    description: str,
-    *,
-    least: float,
-    most: float,
-    comfort: tuple[float, float] | None = None,
-    step: float | None = None,
-    options: tuple[int | float, ...] | None = None,
-    unit: str = "",
+    default: float, title: str, description: str, *, least: float, most: float, **slider: Unpack[Slider]
 ) -> Any:
-    """A field for a whole or decimal number from `least` to `most`, both allowed."""
-    control = Control(comfort=comfort or (least, most), step=step, options=options, unit=unit)
-    return _field(default, title, description, control, ge=least, le=most)
+    """A field for a whole or decimal number from `least` to `most`, both allowed.
+
+    slider: comfort (by default from `least` to `most`), step or options, and unit, as in Control.
+    """
+    slider.setdefault("comfort", (least, most))
+    return _field(default, title, description, Control(**slider), ge=least, le=most)
 
 
 def choice(default: str, title: str, description: str, labels: Mapping[str, str] | None = None) -> Any:
