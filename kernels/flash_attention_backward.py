@@ -22,7 +22,8 @@ import triton
 import triton.language as tl
 
 from kernels import tuning
-from kernels.flash_attention_forward import LOG2_E, empty_like, kernel_arguments, strides
+from kernels.flash_attention_forward import empty_like, kernel_arguments, strides
+from kernels.problem import Problem
 
 
 @triton.jit(do_not_specialize=["n_q"])
@@ -287,13 +288,7 @@ def backward(
     output: torch.Tensor,
     lse: torch.Tensor,
     grad_output: torch.Tensor,
-    cu_seqlens_q: torch.Tensor | None = None,
-    cu_seqlens_k: torch.Tensor | None = None,
-    *,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
-    causal: bool,
-    scale: float,
+    problem: Problem,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Launch the backward kernels: dQ, dK, dV from what `forward` took and returned, and dO.
 
@@ -304,14 +299,12 @@ def backward(
         grad_output = torch.empty_like(output).copy_(grad_output)
     grad_q, grad_k = torch.empty_like(output), empty_like(k)
     grad_v, delta = torch.empty_like(grad_k), torch.empty_like(lse)
-    packed = cu_seqlens_q is not None
-    sequences = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.numel() - 1
-    shared = kernel_arguments(q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    shared |= {"grad_output_ptr": grad_output, "delta_ptr": delta, "CAUSAL": causal}
-    shared |= {"scale": scale, "scale_log2": scale * LOG2_E, "key_heads": k.shape[1]}
+    sequences = problem.sequences(q.shape[0])
+    shared = kernel_arguments(q, k, v, output, lse, problem)
+    shared |= {"grad_output_ptr": grad_output, "delta_ptr": delta, "key_heads": k.shape[1]}
 
     _launch_delta(shared | {"n_q": q.shape[2]}, q.shape[0] * q.shape[1])
-    shared |= {"grad_k_ptr": grad_k, "grad_v_ptr": grad_v} | strides("grad_k", grad_k, packed)
+    shared |= {"grad_k_ptr": grad_k, "grad_v_ptr": grad_v} | strides("grad_k", grad_k, problem.packed)
     tuning.launch("grad_keys_values", flash_attention_grad_keys_values, "k", sequences * k.shape[1], shared)
     shared |= {"grad_q_ptr": grad_q}
     tuning.launch("grad_queries", flash_attention_grad_queries, "q", sequences * q.shape[1], shared)

@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from kernels import tuning
+from kernels.problem import Problem
 
 LOG2_E = 1.4426950408889634
 
@@ -175,26 +176,18 @@ def forward(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    cu_seqlens_q: torch.Tensor | None = None,
-    cu_seqlens_k: torch.Tensor | None = None,
-    *,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
-    causal: bool,
-    scale: float,
+    problem: Problem,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the forward kernel on checked arguments.
 
-    q: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), the last dimension contiguous. With cu_seqlens (S + 1,) the
-    tensors hold one pack: B = 1, and Nq, Nk are the packed lengths. Returns the output (as q) and the natural
-    log-sum-exp (B, Hq, Nq) float32.
+    q: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), the last dimension contiguous; for a pack B = 1, and Nq, Nk
+    are the packed lengths. Returns the output, shaped as q, and the natural log-sum-exp (B, Hq, Nq) float32.
     """
     output = empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    arguments = kernel_arguments(q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    arguments |= {"scale_log2": scale * LOG2_E, "CAUSAL": causal, "TRACE": False, "BREAK_IT": "none"}
-    arguments["trace_ptr"] = None
-    sequences = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.numel() - 1
+    arguments = kernel_arguments(q, k, v, output, lse, problem)
+    arguments |= {"trace_ptr": None, "TRACE": False, "BREAK_IT": "none"}
+    sequences = problem.sequences(q.shape[0])
     tuning.launch("forward", flash_attention_forward, "q", sequences * q.shape[1], arguments)
     return output, lse
 
@@ -203,14 +196,13 @@ def forward_trace(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
+    problem: Problem,
     *,
     block_q: int,
     block_k: int,
-    causal: bool,
-    scale: float,
     break_it: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Launch the same kernel on one head, with tiles of a given size, and have it write down every tile.
+    """Launch the same kernel on one head, with tiles of a given size, and record its state after every tile.
 
     q: (1, 1, Nq, D), k and v: (1, 1, Nk, D), float32. Returns the output (1, 1, Nq, D), the log-sum-exp
     (1, 1, Nq) and the records (query_tiles, key_tiles, block_q, 4 + D): visited, m, l, alpha, accumulator.
@@ -222,14 +214,12 @@ def forward_trace(
     )
     output = empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    arguments = kernel_arguments(q, k, v, output, lse, None, None, n_q, n_k)
-    arguments |= {"scale_log2": scale * LOG2_E, "CAUSAL": causal, "TRACE": True, "BREAK_IT": break_it}
+    arguments = kernel_arguments(q, k, v, output, lse, problem)
+    arguments |= {"trace_ptr": records, "TRACE": True, "BREAK_IT": break_it}
     if query_tiles > 0:
         # Fused multiply-adds would round differently from the steps that the page shows one by one.
         options = {"BLOCK_Q": block_q, "BLOCK_K": block_k, "num_stages": 1, "enable_fp_fusion": False}
-        tuning.launch_untuned(
-            flash_attention_forward, query_tiles, arguments | {"trace_ptr": records}, options
-        )
+        tuning.launch_untuned(flash_attention_forward, query_tiles, arguments, options)
     return output, lse, records
 
 
@@ -239,24 +229,22 @@ def kernel_arguments(
     v: torch.Tensor,
     output: torch.Tensor,
     lse: torch.Tensor,
-    cu_seqlens_q: torch.Tensor | None,
-    cu_seqlens_k: torch.Tensor | None,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
+    problem: Problem,
 ) -> dict[str, Any]:
-    """What the forward and backward kernels have in common: pointers, strides, sizes and the head dimension.
+    """The arguments of both the forward and the backward kernels: pointers, strides, sizes, mask and scale.
 
-    A pack has no batch stride: a sequence is found by its rows.
+    A pack has no batch stride: cu_seqlens gives the first row of each sequence.
     """
-    packed = cu_seqlens_q is not None
+    packed = problem.packed
     arguments: dict[str, Any] = {"q_ptr": q, "k_ptr": k, "v_ptr": v, "output_ptr": output, "lse_ptr": lse}
-    arguments |= {"cu_seqlens_q_ptr": cu_seqlens_q, "cu_seqlens_k_ptr": cu_seqlens_k}
+    arguments |= {"cu_seqlens_q_ptr": problem.cu_seqlens_q, "cu_seqlens_k_ptr": problem.cu_seqlens_k}
     for name, tensor in (("q", q), ("k", k), ("v", v), ("output", output)):
         arguments |= strides(name, tensor, packed)
     arguments |= {"lse_batch_stride": 0 if packed else lse.stride(0), "lse_head_stride": lse.stride(1)}
-    arguments |= {"n_q": max_seqlen_q, "n_k": max_seqlen_k}
+    arguments |= {"n_q": problem.max_seqlen_q, "n_k": problem.max_seqlen_k}
     arguments |= {"query_heads": q.shape[1], "group": q.shape[1] // max(1, k.shape[1])}
     arguments |= {"HEAD_DIM": q.shape[3], "BLOCK_D": tuning.padded_head_dim(q.shape[3]), "VARLEN": packed}
+    arguments |= {"CAUSAL": problem.causal, "scale": problem.scale, "scale_log2": problem.scale * LOG2_E}
     return arguments
 
 

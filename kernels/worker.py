@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import IO, Any
 
 
@@ -36,6 +37,7 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
 
     from kernels.flash_attention_backward import backward
     from kernels.flash_attention_forward import forward, forward_trace
+    from kernels.problem import Problem
 
     np.seterr(all="ignore")  # overflow on purpose is one of the things to be shown
     torch.set_num_threads(1)
@@ -43,12 +45,22 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
     def ready() -> tuple[Any, ...]:
         """Run everything once, small: the interpreter rewrites each kernel's source on its first launch."""
         q = torch.zeros(1, 1, 16, 16)
-        lengths: dict[str, Any] = {"max_seqlen_q": 16, "max_seqlen_k": 16, "causal": True, "scale": 1.0}
-        output, lse = forward(q, q, q, **lengths)
-        backward(q, q, q, output, lse, q, **lengths)
+        problem = Problem(max_seqlen_q=16, max_seqlen_k=16, causal=True, scale=1.0)
+        output, lse = forward(q, q, q, problem)
+        backward(q, q, q, output, lse, q, problem)
         return ()
 
-    return {"ready": ready, "forward": forward, "forward_trace": forward_trace, "backward": backward}
+    def on_problem(launcher: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        """The launcher, called with the fields of its Problem, which are sent one by one."""
+
+        def launch(**arguments: Any) -> tuple[Any, ...]:
+            problem = Problem(**{field.name: arguments.pop(field.name) for field in fields(Problem)})
+            return launcher(**arguments, problem=problem)
+
+        return launch
+
+    launchers = {"forward": forward, "forward_trace": forward_trace, "backward": backward}
+    return {"ready": ready} | {name: on_problem(launcher) for name, launcher in launchers.items()}
 
 
 def _serve(

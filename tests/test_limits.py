@@ -38,9 +38,6 @@ STILL_OVER = {
     "explainers/player/shell.js": 1,
     "explainers/stochastic_approximation/robbins_monro.py": 1,
     "explainers/stochastic_approximation/views/robbins_monro.py": 2,
-    "kernels/flash_attention.py": 2,
-    "kernels/flash_attention_backward.py": 1,
-    "kernels/flash_attention_forward.py": 2,
     "pages/ui/player/mount.py": 1,
     "tests/gpu/attention_reference.py": 1,
 }
