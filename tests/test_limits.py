@@ -39,7 +39,6 @@ STILL_OVER = {
     "explainers/stochastic_approximation/robbins_monro.py": 1,
     "explainers/stochastic_approximation/views/robbins_monro.py": 2,
     "pages/ui/player/mount.py": 1,
-    "tests/gpu/attention_reference.py": 1,
 }
 
 

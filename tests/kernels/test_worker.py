@@ -18,14 +18,9 @@ import pytest
 import torch
 
 from kernels import interpreter as interpreting
-from kernels.flash_attention import (
-    flash_attention,
-)
+from kernels.flash_attention import flash_attention
 from kernels.interpreter import Cancelled, WorkerDied, interpreter, run_as
-from tests.gpu.attention_reference import (
-    plain_attention,
-    random_inputs,
-)
+from tests.gpu.attention_reference import Shape, plain_attention, random_inputs
 from tests.kernels.runs import ROOT, heads
 
 pytestmark = pytest.mark.skipif(not interpreting.triton_available(), reason="Triton exists for Linux only")
@@ -36,7 +31,7 @@ pytestmark = pytest.mark.skipif(not interpreting.triton_available(), reason="Tri
 
 def test_eight_threads_at_once():
     def run(seed):
-        inputs, _ = random_inputs(60, 70, 32, torch.float32, seed=seed)
+        inputs, _ = random_inputs(Shape(60, 70, 32), torch.float32, seed=seed)
         exact, _ = plain_attention(*(tensor.double() for tensor in inputs), causal=True)
         return (flash_attention(*inputs, causal=True) - exact).abs().max().item()
 
