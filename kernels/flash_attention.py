@@ -4,11 +4,12 @@
     output = flash_attention_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     trace = flash_attention_trace(q, k, v, block_q=16, block_k=16)
 
-CUDA tensors run compiled and autotuned, CPU tensors through the interpreter worker (`kernels.interpreter`);
-it is the same kernel source (`kernels.flash_attention_forward`, `kernels.flash_attention_backward`).
+On CUDA tensors the kernels run compiled and autotuned, on CPU tensors in the interpreter worker
+(`kernels.interpreter`), from the same source (`kernels.flash_attention_forward`,
+`kernels.flash_attention_backward`).
 
-Where several query rows and keys differ in number, causal means bottom-right: query row i sees the keys
-j <= i + Nk - Nq. A row that sees no key has output 0, log-sum-exp -inf and gradient 0.
+The causal mask is aligned bottom-right: query row i sees the keys j <= i + Nk - Nq. A row that sees no key
+has output 0, log-sum-exp -inf and gradient 0.
 """
 
 import ast
@@ -105,7 +106,7 @@ def flash_attention_varlen(
 
     q: (Tq, Hq, D), k and v: (Tk, Hkv, D), the sequences one after another. cu_seqlens_q, cu_seqlens_k: (S +
     1,) int32, where each of the S sequences starts, from 0 to Tq (Tk); a sequence may be empty. max_seqlen_q,
-    max_seqlen_k: at least the longest sequence. The rest as in `flash_attention`. Returns (Tq, Hq, D).
+    max_seqlen_k: at least the longest sequence. causal and scale as in `flash_attention`. Returns (Tq, Hq, D).
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed. On a GPU the
     check of the lengths waits for them to be copied to the host.
@@ -116,7 +117,7 @@ def flash_attention_varlen(
     _check_lengths("k", cu_seqlens_k, max_seqlen_k, k)
     if cu_seqlens_q.numel() != cu_seqlens_k.numel():
         raise ValueError(f"cu_seqlens_k must have as many entries as cu_seqlens_q, {cu_seqlens_q.numel()}.")
-    # (T, H, D) -> (1, H, T, D), a view: the kernels are told where the sequences start.
+    # (T, H, D) -> (1, H, T, D), a view; cu_seqlens tells the kernels where the sequences start.
     as_batch = [tensor.transpose(0, 1).unsqueeze(0) for tensor in (q, k, v)]
     causal, scale = _checked_mask_and_scale(q.shape[2], **mask_and_scale)
     starts = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous())
@@ -127,14 +128,14 @@ def flash_attention_varlen(
 
 @dataclasses.dataclass(frozen=True)
 class TileTrace:
-    """What the kernel held after each tile it visited; zero for tiles skipped and for rows beyond the last.
+    """The kernel's state after each tile it visited; zero for skipped tiles and for rows beyond the last.
 
     visited: (query_tiles, key_tiles) bool. m, l, alpha: (query_tiles, key_tiles, block_q) float32, the
     running maximum (of the scaled scores, natural units), the running denominator, and the factor that
-    rescaled what was there before the tile. accumulator: (query_tiles, key_tiles, block_q, D) float32, not
-    yet divided by l. output: (Nq, D), lse: (Nq,).
+    rescaled l and the accumulator before the tile was added. accumulator: (query_tiles, key_tiles, block_q,
+    D) float32, not yet divided by l. output: (Nq, D), lse: (Nq,).
 
-    A row that has seen nothing yet has m = -inf, l = 0, alpha = 1; its first visible score gives alpha = 0.
+    A row that has seen no key yet has m = -inf, l = 0, alpha = 1; its first visible score gives alpha = 0.
     """
 
     visited: torch.Tensor
@@ -157,13 +158,13 @@ def flash_attention_trace(
     scale: float | None = None,
     break_it: str = "none",
 ) -> TileTrace:
-    """One head's attention by the same forward kernel, which writes down its state after every tile.
+    """One head's attention by the same forward kernel, which records its state after every tile.
 
     q: (Nq, D), k and v: (Nk, D), float32. block_q, block_k: 16, 32, 64 or 128 rows a tile (on a GPU the
-    larger ones with a large D do not fit and Triton raises OutOfResources). break_it takes one part of the
-    algorithm away:
+    larger blocks with a large D do not fit and Triton raises OutOfResources). break_it removes one part of the
+    algorithm:
     - "no_rescale": alpha is 1; - "no_max": m is 0, so that exp may overflow; - "finite_sentinel": -1e6 in place
-    of -inf, so that a row that sees nothing averages v; - "top_left": row i sees j <= i whatever Nq and Nk are;
+    of -inf, so that a row that sees no key averages v; - "top_left": row i sees j <= i whatever Nq and Nk are;
     - "fp16_accumulator": the accumulator and l are rounded to float16 after each tile.
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed.
@@ -193,8 +194,8 @@ def flash_attention_trace(
 
 
 def visited_tiles(n_q: int, n_k: int, block_q: int, block_k: int, causal: bool) -> int:
-    """How many tiles the kernel's loop bounds visit for one head: all, or those with a pair on or below the
-    bottom-right diagonal."""
+    """How many tiles the kernel visits for one head: all, or under a causal mask those with a pair on or below
+    the bottom-right diagonal."""
     key_tiles, visited = -(-n_k // block_k), 0
     for first_row in range(0, n_q, block_q):
         last_row = min(first_row + block_q, n_q) - 1
@@ -215,8 +216,8 @@ def kernel_source() -> tuple[str, int]:
 
 @functools.cache
 def step_lines() -> dict[str, int]:
-    """The line of the kernel's file for each of its steps, in order: scores, maximum, weights, rescale,
-    accumulate, finish. They are marked in the source by comments such as `# step: scores`."""
+    """The line of each of the kernel's steps in its file, in order: scores, maximum, weights, rescale,
+    accumulate, finish. Comments such as `# step: scores` mark them in the source."""
     text, first_line = kernel_source()
     marked = (line.partition("# step: ")[2].strip() for line in text.splitlines())
     return {step: first_line + index for index, step in enumerate(marked) if step}
@@ -230,7 +231,7 @@ class _FlashAttention(torch.autograd.Function):
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, problem: Problem
     ) -> tuple[torch.Tensor, torch.Tensor]:
         output, lse = _launch("forward", {"q": q, "k": k, "v": v}, problem)
-        # Autograd notices if what it saves is changed in place before the backward pass; so it saves all tensors.
+        # Autograd saves cu_seqlens too: it raises if a saved tensor was changed in place before backward.
         ctx.save_for_backward(q, k, v, output, lse, problem.cu_seqlens_q, problem.cu_seqlens_k)
         ctx.problem = dataclasses.replace(problem, cu_seqlens_q=None, cu_seqlens_k=None)
         ctx.mark_non_differentiable(lse)
@@ -268,7 +269,7 @@ def _launch(
 
 
 def _last_dimension_contiguous(tensor: torch.Tensor) -> torch.Tensor:
-    """The kernels know strides for all dimensions but the last."""
+    """The kernels take strides for all dimensions but the last."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 

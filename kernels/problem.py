@@ -1,4 +1,4 @@
-"""What the launchers of the attention kernels compute, apart from q, k and v themselves."""
+"""The problem of an attention kernel, apart from the values of q, k and v: lengths, mask and scale."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 
 @dataclass(frozen=True)
 class Problem:
-    """The mask, the scale, and the lengths of the sequences; all arguments are checked already.
+    """The lengths of the sequences, the mask and the scale, as the launchers take them: already checked.
 
     max_seqlen_q, max_seqlen_k: rows of q and of k, in a pack at least those of its longest sequence.
     causal: whether row i sees only the keys j <= i + Nk - Nq. scale: factor of the scores.

@@ -1,4 +1,4 @@
-"""The interpreter worker: a program of its own in which Triton kernels run on the CPU.
+"""The interpreter worker: a separate program in which Triton kernels run on the CPU.
 
     python -m kernels.worker
 
@@ -22,7 +22,7 @@ def main() -> None:
     os.environ.update(
         TRITON_INTERPRET="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1"
     )
-    # What anything prints from here on goes to standard error; answers keep the real standard output.
+    # From here on, prints go to standard error; only answers go to the real standard output.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     operations = _load_operations()
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
-    """Import what is slow to import, and name what can be asked for."""
+    """The operations by name; loads torch and triton, which is slow."""
     import numpy as np
     import torch
 
@@ -39,7 +39,7 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
     from kernels.flash_attention_forward import forward, forward_trace
     from kernels.problem import Problem
 
-    np.seterr(all="ignore")  # overflow on purpose is one of the things to be shown
+    np.seterr(all="ignore")  # some lessons overflow on purpose
     torch.set_num_threads(1)
 
     def ready() -> tuple[Any, ...]:
@@ -51,7 +51,7 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
         return ()
 
     def on_problem(launcher: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
-        """The launcher, called with the fields of its Problem, which are sent one by one."""
+        """The launcher, taking the fields of its Problem one by one, as they are sent."""
 
         def launch(**arguments: Any) -> tuple[Any, ...]:
             problem = Problem(**{field.name: arguments.pop(field.name) for field in fields(Problem)})
@@ -78,7 +78,7 @@ def _serve(
         try:
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             results = operations[header["operation"]](**tensors, **header["options"])
-        except Exception as error:  # whatever it is, it belongs to the asker
+        except Exception as error:  # the caller handles it, the worker goes on
             write_message(answers, {"error": type(error).__name__, "message": str(error)}, {})
         else:
             write_message(answers, {}, {str(index): result.numpy() for index, result in enumerate(results)})

@@ -1,4 +1,4 @@
-"""The Triton kernels, through the interpreter worker: against float64, tile by tile, and under hostile conditions."""
+"""The Triton kernels in the interpreter worker: against float64, tile by tile, and with bad arguments."""
 
 import math
 from typing import Any
@@ -139,7 +139,7 @@ def test_rows_that_see_nothing():
 
 
 def test_gradients_where_every_score_is_far_below_zero():
-    """Keys that pad the last tile have score 0 there, e^512 times the weight of the real ones."""
+    """Keys that pad the last tile have score 0: unmasked, e^512 times the weight of the real keys."""
     q = torch.full((1, 1, 5, 32), 4.0, requires_grad=True)
     k = torch.full((1, 1, 20, 32), -4.0, requires_grad=True)
     v = torch.randn(1, 1, 20, 32, generator=torch.Generator().manual_seed(3), requires_grad=True)
@@ -198,7 +198,7 @@ def test_visited_tiles_equal_the_oracle(case):
 
 
 def dense_trace(q, k, v, block_q, block_k, causal, scale, break_it):
-    """The recurrence written down once more, in torch: (m, l, alpha, accumulator) of each visited tile, by (i, j)."""
+    """The same recurrence in torch: (m, l, alpha, accumulator) of each visited tile (i, j)."""
     (n_q, _), n_k, tiles = q.shape, len(k), {}
     sentinel = break_it == "finite_sentinel"
     hidden = -1e6 if sentinel else -math.inf
@@ -241,8 +241,8 @@ def test_the_trace_equals_the_recurrence_tile_by_tile(n_q, n_k, causal, break_it
     assert {tuple(tile) for tile in trace.visited.nonzero().tolist()} == set(expected)
     if break_it in ("none", "no_rescale", "no_max", "fp16_accumulator"):
         assert int(trace.visited.sum()) == visited_tiles(n_q, n_k, 16, 32, causal)
-    # What falls on the other side of a float16 rounding is off by one part in a thousand from then on, and without
-    # the maximum numbers are large.
+    # A value that float16 rounds the other way stays off by one part in a thousand; without the maximum, numbers
+    # are large.
     loose = {"fp16_accumulator": (1e-2, 2e-3), "no_max": (1e-3, 1e-4)}
     atol, rtol = loose.get(break_it, (2e-5, 1e-5))
     for (i, j), (m, l, alpha, accumulator) in expected.items():

@@ -1,4 +1,4 @@
-"""The program that interprets the kernel: one launch at a time, and restarted when it dies."""
+"""The interpreter worker runs one launch at a time and is restarted when it dies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def long_run():
 
 @contextlib.contextmanager
 def run_in_background(work):
-    """The future of `work`, once the worker has taken it up."""
+    """The future of `work`, once the worker has started it."""
     interpreter.warm_up().join()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(work)
@@ -171,7 +171,7 @@ def test_the_worker_is_found_from_anywhere_and_ends_with_the_program(tmp_path):
 
 def test_without_a_gpu_the_benchmark_says_so():
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("needs a machine without a GPU")
     run = subprocess.run(
         [sys.executable, "-m", "kernels.bench"],
         cwd=ROOT,
