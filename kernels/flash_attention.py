@@ -4,26 +4,28 @@
     output = flash_attention_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
     trace = flash_attention_trace(q, k, v, block_q=16, block_k=16)
 
-CUDA tensors run compiled and autotuned, CPU tensors through the interpreter worker (`kernels.interpreter`);
-it is the same kernel source (`kernels.flash_attention_forward`, `kernels.flash_attention_backward`).
+On CUDA tensors the kernels run compiled and autotuned, on CPU tensors in the interpreter worker
+(`kernels.interpreter`), from the same source (`kernels.flash_attention_forward`,
+`kernels.flash_attention_backward`).
 
-Where several query rows and keys differ in number, causal means bottom-right: query row i sees the keys
-j <= i + Nk - Nq. A row that sees no key has output 0, log-sum-exp -inf and gradient 0.
+The causal mask is aligned bottom-right: query row i sees the keys j <= i + Nk - Nq. A row that sees no key
+has output 0, log-sum-exp -inf and gradient 0.
 """
 
 import ast
+import dataclasses
 import functools
 import itertools
 import math
 import numbers
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from kernels.interpreter import interpreter, triton_available
+from kernels.problem import Problem
 
 SMALLEST_HEAD_DIM, LARGEST_HEAD_DIM = 16, 256
 TRACE_BLOCKS = (16, 32, 64, 128)
@@ -78,10 +80,16 @@ def flash_attention(
     if q.shape[0] != k.shape[0]:
         raise ValueError(f"k must have the batch size of q, {q.shape[0]}, got {k.shape[0]}.")
     _check_heads(q.shape[1], k.shape[1])
-    output, lse = _FlashAttention.apply(
-        q, k, v, None, None, q.shape[2], k.shape[2], causal, _checked_scale(scale, q.shape[3])
-    )  # fmt: skip
+    problem = Problem(q.shape[2], k.shape[2], bool(causal), _checked_scale(scale, q.shape[3]))
+    output, lse = _FlashAttention.apply(q, k, v, problem)
     return (output, lse) if return_lse else output
+
+
+class MaskAndScale(TypedDict, total=False):
+    """The options of attention, with the defaults and the meaning that `flash_attention` gives them."""
+
+    causal: bool
+    scale: float | None
 
 
 def flash_attention_varlen(
@@ -92,15 +100,13 @@ def flash_attention_varlen(
     cu_seqlens_k: torch.Tensor,
     max_seqlen_q: int,
     max_seqlen_k: int,
-    *,
-    causal: bool = False,
-    scale: float | None = None,
+    **mask_and_scale: Unpack[MaskAndScale],
 ) -> torch.Tensor:
     """Attention within each sequence of a pack, differentiable in q, k and v.
 
     q: (Tq, Hq, D), k and v: (Tk, Hkv, D), the sequences one after another. cu_seqlens_q, cu_seqlens_k: (S +
     1,) int32, where each of the S sequences starts, from 0 to Tq (Tk); a sequence may be empty. max_seqlen_q,
-    max_seqlen_k: at least the longest sequence. The rest as in `flash_attention`. Returns (Tq, Hq, D).
+    max_seqlen_k: at least the longest sequence. causal and scale as in `flash_attention`. Returns (Tq, Hq, D).
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed. On a GPU the
     check of the lengths waits for them to be copied to the host.
@@ -111,25 +117,25 @@ def flash_attention_varlen(
     _check_lengths("k", cu_seqlens_k, max_seqlen_k, k)
     if cu_seqlens_q.numel() != cu_seqlens_k.numel():
         raise ValueError(f"cu_seqlens_k must have as many entries as cu_seqlens_q, {cu_seqlens_q.numel()}.")
-    # (T, H, D) -> (1, H, T, D), a view: the kernels are told where the sequences start.
+    # (T, H, D) -> (1, H, T, D), a view; cu_seqlens tells the kernels where the sequences start.
     as_batch = [tensor.transpose(0, 1).unsqueeze(0) for tensor in (q, k, v)]
-    output, _ = _FlashAttention.apply(
-        *as_batch, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal,
-        _checked_scale(scale, q.shape[2]),
-    )  # fmt: skip
+    causal, scale = _checked_mask_and_scale(q.shape[2], **mask_and_scale)
+    starts = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous())
+    problem = Problem(int(max_seqlen_q), int(max_seqlen_k), causal, scale, *starts)
+    output, _ = _FlashAttention.apply(*as_batch, problem)
     return output.squeeze(0).transpose(0, 1)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class TileTrace:
-    """What the kernel held after each tile it visited; zero for tiles skipped and for rows beyond the last.
+    """The kernel's state after each tile it visited; zero for skipped tiles and for rows beyond the last.
 
     visited: (query_tiles, key_tiles) bool. m, l, alpha: (query_tiles, key_tiles, block_q) float32, the
     running maximum (of the scaled scores, natural units), the running denominator, and the factor that
-    rescaled what was there before the tile. accumulator: (query_tiles, key_tiles, block_q, D) float32, not
-    yet divided by l. output: (Nq, D), lse: (Nq,).
+    rescaled l and the accumulator before the tile was added. accumulator: (query_tiles, key_tiles, block_q,
+    D) float32, not yet divided by l. output: (Nq, D), lse: (Nq,).
 
-    A row that has seen nothing yet has m = -inf, l = 0, alpha = 1; its first visible score gives alpha = 0.
+    A row that has seen no key yet has m = -inf, l = 0, alpha = 1; its first visible score gives alpha = 0.
     """
 
     visited: torch.Tensor
@@ -152,13 +158,13 @@ def flash_attention_trace(
     scale: float | None = None,
     break_it: str = "none",
 ) -> TileTrace:
-    """One head's attention by the same forward kernel, which writes down its state after every tile.
+    """One head's attention by the same forward kernel, which records its state after every tile.
 
     q: (Nq, D), k and v: (Nk, D), float32. block_q, block_k: 16, 32, 64 or 128 rows a tile (on a GPU the
-    larger ones with a large D do not fit and Triton raises OutOfResources). break_it takes one part of the
-    algorithm away:
+    larger blocks with a large D do not fit and Triton raises OutOfResources). break_it removes one part of the
+    algorithm:
     - "no_rescale": alpha is 1; - "no_max": m is 0, so that exp may overflow; - "finite_sentinel": -1e6 in place
-    of -inf, so that a row that sees nothing averages v; - "top_left": row i sees j <= i whatever Nq and Nk are;
+    of -inf, so that a row that sees no key averages v; - "top_left": row i sees j <= i whatever Nq and Nk are;
     - "fp16_accumulator": the accumulator and l are rounded to float16 after each tile.
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed.
@@ -171,10 +177,11 @@ def flash_attention_trace(
             raise ValueError(f"{name} must be one of {', '.join(map(str, TRACE_BLOCKS))}, got {block}.")
     if break_it not in BREAKS:
         raise ValueError(f"break_it must be one of {', '.join(BREAKS)}, got {break_it!r}.")
-    options = {"block_q": block_q, "block_k": block_k, "causal": bool(causal), "break_it": break_it}
-    options["scale"] = _checked_scale(scale, q.shape[1])
+    problem = Problem(q.shape[0], k.shape[0], bool(causal), _checked_scale(scale, q.shape[1]))
     heads = {name: tensor.detach()[None, None] for name, tensor in (("q", q), ("k", k), ("v", v))}
-    output, lse, records = _launch("forward_trace", heads, options)
+    output, lse, records = _launch(
+        "forward_trace", heads, problem, block_q=block_q, block_k=block_k, break_it=break_it
+    )
     return TileTrace(
         visited=(records[..., 0] > 0).any(dim=-1),
         m=records[..., 1],
@@ -187,8 +194,8 @@ def flash_attention_trace(
 
 
 def visited_tiles(n_q: int, n_k: int, block_q: int, block_k: int, causal: bool) -> int:
-    """How many tiles the kernel's loop bounds visit for one head: all, or those with a pair on or below the
-    bottom-right diagonal."""
+    """How many tiles the kernel visits for one head: all, or under a causal mask those with a pair on or below
+    the bottom-right diagonal."""
     key_tiles, visited = -(-n_k // block_k), 0
     for first_row in range(0, n_q, block_q):
         last_row = min(first_row + block_q, n_q) - 1
@@ -209,8 +216,8 @@ def kernel_source() -> tuple[str, int]:
 
 @functools.cache
 def step_lines() -> dict[str, int]:
-    """The line of the kernel's file for each of its steps, in order: scores, maximum, weights, rescale,
-    accumulate, finish. They are marked in the source by comments such as `# step: scores`."""
+    """The line of each of the kernel's steps in its file, in order: scores, maximum, weights, rescale,
+    accumulate, finish. Comments such as `# step: scores` mark them in the source."""
     text, first_line = kernel_source()
     marked = (line.partition("# step: ")[2].strip() for line in text.splitlines())
     return {step: first_line + index for index, step in enumerate(marked) if step}
@@ -220,16 +227,13 @@ class _FlashAttention(torch.autograd.Function):
     """Saves q, k, v, O and the log-sum-exp; the backward kernels recompute P from them."""
 
     @staticmethod
-    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
-                cu_seqlens_q: torch.Tensor | None, cu_seqlens_k: torch.Tensor | None,
-                max_seqlen_q: int, max_seqlen_k: int, causal: bool, scale: float,
-                ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        ctx.options = {"max_seqlen_q": int(max_seqlen_q), "max_seqlen_k": int(max_seqlen_k)}
-        ctx.options |= {"causal": bool(causal), "scale": scale}
-        tensors: dict[str, torch.Tensor | None] = {"q": q, "k": k, "v": v}
-        tensors |= {"cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
-        output, lse = _launch("forward", tensors, ctx.options)
-        ctx.save_for_backward(q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k)
+    def forward(
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, problem: Problem
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        output, lse = _launch("forward", {"q": q, "k": k, "v": v}, problem)
+        # Autograd saves cu_seqlens too: it raises if a saved tensor was changed in place before backward.
+        ctx.save_for_backward(q, k, v, output, lse, problem.cu_seqlens_q, problem.cu_seqlens_k)
+        ctx.problem = dataclasses.replace(problem, cu_seqlens_q=None, cu_seqlens_k=None)
         ctx.mark_non_differentiable(lse)
         return output, lse
 
@@ -238,31 +242,34 @@ class _FlashAttention(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  (the decorator hides its parameters)
         ctx: Any, *grad_outputs: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        names = ("q", "k", "v", "output", "lse", "cu_seqlens_q", "cu_seqlens_k")
-        tensors = dict(zip(names, ctx.saved_tensors, strict=True)) | {"grad_output": grad_outputs[0]}
-        return (*_launch("backward", tensors, ctx.options), *[None] * 6)
+        q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k = ctx.saved_tensors
+        problem = dataclasses.replace(ctx.problem, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k)
+        tensors = {"q": q, "k": k, "v": v, "output": output, "lse": lse, "grad_output": grad_outputs[0]}
+        return (*_launch("backward", tensors, problem), None)
 
 
-def _launch(operation: str, tensors: dict[str, Any], options: dict[str, Any]) -> tuple[torch.Tensor, ...]:
-    """Run a launcher of the kernel modules where the tensors are: here on a GPU, in the worker on a CPU."""
-    present = {
-        name: _last_dimension_contiguous(tensor) for name, tensor in tensors.items() if tensor is not None
-    }
+def _launch(
+    operation: str, tensors: dict[str, torch.Tensor], problem: Problem, **options: int | str
+) -> tuple[torch.Tensor, ...]:
+    """Call a launcher of the kernel modules where the tensors are: here on a GPU, in the worker on a CPU."""
+    tensors = {name: _last_dimension_contiguous(tensor) for name, tensor in tensors.items()}
     if not triton_available():
         raise RuntimeError(
             "Triton is not installed here, so its kernels cannot run; it exists for Linux only."
         )
-    if not present["q"].is_cuda:
-        arrays = {name: tensor.detach().numpy() for name, tensor in present.items()}
-        return tuple(torch.from_numpy(result) for result in interpreter.run(operation, arrays, options))
+    if not tensors["q"].is_cuda:
+        sent = {**tensors, **vars(problem), **options}  # the worker puts the Problem together again
+        arrays = {name: value.detach().numpy() for name, value in sent.items() if torch.is_tensor(value)}
+        settings = {name: value for name, value in sent.items() if name not in arrays}
+        return tuple(torch.from_numpy(result) for result in interpreter.run(operation, arrays, settings))
     from kernels import flash_attention_backward, flash_attention_forward
 
     module = flash_attention_backward if operation == "backward" else flash_attention_forward
-    return getattr(module, operation)(**present, **options)
+    return getattr(module, operation)(**tensors, problem=problem, **options)
 
 
 def _last_dimension_contiguous(tensor: torch.Tensor) -> torch.Tensor:
-    """The kernels know strides for all dimensions but the last."""
+    """The kernels take strides for all dimensions but the last."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
@@ -322,6 +329,12 @@ def _check_lengths(name: str, cu_seqlens: torch.Tensor, max_seqlen: int, tensor:
     if not isinstance(max_seqlen, numbers.Integral) or int(max_seqlen) < longest:
         allowed = f"an integer no smaller than the longest sequence, {longest}"
         raise ValueError(f"max_seqlen_{name} must be {allowed}, got {max_seqlen}.")
+
+
+def _checked_mask_and_scale(
+    head_dim: int, *, causal: bool = False, scale: float | None = None
+) -> tuple[bool, float]:
+    return bool(causal), _checked_scale(scale, head_dim)
 
 
 def _checked_scale(scale: float | None, head_dim: int) -> float:

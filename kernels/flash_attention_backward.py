@@ -1,18 +1,17 @@
 # Triton declares that iterating over its ranges never returns.
 # pyright: reportGeneralTypeIssues=false
-"""The backward kernels: P is recomputed tile by tile from the saved log-sum-exp L, nothing of size N x N is
-kept.
+"""The backward kernels: they recompute P tile by tile from the saved log-sum-exp L and store no N x N matrix.
 
-FlashAttention-2 (Dao 2023, arXiv:2307.08691), Algorithm 2, with every gradient owned by one program, so that
-no atomic addition is needed and the result is the same bits each time:
+FlashAttention-2 (Dao 2023, arXiv:2307.08691), Algorithm 2, with every gradient tile computed by one program,
+so that no atomic addition is needed and the result is bitwise reproducible:
 
     delta = rowsum(dO * O)                                       one program a query tile
     dV = P^T dO,  dP = dO V^T,  dS = P * (dP - delta)
     dK = scale dS^T Q                                            one program a key tile, loop over query tiles
     dQ = scale dS K                                              one program a query tile, loop over key tiles
 
-With grouped queries the owner of a key tile also loops over the query heads that share its key head.
-Scores are in units of ln 2 here as in the forward kernel; L arrives in natural units.
+With grouped queries the program of a key tile also loops over the query heads that share its key head.
+Scores are in units of ln 2, as in the forward kernel; L is loaded in natural units.
 """
 
 from typing import Any
@@ -22,7 +21,8 @@ import triton
 import triton.language as tl
 
 from kernels import tuning
-from kernels.flash_attention_forward import LOG2_E, empty_like, kernel_arguments, strides
+from kernels.flash_attention_forward import empty_like, kernel_arguments, strides
+from kernels.problem import Problem
 
 
 @triton.jit(do_not_specialize=["n_q"])
@@ -33,7 +33,7 @@ def flash_attention_delta(
     n_q, query_heads,
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    # One program: some rows of one head. Rows do not meet here, so a pack is one long sequence.
+    # One program: some rows of one head. Rows are independent here, so a pack is one long sequence.
     program = tl.program_id(0)
     query_tiles = (n_q + BLOCK_Q - 1) // BLOCK_Q
     head = (program // query_tiles % query_heads).to(tl.int64)
@@ -47,7 +47,7 @@ def flash_attention_delta(
     mask = (rows < n_q)[:, None] & (dims < HEAD_DIM)[None, :]
     output = tl.load(output_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
     grad_output = tl.load(grad_output_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
-    # one number a row: delta = rowsum(dO * O)
+    # delta = rowsum(dO * O)
     delta = tl.sum(output * grad_output, 1)
     delta_ptr += batch * lse_batch_stride + head * lse_head_stride
     tl.store(delta_ptr + rows, delta, mask=rows < n_q)
@@ -97,8 +97,7 @@ def flash_attention_grad_keys_values(
         lse_ptr += q_start
         delta_ptr += q_start
 
-    # Column j is seen by the rows i >= j - offset; from `full_tile` on, every row sees every column of this
-    # tile.
+    # Rows i >= j - offset see column j; from `full_tile` on, every row sees every column of this tile.
     offset = n_k - n_q
     first_column = key_tile * BLOCK_K
     last_column = tl.minimum(first_column + BLOCK_K, n_k) - 1
@@ -131,7 +130,7 @@ def flash_attention_grad_keys_values(
         grad_output_tile_ptr = grad_output_ptr + head * output_head_stride + skipped_rows * output_row_stride
         head_lse_ptr = lse_ptr + head * lse_head_stride
         head_delta_ptr = delta_ptr + head * lse_head_stride
-        for full in tl.static_range(2):  # first the tiles on the diagonal, then those seen whole
+        for full in tl.static_range(2):  # first the tiles on the diagonal, then those that all rows see whole
             if full:
                 first_tile = full_tile
                 last_tile = query_tiles
@@ -145,8 +144,8 @@ def flash_attention_grad_keys_values(
                 grad_output = tl.load(grad_output_tile_ptr + grad_output_offsets, mask=q_mask, other=0.0)
                 q_tile_ptr += BLOCK_Q * q_row_stride
                 grad_output_tile_ptr += BLOCK_Q * output_row_stride
-                # L = +inf gives P = 0: for rows beyond the end, and for rows that saw nothing (saved as
-                # -inf).
+                # L = +inf gives P = 0 in rows beyond the end. Rows that saw no key have L = -inf: they lie in
+                # tiles on the diagonal, where the mask below sets P = 0.
                 lse = tl.load(head_lse_ptr + rows, mask=rows < n_q, other=float("inf"))
                 lse = lse * 1.4426950408889634
                 delta = tl.load(head_delta_ptr + rows, mask=rows < n_q, other=0.0)
@@ -184,8 +183,7 @@ def flash_attention_grad_queries(
     HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     CAUSAL: tl.constexpr, VARLEN: tl.constexpr,
 ):  # fmt: skip
-    # One program: one query tile of one head of one sequence, the longest rows first, as in the forward
-    # kernel.
+    # One program: one query tile of one head of one sequence, the last tiles first, as in the forward kernel.
     program = tl.program_id(0)
     query_tiles = (n_q + BLOCK_Q - 1) // BLOCK_Q
     query_tile = query_tiles - 1 - program % query_tiles
@@ -287,31 +285,23 @@ def backward(
     output: torch.Tensor,
     lse: torch.Tensor,
     grad_output: torch.Tensor,
-    cu_seqlens_q: torch.Tensor | None = None,
-    cu_seqlens_k: torch.Tensor | None = None,
-    *,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
-    causal: bool,
-    scale: float,
+    problem: Problem,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Launch the backward kernels: dQ, dK, dV from what `forward` took and returned, and dO.
 
     q, output, grad_output: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), lse: (B, Hq, Nq). Gradients have the
-    shapes and the type of q, k, v. Keys of a group's query heads are summed in float32.
+    shapes and the type of q, k, v. dK and dV are summed over a group's query heads in float32.
     """
     if grad_output.stride() != output.stride():  # the kernels address O, dO and dQ by the same strides
         grad_output = torch.empty_like(output).copy_(grad_output)
     grad_q, grad_k = torch.empty_like(output), empty_like(k)
     grad_v, delta = torch.empty_like(grad_k), torch.empty_like(lse)
-    packed = cu_seqlens_q is not None
-    sequences = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.numel() - 1
-    shared = kernel_arguments(q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    shared |= {"grad_output_ptr": grad_output, "delta_ptr": delta, "CAUSAL": causal}
-    shared |= {"scale": scale, "scale_log2": scale * LOG2_E, "key_heads": k.shape[1]}
+    sequences = problem.sequences(q.shape[0])
+    shared = kernel_arguments(q, k, v, output, lse, problem)
+    shared |= {"grad_output_ptr": grad_output, "delta_ptr": delta, "key_heads": k.shape[1]}
 
     _launch_delta(shared | {"n_q": q.shape[2]}, q.shape[0] * q.shape[1])
-    shared |= {"grad_k_ptr": grad_k, "grad_v_ptr": grad_v} | strides("grad_k", grad_k, packed)
+    shared |= {"grad_k_ptr": grad_k, "grad_v_ptr": grad_v} | strides("grad_k", grad_k, problem.packed)
     tuning.launch("grad_keys_values", flash_attention_grad_keys_values, "k", sequences * k.shape[1], shared)
     shared |= {"grad_q_ptr": grad_q}
     tuning.launch("grad_queries", flash_attention_grad_queries, "q", sequences * q.shape[1], shared)
@@ -319,7 +309,7 @@ def backward(
 
 
 def _launch_delta(arguments: dict[str, Any], batch_times_heads: int) -> None:
-    """delta = rowsum(dO * O), one program for 64 rows: it is bound by memory, so there is nothing to tune."""
+    """delta = rowsum(dO * O), 64 rows a program; memory bandwidth limits it, so there is nothing to tune."""
     block = 64 if arguments["q_ptr"].is_cuda else tuning.LARGEST_INTERPRETED_BLOCK
     programs = triton.cdiv(arguments["n_q"], block) * batch_times_heads
     if programs > 0:

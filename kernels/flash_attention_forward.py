@@ -7,8 +7,8 @@ and walks over the tiles of BLOCK_K keys that its rows may see. Per row it keeps
 running denominator l and the un-normalised accumulator acc; a new tile rescales what is there by alpha =
 exp(m - m_new).
 
-Inside, scores are counted in units of ln 2 (scale * log2(e) replaces scale), since the GPU has exp2 but no
-exp: exp(x) = exp2(x * log2(e)). What leaves the kernel (log-sum-exp, traced m) is in natural units again.
+Inside the kernel, scores are in units of ln 2 (scale * log2(e) replaces scale), since the GPU has exp2 but no
+exp: exp(x) = exp2(x * log2(e)). The log-sum-exp and the traced m are stored in natural units.
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from kernels import tuning
+from kernels.problem import Problem
 
 LOG2_E = 1.4426950408889634
 
@@ -46,7 +47,7 @@ def flash_attention_forward(
     v_ptr += batch * v_batch_stride + head // group * v_head_stride
     output_ptr += batch * output_batch_stride + head * output_head_stride
     lse_ptr += batch * lse_batch_stride + head * lse_head_stride
-    if VARLEN:  # sequence number `batch` of the pack: n_q and n_k were the longest, now they are its own
+    if VARLEN:  # `batch` numbers the sequences of the pack; replace the longest lengths by this sequence's
         q_start = tl.load(cu_seqlens_q_ptr + batch).to(tl.int64)
         k_start = tl.load(cu_seqlens_k_ptr + batch).to(tl.int64)
         n_q = (tl.load(cu_seqlens_q_ptr + batch + 1) - q_start).to(tl.int32)
@@ -72,10 +73,10 @@ def flash_attention_forward(
         seen_by_any_row = tl.minimum(tl.maximum(last_row + 1 + offset, 0), n_k)
     full_tiles = seen_by_all_rows // BLOCK_K
     visited_tiles = (seen_by_any_row + BLOCK_K - 1) // BLOCK_K
-    if BREAK_IT == "finite_sentinel":  # rows that may see nothing must meet a tile for the sentinel to bite
+    if BREAK_IT == "finite_sentinel":  # the sentinel shows only if rows that see no key still visit a tile
         visited_tiles = tl.minimum(tl.maximum(visited_tiles, 1), (n_k + BLOCK_K - 1) // BLOCK_K)
 
-    # A score that must not be seen is -inf, and so is the maximum over no score at all.
+    # A masked score is -inf, and so is the maximum over no scores.
     hidden = float("-inf")
     m = tl.full([BLOCK_Q], float("-inf"), tl.float32)
     if BREAK_IT == "finite_sentinel":
@@ -100,8 +101,8 @@ def flash_attention_forward(
     if TRACE:  # the records of this query tile's key tiles follow one another
         trace_ptr += query_tile * ((n_k + BLOCK_K - 1) // BLOCK_K) * (BLOCK_Q * (4 + HEAD_DIM))
 
-    # First the tiles that every row sees whole, then those on the diagonal or at the ragged end: only these
-    # pay for masks.
+    # First the tiles that every row sees whole, then those on the diagonal or at the ragged end: only the
+    # latter pay for masks.
     for masked in tl.static_range(2):
         if masked:
             first_tile = full_tiles
@@ -122,7 +123,7 @@ def flash_attention_forward(
             k_ptr += k_step
             v_ptr += v_step
 
-            # S = Q K^T (the scale comes in below, fused with the exponent)
+            # S = Q K^T (the scale is applied below, fused into the exponent)
             scores = tl.dot(q, tl.trans(k), input_precision="ieee")  # step: scores
             if masked:
                 if CAUSAL:
@@ -135,7 +136,7 @@ def flash_attention_forward(
                 m_new = tl.full([BLOCK_Q], 0.0, tl.float32)
             # P = exp(scale S - m_new), alpha = exp(m - m_new)
             subtracted = m_new
-            if masked:  # a row that has seen nothing yet: exp(-inf - -inf) is NaN, so subtract 0 there
+            if masked:  # in a row that has seen no key yet exp(-inf - -inf) would be NaN, so subtract 0
                 subtracted = tl.where(m_new == float("-inf"), 0.0, m_new)
             weights = tl.exp2(scores * scale_log2 - subtracted[:, None])  # step: weights
             alpha = tl.exp2(m - subtracted)
@@ -153,7 +154,7 @@ def flash_attention_forward(
                 acc = acc.to(tl.float16).to(tl.float32)
                 l = l.to(tl.float16).to(tl.float32)
 
-            if TRACE:  # one record of [visited, m, l, alpha, acc] a row; m in natural units
+            if TRACE:  # a record [visited, m, l, alpha, acc] for each row; m in natural units
                 tile_ptr = trace_ptr + key_tile * (BLOCK_Q * (4 + HEAD_DIM))
                 tl.store(tile_ptr + records, visited, mask=rows < n_q)
                 tl.store(tile_ptr + (records + 1), m * 0.6931471805599453, mask=rows < n_q)
@@ -161,7 +162,7 @@ def flash_attention_forward(
                 tl.store(tile_ptr + (records + 3), alpha, mask=rows < n_q)
                 tl.store(tile_ptr + accumulator_records, acc, mask=q_mask)
 
-    # O = acc / l, L = m + log(l); a row that saw nothing has l = 0: its output is 0, its log-sum-exp -inf
+    # O = acc / l, L = m + log(l); a row that saw no key has l = 0: its output is 0, its log-sum-exp -inf
     divisor = tl.where(l == 0.0, 1.0, l)
     output = acc / divisor[:, None]  # step: finish
     lse = tl.where(l == 0.0, float("-inf"), (m + tl.log2(divisor)) * 0.6931471805599453)
@@ -175,26 +176,18 @@ def forward(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
-    cu_seqlens_q: torch.Tensor | None = None,
-    cu_seqlens_k: torch.Tensor | None = None,
-    *,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
-    causal: bool,
-    scale: float,
+    problem: Problem,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the forward kernel on checked arguments.
 
-    q: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), the last dimension contiguous. With cu_seqlens (S + 1,) the
-    tensors hold one pack: B = 1, and Nq, Nk are the packed lengths. Returns the output (as q) and the natural
-    log-sum-exp (B, Hq, Nq) float32.
+    q: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), the last dimension contiguous; for a pack B = 1, and Nq, Nk
+    are the packed lengths. Returns the output, shaped as q, and the natural log-sum-exp (B, Hq, Nq) float32.
     """
     output = empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    arguments = kernel_arguments(q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k)
-    arguments |= {"scale_log2": scale * LOG2_E, "CAUSAL": causal, "TRACE": False, "BREAK_IT": "none"}
-    arguments["trace_ptr"] = None
-    sequences = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.numel() - 1
+    arguments = kernel_arguments(q, k, v, output, lse, problem)
+    arguments |= {"trace_ptr": None, "TRACE": False, "BREAK_IT": "none"}
+    sequences = problem.sequences(q.shape[0])
     tuning.launch("forward", flash_attention_forward, "q", sequences * q.shape[1], arguments)
     return output, lse
 
@@ -203,14 +196,13 @@ def forward_trace(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
+    problem: Problem,
     *,
     block_q: int,
     block_k: int,
-    causal: bool,
-    scale: float,
     break_it: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Launch the same kernel on one head, with tiles of a given size, and have it write down every tile.
+    """Launch the same kernel on one head, with tiles of a given size, and record its state after every tile.
 
     q: (1, 1, Nq, D), k and v: (1, 1, Nk, D), float32. Returns the output (1, 1, Nq, D), the log-sum-exp
     (1, 1, Nq) and the records (query_tiles, key_tiles, block_q, 4 + D): visited, m, l, alpha, accumulator.
@@ -222,14 +214,12 @@ def forward_trace(
     )
     output = empty_like(q)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    arguments = kernel_arguments(q, k, v, output, lse, None, None, n_q, n_k)
-    arguments |= {"scale_log2": scale * LOG2_E, "CAUSAL": causal, "TRACE": True, "BREAK_IT": break_it}
+    arguments = kernel_arguments(q, k, v, output, lse, problem)
+    arguments |= {"trace_ptr": records, "TRACE": True, "BREAK_IT": break_it}
     if query_tiles > 0:
         # Fused multiply-adds would round differently from the steps that the page shows one by one.
         options = {"BLOCK_Q": block_q, "BLOCK_K": block_k, "num_stages": 1, "enable_fp_fusion": False}
-        tuning.launch_untuned(
-            flash_attention_forward, query_tiles, arguments | {"trace_ptr": records}, options
-        )
+        tuning.launch_untuned(flash_attention_forward, query_tiles, arguments, options)
     return output, lse, records
 
 
@@ -239,24 +229,22 @@ def kernel_arguments(
     v: torch.Tensor,
     output: torch.Tensor,
     lse: torch.Tensor,
-    cu_seqlens_q: torch.Tensor | None,
-    cu_seqlens_k: torch.Tensor | None,
-    max_seqlen_q: int,
-    max_seqlen_k: int,
+    problem: Problem,
 ) -> dict[str, Any]:
-    """What the forward and backward kernels have in common: pointers, strides, sizes and the head dimension.
+    """The arguments of both the forward and the backward kernels: pointers, strides, sizes, mask and scale.
 
-    A pack has no batch stride: a sequence is found by its rows.
+    A pack has no batch stride: cu_seqlens gives the first row of each sequence.
     """
-    packed = cu_seqlens_q is not None
+    packed = problem.packed
     arguments: dict[str, Any] = {"q_ptr": q, "k_ptr": k, "v_ptr": v, "output_ptr": output, "lse_ptr": lse}
-    arguments |= {"cu_seqlens_q_ptr": cu_seqlens_q, "cu_seqlens_k_ptr": cu_seqlens_k}
+    arguments |= {"cu_seqlens_q_ptr": problem.cu_seqlens_q, "cu_seqlens_k_ptr": problem.cu_seqlens_k}
     for name, tensor in (("q", q), ("k", k), ("v", v), ("output", output)):
         arguments |= strides(name, tensor, packed)
     arguments |= {"lse_batch_stride": 0 if packed else lse.stride(0), "lse_head_stride": lse.stride(1)}
-    arguments |= {"n_q": max_seqlen_q, "n_k": max_seqlen_k}
+    arguments |= {"n_q": problem.max_seqlen_q, "n_k": problem.max_seqlen_k}
     arguments |= {"query_heads": q.shape[1], "group": q.shape[1] // max(1, k.shape[1])}
     arguments |= {"HEAD_DIM": q.shape[3], "BLOCK_D": tuning.padded_head_dim(q.shape[3]), "VARLEN": packed}
+    arguments |= {"CAUSAL": problem.causal, "scale": problem.scale, "scale_log2": problem.scale * LOG2_E}
     return arguments
 
 
@@ -270,8 +258,8 @@ def strides(name: str, tensor: torch.Tensor, packed: bool) -> dict[str, int]:
 
 
 def empty_like(tensor: torch.Tensor) -> torch.Tensor:
-    """An empty tensor laid out as `tensor` where its last dimension is contiguous then, else a contiguous
-    one."""
+    """An empty tensor with the layout of `tensor` if that makes the last dimension contiguous, else a
+    contiguous one."""
     empty = torch.empty_like(tensor)
     if empty.stride(-1) == 1:
         return empty

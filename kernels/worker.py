@@ -1,4 +1,4 @@
-"""The interpreter worker: a program of its own in which Triton kernels run on the CPU.
+"""The interpreter worker: a separate program in which Triton kernels run on the CPU.
 
     python -m kernels.worker
 
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import IO, Any
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     os.environ.update(
         TRITON_INTERPRET="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1"
     )
-    # What anything prints from here on goes to standard error; answers keep the real standard output.
+    # From here on, prints go to standard error; only answers go to the real standard output.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     operations = _load_operations()
@@ -30,25 +31,36 @@ def main() -> None:
 
 
 def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
-    """Import what is slow to import, and name what can be asked for."""
+    """The operations by name; loads torch and triton, which is slow."""
     import numpy as np
     import torch
 
     from kernels.flash_attention_backward import backward
     from kernels.flash_attention_forward import forward, forward_trace
+    from kernels.problem import Problem
 
-    np.seterr(all="ignore")  # overflow on purpose is one of the things to be shown
+    np.seterr(all="ignore")  # some lessons overflow on purpose
     torch.set_num_threads(1)
 
     def ready() -> tuple[Any, ...]:
         """Run everything once, small: the interpreter rewrites each kernel's source on its first launch."""
         q = torch.zeros(1, 1, 16, 16)
-        lengths: dict[str, Any] = {"max_seqlen_q": 16, "max_seqlen_k": 16, "causal": True, "scale": 1.0}
-        output, lse = forward(q, q, q, **lengths)
-        backward(q, q, q, output, lse, q, **lengths)
+        problem = Problem(max_seqlen_q=16, max_seqlen_k=16, causal=True, scale=1.0)
+        output, lse = forward(q, q, q, problem)
+        backward(q, q, q, output, lse, q, problem)
         return ()
 
-    return {"ready": ready, "forward": forward, "forward_trace": forward_trace, "backward": backward}
+    def on_problem(launcher: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+        """The launcher, taking the fields of its Problem one by one, as they are sent."""
+
+        def launch(**arguments: Any) -> tuple[Any, ...]:
+            problem = Problem(**{field.name: arguments.pop(field.name) for field in fields(Problem)})
+            return launcher(**arguments, problem=problem)
+
+        return launch
+
+    launchers = {"forward": forward, "forward_trace": forward_trace, "backward": backward}
+    return {"ready": ready} | {name: on_problem(launcher) for name, launcher in launchers.items()}
 
 
 def _serve(
@@ -66,7 +78,7 @@ def _serve(
         try:
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             results = operations[header["operation"]](**tensors, **header["options"])
-        except Exception as error:  # whatever it is, it belongs to the asker
+        except Exception as error:  # the caller handles it, the worker goes on
             write_message(answers, {"error": type(error).__name__, "message": str(error)}, {})
         else:
             write_message(answers, {}, {str(index): result.numpy() for index, result in enumerate(results)})

@@ -1,10 +1,9 @@
-"""The settings of an experiment: one declaration is control, address parameter, command-line flag and validation.
+"""The settings of an experiment: a declaration defines a control, address parameter, command-line flag and validation.
 
     class CoinParams(Params):
         tosses: int = number(10, "Tosses", "How often the coin is thrown", least=1, most=1000, comfort=(1, 100))
 
-A page and the command line turn raw text into Params with `read`, field by field; `fit` applies the rules across
-fields.
+A page and the command line turn raw text into Params with `read`, field by field; `fit` mends the rules across fields.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -24,10 +23,11 @@ ParamsT = TypeVar("ParamsT", bound="Params")
 
 @dataclass(frozen=True)
 class Control:
-    """How a person sets a field. pydantic checks validity; comfort is what a slider offers.
+    """How a person sets a field. Pydantic validates the value.
 
+    comfort: the least and greatest value that a slider offers; an address may give others that are valid.
     options: the values of a stepped slider, instead of comfort and step.
-    labels: what the screen calls each choice of a Literal.
+    labels: the words on screen for each value of a Literal.
     long_text: the field is a paragraph (a pasted row, a config), which needs a text area.
     """
 
@@ -42,8 +42,8 @@ class Control:
 class Params(BaseModel):
     """The settings of one experiment: immutable, validated, every field with a default.
 
-    fills: field -> its value -> what that value (a preset) sets of other fields where they are not given.
-    shared: fields that all experiments of a page which inherit them have in common there.
+    fills: field -> its value (a preset) -> the other fields that this preset sets unless they are given.
+    shared: fields whose value all experiments of a page that inherit them share.
     """
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
@@ -54,7 +54,7 @@ class Params(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
-        """Splits lists, which are written with commas in an address and on a command line; fills in presets."""
+        """Split lists, which an address and the command line write with commas; fill in presets."""
         if not isinstance(values, dict):
             return values
         given = {name: _from_text(cls, name, value) for name, value in values.items()}
@@ -64,12 +64,12 @@ class Params(BaseModel):
         return filled | given
 
     def baseline(self) -> Self:
-        """The same presets, and nothing else given."""
+        """The same presets, and the defaults for all other fields."""
         return type(self)(**{chooser: getattr(self, chooser) for chooser in self.fills})
 
     @property
     def now(self) -> Params:
-        """What controls show: these settings; in a live run, the settings after its last change."""
+        """The settings that the controls show: these, or those after the last change of a live run."""
         return self
 
     def moved(self, differences: Mapping[str, Any], step: int) -> Mapping[str, Any]:
@@ -89,7 +89,7 @@ class Params(BaseModel):
     def adjustments(self) -> Iterator[Adjustment]:
         """The rules across fields that these values break, each with a value that fits.
 
-        A page applies the value and says so; the command line refuses with the sentence.
+        A page applies them and says so; the command line refuses the values with the sentence.
         """
         return iter(())
 
@@ -103,25 +103,28 @@ class Adjustment:
     sentence: str
 
 
+class Slider(TypedDict, total=False):
+    """The fields of a Control that a slider has."""
+
+    comfort: tuple[float, float]
+    step: float
+    options: tuple[int | float, ...]
+    unit: str
+
+
 def number(
-    default: float,
-    title: str,
-    description: str,
-    *,
-    least: float,
-    most: float,
-    comfort: tuple[float, float] | None = None,
-    step: float | None = None,
-    options: tuple[int | float, ...] | None = None,
-    unit: str = "",
+    default: float, title: str, description: str, *, least: float, most: float, **slider: Unpack[Slider]
 ) -> Any:
-    """A field for a whole or decimal number from `least` to `most`, both allowed."""
-    control = Control(comfort=comfort or (least, most), step=step, options=options, unit=unit)
-    return _field(default, title, description, control, ge=least, le=most)
+    """A field for a whole or decimal number from `least` to `most`, both allowed.
+
+    slider: comfort (by default from `least` to `most`), step or options, and unit, as in Control.
+    """
+    slider.setdefault("comfort", (least, most))
+    return _field(default, title, description, Control(**slider), ge=least, le=most)
 
 
 def choice(default: str, title: str, description: str, labels: Mapping[str, str] | None = None) -> Any:
-    """A field whose annotation is a Literal; `labels` says what the screen calls each value."""
+    """A field whose annotation is a Literal; `labels` gives the words on screen for each value."""
     return _field(default, title, description, Control(labels=labels))
 
 
@@ -172,13 +175,13 @@ def choices_of(params_type: type[Params], name: str) -> tuple[str, ...]:
 
 
 def several_of(params_type: type[Params], name: str) -> tuple[str, ...]:
-    """The values among which a field for several chooses; empty for a field of another kind."""
+    """The values that a field for several may hold; empty for a field of another kind."""
     annotation = params_type.model_fields[name].annotation
     return _literals(typing.get_args(annotation)[0]) if typing.get_origin(annotation) is tuple else ()
 
 
 def longest_of(params_type: type[Params], name: str) -> int:
-    """How many values a field for several holds at most, or how many characters a text."""
+    """The most values that a field for several may hold, or the most characters of a text."""
     return next(
         rule.max_length for rule in params_type.model_fields[name].metadata if hasattr(rule, "max_length")
     )
@@ -253,7 +256,7 @@ class Problem:
 
 
 def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, list[Problem]]:
-    """Params from raw text, field by field: what is not accepted keeps its default and is reported.
+    """Params from raw text, field by field: a field with a refused value keeps its default and is reported.
 
     raw: field name -> text, as in an address or on a command line. Unknown names are problems too.
     """
@@ -261,7 +264,7 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
         try:
             return params_type(**raw), []
         except ValidationError:
-            pass  # field by field, to keep what is accepted
+            pass  # read field by field below, to keep the accepted values
     accepted: dict[str, Any] = {}
     problems = []
     for name, value in raw.items():
@@ -279,13 +282,13 @@ def read(params_type: type[ParamsT], raw: Mapping[str, str]) -> tuple[ParamsT, l
 
 
 def _reason(error: ValidationError) -> str | None:
-    """The sentence of our own validator, which knows more than the field's bounds, if it refused."""
+    """The message of our own validator, if one refused: it says more than the field's bounds."""
     own = [detail.get("ctx", {})["error"] for detail in error.errors() if detail["type"] == "value_error"]
     return own[0].args[0] if own else None
 
 
 def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:
-    """Params that obey the rules across fields, and the changes made for that, in order."""
+    """Params that obey the rules across fields, and the adjustments made, in order."""
     made: list[Adjustment] = []
     while (adjustment := next(params.adjustments(), None)) is not None:
         made.append(adjustment)

@@ -1,4 +1,4 @@
-"""What attention is, without tiles: the references that the kernels are held to, in CI and on a GPU.
+"""Attention without tiles: the references with which the kernels are compared, in CI and on a GPU.
 
 The rule for low precision is the flash-attention test-suite's (tests/oracles/attention.json, "test_rule"): the kernel
 may be at most twice as far from float64 as plain attention computed in the same low precision, its gradients three
@@ -7,6 +7,7 @@ times as far.
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ def assert_follows_the_rule(
     ours: torch.Tensor, ours_gradients: tuple[torch.Tensor, ...], inputs: tuple[torch.Tensor, ...],
     grad_output: torch.Tensor, causal: bool,
 ) -> None:  # fmt: skip
-    """Hold an output and its gradients to the rule (float16, bfloat16) or to the fixed gates (float32)."""
+    """Check an output and its gradients by the rule (float16, bfloat16) or against fixed gates (float32)."""
     exact_inputs = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
     exact, _ = plain_attention(*exact_inputs, causal=causal)
     exact_gradients = gradients(exact, exact_inputs, grad_output)
@@ -71,19 +72,30 @@ def assert_follows_the_rule(
         assert mine <= GRADIENT_FACTOR * (rough - true).abs().max().item()
 
 
-def random_inputs(
-    n_q: int, n_k: int, head_dim: int, dtype: torch.dtype, *, batch: int = 1, query_heads: int = 1,
-    key_heads: int = 1, device: str = "cpu", seed: int = 1,
-) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:  # fmt: skip
-    """(q, k, v) that want gradients, and a gradient of the output; the same numbers on every device.
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of q (batch, query_heads, n_q, head_dim) and of k and v (batch, key_heads, n_k, head_dim)."""
 
-    Seed 0 draws, at 1024 rows, one whose scores reach 43 before scaling: there plain float32 attention, too, is off by
-    more than the gate.
+    n_q: int
+    n_k: int
+    head_dim: int
+    batch: int = 1
+    query_heads: int = 1
+    key_heads: int = 1
+
+
+def random_inputs(
+    shape: Shape, dtype: torch.dtype, *, device: str = "cpu", seed: int = 1
+) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    """(q, k, v), which require gradients, and a gradient of the output; the same numbers on every device.
+
+    Not seed 0: at 1024 rows it draws a row whose scores reach 43 before scaling; there plain float32 attention
+    misses the gate too.
     """
     generator = torch.Generator().manual_seed(seed)
-    shapes = [(query_heads, n_q), (key_heads, n_k), (key_heads, n_k), (query_heads, n_q)]
+    queries, keys = (shape.query_heads, shape.n_q), (shape.key_heads, shape.n_k)
     q, k, v, grad_output = (
-        torch.randn(batch, heads, rows, head_dim, generator=generator).to(device, dtype)
-        for heads, rows in shapes
+        torch.randn(shape.batch, heads, rows, shape.head_dim, generator=generator).to(device, dtype)
+        for heads, rows in (queries, keys, keys, queries)
     )
     return (q.requires_grad_(), k.requires_grad_(), v.requires_grad_()), grad_output

@@ -7,6 +7,7 @@ from kernels.flash_attention import flash_attention, flash_attention_trace, flas
 from tests.gpu.attention_reference import (
     HEAD_DIMS,
     SHAPES,
+    Shape,
     assert_follows_the_rule,
     gradients,
     plain_attention,
@@ -22,7 +23,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @pytest.fixture(autouse=True)
 def _first_candidate():
-    """Timing candidates for every case would take an hour; the tuned launch has tests of its own."""
+    """Timing candidates for every case would take an hour; the tuned launch has a separate test."""
     from kernels import tuning
 
     with tuning.untuned():
@@ -35,9 +36,8 @@ def _first_candidate():
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_shape_follows_the_rule(shape, head_dim, dtype, causal):
     n_q, n_k = shape
-    inputs, grad_output = random_inputs(
-        n_q, n_k, head_dim, dtype, batch=2, query_heads=4, key_heads=2, device="cuda"
-    )
+    sizes = Shape(n_q, n_k, head_dim, batch=2, query_heads=4, key_heads=2)
+    inputs, grad_output = random_inputs(sizes, dtype, device="cuda")
     output = flash_attention(*inputs, causal=causal)
     assert_follows_the_rule(output, gradients(output, inputs, grad_output), inputs, grad_output, causal)
 
@@ -48,7 +48,7 @@ def test_every_candidate_gives_the_same(causal, dtype, monkeypatch):
     from kernels import tuning
 
     for row, tilings in tuning.CANDIDATES.items():
-        inputs, grad_output = random_inputs(300, 333, row[2], dtype, query_heads=2, device="cuda")
+        inputs, grad_output = random_inputs(Shape(300, 333, row[2], query_heads=2), dtype, device="cuda")
         for tiling in tilings if row[1] == inputs[0].element_size() else []:
             monkeypatch.setitem(tuning.CANDIDATES, row, [tiling])
             output = flash_attention(*inputs, causal=causal)
@@ -61,9 +61,8 @@ def test_a_tuned_launch_is_right(monkeypatch):
     from kernels import tuning
 
     monkeypatch.setattr(tuning, "_tuning_enabled", True)
-    inputs, grad_output = random_inputs(
-        1024, 1024, 64, torch.float16, query_heads=4, key_heads=2, device="cuda"
-    )
+    shape = Shape(1024, 1024, 64, query_heads=4, key_heads=2)
+    inputs, grad_output = random_inputs(shape, torch.float16, device="cuda")
     output = flash_attention(*inputs, causal=True)
     assert_follows_the_rule(output, gradients(output, inputs, grad_output), inputs, grad_output, True)
 
@@ -84,8 +83,8 @@ def test_varlen_equals_each_sequence_alone(causal):
     split = [pack.double().split(lengths)
              for pack, lengths in zip(packs, (lengths_q, lengths_k, lengths_k), strict=True)]  # fmt: skip
     for q, k, v in zip(*split, strict=True):
-        one, _ = plain_attention(*(part.transpose(0, 1)[None] for part in (q, k, v)), causal=causal)
-        expected.append(one[0].transpose(0, 1))
+        attended, _ = plain_attention(*(part.transpose(0, 1)[None] for part in (q, k, v)), causal=causal)
+        expected.append(attended[0].transpose(0, 1))
     exact = torch.cat(expected)
     torch.testing.assert_close(output.double(), exact, atol=2e-3, rtol=0)
     for mine, true in zip(ours, gradients(exact, tuple(packs), grad_output), strict=True):

@@ -1,4 +1,4 @@
-"""Inputs of the kernel, and how near its output must be."""
+"""Inputs of the kernels, and a comparison with a tolerance."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gpu.attention_reference import (
-    random_inputs,
-)
+from tests.gpu.attention_reference import Shape, random_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,5 +18,5 @@ def assert_close(ours: torch.Tensor, true: torch.Tensor, atol: float, rtol: floa
 def heads(
     n_q: int = 8, n_k: int = 8, head_dim: int = 16, dtype: torch.dtype = torch.float32, query_heads: int = 2
 ) -> list[torch.Tensor]:
-    inputs, _ = random_inputs(n_q, n_k, head_dim, dtype, query_heads=query_heads, key_heads=2)
+    inputs, _ = random_inputs(Shape(n_q, n_k, head_dim, query_heads=query_heads, key_heads=2), dtype)
     return [tensor.detach() for tensor in inputs]

@@ -1,4 +1,4 @@
-"""The Triton kernels, through the interpreter worker: against float64, tile by tile, and under hostile conditions."""
+"""The Triton kernels in the interpreter worker: against float64, tile by tile, and with bad arguments."""
 
 import math
 from typing import Any
@@ -25,6 +25,7 @@ from tests.gpu.attention_reference import (
     HEAD_DIMS,
     ORACLE,
     SHAPES,
+    Shape,
     assert_follows_the_rule,
     gradients,
     plain_attention,
@@ -44,7 +45,7 @@ CASES = sorted({(shape, dim) for shape in SHAPES for dim in (64, 111)}
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize(("shape", "head_dim"), CASES, ids=str)
 def test_output_and_gradients_follow_the_rule(shape, head_dim, dtype, causal):
-    inputs, grad_output = random_inputs(shape[0], shape[1], head_dim, dtype)
+    inputs, grad_output = random_inputs(Shape(shape[0], shape[1], head_dim), dtype)
     output = flash_attention(*inputs, causal=causal)
     ours = gradients(output, inputs, grad_output)
     assert_follows_the_rule(output, ours, inputs, grad_output, causal)
@@ -53,9 +54,8 @@ def test_output_and_gradients_follow_the_rule(shape, head_dim, dtype, causal):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("query_heads", "key_heads"), [(4, 4), (6, 2), (4, 1)], ids=["MHA", "GQA", "MQA"])
 def test_groups_of_heads(query_heads, key_heads, causal):
-    inputs, grad_output = random_inputs(
-        70, 300, 40, torch.float32, batch=2, query_heads=query_heads, key_heads=key_heads
-    )
+    shape = Shape(70, 300, 40, batch=2, query_heads=query_heads, key_heads=key_heads)
+    inputs, grad_output = random_inputs(shape, torch.float32)
     output = flash_attention(*inputs, causal=causal)
     ours = gradients(output, inputs, grad_output)
     assert_follows_the_rule(output, ours, inputs, grad_output, causal)
@@ -71,9 +71,8 @@ def test_groups_of_heads(query_heads, key_heads, causal):
     seed=st.integers(0, 99),
 )
 def test_any_shape(n_q, n_k, head_dim, heads, causal, seed):
-    inputs, grad_output = random_inputs(
-        n_q, n_k, head_dim, torch.float32, query_heads=heads[0], key_heads=heads[1], seed=seed
-    )
+    shape = Shape(n_q, n_k, head_dim, query_heads=heads[0], key_heads=heads[1])
+    inputs, grad_output = random_inputs(shape, torch.float32, seed=seed)
     output, lse = flash_attention(*inputs, causal=causal, return_lse=True)
     exact_inputs = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
     exact, exact_lse = plain_attention(*exact_inputs, causal=causal)
@@ -112,8 +111,9 @@ def test_a_pack_equals_its_sequences(lengths, causal):
         q.double().split(lengths_q), k.double().split(lengths_k), v.double().split(lengths_k), strict=True
     )
     for sequence in parts if lengths else []:
-        one, _ = plain_attention(*(part.transpose(0, 1)[None] for part in sequence), causal=causal, scale=0.3)
-        exact.append(one[0].transpose(0, 1))
+        tensors = (part.transpose(0, 1)[None] for part in sequence)
+        attended, _ = plain_attention(*tensors, causal=causal, scale=0.3)
+        exact.append(attended[0].transpose(0, 1))
     assert_close(output, torch.cat(exact), 1e-5)
     if sum(lengths_q) and sum(lengths_k):
         grad_output = torch.randn(output.shape, generator=generator)
@@ -127,7 +127,7 @@ def cumulative(lengths):
 
 
 def test_rows_that_see_nothing():
-    inputs, grad_output = random_inputs(300, 20, 32, torch.float32)
+    inputs, grad_output = random_inputs(Shape(300, 20, 32), torch.float32)
     output, lse = flash_attention(*inputs, causal=True, return_lse=True)
     assert torch.equal(output[0, 0, :280], torch.zeros(280, 32))
     assert torch.equal(lse[0, 0, :280], torch.full((280,), -math.inf))
@@ -139,7 +139,7 @@ def test_rows_that_see_nothing():
 
 
 def test_gradients_where_every_score_is_far_below_zero():
-    """Keys that pad the last tile have score 0 there, e^512 times the weight of the real ones."""
+    """Keys that pad the last tile have score 0: unmasked, e^512 times the weight of the real keys."""
     q = torch.full((1, 1, 5, 32), 4.0, requires_grad=True)
     k = torch.full((1, 1, 20, 32), -4.0, requires_grad=True)
     v = torch.randn(1, 1, 20, 32, generator=torch.Generator().manual_seed(3), requires_grad=True)
@@ -165,7 +165,7 @@ def test_causal_is_aligned_bottom_right(n_q, n_k):
 
 
 def test_the_log_sum_exp_carries_no_gradient():
-    inputs, grad_output = random_inputs(20, 20, 16, torch.float32)
+    inputs, grad_output = random_inputs(Shape(20, 20, 16), torch.float32)
     output, lse = flash_attention(*inputs, return_lse=True)
     assert not lse.requires_grad
     ours = gradients(output, inputs, grad_output)
@@ -173,7 +173,7 @@ def test_the_log_sum_exp_carries_no_gradient():
 
 
 def test_any_layout_in_memory():
-    (q, k, v), _ = random_inputs(33, 40, 32, torch.float32, batch=2, query_heads=2, key_heads=2)
+    (q, k, v), _ = random_inputs(Shape(33, 40, 32, batch=2, query_heads=2, key_heads=2), torch.float32)
     expected = flash_attention(q, k, v)
     strided = [tensor.detach().transpose(1, 2).contiguous().transpose(1, 2) for tensor in (q, k)]
     columns = v.detach().transpose(2, 3).contiguous().transpose(2, 3)
@@ -198,7 +198,7 @@ def test_visited_tiles_equal_the_oracle(case):
 
 
 def dense_trace(q, k, v, block_q, block_k, causal, scale, break_it):
-    """The recurrence written down once more, in torch: (m, l, alpha, accumulator) of each visited tile, by (i, j)."""
+    """The same recurrence in torch: (m, l, alpha, accumulator) of each visited tile (i, j)."""
     (n_q, _), n_k, tiles = q.shape, len(k), {}
     sentinel = break_it == "finite_sentinel"
     hidden = -1e6 if sentinel else -math.inf
@@ -241,8 +241,8 @@ def test_the_trace_equals_the_recurrence_tile_by_tile(n_q, n_k, causal, break_it
     assert {tuple(tile) for tile in trace.visited.nonzero().tolist()} == set(expected)
     if break_it in ("none", "no_rescale", "no_max", "fp16_accumulator"):
         assert int(trace.visited.sum()) == visited_tiles(n_q, n_k, 16, 32, causal)
-    # What falls on the other side of a float16 rounding is off by one part in a thousand from then on, and without
-    # the maximum numbers are large.
+    # A value that float16 rounds the other way stays off by one part in a thousand; without the maximum, numbers
+    # are large.
     loose = {"fp16_accumulator": (1e-2, 2e-3), "no_max": (1e-3, 1e-4)}
     atol, rtol = loose.get(break_it, (2e-5, 1e-5))
     for (i, j), (m, l, alpha, accumulator) in expected.items():

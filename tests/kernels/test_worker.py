@@ -1,4 +1,4 @@
-"""The program that interprets the kernel: one launch at a time, and restarted when it dies."""
+"""The interpreter worker runs one launch at a time and is restarted when it dies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,9 @@ import pytest
 import torch
 
 from kernels import interpreter as interpreting
-from kernels.flash_attention import (
-    flash_attention,
-)
+from kernels.flash_attention import flash_attention
 from kernels.interpreter import Cancelled, WorkerDied, interpreter, run_as
-from tests.gpu.attention_reference import (
-    plain_attention,
-    random_inputs,
-)
+from tests.gpu.attention_reference import Shape, plain_attention, random_inputs
 from tests.kernels.runs import ROOT, heads
 
 pytestmark = pytest.mark.skipif(not interpreting.triton_available(), reason="Triton exists for Linux only")
@@ -36,7 +31,7 @@ pytestmark = pytest.mark.skipif(not interpreting.triton_available(), reason="Tri
 
 def test_eight_threads_at_once():
     def run(seed):
-        inputs, _ = random_inputs(60, 70, 32, torch.float32, seed=seed)
+        inputs, _ = random_inputs(Shape(60, 70, 32), torch.float32, seed=seed)
         exact, _ = plain_attention(*(tensor.double() for tensor in inputs), causal=True)
         return (flash_attention(*inputs, causal=True) - exact).abs().max().item()
 
@@ -52,7 +47,7 @@ def long_run():
 
 @contextlib.contextmanager
 def run_in_background(work):
-    """The future of `work`, once the worker has taken it up."""
+    """The future of `work`, once the worker has started it."""
     interpreter.warm_up().join()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(work)
@@ -176,7 +171,7 @@ def test_the_worker_is_found_from_anywhere_and_ends_with_the_program(tmp_path):
 
 def test_without_a_gpu_the_benchmark_says_so():
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("needs a machine without a GPU")
     run = subprocess.run(
         [sys.executable, "-m", "kernels.bench"],
         cwd=ROOT,
