@@ -5,7 +5,7 @@ from __future__ import annotations
 from explainers.stochastic_approximation.bridge import BridgeParams
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.mean import MeanParams
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 from explainers.stochastic_approximation.sgd import SgdParams
 from pages.parts import stochastic_approximation as parts
 from pages.ui import lesson

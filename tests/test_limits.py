@@ -27,16 +27,6 @@ DRAWING = {
     if isinstance(node, (ast.ClassDef, ast.FunctionDef))
 }
 
-# What is still over a limit (issue 18): it may only become less.
-STILL_OVER = {
-    "explainers/packing/views/histogram.py": 1,
-    "explainers/packing/views/pack.py": 1,
-    "explainers/packing/views/run.py": 1,
-    "explainers/packing/views/unpad.py": 1,
-    "explainers/stochastic_approximation/robbins_monro.py": 1,
-    "explainers/stochastic_approximation/views/robbins_monro.py": 2,
-}
-
 
 def files(places: tuple[str, ...] | list[str] = PLACES) -> list[Path]:
     """All sources of Python and JavaScript in these files and folders."""
@@ -86,7 +76,7 @@ def _is_kernel(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_longer_than_one_can_read(path: Path) -> None:
-    assert len(list(over(path))) == STILL_OVER.get(str(path.relative_to(ROOT)), 0)
+    assert not list(over(path))
 
 
 @pytest.mark.parametrize(

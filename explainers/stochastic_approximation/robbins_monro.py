@@ -9,20 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import field_validator, model_validator
 
-from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
-from explainers.contract.params import Adjustment, choice, number, text
 from explainers.contract.result import Check, Checked
-from explainers.stochastic_approximation import conditions, expression, roots
+from explainers.stochastic_approximation import conditions, roots
 from explainers.stochastic_approximation.conditions import Condition
-from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise
-from explainers.stochastic_approximation.steps import Rule, StepParams
+from explainers.stochastic_approximation.robbins_monro_params import BREAKS, RobbinsMonroParams
+from explainers.stochastic_approximation.steps import Rule
 from explainers.stochastic_approximation.walks import (
     ENOUGH,
     ROUNDING,
@@ -33,191 +28,13 @@ from explainers.stochastic_approximation.walks import (
     apart,
     run,
     walk,
-    work,
 )
 
 NEAR = 0.5  # from the root: converged
-STEEPER = 100.0  # times as steep a million away: what is told
-FARTHEST = 1e6  # from 0 that anything may be set
+STEEPER = 100.0  # times as steep a million away: a note says so
 
-# What stands beside the steps that the book prints.
+# Rules that the picture shows beside the steps that the book prints.
 BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
-
-SEEN: dict[str, Any] = {"noise": "normal", "sigma": 1, "seeds": 200}
-BREAKS = (
-    Break(
-        name="as_printed",
-        label="as printed: 1/k",
-        consequence=(
-            "In place of the step size above the run takes 1/k, as the book prints. The first step is then 1, "
-            "and where g is as steep as w³ it throws the iterate so far that the next overshoots farther still."
-            " The chart of the seeds near the root shows what 1/(k + 1) and 1/(k + 2) do, on the same noise."
-        ),
-        settings={**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "c": 1, "b": 2},
-    ),
-    Break(
-        name="constant_step",
-        label="constant steps of 0.2",
-        consequence=(
-            "In place of the step size above the run takes 0.2 throughout. Such steps keep letting noise in: "
-            "the iterates come near quickly, and then rattle around the root for ever, with a variance of a/(2 "
-            "− a) σ² for a slope of 1."
-        ),
-        settings={**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
-    ),
-    Break(
-        name="biased_noise",
-        label="noise with a mean",
-        consequence=(
-            "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
-            "surely as before, in the wrong place."
-        ),
-        settings={**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
-    ),
-    Break(
-        name="too_small_steps",
-        label="steps too small: 1/(k+1)²",
-        consequence=(
-            "In place of the step size above the run takes 1/(k + 1)². All these steps together are 0.645: half"
-            " of the way to the root is never walked, however long one waits."
-        ),
-        settings={**SEEN, "function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
-    ),
-)
-
-FILLS: dict[str, dict[str, Any]] = {
-    "tanh": {"g": "tanh(w - 1)", "w1": 3.0},
-    "cubic": {"g": "w^3 - 5", "w1": 0.0},
-    "linear": {"g": "w - 2", "w1": -3.0},
-    "sine": {"g": "sin(w)", "w1": 3.0},
-    "flat": {"g": "w + (abs(w - 1) - abs(w + 1))/2", "w1": 4.0},
-    "typed": {"g": "w - cos(w)", "w1": 3.0},
-}
-
-
-class RobbinsMonroParams(StepParams):
-    """The function, the noise on it, the start, and how long and how often."""
-
-    fills: ClassVar = {"function": FILLS}
-
-    function: Literal["tanh", "cubic", "linear", "sine", "flat", "typed"] = choice(
-        "tanh",
-        "Function",
-        "Fills g and the start where they are not given; another g is your own",
-        {
-            "tanh": "tanh(w − 1)",
-            "cubic": "w³ − 5",
-            "linear": "w − 2",
-            "sine": "sin w",
-            "flat": "with a flat part",
-            "typed": "your own",
-        },
-    )
-    g: str = text(
-        "tanh(w - 1)", "g(w)", f"Whose root is sought: {expression.ALLOWED}", longest=expression.LONGEST
-    )
-    noise: Noise = choice("normal", "Noise", "What is added to each observation of g(w)", LABELS)
-    sigma: float = number(
-        1.0,
-        "σ",
-        "Scale of the noise: its standard deviation, where it has one",
-        least=0,
-        most=100,
-        comfort=(0, 3),
-        step=0.1,
-    )
-    w1: float = number(3.0, "w₁", "Where the iterates start", least=-1e6, most=1e6, comfort=(-5, 5), step=0.1)
-    steps: int = number(50, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 500), step=5)
-    seeds: int = number(
-        200, "Seeds", "Runs with noise of their own", least=1, most=100_000, comfort=(1, 1000), step=1
-    )
-    seed: int = number(0, "Seed", "Of the noise", least=0, most=2**31 - 1)
-    low: float = number(
-        -5.0, "From w", "Where the interval begins on which the slope of g is looked at", least=-FARTHEST,
-        most=FARTHEST, comfort=(-20, 0), step=0.5,
-    )  # fmt: skip
-    high: float = number(
-        5.0, "To w", "Where the interval ends on which the slope of g is looked at", least=-FARTHEST, most=FARTHEST,
-        comfort=(0, 20), step=0.5,
-    )  # fmt: skip
-    break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = break_field(
-        BREAKS
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _typed(cls, values: Any) -> Any:
-        """A g that is not the chosen function's is the reader's own; the start stays the one that was filled in."""
-        if not isinstance(values, dict):
-            return values
-        fill = FILLS.get(values.get("function", cls.model_fields["function"].default), {})
-        if not fill or values.get("g", fill["g"]) == fill["g"]:
-            return values
-        return {"w1": fill["w1"], **values, "function": "typed"}
-
-    @field_validator("g")
-    @classmethod
-    def _parsed(cls, given: str) -> str:
-        expression.parse(given)
-        return given
-
-    @cached_property
-    def function_of_w(self) -> expression.Expression:
-        return expression.parse(self.g)
-
-    @property
-    def used(self) -> Rule:
-        if self.break_it == "as_printed":
-            return Rule("c/k^p", self.c, 1.0)
-        return super().used
-
-    @property
-    def bias(self) -> float:
-        return BIAS if self.break_it == "biased_noise" else 0.0
-
-    @cached_property
-    def roots(self) -> tuple[roots.Root, ...]:
-        """The roots of g around the stated interval."""
-        return roots.around(self.function_of_w, min(self.low, self.w1), max(self.high, self.w1))
-
-    @property
-    def attracting(self) -> tuple[roots.Root, ...]:
-        """Those that pull the iterates in."""
-        return tuple(root for root in self.roots if root.attracts)
-
-    @cached_property
-    def root(self) -> float:
-        """The root that attracts and is nearest to the start: of a stretch, its nearest point. NaN without one."""
-        points = [float(np.clip(self.w1, root.low, root.high)) for root in self.attracting]
-        return min(points, key=lambda at: abs(at - self.w1), default=np.nan)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The stated interval, which holds the start and the root in any case."""
-        return float(np.fmin(min(self.low, self.w1), self.root)), float(
-            np.fmax(max(self.high, self.w1), self.root)
-        )
-
-    @cached_property
-    def slopes(self) -> tuple[float, float]:
-        """The least and greatest slope of g on the interval."""
-        return roots.slopes(self.function_of_w, *self.interval)
-
-    @cached_property
-    def slopes_everywhere(self) -> tuple[float, float]:
-        """The same for all w, as far as they are looked at."""
-        return roots.slopes_everywhere(self.function_of_w)
-
-    def adjustments(self) -> Iterator[Adjustment]:
-        if self.high <= self.low:
-            least = type(self).model_fields["low"].default
-            if least < self.high or self.low >= FARTHEST:
-                sentence = f"low = {self.low:g} is not below high; allowed: less than {self.high:g}."
-                yield Adjustment("low", least, sentence)
-            else:
-                sentence = f"high = {self.high:g} is not above low; allowed: more than {self.low:g}."
-                yield Adjustment("high", min(self.low + 1, FARTHEST), sentence)
-        yield from work(self.seeds, self.steps)
 
 
 @dataclass(frozen=True, eq=False)

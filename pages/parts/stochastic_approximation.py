@@ -12,7 +12,7 @@ from explainers.stochastic_approximation import guesses
 from explainers.stochastic_approximation.bridge import LABELS, BridgeParams
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.mean import MeanParams
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 from explainers.stochastic_approximation.sgd import SgdParams, at_equal_samples, label
 from explainers.stochastic_approximation.steps import StepParams, step_fields
 from pages.ui import lesson, page

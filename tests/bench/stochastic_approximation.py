@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams, robbins_monro
+from explainers.stochastic_approximation.robbins_monro import robbins_monro
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 from explainers.stochastic_approximation.walks import Problem, run, walk
 
 TIMES = 5

@@ -15,7 +15,7 @@ from explainers.packing.strategies import Strategy
 from explainers.stochastic_approximation import bridge
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.mean import MeanParams
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 from explainers.stochastic_approximation.sgd import SgdParams
 from pages.parts import packing
 from pages.parts import stochastic_approximation as stochastic

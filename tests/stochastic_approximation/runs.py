@@ -8,7 +8,8 @@ from explainers.contract.params import fit
 from explainers.stochastic_approximation import (
     robbins_monro,
 )
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams, RobbinsMonroResult
+from explainers.stochastic_approximation.robbins_monro import RobbinsMonroResult
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 
 
 def searched(**values: Any) -> RobbinsMonroResult:

@@ -19,7 +19,7 @@ from explainers.stochastic_approximation import (
     robbins_monro,
     sgd,
 )
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 from tests.breaks import consequences_of, settings_of
 from tests.published import ROWS
 from tests.stochastic_approximation.runs import searched

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explainers.stochastic_approximation.expression import FUNCTIONS, parse
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 
 W = np.array([-2.0, -0.5, 0.25, 1.0, 3.0])
 EXPRESSIONS = st.recursive(

@@ -23,7 +23,7 @@ from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.expression import parse
 from explainers.stochastic_approximation.mean import MeanParams
 from explainers.stochastic_approximation.noise import BLOCK, draws
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroParams
+from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
 from explainers.stochastic_approximation.steps import Rule
 from tests.published import ROWS
 from tests.stochastic_approximation.runs import searched

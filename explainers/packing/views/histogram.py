@@ -149,77 +149,86 @@ def _steps_by_use(kinds: Packs) -> tuple[list[np.ndarray], int]:
 # ------------------------------------------------------------------------------------------------- the panels
 
 
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """What bars over ranges of lengths show. called: what they count, before the range. values: (steps, bars). behind:
+    (bars,) faint bars behind them, None for none."""
+
+    name: str
+    title: str
+    subtitle: str
+    called: str
+    values: np.ndarray
+    behind: np.ndarray | None
+    hue: Hue
+    style: Any
+
+
 def _left(result: HistogramResult, playing: Playing) -> Marks:
     """Bars of the sequences not yet packed, over faint ones of all there were."""
-    return _bars(
-        "left",
-        "Sequences still to pack, by length in tokens",
-        "solid: still to pack · faint: packed",
-        playing.left,
-        playing.left[0] if playing.steps else playing.left,
-        playing.width,
-        result.capacity,
-        "activation",
-        "solid",
-        "sequences of",
+    bars = Bars(
+        name="left",
+        title="Sequences still to pack, by length in tokens",
+        subtitle="solid: still to pack · faint: packed",
+        called="sequences of",
+        values=playing.left,
+        behind=playing.left[0] if playing.steps else playing.left,
+        hue="activation",
+        style="solid",
     )
+    return _bars_panel(bars, playing.width, result.capacity)
 
 
 def _free(result: HistogramResult, playing: Playing) -> Marks:
-    """Bars of the free tokens in the packs: where they stand at the end, they are padding."""
-    return _bars(
-        "free",
-        "Free tokens in the packs so far, by the free space of their pack",
-        "what still stands at the last step is padding",
-        playing.free,
-        None,
-        playing.width,
-        result.capacity,
-        "bad",
-        "hatched",
-        "free tokens in packs with room for",
+    """Bars of the free tokens in the packs; those left at the end are padding."""
+    bars = Bars(
+        name="free",
+        title="Free tokens in the packs so far, by the free space of their pack",
+        subtitle="what is left at the last step is padding",
+        called="free tokens in packs with room for",
+        values=playing.free,
+        behind=None,
+        hue="bad",
+        style="hatched",
     )
+    return _bars_panel(bars, playing.width, result.capacity)
 
 
-def _bars(
-    name: str,
-    title: str,
-    subtitle: str,
-    values: np.ndarray,
-    behind: np.ndarray | None,
-    width: int,
-    capacity: int,
-    hue: Hue,
-    style: Any,
-    called: str,
-) -> Marks:
-    """A bar for each range of lengths; bars that tower over all others are cut."""
-    heights = np.sort(values.max(0) if behind is None else behind)
+def _bars_panel(bars: Bars, width: int, capacity: int) -> Marks:
+    """A bar for each range of `width` lengths; bars that tower over all others are cut."""
+    heights = np.sort(bars.values.max(0) if bars.behind is None else bars.behind)
     highest = float(heights[-1])
     cut = float(heights[-2]) * 1.15 if len(heights) > 1 and 0 < 2 * heights[-2] < highest else highest
     cut = cut or 1.0
-    first = np.arange(values.shape[1]) * width + 1
+    first = np.arange(bars.values.shape[1]) * width + 1
     last = np.minimum(first + width - 1, capacity)
     x, x2 = first - 0.5 + 0.1 * width, last + 0.5 - 0.1 * width
     zero = np.zeros(len(first))
     ranges = [f"{a}" if a == b else f"{a} to {b}" for a, b in zip(first, last, strict=True)]
-    names = tuple(f"{called} {one} tokens" for one in ranges)
-    tops, shown = Track(np.where(values > 0, np.minimum(values, cut), np.nan)), Track(values)
+    tops = Track(np.where(bars.values > 0, np.minimum(bars.values, cut), np.nan))
     layers = [
         Layer(
-            "rect", x=x, y=zero, x2=x2, y2=tops, hue=hue, style=style, numbers=shown, format="d", names=names
+            "rect",
+            x=x,
+            y=zero,
+            x2=x2,
+            y2=tops,
+            hue=bars.hue,
+            style=bars.style,
+            numbers=Track(bars.values),
+            format="d",
+            names=tuple(f"{bars.called} {lengths} tokens" for lengths in ranges),
         )
     ]
-    if behind is not None:
-        layers.insert(
-            0, Layer("rect", x=x, y=zero, x2=x2, y2=np.minimum(behind, cut), hue=hue, style="faint")
-        )
+    if bars.behind is not None:
+        behind = np.minimum(bars.behind, cut)
+        layers.insert(0, Layer("rect", x=x, y=zero, x2=x2, y2=behind, hue=bars.hue, style="faint"))
     pooled = f"{width} lengths a bar" if width > 1 else ""
     too_high = f"cut at {cut:,.0f} of {highest:,.0f}" if cut < highest else ""
     return Marks(
-        name=name,
-        title=title,
-        subtitle=" · ".join(part for part in (pooled, subtitle, too_high) if part),
+        name=bars.name,
+        title=bars.title,
+        subtitle=" · ".join(part for part in (pooled, bars.subtitle, too_high) if part),
         height=130,
         x=Axis(0.5, capacity + 0.5, ticks=_quarters(capacity), format="d"),
         y=Axis(0, 1.05 * cut, ticks=(0.0, cut / 2, cut), format=".2g"),

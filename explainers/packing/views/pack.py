@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from explainers.drawing.panels import Axis, Code, Line, Lines, Strip
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.drawing.source_code import code_panel, line_with
 from explainers.packing.pack import Outcome, PackResult
-from explainers.packing.strategies import Placement, code_of, place
+from explainers.packing.strategies import code_of, place
+from explainers.packing.views.pack_steps import Playing, grouping, playing_of, stops
 
-MOST_STEPS = 1000  # of more placements, a step shows several
 MOST_IN_STREAM = 400  # documents; of more, the stream is not drawn
 MOST_NUMBERED = 2000  # runs that carry their document's number
 PADDING, LOST_RUN = -1, -3  # hues of a Strip
@@ -28,55 +28,11 @@ SYMBOLS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Playing:
-    """One strategy's placements as arrays over the placements, and over the steps that the player shows.
-
-    document, length, pack, opened: (placements,). first: the piece's first token in its document. position: where in
-    the pack it lies. step: at which it appears. widths: (packs,), of all that were opened. closes: (packs,) a step, -1
-    for never.
-    tokens, places, opened_so_far: (steps,) placed tokens, width of the packs opened so far, their number; in the
-    end without packs that never close.
-    latest: (steps,) the step's last placement; -1 before the first.
-    """
-
-    label: str
-    document: np.ndarray
-    first: np.ndarray
-    length: np.ndarray
-    pack: np.ndarray
-    opened: np.ndarray
-    position: np.ndarray
-    step: np.ndarray
-    closes: np.ndarray
-    closed_at: np.ndarray  # (steps,) how many packs close at each step
-    widths: np.ndarray
-    tokens: np.ndarray
-    places: np.ndarray
-    opened_so_far: np.ndarray
-    latest: np.ndarray
-
-    @property
-    def packs(self) -> int:
-        return len(self.widths)
-
-    @property
-    def placed(self) -> np.ndarray:
-        """(steps,) tokens placed so far; in the end also those in packs that never close."""
-        return np.maximum.accumulate(self.tokens)
-
-    @property
-    def padding_percent(self) -> np.ndarray:
-        """(steps,) of the places opened so far, NaN before the first."""
-        # padding = 1 - tokens / places
-        return 100 * (1 - self.tokens / np.where(self.places, self.places, np.nan))
-
-
 def scene(result: PackResult) -> Scene:
     """Every document's placement, ready to be played; two strategies side by side on the same steps."""
     outcomes = [result] if result.other is None else [result, result.other]
-    together, steps = _steps(outcomes)
-    plays = [_playing(outcome, result.capacity, together, steps) for outcome in outcomes]
+    together, steps = grouping(outcomes)
+    plays = [playing_of(outcome, result.capacity, together, steps) for outcome in outcomes]
     columns = [
         Column(1.3, _panels(result, outcome, play, plays, name))
         for outcome, play, name in zip(outcomes, plays, ("packs", "packs_beside"), strict=False)
@@ -87,7 +43,7 @@ def scene(result: PackResult) -> Scene:
         steps=steps,
         columns=(*columns, Column(0.8 if len(plays) > 1 else 0.7, (_padding_lines(result, plays),))),
         words=_words(result, outcomes, plays),
-        stops=_stops(plays[0]),
+        stops=stops(plays[0]),
         start=steps - 1,  # before that, two strategies have placed different documents
         rate=max(3.0, steps / 30),
         symbols=SYMBOLS,
@@ -97,8 +53,8 @@ def scene(result: PackResult) -> Scene:
 
 def card(result: PackResult) -> Scene:
     """The packs alone, small: the picture of this topic on the home page."""
-    together, steps = _steps([result])
-    play = _playing(result, result.capacity, together, steps)
+    together, steps = grouping([result])
+    play = playing_of(result, result.capacity, together, steps)
     strip = _strip(result, result, play, [play], "packs")
     return Scene(
         name="packing.card",
@@ -109,75 +65,6 @@ def card(result: PackResult) -> Scene:
         start=steps - 1,
         rate=6.0,
     )
-
-
-# ------------------------------------------------------------------------------------------------- the steps
-
-
-def _steps(outcomes: Sequence[Outcome]) -> tuple[int, int]:
-    """How many placements a step shows, and how many steps there are: before the first, the placements, the end."""
-    most = max(len(outcome.placements) for outcome in outcomes)
-    together = -(-most // MOST_STEPS)
-    return together, 2 + -(-most // together)
-
-
-def _playing(outcome: Outcome, capacity: int, together: int, steps: int) -> Playing:
-    placements = outcome.placements
-    pieces = np.array([placement.piece for placement in placements], np.int64)
-    pack = np.array([placement.pack for placement in placements], np.int64)
-    opened = np.array([placement.opened for placement in placements], bool)
-    step = 1 + np.arange(len(placements)) // together
-    length, packs = pieces[:, 2], int(pack.max()) + 1
-    closes = _closes(placements, step, packs)
-    widths = np.full(packs, capacity)
-    widths[closes >= 0] = outcome.widths
-    first_step = np.full(packs, steps)
-    np.minimum.at(first_step, pack, step)
-    latest = np.searchsorted(step, np.arange(steps), side="right") - 1
-    tokens, places = np.bincount(step, length, steps), np.bincount(first_step, widths, steps)
-    # in the end, packs that never close count no more
-    tokens[-1] -= length[closes[pack] < 0].sum()
-    places[-1] -= widths[closes < 0].sum()
-    return Playing(
-        label=outcome.label,
-        document=pieces[:, 0],
-        first=pieces[:, 1],
-        length=length,
-        pack=pack,
-        opened=opened,
-        position=_positions(pack, length, packs),
-        step=step,
-        closes=closes,
-        closed_at=np.bincount(closes[closes >= 0], minlength=steps),
-        widths=widths,
-        tokens=tokens.cumsum(),
-        places=places.cumsum(),
-        opened_so_far=np.bincount(first_step, minlength=steps).cumsum(),
-        latest=latest,
-    )
-
-
-def _positions(pack: np.ndarray, length: np.ndarray, packs: int) -> np.ndarray:
-    """(placements,) how full the pack was before each."""
-    fill, positions = np.zeros(packs, np.int64), np.zeros(len(pack), np.int64)
-    for k, (at, tokens) in enumerate(zip(pack, length, strict=True)):
-        positions[k] = fill[at]
-        fill[at] += tokens
-    return positions
-
-
-def _closes(placements: Sequence[Placement], step: np.ndarray, packs: int) -> np.ndarray:
-    """(packs,) the step at which each closes; -1 for one that never does, so that what lies in it is lost."""
-    closes = np.full(packs, -1)
-    for placement, at in zip(placements, step, strict=True):
-        closes[list(placement.closed)] = at
-    return closes
-
-
-def _stops(play: Playing) -> tuple[int, ...]:
-    """The steps at which packs open, where they are few enough for the scrub bar."""
-    stops = np.unique(play.step[play.opened])
-    return tuple(int(step) for step in stops) if len(stops) <= 48 else ()
 
 
 # ------------------------------------------------------------------------------------------------ the panels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -68,14 +69,33 @@ def _strips(result: RunResult, changed: list[int], steps: int) -> tuple[Panel, .
     lost = result.tokens_lost
     kept = tuple((0, start, end - start, document) for document, start, end in _sequences(result))
     kept += ((0, result.tokens - lost, lost, LOST_TOKENS),)
-    return (
-        _strip("padded", f"{result.places_padded} places for {result.tokens} tokens; hatched: padding", rows,
-               len(lengths), max(lengths), PADDED, steps),
-        _strip("packed_naive", "one long row, causal only; outlined: a changed token", one_row, 1,
-               result.tokens, NAIVE, steps, [(int(starts[document]), document) for document in changed]),
-        _strip("unpadded", "ticks: cu_seqlens" + (f"; empty at the end: {lost} lost" if lost else ""), kept, 1,
-               result.tokens, UNPADDED, steps, ruler=ruler),
-    )  # fmt: skip
+    padded = Runs(
+        way="padded",
+        subtitle=f"{result.places_padded} places for {result.tokens} tokens; hatched: padding",
+        runs=rows,
+        rows=len(lengths),
+        capacity=max(lengths),
+        appears=PADDED,
+    )
+    naive = Runs(
+        way="packed_naive",
+        subtitle="one long row, causal only; outlined: a changed token",
+        runs=one_row,
+        rows=1,
+        capacity=result.tokens,
+        appears=NAIVE,
+        changes=tuple((int(starts[document]), document) for document in changed),
+    )
+    varlen = Runs(
+        way="unpadded",
+        subtitle="ticks: cu_seqlens" + (f"; empty at the end: {lost} lost" if lost else ""),
+        runs=kept,
+        rows=1,
+        capacity=result.tokens,
+        appears=UNPADDED,
+        ruler=ruler,
+    )
+    return tuple(_strip(each, steps) for each in (padded, naive, varlen))
 
 
 def _sequences(result: RunResult) -> list[tuple[int, int, int]]:
@@ -84,44 +104,47 @@ def _sequences(result: RunResult) -> list[tuple[int, int, int]]:
     return [(number, *ends) for number, ends in enumerate(itertools.pairwise(bounds))]
 
 
-def _strip(
-    way: str,
-    subtitle: str,
-    runs: tuple[tuple[int, int, int, int], ...],
-    rows: int,
-    capacity: int,
-    appears: int,
-    steps: int,
-    changes: list[tuple[int, int]] | None = None,
-    ruler: tuple[tuple[int, str], ...] = (),
-) -> Strip:
-    """Runs (row, start, length, hue) from step `appears`; changes: (start, document) of each leak's changed token."""
-    runs = tuple(one for one in runs if one[2])
-    marks = changes or []
-    table = np.array([*runs, *((0, start, 1, document) for start, document in marks)], np.int32).reshape(
-        -1, 4
-    )
+@dataclass(frozen=True)
+class Runs:
+    """The runs (row, start, length, hue) of one way, which appear at a step.
+
+    changes: (start, document) of each leak's changed token.
+    """
+
+    way: str
+    subtitle: str
+    runs: tuple[tuple[int, int, int, int], ...]
+    rows: int
+    capacity: int
+    appears: int
+    changes: tuple[tuple[int, int], ...] = ()
+    ruler: tuple[tuple[int, str], ...] = ()
+
+
+def _strip(way: Runs, steps: int) -> Strip:
+    runs = tuple(run for run in way.runs if run[2])
+    marks = tuple((0, start, 1, document) for start, document in way.changes)
+    table = np.array([*runs, *marks], np.int32).reshape(-1, 4)
     at = np.arange(len(marks))
+    tall = min(STRIP_ROW * way.rows, max(STRIP_ROWS_HEIGHT, LEAST_STRIP_ROW * way.rows))
     return Strip(
-        name=way,
-        title=NAMES[way].capitalize(),
-        subtitle=subtitle,
-        height=4
-        + min(STRIP_ROW * rows, max(STRIP_ROWS_HEIGHT, LEAST_STRIP_ROW * rows))
-        + (RULER_HEIGHT if ruler else 0),
-        rows=rows,
-        row_names=tuple(map(str, range(rows))) if rows > 1 else (),
-        capacity=capacity,
+        name=way.way,
+        title=NAMES[way.way].capitalize(),
+        subtitle=way.subtitle,
+        height=4 + tall + (RULER_HEIGHT if way.ruler else 0),
+        rows=way.rows,
+        row_names=tuple(map(str, range(way.rows))) if way.rows > 1 else (),
+        capacity=way.capacity,
         row=table[:, 0],
         start=table[:, 1],
         length=table[:, 2],
         hue=table[:, 3],
-        appears=np.concatenate([np.full(len(runs), appears), LEAKS + at]),
+        appears=np.concatenate([np.full(len(runs), way.appears), LEAKS + at]),
         leaves=np.concatenate([np.full(len(runs), steps), LEAKS + 1 + at]),
         texts=tuple(str(hue) if hue >= 0 else "" for *_, hue in runs) + ("",) * len(marks),
         notes=tuple(_note(length, hue) for _, _, length, hue in runs)
-        + tuple(f"the first token of document {document}, changed" for _, document in marks),
-        ruler=ruler,
+        + tuple(f"the first token of document {document}, changed" for _, document in way.changes),
+        ruler=way.ruler,
     )
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Code, Layer, Marks, Strip
-from explainers.drawing.scene import Column, Scene, Track, Words
+from explainers.drawing.scene import Column, Scene, Track
 from explainers.drawing.source_code import code_panel
 from explainers.packing import mrope
 from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles_of
+from explainers.packing.views.unpad_words import count, words
 
 PADDING, LOST_TOKEN = -1, -3  # hues of a strip
 STRIPS_HEIGHT = 182  # px for the rows of the three strips, so that they end above the player's bar
@@ -68,14 +68,14 @@ def scene(result: UnpadResult) -> Scene:
     steps = len(result.stages)
     return Scene(
         name="packing.unpad",
-        title=f"Padding removal: {_count(result.tokens, 'token')} of {result.batch.mask.size} places",
+        title=f"Padding removal: {count(result.tokens, 'token')} of {result.batch.mask.size} places",
         steps=steps,
         columns=(
             Column(1.55, (packs_panel(result), rows_panel(result), flat_panel(result))),
             Column(0.65, (attention_panel(result),)),
             Column(1, (shapes_panel(result),)),
         ),
-        words=_words(result),
+        words=words(result),
         start=_step(result, "attention"),
         rate=0.5,
         symbols=SYMBOLS,
@@ -113,7 +113,7 @@ def _runs(cells: list[Cell]) -> dict[str, np.ndarray | tuple[str, ...]]:
 
 
 def _height(result: UnpadResult, rows: int, more: int = 4) -> int:
-    """The height in px of a strip of so many rows, which share one height with those of the other strips."""
+    """The height in px of a strip of `rows` rows, which share one height with those of the other strips."""
     every = len(result.batch.packs) + len(result.lengths) + len(_axes(result)) + 2
     least, most = ROW_HEIGHTS
     return rows * max(least, min(most, STRIPS_HEIGHT // every)) + more
@@ -131,7 +131,7 @@ def packs_panel(result: UnpadResult) -> Strip:
         ends = np.cumsum([0, *lengths[list(pack)]])
         for d, start in zip(pack, ends[:-1].tolist(), strict=True):
             tokens = int(lengths[d])
-            note = f"document {d}: {_count(tokens, 'token')}"
+            note = f"document {d}: {count(tokens, 'token')}"
             cells.append(Cell(row, start, tokens, d, str(d), note, 0, len(result.stages)))
     return Strip(
         "packs",
@@ -256,7 +256,7 @@ def attention_panel(result: UnpadResult) -> Marks:
     )
     visited = tuple(f"tile of queries from {tile[0]:.0f} and keys from {tile[1]:.0f}, " for tile in tiles)
     most = float(max(result.tokens, 1))
-    tiles_of_kernel = f"{_count(result.tiles_visited, 'tile')} of {params.block_q} x {params.block_k}"
+    tiles_of_kernel = f"{count(result.tiles_visited, 'tile')} of {params.block_q} x {params.block_k}"
     return Marks(
         "attention",
         "Attention (T, T)",
@@ -288,7 +288,7 @@ def attention_panel(result: UnpadResult) -> Marks:
 
 
 def shapes_panel(result: UnpadResult) -> Code:
-    """Every tensor with its axes and its shape; the line of the stage at hand is lit."""
+    """Every tensor with its axes and its shape; the line of the current stage is lit."""
     count = len(result.batch.packs)
     lines, first_lines = [f"{'packs':<15}list of {count}"], [1]
     for stage in result.stages[1:]:
@@ -304,108 +304,3 @@ def shapes_panel(result: UnpadResult) -> Code:
         source="\n".join(lines),
         line=Track(np.array(first_lines)[:, None]),
     )
-
-
-# ------------------------------------------------------------------------------------------------- the words
-
-
-def _words(result: UnpadResult) -> Words:
-    steps = len(result.stages)
-    told = _sentences(result)
-    formulas = tuple(formula(latex) if (latex := _latex(result, stage)) else "" for stage in result.stages)
-    sentences = tuple(told[stage] for stage in result.stages)
-    return Words(sentences, np.arange(steps), np.zeros((steps, 1)), formulas)
-
-
-def _sentences(result: UnpadResult) -> dict[str, str]:
-    """What happens in each stage, with its numbers."""
-    (B, L), params, T = result.batch.mask.shape, result.params, result.tokens
-    real, R, losses = int(result.lengths.sum()), result.documents_with_tokens, len(result.loss_positions)
-    packs = _count(len(result.batch.packs), "pack")
-    mask = f"The attention mask is 1 at the **{T}** real tokens and 0 at padding."
-    rebuilt = f"Rebuilt from ids, the mask takes end-of-text tokens for padding: **{T}** ones for {real} real tokens."
-    return {
-        "packs": f"The loader hands over {packs} with **{_count(B, 'document')}** of {_listed(result.lengths)} tokens.",
-        "rows": f"Each document becomes a row as long as the longest: {B} × {L} = {B * L} places for "
-        f"{_count(real, 'token')}, **{result.padding_percent:.0f}% padding**.",
-        "mask": mask if real == T else rebuilt,
-        "indices": f"indices: where the mask, read row after row, is 1. **{T} numbers** below {B * L}.",
-        "cu_seqlens": _boundaries(result),
-        "flat": f"Gathered by indices, ids and hidden states are one row of **{T}** tokens, and no padding is left.",
-        "positions": _positions(result),
-        "projections": f"q has **{params.heads}** heads for each token, k and v **{params.kv_heads}**, each of length "
-        f"{params.head_size}; q and k are rotated by the positions. {B * L - T} places of padding are not computed.",
-        "attention": _attention(result),
-        "labels": _labels(result),
-        "loss": f"**{_count(losses, 'position')}** with a loss, where T - R = {real} - {R} = {real - R}"
-        + (f"; the mean loss is {result.loss:.4f}." if losses else "."),
-        "pad_again": f"The same indices put the outputs back into {B} × {L} places; padding is 0.",
-    }
-
-
-def _boundaries(result: UnpadResult) -> str:
-    entries = f"cu_seqlens = {_listed(result.cu_seqlens)}"
-    if result.params.break_it == "cu_seqlens_off_by_one":
-        entries += ": **one token late** at every seam"
-    empty = int((np.diff(result.cu_seqlens) == 0).sum())
-    repeats = {0: "", 1: " An empty document only repeats an entry."}
-    more = repeats.get(empty, f" {empty} empty documents only repeat entries.")
-    return f"{entries}; max_seqlen = **{result.max_seqlen}**.{more}"
-
-
-def _attention(result: UnpadResult) -> str:
-    lengths = np.diff(result.cu_seqlens)
-    tiles = f"**{_count(result.tiles_visited, 'tile')}** a head"
-    if result.params.break_it == "cu_seqlens_off_by_one":
-        return (
-            f"With seams one token late, attention takes the tokens for documents of {_listed(lengths[lengths > 0])} "
-            f"tokens: a document's first token reads the document before it. {tiles}."
-        )
-    return (
-        f"Varlen attention takes cu_seqlens in place of a mask: {_count(int((lengths > 0).sum()), 'document')}, each "
-        f"alone, {tiles} instead of {result.tiles_padded:,} for padded rows."
-    )
-
-
-def _positions(result: UnpadResult) -> str:
-    highest, one_axis = int(result.made["position_ids"].max(initial=0)), result.position_ids.ndim == 1
-    if result.params.break_it == "positions_not_reset":
-        return f"The positions run on across the documents, up to **{highest}**: only the first begins at 0."
-    if one_axis:
-        return f"Positions restart at 0 in each document; the highest is **{highest}**."
-    return (
-        "Time, height and width are computed on the padded rows and gathered by indices; an image's tokens share one "
-        f"time, and the highest position is **{highest}**."
-    )
-
-
-def _labels(result: UnpadResult) -> str:
-    ignored = int((result.labels == IGNORED).sum())
-    if result.params.break_it == "seam_labels":
-        return (
-            f"Shifted over all tokens at once, only **{ignored}** label is {IGNORED}: elsewhere a document's last "
-            "token must predict the next document's first."
-        )
-    return f"Each token's label is the next one of its document; the last has none: **{ignored}** labels are {IGNORED}."
-
-
-def _latex(result: UnpadResult, stage: str) -> str:
-    """The formula of a stage; empty where the sentence says it all."""
-    real, R = int(result.lengths.sum()), result.documents_with_tokens
-    right_positions = result.position_ids.ndim == 1 and result.params.break_it == "none"
-    return {
-        "cu_seqlens": r"c_0 = 0, \quad c_{d+1} = c_d + n_d",
-        "positions": "p_i = i - c_d" if right_positions else "",
-        "attention": rf"\text{{softmax}}(q k^\top / \sqrt{{D}}) v, \quad D = {result.params.head_size}",
-        "loss": rf"T - R = {real} - {R} = {real - R}",
-    }.get(stage, "")
-
-
-def _listed(numbers: np.ndarray) -> str:
-    """Numbers with commas; a long list is cut in the middle."""
-    texts = [str(number) for number in numbers.tolist()]
-    return ", ".join(texts if len(texts) <= 9 else [*texts[:6], "..", *texts[-2:]])
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"

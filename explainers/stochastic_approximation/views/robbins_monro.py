@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -88,7 +89,7 @@ def _range(result: RobbinsMonroResult) -> tuple[float, float]:
         lowest, highest = min(lowest, half), max(highest, half)
     reached = [root.low for root in params.attracting]
     seen = np.concatenate([[params.w1], result.iterates[0], result.fan[[0, -1]].ravel(), [result.root]])
-    seen = np.append(seen, [one for one in reached if np.nanmin(seen) <= one <= np.nanmax(seen)])
+    seen = np.append(seen, [root for root in reached if np.nanmin(seen) <= root <= np.nanmax(seen)])
     if not reached:  # what pushes away
         seen = np.append(seen, [root.low for root in params.roots])
     seen = seen[np.isfinite(seen)]
@@ -99,67 +100,27 @@ def _range(result: RobbinsMonroResult) -> tuple[float, float]:
 
 def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, card: bool = False) -> Marks:
     """From (w, 0) up to g(w), on by the noise, and back to the axis along a line of slope 1 / a_k."""
-    columns = (np.array(one, float) for one in zip(*result.moments, strict=True))
+    columns = (np.array(column, float) for column in zip(*result.moments, strict=True))
     # nothing is drawn of what has overflowed
-    _, w, g, eta, _, after = (np.where(np.abs(one) < GREATEST, one, np.nan) for one in columns)
+    _, w, g, eta, _, after = (np.where(np.abs(column) < GREATEST, column, np.nan) for column in columns)
     x = np.linspace(low, high, CURVE)
     y = result.params.function_of_w.value(x)
-    within = np.isfinite(w) & (w >= low) & (w <= high)
-    seen = np.concatenate([y, (g + eta)[within], [0.0]])
-    seen = seen[np.abs(seen) < GREATEST]
-    bottom, top = np.quantile(seen, 0.005), np.quantile(seen, 0.995)
-    up = axis(float(bottom), float(top))
+    up = _upright_axis(y, (g + eta)[np.isfinite(w) & (w >= low) & (w <= high)])
     at, to = drawable(w, low, high), drawable(after, low, high)
     tip, observed = drawable(g, up.low, up.high), drawable(g + eta, up.low, up.high)
-    zero, beside = (
-        np.zeros(len(w)),
-        at + 0.008 * (high - low),
-    )  # the noise is drawn beside g, which it may hide
-    layers = [
+    zero = np.zeros(len(w))
+    aside = at + 0.008 * (high - low)  # the noise is drawn beside g, which it may hide
+    layers = (
         curve(x, y=y, low=up.low, high=up.high, hue="output", name="g(w): "),
-        Layer(
-            "segment",
-            x=np.array([low]),
-            y=np.zeros(1),
-            x2=np.array([high]),
-            y2=np.zeros(1),
-            hue="muted",
-            size=2,
-        ),
+        _on_the_axis(low, high, "muted", 2),
         *_past(at, observed, to),
-        _one("segment", at, zero, at, tip, "output", 5, "g(w): ", g),
-        _one("segment", beside, tip, beside, observed, "bad", 5, "noise: ", eta),
-        _one("arrow", at, observed, to, zero, "current", 5, "to ", after),
-        _one("point", at, zero, None, None, "current", 5, "w: ", w),
+        _moving("segment", (at, zero), (at, tip), hue="output", name="g(w): ", numbers=g),
+        _moving("segment", (aside, tip), (aside, observed), hue="bad", name="noise: ", numbers=eta),
+        _moving("arrow", (at, observed), (to, zero), hue="current", name="to ", numbers=after),
+        _moving("point", (at, zero), None, hue="current", name="w: ", numbers=w),
         *_outside(w, low, high, up),
-    ]
-    marks: tuple[tuple[bool, Hue, str], ...] = (
-        (True, "good", "root: "),
-        (False, "muted", "a root that pushes away: "),
+        *_roots(result, low, high),
     )
-    for attracts, hue, name in marks:
-        ends = [{root.low, root.high} for root in result.params.roots if root.attracts == attracts]
-        here = np.array(sorted(set().union(*ends)))
-        here = here[(here >= low) & (here <= high)]
-        layers.append(
-            Layer(
-                "point", here, np.zeros(len(here)), hue=hue, size=6, style="hollow", numbers=here, format=".4g",
-                names=(name,) * len(here),
-            )  # type: ignore[arg-type]
-        )  # fmt: skip
-    stretches = [np.clip(root[:2], low, high) for root in result.params.attracting if root.high > root.low]
-    for left, right in stretches:
-        layers.append(
-            Layer(
-                "segment",
-                x=np.array([left]),
-                y=np.zeros(1),
-                x2=np.array([right]),
-                y2=np.zeros(1),
-                hue="good",
-                size=4,
-            )
-        )
     where = "[{:g}, {:g}]".format(*result.params.interval).replace("-", "−")
     slope = f"0 < c₁ ≤ g′(w) ≤ c₂ on {where} {'✓' if result.conditions[0].holds else '✗'}"
     return Marks(
@@ -171,8 +132,54 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
         if card
         else Axis(low, high, label="w", ticks=_without_end(low, high), format=".4g"),
         y=Axis(up.low, up.high) if card else up,
-        layers=tuple(layers),
+        layers=layers,
     )
+
+
+def _upright_axis(curve_of_g: np.ndarray, observed: np.ndarray) -> Axis:
+    """The axis of g and of the observations, without what lies far beyond the others."""
+    seen = np.concatenate([curve_of_g, observed, [0.0]])
+    seen = seen[np.abs(seen) < GREATEST]
+    return axis(float(np.quantile(seen, 0.005)), float(np.quantile(seen, 0.995)))
+
+
+def _on_the_axis(left: float, right: float, hue: Hue, size: float) -> Layer:
+    return Layer(
+        "segment",
+        x=np.array([left]),
+        y=np.zeros(1),
+        x2=np.array([right]),
+        y2=np.zeros(1),
+        hue=hue,
+        size=size,
+    )
+
+
+def _roots(result: RobbinsMonroResult, low: float, high: float) -> Iterator[Layer]:
+    """The ends of the roots as rings, and stretches of roots that attract."""
+    marks: tuple[tuple[bool, Hue, str], ...] = (
+        (True, "good", "root: "),
+        (False, "muted", "a root that pushes away: "),
+    )
+    for attracts, hue, name in marks:
+        ends = [{root.low, root.high} for root in result.params.roots if root.attracts == attracts]
+        here = np.array(sorted(set().union(*ends)))
+        here = here[(here >= low) & (here <= high)]
+        yield Layer(
+            "point",
+            x=here,
+            y=np.zeros(len(here)),
+            hue=hue,
+            size=6,
+            style="hollow",
+            numbers=here,
+            format=".4g",
+            names=(name,) * len(here),
+        )
+    for root in result.params.attracting:
+        if root.high > root.low:
+            left, right = np.clip(root[:2], low, high)
+            yield _on_the_axis(left, right, "good", 4)
 
 
 def _outside(w: np.ndarray, low: float, high: float, up: Axis) -> tuple[Layer, Layer]:
@@ -193,13 +200,30 @@ def _without_end(low: float, high: float) -> tuple[float, ...]:
     return tuple(one for one in round_ticks(low, high) if one < low + 0.93 * (high - low))
 
 
-def _one(mark, x, y, x2, y2, hue, size, name, numbers) -> Layer:  # type: ignore[no-untyped-def]
-    """One mark that moves with the steps."""
-    ends = [None if end is None else Track(end[:, None]) for end in (x2, y2)]
+def _moving(
+    mark: Literal["segment", "arrow", "point"],
+    start: tuple[np.ndarray, np.ndarray],
+    end: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    hue: Hue,
+    name: str,
+    numbers: np.ndarray,
+) -> Layer:
+    """A mark that moves with the steps. start, end: its x and y at each step."""
+    x, y = (Track(values[:, None]) for values in start)
+    x2, y2 = (Track(values[:, None]) for values in end) if end else (None, None)
     return Layer(
-        mark, Track(x[:, None]), Track(y[:, None]), *ends, hue=hue, size=size, numbers=Track(numbers[:, None]),
-        format=".4g", names=(name,),
-    )  # fmt: skip
+        mark,
+        x=x,
+        y=y,
+        x2=x2,
+        y2=y2,
+        hue=hue,
+        size=5,
+        numbers=Track(numbers[:, None]),
+        format=".4g",
+        names=(name,),
+    )
 
 
 def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer, Layer]:
