@@ -12,6 +12,11 @@ _PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 _STAND_IN = 770000  # a number that no formula of ours contains; it becomes one <mn> of MathML
 
 
+def product(*factors: str | float) -> str:
+    """LaTeX of a product."""
+    return r" \times ".join(f"{factor:g}" if isinstance(factor, float) else str(factor) for factor in factors)
+
+
 @functools.cache
 def formula(latex: str) -> str:
     r"""MathML of `latex`, in which `\slot{3:.2f}` becomes a place for column 3 of a step's numbers.

@@ -222,13 +222,14 @@ class AgentParams(_WithLambda):
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
-        if not start_reaches_an_aim(self.grid) and self.actions in ("two", "three"):
+        reaches = start_reaches_an_aim(self.grid)
+        if not reaches and self.actions in ("two", "three"):
             sentence = Message(
                 "actions = {actions} never lead from the start to a target; allowed: four or more.",
                 actions=self.actions,
             )
             yield Adjustment("actions", "five", sentence)
-        if not start_reaches_an_aim(self.grid):
+        if not reaches:
             sentence = Message(
                 "world = a start that cannot reach a target; allowed: a way from S to T, or to a jump."
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
@@ -19,6 +21,7 @@ def ends_under(world: World, policy: np.ndarray) -> np.ndarray:
     return _reaching_an_end(world, policy @ world.moves.mix > 0)
 
 
+@functools.lru_cache(64)  # by the identity of the world
 def start_reaches_an_aim(world: World) -> bool:
     """Whether the agent can get from the start to a target or a jump."""
     moves = world.moves

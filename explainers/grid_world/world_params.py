@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +20,12 @@ Preset = Literal[
     "zhao_5x5", "zhao_2x2", "zhao_3x3", "zhao_two_cells", "sutton_5x5", "sutton_4x4", "windy", "cliff", "random_walk",
     "frozen_lake_4x4", "frozen_lake_8x8",
 ]  # fmt: skip
+
+# The fields that complete the cells of a world.
+CONVENTIONS = (
+    "actions", "forbidden", "target", "bump", "r_target", "r_forbidden", "r_boundary", "r_step", "slip", "gamma",
+)  # fmt: skip
+WORLDS_KEPT = 64
 
 # Every step costs 1, including the last one and bumps (Sutton and Barto).
 _TO_THE_GOAL = {"r_target": -1.0, "r_boundary": -1.0, "r_step": -1.0, "target": "end", "gamma": 1.0}
@@ -66,6 +72,11 @@ PRESET_LABELS: dict[str, str] = {
 
 
 TARGETS: Mapping[str, str] = {"continue": Message("goes on"), "end": Message("ends the episode")}
+
+
+@functools.lru_cache(WORLDS_KEPT)
+def _world(cells: str, conventions: tuple[tuple[str, Any], ...]) -> World:
+    return replace(world_text.parse(cells), **dict(conventions))
 
 
 class WorldParams(Params):
@@ -171,22 +182,10 @@ class WorldParams(Params):
         world_text.parse(given)
         return given
 
-    @cached_property
+    @property
     def grid(self) -> World:
-        """The world that the settings describe."""
-        names = (
-            "actions",
-            "forbidden",
-            "target",
-            "bump",
-            "r_target",
-            "r_forbidden",
-            "r_boundary",
-            "r_step",
-            "slip",
-            "gamma",
-        )
-        return replace(world_text.parse(self.world), **{name: getattr(self, name) for name in names})
+        """The world that the settings describe; the same object for the same settings."""
+        return _world(self.world, tuple((name, getattr(self, name)) for name in CONVENTIONS))
 
     @property
     def rules(self) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import string
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Literal
 FOLDER = Path(__file__).resolve().parent
 IMPORT = re.compile(r'^import (?:\{(?P<names>[^}]*)\} from )?"(?P<path>[^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async function|function|const|class) (?P<name>\w+))", re.MULTILINE)
+AS_FUNCTION = string.Template("const $module = (() => {\n${body}return { $exports };\n})();")
+FROM_FUNCTION = string.Template("const { $names } = $module;\n")
 
 
 @functools.cache
@@ -54,16 +57,18 @@ def in_order(roots: list[Path]) -> list[Path]:
 def _as_function(module: Path) -> str:
     """A module as a function that is called at once and returns its exports."""
     body = _with_imports(module)
-    names = ", ".join(match["name"] for match in EXPORT.finditer(body))
-    return f"const {_name(module)} = (() => {{\n{EXPORT.sub('', body)}return {{ {names} }};\n}})();"
+    exports = ", ".join(match["name"] for match in EXPORT.finditer(body))
+    return AS_FUNCTION.substitute(module=_name(module), body=EXPORT.sub("", body), exports=exports)
 
 
 def _with_imports(module: Path) -> str:
     """The text of a module that takes what it imports from the functions of the modules before it."""
 
     def taken(found: re.Match[str]) -> str:
+        if not found["names"]:
+            return ""
         imported = (module.parent / found["path"]).resolve()
-        return f"const {{{found['names']}}} = {_name(imported)};\n" if found["names"] else ""
+        return FROM_FUNCTION.substitute(names=found["names"].strip(), module=_name(imported))
 
     return IMPORT.sub(taken, module.read_text(encoding="utf-8"))
 

@@ -6,10 +6,6 @@ MAX_M = r"\max M"
 PEAK_OF_K = r"\lceil L / k \rceil B + k I"
 
 
-def product(*factors: str | float) -> str:
-    return r" \times ".join(f"{factor:g}" if isinstance(factor, float) else str(factor) for factor in factors)
-
-
 def ceiling_of_quotient(dividend: str | int, divisor: str | int) -> str:
     return " ".join((r"\lceil", str(dividend), "/", str(divisor), r"\rceil"))
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from explainers.checkpointing.law import LawResult
-from explainers.checkpointing.views.latex import PEAK_OF_K, ceiling_of_quotient, product, total
+from explainers.checkpointing.views.latex import PEAK_OF_K, ceiling_of_quotient, total
 from explainers.contract.messages import LiveMessage, Message
-from explainers.drawing.formula import formula
+from explainers.drawing.formula import formula, product
 from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 

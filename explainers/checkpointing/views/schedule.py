@@ -12,11 +12,11 @@ from explainers.checkpointing import revolve, rotor, schedules
 from explainers.checkpointing.schedule import ScheduleResult
 from explainers.checkpointing.schedule_prediction import segment_length
 from explainers.checkpointing.views.lanes import chain_panel
-from explainers.checkpointing.views.latex import MAX_M, PEAK_OF_K, ceiling_of_quotient, product, total
+from explainers.checkpointing.views.latex import MAX_M, PEAK_OF_K, ceiling_of_quotient, total
 from explainers.checkpointing.views.plane import Dot, plane
 from explainers.checkpointing.views.playing import COLUMNS, Playing, condensed
 from explainers.contract.messages import LiveMessage, Message, joined, plural
-from explainers.drawing.formula import formula
+from explainers.drawing.formula import formula, product
 from explainers.drawing.panels import Axis, Bands, Code, Layer, Line, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
 from explainers.drawing.source_code import code_panel

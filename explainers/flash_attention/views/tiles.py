@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 from torch import Tensor
 
 from explainers.contract.messages import Message
 from explainers.drawing.panels import Axis, Band, Code, Line, Lines, Matrix, Text, Tiles
 from explainers.drawing.scene import Action, Column, Panel, Row, Scene, Track, patches
+from explainers.drawing.source_code import source_of
 from explainers.flash_attention.tiled import SENTINEL, TileStep, tiled_attention
 from explainers.flash_attention.tiles import TilesResult
 from explainers.flash_attention.views.parts import bars, dumbbells
@@ -236,8 +235,7 @@ def algorithm_source(backend: str) -> tuple[str, int, str]:
 
         source, first_line = kernel_source()
         return source, first_line, "kernels/flash_attention_forward.py"
-    lines, first_line = inspect.getsourcelines(tiled_attention)
-    return "".join(lines), first_line, "explainers/flash_attention/tiled.py"
+    return *source_of(tiled_attention), "explainers/flash_attention/tiled.py"
 
 
 # --------------------------------------------------------------------------------------------------- helpers

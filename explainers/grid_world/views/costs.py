@@ -31,10 +31,10 @@ WORLDS = {
         Message("colour and number: v(s) · arrow: the action"),
     ),
 }
-# setting: the varied one. wrong: cells whose action is not optimal. The player ignores `unused`.
+# setting: the varied one. wrong: cells whose action is not optimal.
 COLUMNS = {
     "epsilon": ("setting", "best_soft", "best_made_soft", "wrong"),
-    "length": ("setting", "error", "unused", "wrong"),
+    "length": ("setting", "error", "wrong"),
     "sweeps": ("setting", "sweeps", "improvements", "wrong", "backups"),
 }
 SENTENCES = {
@@ -225,7 +225,6 @@ def _words(result: CostsResult) -> Words:
         "setting": result.at,
         **result.measured,
         "wrong": result.wrong,
-        "unused": np.zeros(len(result.at)),
     }
     values = np.stack([numbers[name] for name in COLUMNS[study]], axis=1).astype(float)
     not_found = np.isnan(values).any(axis=1)

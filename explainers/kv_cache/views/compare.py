@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from explainers.contract.messages import LiveMessage, Message, joined
-from explainers.drawing.panels import Axis, Code, Layer, Marks
+from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
+from explainers.drawing.source_code import code_panel
 from explainers.kv_cache.compare import CompareResult, Growth
 from explainers.kv_cache.layers import LayerKind, Model, Vector
 
@@ -52,16 +51,7 @@ def scene(result: CompareResult) -> Scene:
 
 
 def _code() -> Panel:
-    source, first_line = inspect.getsourcelines(LayerKind)
-    begins = next(number for number, line in enumerate(source) if "def kept" in line)  # after the fields
-    return Code(
-        "code",
-        "The code that just ran",
-        "explainers/kv_cache/layers.py",
-        210,
-        source=textwrap.dedent("".join(source[begins:])),
-        first_line=first_line + begins,
-    )
+    return code_panel(LayerKind, start="def kept", height=210)
 
 
 def card(result: CompareResult) -> Scene:

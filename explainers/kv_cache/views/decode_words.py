@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from explainers.contract.messages import LiveMessage, Message, joined, plural
+from explainers.drawing.formula import product
 from explainers.kv_cache.decode_params import DecodeParams, groups_of, width_of
 
 # One step's numbers: the newest token; tokens and bytes held; bytes that this step added; bytes that MHA holds of the
@@ -49,8 +50,8 @@ LATENT_SYMBOLS: Mapping[str, str] = {
 def grouped_moments(params: DecodeParams) -> dict[str, tuple[Message, str]]:
     """Phase -> sentence and formula of MHA, GQA and MQA."""
     groups, heads = groups_of(params, params.kind), params.heads
-    sizes = _product("2", groups, params.head_dim, _HELD, width_of(params))
-    size = rf"2 g d T b = {sizes} = \slot{{bytes:d}}"
+    factors = ("2", groups, params.head_dim, _HELD, width_of(params))
+    size = rf"2 g d T b = {product(*factors)} = \slot{{bytes:d}}"
     than_mha = [] if groups == heads else [LiveMessage("MHA would hold {mha_bytes:d} B of the same tokens.")]
     counted = {
         "queries": plural("{count} query", "{count} queries", count=heads),
@@ -98,7 +99,7 @@ def latent_moments(params: DecodeParams) -> dict[str, tuple[Message, str]]:
     else:
         kept = plural("its latents and RoPE keys", "their latents and RoPE keys", count=params.prefill)
         size, sizes = r"(d_{\text{c}} + d_{\text{R}}) T b", f"({c} + {e})"
-    size = rf"{size} = {_product(sizes, _HELD, width_of(params))} = \slot{{bytes:d}}"
+    size = rf"{size} = {product(sizes, _HELD, width_of(params))} = \slot{{bytes:d}}"
     than_mha = LiveMessage("MHA would hold {mha_bytes:d} B of the same tokens.")
     return {
         "prefill": (joined([_prefill(params, kept), than_mha], " "), size),
@@ -125,11 +126,6 @@ def latent_moments(params: DecodeParams) -> dict[str, tuple[Message, str]]:
             _ABSORBED_SCORES[params.break_it],
         ),
     }
-
-
-def _product(*factors: str | int) -> str:
-    """LaTeX of a product."""
-    return r" \times ".join(map(str, factors))
 
 
 def _prefill(params: DecodeParams, kept: Message) -> Message:

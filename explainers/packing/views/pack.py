@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Code, Line, Lines, Strip
 from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
-from explainers.drawing.source_code import code_panel, line_with
+from explainers.drawing.source_code import code_panel, line_with, source_of
 from explainers.packing.pack import Outcome, PackResult
 from explainers.packing.strategies import code_of, place
 from explainers.packing.views.pack_steps import Playing, grouping, playing_of, stops
@@ -197,8 +196,10 @@ def _code(result: PackResult, play: Playing) -> Code:
 
 def _lines_of(function: Callable[..., Any]) -> range:
     """The function's lines in the strategies' file; none for a function of another file."""
-    code, first_line = inspect.getsourcelines(function)
-    return range(first_line, first_line + len(code)) if function.__module__ == place.__module__ else range(0)
+    if function.__module__ != place.__module__:
+        return range(0)
+    code, first_line = source_of(function)
+    return range(first_line, first_line + len(code.splitlines()))
 
 
 # ------------------------------------------------------------------------------------------------- the words
