@@ -1,7 +1,7 @@
 // A matrix of values as coloured cells, with tiles on it (scene.Matrix).
 
 import { reader } from "../data.js";
-import { colourTable, hatch, write, css, tint } from "../drawing.js";
+import { colourTable, hatch, parseColour, write, css, tint } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
