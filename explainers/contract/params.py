@@ -8,6 +8,7 @@ A page and the command line turn raw text into Params with `read`, field by fiel
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Params(BaseModel):
 
     def baseline(self) -> Self:
         """The same presets, and the defaults for all other fields."""
-        return type(self)(**{chooser: getattr(self, chooser) for chooser in self.fills})
+        return _baseline(type(self), tuple((chooser, getattr(self, chooser)) for chooser in self.fills))
 
     @property
     def now(self) -> Params:
@@ -92,6 +93,11 @@ class Params(BaseModel):
         A page applies them and says so; the command line refuses the values with the sentence.
         """
         return iter(())
+
+
+@functools.lru_cache(256)
+def _baseline(params_type: type[ParamsT], presets: tuple[tuple[str, Any], ...]) -> ParamsT:
+    return params_type(**dict(presets))
 
 
 @dataclass(frozen=True)

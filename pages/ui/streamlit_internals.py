@@ -19,6 +19,12 @@ def walked_through_history() -> bool:
     return context is not None and context.is_history_navigation
 
 
+def this_run() -> object:
+    """A mark of the run of the page or fragment that is going on, another one in each run. None outside of a run."""
+    context = get_script_run_ctx()
+    return None if context is None else context.cursors
+
+
 def use_own_navigation() -> bool:
     """Keeps Streamlit from taking the folder named pages for its older kind of navigation.
 

@@ -61,6 +61,19 @@ def test_streamlit_is_as_we_know_it() -> None:
     assert not broken
 
 
+def test_each_run_has_its_own_mark() -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from pages.ui.streamlit_internals import this_run
+
+        assert this_run() is this_run()
+        st.session_state.setdefault("marks", []).append(this_run())
+
+    [first, second] = AppTest.from_function(script).run().run().session_state["marks"]
+    assert first is not second, "runs cannot be told apart: settings/session.py settles too seldom"
+
+
 def imported(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,8 +1,8 @@
 """The settings of a page, kept for a reader's session: what controls, buttons, clicks and the address say of them.
 
 Everything is settled before the first control is drawn: `Session.settle` brings params, controls and address into
-agreement. It is called at the start of a run of the page or of a fragment, and costs next to nothing while no control
-says anything new: only what changed is validated.
+agreement, once a run of the page or of a fragment. It validates only what changed, and costs next to nothing while no
+control says anything new.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from explainers.contract.params import Params, as_text, fit, read, several_of
 from pages.ui.player.mount import is_asking, player_key, step_on_screen
 from pages.ui.settings import address
 from pages.ui.settings.link import key_of, own_fields, query_of, short, take, take_step, titled, unknown
+from pages.ui.streamlit_internals import this_run
 
 STALE_FOR = 30.0  # seconds after which we trust that the browser has applied a value that was set
 
@@ -63,6 +64,7 @@ class Session:
         self.shown: PageState = pages.setdefault(address.visit().page, PageState())
         self.set_now: set[str] = set()  # controls whose value was set, and that are not drawn since
         self.settled = False  # since the page itself ran, and not a fragment of it
+        self.settled_in: object = None  # the run in which it was settled last
 
     def title(self, name: str, prefix: str = "") -> str:
         """What the screen calls a field."""
@@ -73,7 +75,11 @@ class Session:
         return query_of(self.shown.params)[0]
 
     def settle(self) -> None:
-        """Brings params, controls and address into agreement."""
+        """Brings params, controls and address into agreement; of several calls in a run, the first does it."""
+        run = this_run()
+        if run is not None and run is self.settled_in and not self._is_pending():
+            return
+        self.settled_in = run
         said = st.session_state.to_dict()
         number = address.visit().number
         if self.shown.visit != number:
@@ -84,7 +90,7 @@ class Session:
             before = self._of_page()
             heard = [prefix for prefix in self.types if self._has_news(prefix, said)]
             if heard:
-                self._listen(heard)
+                self._listen(heard, said)
             # The browser sends what changes at once as one run: of the fragment, where the player tells its step.
             if self.settled and self._of_page() != before:
                 st.rerun()
@@ -92,6 +98,10 @@ class Session:
         if heard:
             for prefix in self.types:
                 self._set_controls(prefix, said)
+
+    def _is_pending(self) -> bool:
+        """Whether a button or a click requested a change that is not applied yet."""
+        return any(self.shown.pending_button.values()) or any(self.shown.pending_click.values())
 
     def _has_news(self, prefix: str, said: Mapping[str, Any]) -> bool:
         """Whether a control of this experiment says something new, or a button or a click requested a change."""
@@ -123,12 +133,12 @@ class Session:
         self.shown.__dict__.update(fresh.__dict__)
         address.arrive(query_of(fresh.params)[0])
 
-    def _listen(self, prefixes: list[str]) -> None:
-        """Takes the settings of these experiments from the controls and buttons."""
+    def _listen(self, prefixes: list[str], said: Mapping[str, Any]) -> None:
+        """Takes the settings of these experiments from what the controls said, and from the buttons."""
         before = dict(self.shown.params)
         notes = dict(self.shown.notes)
         for prefix in prefixes:
-            notes[prefix] = self._take_what_controls_say(prefix)
+            notes[prefix] = self._take_what_controls_say(prefix, said)
         _share(self.shown.params, before)
         if self.shown.params != before:
             self.shown.problems, self.shown.notes, self.shown.steps = {}, notes, {}
@@ -136,12 +146,12 @@ class Session:
         elif any(notes.values()):
             self.shown.notes = notes
 
-    def _take_what_controls_say(self, prefix: str) -> list[str]:
+    def _take_what_controls_say(self, prefix: str, said: Mapping[str, Any]) -> list[str]:
         """Puts what the controls of one experiment say into force. Returns what was adjusted or left out."""
         held = self.shown.params[prefix]
         for key in self.keys[prefix].values():
             self.shown.refused.pop(key, None)
-        texts = {name: as_text(value) for name, value in self._wanted(prefix).items()}
+        texts = {name: as_text(value) for name, value in self._wanted(prefix, said).items()}
         params, unread = read(self.types[prefix], texts)
         if unread:
             kept = {problem.field: getattr(held, problem.field) for problem in unread}
@@ -159,7 +169,7 @@ class Session:
             key = self.keys[prefix][adjustment.field]
             sentence = titled(adjustment, self.title(adjustment.field, prefix))
             is_text = self.types[prefix].model_fields[adjustment.field].annotation is str
-            if is_text and st.session_state.get(key) == texts.get(adjustment.field):
+            if is_text and said.get(key) == texts.get(adjustment.field):
                 # what was typed stays, to be mended
                 used = short(getattr(params, adjustment.field))
                 self.shown.refused.setdefault(key, f"{sentence} The page uses {used}.")
@@ -167,14 +177,15 @@ class Session:
                 notes.append(sentence)
         return notes
 
-    def _wanted(self, prefix: str) -> dict[str, Any]:
+    def _wanted(self, prefix: str, said: Mapping[str, Any]) -> dict[str, Any]:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
         params = self.shown.params[prefix]
         held, now = params.model_dump(), params.now.model_dump()
+        is_stale = self._is_stale if is_asking(player_key(prefix)) else lambda key, value: False
         drawn = {
-            name: _clean(st.session_state[key])
+            name: _clean(said[key])
             for name, key in self.keys[prefix].items()
-            if self._speaks(prefix, key)
+            if key in said and not is_stale(key, said[key])
         }
         differs = {
             name: value for name, value in drawn.items() if value is not None and not _same(value, now[name])
@@ -189,15 +200,13 @@ class Session:
                 wanted = {name: value for name, value in wanted.items() if name not in settable}
         return wanted
 
-    def _speaks(self, prefix: str, key: str) -> bool:
-        """Whether a control says what the reader wants.
+    def _is_stale(self, key: str, value: Any) -> bool:
+        """Whether a control may say what it said before it was set, as the browser had not heard of that yet.
 
-        A player that asks for more may send what the controls said before the browser heard that they were set.
+        Only of a run that a player made, which asks for more: a reader who moves a control sees what it shows.
         """
-        if key not in st.session_state or not is_asking(player_key(prefix)):
-            return key in st.session_state
         before, when = self.shown.set_from.get(key, (None, -math.inf))
-        return time.monotonic() - when >= STALE_FOR or st.session_state[key] != before
+        return value == before and time.monotonic() - when < STALE_FOR
 
     def _set_controls(self, prefix: str, said: dict[str, Any]) -> None:
         """Makes controls show the params, before they are drawn; text that was refused stays, to be mended."""
