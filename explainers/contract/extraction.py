@@ -6,7 +6,8 @@
 - the titles, descriptions and labels of fields and breaks: the literals among their declaration's arguments;
 - literals given to a parameter that a reader sees (`SEEN`) of any call.
 
-`built_elsewhere` finds sentences that are put together outside a Message, which no catalogue could translate.
+`built_elsewhere` finds sentences that are put together outside a Message, which no catalogue could translate. LaTeX
+(the arguments of `formula`) has no words.
 """
 
 from __future__ import annotations
@@ -81,8 +82,14 @@ def built_elsewhere(source: str, errors_are_internal: bool = False) -> Iterator[
         if errors_are_internal and isinstance(node, (ast.Raise, ast.Assert))
         for inner in ast.walk(node)
     }
+    latex = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "formula"
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
-        if id(node) not in raised and WORDS.search(text := _built(node)):
+        if id(node) not in raised | latex and WORDS.search(text := _built(node)):
             yield node.lineno, text  # type: ignore[attr-defined]
 
 

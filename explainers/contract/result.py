@@ -39,11 +39,12 @@ class Checked:
 def as_json(result: Any) -> Any:
     """A Result as JSON types: arrays as nested lists; numbers that are not finite become null.
 
-    A dataclass field with metadata {"shell": False} (the steps of a scene) is left out.
+    A dataclass field with metadata {"shell": False} (the steps of a scene) is left out. Raises TypeError for a value
+    that has no form in JSON, with the name of its field.
     """
     if is_dataclass(result):
         shown = [field for field in fields(result) if field.metadata.get("shell", True)]
-        named = {field.name: as_json(getattr(result, field.name)) for field in shown}
+        named = {field.name: _field_as_json(result, field.name) for field in shown}
         passed = getattr(result, "passed", None)
         return named if passed is None else named | {"passed": passed}
     if hasattr(result, "tolist"):  # NumPy arrays and scalars, torch tensors
@@ -54,4 +55,15 @@ def as_json(result: Any) -> Any:
         return [as_json(value) for value in result]
     if isinstance(result, float):
         return result if math.isfinite(result) else None
-    return result
+    if result is None or isinstance(result, (str, int)):
+        return result
+    raise TypeError(f"a {type(result).__name__} has no form in JSON")
+
+
+def _field_as_json(result: Any, name: str) -> Any:
+    try:
+        return as_json(getattr(result, name))
+    except TypeError as error:
+        raise TypeError(
+            f'{type(result).__name__}.{name}: {error}; field(metadata={{"shell": False}}) keeps it out'
+        ) from None

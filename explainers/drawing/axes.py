@@ -44,8 +44,8 @@ def steps_axis(last: int, label: str = "k", first: int = 1) -> Axis:
 def log_axis(values: np.ndarray, label: str = "", most_decades: int = 5) -> Axis:
     """Powers of ten around the positive values, at most `most_decades` below the greatest."""
     positive = values[np.isfinite(values) & (values > 0)]
-    high = math.ceil(math.log10(positive.max()) + 1e-9) if len(positive) else 0
-    low = math.floor(math.log10(positive.min()) - 1e-9) if len(positive) else -1
+    high = math.ceil(math.log10(positive.max()) - 1e-9) if len(positive) else 0
+    low = math.floor(math.log10(positive.min()) + 1e-9) if len(positive) else -1
     low = max(min(low, high - 1), high - most_decades)
     ticks = tuple(10.0**power for power in range(low, high + 1, 1 if high - low < 4 else 2))
     short = low >= -3 and high <= 4

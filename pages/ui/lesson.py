@@ -227,9 +227,11 @@ def cards(shown: Shown) -> None:
 
 def _question(shown: Shown) -> predict.Question | None:
     """The question of a chapter in the words of the page; None where the settings leave nothing to ask."""
-    asks = shown.chapter.question
+    chapter, asks = shown.chapter, shown.chapter.question
     if asks is None or (asked := asks(shown.params, shown.facts)) is None:
         return None
     plain = {key: tables.plain(value) if isinstance(value, str) else value for key, value in asked.items()}
-    words = shown.said("predict").format(**plain), shown.said("reveal").format(**plain)
-    return predict.Question(words[0], asked["answers"], asked["right"], words[1])
+    predicted, revealed = (
+        shown.words.filled(f"{chapter.key}.{part}", plain) for part in ("predict", "reveal")
+    )
+    return predict.Question(predicted, asked["answers"], asked["right"], revealed)

@@ -29,6 +29,18 @@ class Prose(Mapping[str, str]):
                 f"pages/prose/en/{self.topic}.md has no section {name!r}; it has {there}"
             ) from None
 
+    def filled(self, name: str, values: Mapping[str, object]) -> str:
+        """A section with its places {value:format} filled in. Raises KeyError that says which values there are."""
+        try:
+            return self[name].format(**values)
+        except KeyError as missing:
+            if missing.args[0] in values or name not in self.sections:
+                raise
+            there = ", ".join(values) or "none"
+            raise KeyError(
+                f"pages/prose/en/{self.topic}.md, section {name!r}: no value for {missing}; there are {there}"
+            ) from None
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.sections)
 

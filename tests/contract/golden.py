@@ -1,11 +1,12 @@
 """What every experiment answers in the command line, recorded: `python -m explainers NAME ... --json`, condensed.
 
-    python -m tests.contract.golden --add NAME     records a new experiment at its defaults and with each break
-    python -m tests.contract.golden --anew         records every case of tests/oracles/golden.json anew
+    python -m tests.contract.golden --add NAME ...  records experiments: at their defaults, each preset, each break
+    python -m tests.contract.golden --anew          records every case of tests/oracles/golden.json anew
 
 A case holds its flags, so that the test does not depend on how presets and breaks are declared. A long list of
 numbers is kept as its count, sum, extremes and a few places; another long list as its count and its first entries.
-Record anew only for a result that is meant to change, and say why in the commit.
+Record anew only for a result that is meant to change, and say why in the commit. --add replaces what was recorded of
+the same experiments. Exit status 2 with one line for a name that no experiment has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.__main__ import main
-from explainers.contract.experiment import find
+from explainers.contract.experiment import UnknownExperiment, find
 from explainers.contract.params import as_text
 from explainers.grid_world import compiled
 
@@ -116,16 +117,24 @@ def _equal(before: Any, after: Any) -> bool:
     return type(before) is type(after) and before == after
 
 
-def add(name: str) -> None:
-    """Adds the cases of an experiment: its defaults, each preset, each break."""
+def add(names: list[str]) -> None:
+    """Records the cases of these experiments in place of what was recorded of them. Raises UnknownExperiment."""
+    cases = [case for case in json.loads(GOLDEN.read_text(encoding="utf-8")) if case["name"] not in names]
+    for name in names:
+        cases += cases_of(name)
+    GOLDEN.write_text(as_lines(cases), encoding="utf-8")
+
+
+def cases_of(name: str) -> list[dict[str, Any]]:
+    """What an experiment answers at its defaults, with each preset and each break."""
     known = find(name)
     presets = [{field: value} for field, values in known.params.fills.items() for value in values]
     breaks = [{**each.settings, "break_it": each.name} for each in known.breaks]
-    cases = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    for settings in [{}, *presets, *breaks]:
-        flags = [text for field, value in settings.items() for text in (f"--{field}", as_text(value))]
-        cases.append({"name": name, "flags": flags, "answer": condensed(answer(name, flags))})
-    GOLDEN.write_text(as_lines(cases), encoding="utf-8")
+    given = [
+        [text for field, value in settings.items() for text in (f"--{field}", as_text(value))]
+        for settings in [{}, *presets, *breaks]
+    ]
+    return [{"name": name, "flags": flags, "answer": condensed(answer(name, flags))} for flags in given]
 
 
 def record() -> None:
@@ -142,11 +151,22 @@ def as_lines(cases: list[dict[str, Any]]) -> str:
     return "[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]\n"
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
+def command_line(arguments: list[str]) -> int:
+    """Does what the arguments say and returns the exit status."""
+    match arguments:
         case ["--anew"]:
             record()
-        case ["--add", name]:
-            add(name)
+        case ["--add", first, *others]:
+            try:
+                add([first, *others])
+            except UnknownExperiment as unknown:
+                print(unknown, file=sys.stderr)
+                return 2
         case _:
             print((__doc__ or "").strip())
+            return 0 if arguments in ([], ["--help"], ["-h"]) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line(sys.argv[1:]))

@@ -26,4 +26,6 @@ def test_every_experiment_is_recorded() -> None:
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_an_experiment_answers_as_it_did(case: dict[str, Any]) -> None:
     now = condensed(answer(case["name"], case["flags"]))
-    assert not list(differences(case["answer"], now))
+    differ = list(differences(case["answer"], now))
+    again = f"python -m tests.contract.golden --add {case['name']}"
+    assert not differ, f"{case['name']} {' '.join(case['flags'])}: if that is meant, {again}"

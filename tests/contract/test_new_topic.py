@@ -44,15 +44,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_topic_touches_at_most_six_places() -> None:
-    places = {Path(path).parts[:2] for path in new_topic.files("sampling", "Sampling")} | {
-        new_topic.TABLE.parts
-    }
-    assert len(places) <= 6
+    made = new_topic.files(new_topic.Names("sampling", "Sampling"))
+    assert len({path.parts[:2] for path in made} | {new_topic.TABLE.parts}) <= 6
 
 
 @pytest.mark.slow
 def test_a_new_topic_works_at_once(copy: Path) -> None:
-    made = run(copy, "explainers.new_topic", "sampling", "Sampling")
+    made = run(copy, "explainers.new_topic", "sampling.top_k", "Sampling")
     assert made.returncode == 0, made.stderr
     tested = run(copy, "pytest", "-q", "tests/sampling", "tests/test_walls.py", "-p", "no:cacheprovider", "--deselect",
                  "tests/test_walls.py::test_no_file_names_a_registry_or_a_machine")  # fmt: skip
@@ -74,12 +72,22 @@ def test_a_new_topic_works_at_once(copy: Path) -> None:
     assert (again.returncode, again.stderr) == (2, "'sampling' exists already; allowed: a new name.\n")
 
 
-@pytest.mark.parametrize("name", ["", "Sampling", "a b", "../x", "1st", "x" * 99, "--json"])
-def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "a", "Sampling", "a b", "../x", "1st", "x" * 99, "--json", "class", "ok.", "ok.A"]
+)
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    topic, dot, experiment = name.partition(".")
     with pytest.raises(ValueError, match="is not a name"):
-        new_topic.create(name, "Title", tmp_path)
+        new_topic.Names(topic, "Title", experiment if dot else "pulls")
 
 
-def test_a_topic_that_exists_is_refused() -> None:
+@pytest.mark.parametrize("title", ["", 'say "x"', "it's", "a\nb", "{x}", "back\\slash", "x" * 61])
+def test_a_title_that_would_break_a_file_is_refused(title: str) -> None:
+    with pytest.raises(ValueError, match="is not a title"):
+        new_topic.Names("sampling", title)
+
+
+@pytest.mark.parametrize("name", ["kv_cache", "models", "ui", "parts", "browser"])
+def test_a_topic_or_room_that_exists_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="exists already"):
-        new_topic.create("kv_cache", "Title")
+        new_topic.create(new_topic.Names(name, "Title"))

@@ -16,8 +16,10 @@ from streamlit.testing.v1 import AppTest
 from explainers.contract.experiment import find
 from pages.ui.jobs import background
 from pages.ui.topics import TOPICS
+from tests.pages.chapters import chapters_of
 from tests.pages.without_browser import ROOT, open_page, query, run, sentences
 
+TOPICS_WITH_CHAPTERS = [topic.name for topic in TOPICS]
 PAGES = ["pages/home.py", *(f"pages/{topic.name}.py" for topic in TOPICS)]
 
 
@@ -28,11 +30,9 @@ pytestmark = pytest.mark.usefixtures("own_navigation")
 
 
 def chapters(path: str) -> list[str]:
-    """The chapters of a page, from the table CHAPTERS of its source; one without a name where it has none."""
-    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHAPTERS":
-            return list(ast.literal_eval(node.value))
-    return [""]
+    """The keys of a page's chapters; one without a name for the home page."""
+    topic = path.removeprefix("pages/").removesuffix(".py")
+    return [chapter.key for chapter in chapters_of(topic)] if topic in TOPICS_WITH_CHAPTERS else [""]
 
 
 @pytest.mark.parametrize(

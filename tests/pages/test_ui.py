@@ -215,7 +215,7 @@ def test_every_section_of_the_words_is_used_by_its_page(path: Path) -> None:
         if f'"{name}"' not in source
         and not all(f'"{word}"' in source or word in by_lesson for word in name.split("."))
     ]
-    assert not unused
+    assert not unused, f"sections of {path.name} that nothing asks for"
 
 
 # ---------------------------------------------------------------------------------------------------- commands

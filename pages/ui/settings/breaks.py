@@ -85,7 +85,13 @@ def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
     if chosen is None:
         return
     defaults, titles = type(params)(), type(params).model_fields
-    needed = {name: value for name, value in chosen.settings.items() if value != getattr(defaults, name)}
+    needed = {
+        name: value
+        for name, value in chosen.settings.items()
+        if value
+        == getattr(params, name)
+        != getattr(defaults, name)  # what a reader changed since is not named
+    }
     set_for_it = ", ".join(
         f"{titles[name].title} {named(control_of(type(params), name), value)}"
         for name, value in needed.items()
