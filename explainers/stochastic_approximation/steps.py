@@ -131,9 +131,9 @@ def broken(rule: Rule, break_it: str) -> Rule:
     return rule
 
 
-def unbroken(params: StepParams) -> str:
-    """What is added to the name of a law that a broken run is held against: that of the run without the break."""
-    return ", unbroken" if getattr(params, "break_it", "none") != "none" else ""
+def is_broken(params: StepParams) -> bool:
+    """Whether a break is set. The laws that a run is compared with are those without it."""
+    return getattr(params, "break_it", "none") != "none"
 
 
 def step_fields(params: StepParams) -> tuple[str, ...]:
