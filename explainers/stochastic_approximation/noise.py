@@ -56,7 +56,7 @@ def _drawn(kind: Noise, generator: np.random.Generator, size: tuple[int, int]) -
 
 
 def spread(kind: Noise, sigma: float, w: np.ndarray) -> np.ndarray | float:
-    """By what the noise is multiplied at w; its standard deviation there, where it has one."""
+    """The factor of the noise at w: its standard deviation there, where it has one."""
     if kind == "none":
         return 0.0
     return sigma * (1 + np.abs(w)) if kind == "state_dependent" else sigma
