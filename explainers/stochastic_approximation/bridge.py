@@ -19,6 +19,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, number
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation.noise import BIAS
@@ -31,17 +32,21 @@ START = 0.0  # of every estimate
 GAMMA = 0.9  # of Q-learning; TD(0) predicts without a discount
 SLIP = 0.2  # chance that a chosen direction turns round
 LABELS = {"sgd": "SGD", "td": "TD(0)", "q_learning": "Q-learning"}
-TITLES = {"sgd": "SGD: a mean", "td": "TD(0): v of a walk", "q_learning": "Q-learning: q"}
+TITLES = {
+    "sgd": Message("SGD: a mean"),
+    "td": Message("TD(0): v of a walk"),
+    "q_learning": Message("Q-learning: q"),
+}
 MOST_WORK = 5_000_000
-ENOUGH_TARGETS = 100  # from which their mean says something
+ENOUGH_TARGETS = 100  # the fewest whose mean is checked
 
 BREAKS = (
     Break(
         name="biased_noise",
         label="noise with a mean",
         consequence=(
-            "Every target is too high by 0.5 on average. The mean moves by as much; values and action values by"
-            " more, as they learn from targets that hold earlier errors."
+            "Every target is too high by 0.5 on average. The mean moves by as much, values and action values by more, "
+            "because they learn from targets that contain earlier errors."
         ),
         settings={"updates": 400, "seeds": 50},
     ),
@@ -55,15 +60,20 @@ class BridgeParams(StepParams):
         400, "Updates", "Of each learner", least=1, most=50_000, comfort=(50, 1000), step=50
     )
     seeds: int = number(
-        50, "Seeds", "Runs with dice of their own", least=1, most=5000, comfort=(1, 200), step=1
+        50, "Seeds", "Runs, each with different random draws", least=1, most=5000, comfort=(1, 200), step=1
     )
-    seed: int = number(0, "Seed", "Of the dice", least=0, most=2**31 - 1)
+    seed: int = number(0, "Seed", "Of the random draws", least=0, most=2**31 - 1)
     break_it: Literal["none", "biased_noise"] = break_field(BREAKS)
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.updates * self.seeds > MOST_WORK:
             most = MOST_WORK // self.seeds
-            sentence = f"updates = {self.updates} are too many for {self.seeds} seeds; allowed: 1 to {most}."
+            sentence = Message(
+                "updates = {updates} is too many for {seeds}; allowed: 1 to {most}.",
+                updates=self.updates,
+                seeds=plural("{count} seed", "{count} seeds", count=self.seeds),
+                most=most,
+            )
             yield Adjustment("updates", most, sentence)
 
 
@@ -136,37 +146,42 @@ def bridge(params: BridgeParams) -> BridgeResult:
     learners = {name: Learner(params.seeds, right[name], a) for name in TITLES}
     moves = np.array(list(_learn(params, learners)))
     return BridgeResult(
-        rmse={name: np.array(one.rmse) for name, one in learners.items()},
-        final={name: one.w.mean(axis=0) for name, one in learners.items()},
+        rmse={name: np.array(learner.rmse) for name, learner in learners.items()},
+        final={name: learner.w.mean(axis=0) for name, learner in learners.items()},
         truth=right,
         checks=tuple(_checks(params, learners, moves)),
         params=params,
-        first={name: np.array(one.first) for name, one in learners.items()},
+        first={name: np.array(learner.first) for name, learner in learners.items()},
         moves=moves,
     )
 
 
 def _checks(params: BridgeParams, learners: dict[str, Learner], moves: np.ndarray) -> Iterator[Check]:
     again = one_by_one(params, moves)
-    for name, label in LABELS.items():
-        first = learners[name].first[-1]
+    for name, learner in learners.items():
+        label, first = LABELS[name], learner.first[-1]
         with np.errstate(invalid="ignore"):
             off = float(np.max(np.abs(first - again[name]) / (1 + np.abs(first))))
         if np.isfinite(first).all():
             yield Check(
-                f"{label}: the first seed's estimates", off, ROUNDING, "its textbook line, move by move"
+                Message("{learner}: the first seed's estimates", learner=label),
+                off,
+                ROUNDING,
+                "its textbook line, move by move",
             )
         if params.updates * params.seeds >= ENOUGH_TARGETS:
             yield Check(
-                f"{label}: targets are right on average, in standard errors",
-                learners[name].bias_in_standard_errors,
+                Message("{learner}: targets are right on average, in standard errors", learner=label),
+                learner.bias_in_standard_errors,
                 STANDARD_ERRORS,
-                "the Bellman equation at the true values" if name != "sgd" else "the true mean",
+                Message("the true mean")
+                if name == "sgd"
+                else Message("the Bellman equation at the true values"),
             )
 
 
 def one_by_one(params: BridgeParams, moves: np.ndarray) -> dict[str, np.ndarray]:
-    """The three textbook lines on what the first seed met, each estimate by itself."""
+    """The three textbook lines on what the first seed saw, each estimate by itself."""
     mean, v, q = 0.0, [0.0] * STATES, [[0.0, 0.0] for _ in range(STATES)]
     taken: dict[tuple[str, int, int], int] = {}
 
@@ -178,7 +193,7 @@ def one_by_one(params: BridgeParams, moves: np.ndarray) -> dict[str, np.ndarray]
         return 0 <= s < STATES
 
     for x, s, r, s_next, at, action, reward, at_next in moves.tolist():
-        s, s_next, at, action, at_next = (int(one) for one in (s, s_next, at, action, at_next))
+        s, s_next, at, action, at_next = (int(number) for number in (s, s_next, at, action, at_next))
         mean = mean - step("sgd") * (mean - x)
         v[s] = v[s] - step("td", s) * (v[s] - (r + (v[s_next] if inside(s_next) else 0.0)))
         best = max(q[at_next]) if inside(at_next) else 0.0
@@ -187,7 +202,7 @@ def one_by_one(params: BridgeParams, moves: np.ndarray) -> dict[str, np.ndarray]
 
 
 def _learn(params: BridgeParams, learners: dict[str, Learner]) -> Iterator[tuple[float, ...]]:
-    """One update of each learner at a time; yields what the first seed met: x, then s, r, s', then s, a, r, s'."""
+    """One update of each learner at a time; yields what the first seed saw: x, then s, r, s', then s, a, r, s'."""
     random = np.random.default_rng(params.seed)
     bias = BIAS if params.break_it == "biased_noise" else 0.0
     sgd, td, q_learning = learners.values()
@@ -201,7 +216,7 @@ def _learn(params: BridgeParams, learners: dict[str, Learner]) -> Iterator[tuple
         s_next = s + np.where(dice[1] < 0.5, -1, 1)
         r = (s_next == STATES) + bias
         td.move(s, r + _valued(td.w, s_next), r + _valued(td.right[None], s_next))
-        # Q-learning: a step in a direction of one's own choice, by chance, that may turn round
+        # Q-learning: a step in a direction chosen at random, which may turn round
         action = (dice[2] < 0.5).astype(int)
         turned = np.where(dice[3] < SLIP, 1 - action, action)
         at_next = at + 2 * turned - 1
@@ -223,5 +238,5 @@ def _valued(table: np.ndarray, s: np.ndarray) -> np.ndarray:
 
 
 def _again(s: np.ndarray) -> np.ndarray:
-    """Who has come to an end starts again in the middle."""
+    """Walks that have come to an end start again in the middle."""
     return np.where((s >= 0) & (s < STATES), s, MIDDLE)

@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from explainers.contract.messages import Message
 from explainers.stochastic_approximation.noise import DEGREES, Noise
+from explainers.stochastic_approximation.printed import Printed
 from explainers.stochastic_approximation.steps import Rule
 
 
@@ -20,48 +22,75 @@ class Condition:
 
     name: str
     holds: bool
-    why: str
+    why: Message
+
+    @property
+    def mark(self) -> str:
+        """Whether it holds, as a sign."""
+        return "✓" if self.holds else "✗"
 
 
 def of_slope(least: float, most: float, low: float, high: float) -> Condition:
     """g' between two positive bounds, on the stated interval."""
     holds = least > 0 and math.isfinite(most)
-    where = f"for w from {low:.4g} to {high:.4g}".replace("-", "−")
+    return Condition("0 < c₁ ≤ g′(w) ≤ c₂", holds, _why_slope(least, most, Printed(low), Printed(high)))
+
+
+def _why_slope(least: float, most: float, low: Printed, high: Printed) -> Message:
     if math.isnan(least) or math.isnan(most):
-        why = f"g is not defined everywhere {where}"
-    elif holds:
-        why = f"{least:.3g} ≤ g′(w) ≤ {most:.3g} {where}"
-    elif not math.isfinite(most):
-        why = f"the slope goes beyond all numbers {where}"
-    elif least == 0:
-        why = f"the slope goes down to 0 {where}, so no c₁ above 0 is below it"
-    else:
-        why = f"the least slope is {least:.3g}: g falls somewhere {where}".replace("-", "−")
-    return Condition("0 < c₁ ≤ g′(w) ≤ c₂", holds, why)
+        return Message("g is not defined everywhere for w from {low:.4g} to {high:.4g}", low=low, high=high)
+    if not math.isfinite(most):
+        return Message("the slope is unbounded for w from {low:.4g} to {high:.4g}", low=low, high=high)
+    if least > 0:
+        return Message(
+            "{least:.3g} ≤ g′(w) ≤ {most:.3g} for w from {low:.4g} to {high:.4g}",
+            least=least, most=most, low=low, high=high,
+        )  # fmt: skip
+    if least == 0:
+        return Message(
+            "the slope goes down to 0 for w from {low:.4g} to {high:.4g}, so no c₁ above 0 is below it",
+            low=low,
+            high=high,
+        )
+    return Message(
+        "the least slope is {least:.3g}: g falls somewhere for w from {low:.4g} to {high:.4g}",
+        least=Printed(least), low=low, high=high,
+    )  # fmt: skip
 
 
 def of_steps(rule: Rule) -> Iterator[Condition]:
     """What the sums of the steps and of their squares do."""
     total, squares = rule.sum_of_powers(1), rule.sum_of_powers(2)
-    reached = "however far the root is, the steps reach it"
-    short = f"all steps together go no farther than {total:.4g} times the largest |g|"
-    yield Condition("Σ aₖ = ∞", math.isinf(total), reached if math.isinf(total) else short)
-    summed = f"the sum is {squares:.4g}, so the noise dies out"
-    lasting = "steps that large let noise in for ever"
-    yield Condition("Σ aₖ² < ∞", math.isfinite(squares), summed if math.isfinite(squares) else lasting)
+    if math.isinf(total):
+        reaches = Message("however far the root is, the steps reach it")
+    else:
+        reaches = Message(
+            "all steps together go no farther than {total:.4g} times the largest |g|", total=total
+        )
+    yield Condition("Σ aₖ = ∞", math.isinf(total), reaches)
+    if math.isfinite(squares):
+        lasts = Message("the sum is {squares:.4g}, so the noise dies out", squares=squares)
+    else:
+        lasts = Message("steps that large never stop letting noise in")
+    yield Condition("Σ aₖ² < ∞", math.isfinite(squares), lasts)
 
 
 def of_noise(kind: Noise, sigma: float, bias: float) -> Iterator[Condition]:
     """What the mean and the variance of the noise are."""
     if kind == "none" or sigma == 0:
-        yield Condition("E[ηₖ] = 0", bias == 0, f"it is always {bias:g}")
-        yield Condition("E[ηₖ²] < ∞", True, "there is no noise that varies")
+        yield Condition("E[ηₖ] = 0", bias == 0, Message("it is always {bias:g}", bias=bias))
+        yield Condition("E[ηₖ²] < ∞", True, Message("there is no noise that varies"))
         return
-    centred = bias == 0
-    yield Condition("E[ηₖ] = 0", centred, "errors cancel on average" if centred else f"its mean is {bias:g}")
-    finite = kind != "heavy_tailed"
-    heavy = f"Student's t with {DEGREES:g} degrees of freedom has none"
-    why = f"its standard deviation is {sigma:g}" + (
-        " (1 + |w|), given w" if kind == "state_dependent" else ""
-    )
-    yield Condition("E[ηₖ²] < ∞", finite, why if finite else heavy)
+    if bias == 0:
+        yield Condition("E[ηₖ] = 0", True, Message("errors cancel on average"))
+    else:
+        yield Condition("E[ηₖ] = 0", False, Message("its mean is {bias:g}", bias=bias))
+    yield Condition("E[ηₖ²] < ∞", kind != "heavy_tailed", _why_variance(kind, sigma))
+
+
+def _why_variance(kind: Noise, sigma: float) -> Message:
+    if kind == "heavy_tailed":
+        return Message("Student's t with {degrees:g} degrees of freedom has no variance", degrees=DEGREES)
+    if kind == "state_dependent":
+        return Message("its standard deviation is {sigma:g} (1 + |w|), given w", sigma=sigma)
+    return Message("its standard deviation is {sigma:g}", sigma=sigma)

@@ -16,6 +16,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined
 from explainers.contract.params import Adjustment, number
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import conditions, laws
@@ -28,8 +29,8 @@ BREAKS = (
         name="too_small_steps",
         label="steps too small: 1/(k+1)²",
         consequence=(
-            "The product of 1 - 1/(k + 1)² stops at one half. The estimate stops half way between start and "
-            "mean, with ever less noise: it looks as if it had converged."
+            "The product of 1 − 1/(k + 1)² stops at one half. The estimate stops half way between start and mean, "
+            "with ever less noise: it looks as if it had converged."
         ),
         settings={
             "step_rule": "c/(k+b)",
@@ -77,7 +78,7 @@ class DvoretzkyResult(Checked):
     iterates: np.ndarray
     fan_at: np.ndarray
     fan: np.ndarray
-    verdict: str
+    verdict: Message
     checks: tuple[Check, ...]
     params: DvoretzkyParams = field(metadata={"shell": False})
 
@@ -99,30 +100,32 @@ def dvoretzky(params: DvoretzkyParams) -> DvoretzkyResult:
         iterates=ran.first.T,
         fan_at=ran.fan_at,
         fan=ran.quantiles,
-        verdict=f"{_verdict(rule, params.steps)} {_asked(rule)}",
+        verdict=joined([_verdict(rule, params.steps), _asked(rule)], " "),
         checks=tuple(_checks(params, rule, ran, expected)),
         params=params,
     )
 
 
-def _verdict(rule: Rule, steps: int) -> str:
+def _verdict(rule: Rule, steps: int) -> Message:
     limit, a = rule.product_limit, rule.at(np.arange(1, steps + 1))
     if (a == 1).any():
         k = int(np.argmax(a == 1)) + 1
-        return f"1 − aₖ is 0 at k = {k}: with that one step every start is forgotten."
+        return Message("1 − aₖ is 0 at k = {k}: with that one step every start is forgotten.", k=k)
     if math.isnan(limit):
-        return "The product has no limit: the steps overshoot."
+        return Message("The product has no limit: the steps overshoot.")
     if math.isfinite(rule.sum_of_powers(1)):
         if rule.product(FACTORS)[0] == 0:
-            return "A later factor of the product is 0: with that one step every start is forgotten."
-        return f"The product stops at {limit:.4g}: so much of the start is never forgotten."
-    return "The product goes to 0: every start is forgotten in the end, though it may take long."
+            return Message("A later factor of the product is 0: with that one step every start is forgotten.")
+        return Message(
+            "The product stops at {limit:.4g}: that share of the start is never forgotten.", limit=limit
+        )
+    return Message("The product goes to 0: every start is forgotten in the end, though it may take long.")
 
 
-def _asked(rule: Rule) -> str:
-    """What the theorem asks of the sums of the steps, and whether it is so."""
-    told = [f"{one.name} {'✓' if one.holds else '✗'}" for one in conditions.of_steps(rule)]
-    return f"Dvoretzky's theorem asks for {' and '.join(told)}."
+def _asked(rule: Rule) -> Message:
+    """What the theorem asks of the sums of the steps, and whether it holds."""
+    total, squares = (f"{condition.name} {condition.mark}" for condition in conditions.of_steps(rule))
+    return Message("Dvoretzky's theorem asks for {total} and {squares}.", total=total, squares=squares)
 
 
 def closed_form(rule: Rule, steps: int) -> float | None:
@@ -151,5 +154,9 @@ def _checks(params: DvoretzkyParams, rule: Rule, ran: Run, expected: np.ndarray)
         variance = laws.variance(params.rule, params.sigma, params.steps)[-1]
         standard_error = np.sqrt(variance / params.seeds) + ROUNDING * (1 + abs(params.w1) + abs(params.mu))
         error = abs(ran.mean[-1] - expected[-1]) / standard_error
-        what = "the mean over the seeds is as expected, in standard errors"
-        yield Check(what, error, STANDARD_ERRORS, "the product, with the steps set")
+        yield Check(
+            "the mean over the seeds is as expected, in standard errors",
+            error,
+            STANDARD_ERRORS,
+            "the product, with the steps set",
+        )

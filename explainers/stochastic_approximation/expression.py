@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from lark import Lark, Token, Tree, UnexpectedInput
 
+from explainers.contract.messages import Message
+
 LONGEST = 120  # characters
 WHOLE_UP_TO = 16  # powers that are multiplied out: faster than logarithms, and right for a negative base
 GRAMMAR = r"""
@@ -33,13 +35,13 @@ GRAMMAR = r"""
     %import common.WS
     %ignore WS
 """
-ALLOWED = "numbers, w, + - * / ^, brackets, and sin, cos, tanh, exp, log, abs of a bracket"
+ALLOWED = Message("numbers, w, + - * / ^, brackets, and sin, cos, tanh, exp, log, abs of a bracket")
 # what people write elsewhere, and how it is written here
 HINTS = (
-    (r"\*\*", "a power is written w^3, not w**3"),
-    (r"[\d.)]\s*(?:w|\(|sin|cos|tanh|exp|log|abs)", "a product needs its sign, as in 2*w"),
-    (r"sqrt", "a root is written as a power, as in w^0.5"),
-    (r"\bln\b", "the natural logarithm is log"),
+    (r"\*\*", Message("a power is written w^3, not w**3")),
+    (r"[\d.)]\s*(?:w|\(|sin|cos|tanh|exp|log|abs)", Message("a product needs its sign, as in 2*w")),
+    (r"sqrt", Message("a root is written as a power, as in w^0.5")),
+    (r"\bln\b", Message("the natural logarithm is log")),
 )
 _PARSER = Lark(GRAMMAR, start="sum", parser="lalr")
 
@@ -74,25 +76,32 @@ class Expression:
 
 @lru_cache(maxsize=256)
 def parse(text: str) -> Expression:
-    """The function that `text` writes. Raises ValueError with what is allowed and where something else stands.
+    """The function that `text` writes. Raises ValueError with what is allowed, and where the text is wrong.
 
     The minus sign of print (−), which the page shows, is one too.
     """
     try:
         return Expression(text, _PARSER.parse(text.replace("−", "-")))
     except UnexpectedInput as error:
-        raise ValueError(f"{ALLOWED}; {_where(error, text)}") from None
+        raise ValueError(
+            Message("{allowed}; {problem}", allowed=ALLOWED, problem=_problem(error, text))
+        ) from None
 
 
-def _where(error: UnexpectedInput, text: str) -> str:
+def _problem(error: UnexpectedInput, text: str) -> Message:
+    """Where the text ends or goes on wrongly, or how what it means is written here."""
     token = getattr(error, "token", None)
     if token is not None and token.type == "$END":
-        return "it ends too early"
+        return Message("it ends too early")
     at = error.pos_in_stream or 0
     for pattern, hint in HINTS:
         if re.search(pattern, text):
             return hint
-    return f"character {at + 1}, {str(token or text[at])!r}, does not belong there"
+    return Message(
+        "character {place}, {character}, does not belong there",
+        place=at + 1,
+        character=repr(str(token or text[at])),
+    )
 
 
 def _value(node: Tree[Token], w: Any) -> Any:

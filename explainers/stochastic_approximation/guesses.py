@@ -1,4 +1,4 @@
-"""Numbers about a whole run that a reader may guess beforehand: what counts most, and what is left of the start."""
+"""Numbers of a whole run that a reader may guess before it: what counts most, and what is left of the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stochastic_approximation.mean`: the mean of samples, from all of them at once and by small steps towards each.
+"""`stochastic_approximation.mean`: the mean of samples, of all at once and by small steps towards each.
 
     batch:        mean_k = (x_1 + ... + x_k) / k
     incremental:  w_{k+1} = w_k + a_k (x_k - w_k) = w_k - a_k (g(w_k) + eta_k),  g(w) = w - mu,  eta_k = mu - x_k
@@ -16,6 +16,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import laws
@@ -47,21 +48,21 @@ BREAKS = (
         name="constant_step",
         label="constant steps of 0.2",
         consequence=(
-            "A constant step never stops listening: old samples fade, and the estimate keeps the variance a/(2 "
-            "− a) σ², however many samples come. That is what one wants of a mean that moves, and only then."
+            "With a constant step old samples fade, and the estimate keeps the variance a/(2 − a) σ², however many "
+            "samples come. That is useful for a mean that moves, and only then."
         ),
         settings=SEEN,
     ),
     Break(
         name="biased_noise",
         label="noise with a mean",
-        consequence="Samples that are off on average have another mean, and that is the one that is found.",
+        consequence="Samples that are off on average have another mean, and the estimate finds that one.",
         settings=SEEN,
     ),
     Break(
         name="too_small_steps",
         label="steps too small: 1/(k+1)²",
-        consequence="The shares no longer fall on the samples: half of the estimate stays with the start, for ever.",
+        consequence="The samples only ever get half of the estimate: the other half remains the start.",
         settings=SEEN,
     ),
 )
@@ -81,7 +82,7 @@ class AverageParams(StepParams):
         {name: LABELS[name] for name in ("normal", "uniform")},
     )
     seeds: int = number(
-        1000, "Seeds", "Runs with samples of their own", least=1, most=100_000, comfort=(1, 1000), step=1
+        1000, "Seeds", "Runs, each with different samples", least=1, most=100_000, comfort=(1, 1000), step=1
     )
     seed: int = number(0, "Seed", "Of the samples", least=0, most=2**31 - 1)
 
@@ -92,7 +93,7 @@ class AverageParams(StepParams):
 
 
 class MeanParams(AverageParams):
-    """Where the estimate starts, how many samples, and a constant step in place of the rule."""
+    """Where the estimate starts, how many samples, and a constant step instead of the rule."""
 
     w1: float = number(
         -3.0, "w₁", "Where the estimate starts", least=-1e6, most=1e6, comfort=(-10, 10), step=0.5
@@ -101,7 +102,7 @@ class MeanParams(AverageParams):
     alpha: float = number(
         0.0,
         "Constant α",
-        "A constant step size in place of the rule; 0: the rule decides",
+        "A constant step size instead of the rule; 0: as the rule says",
         least=0,
         most=2,
         step=0.01,
@@ -137,7 +138,7 @@ class MeanResult(Checked):
     steady_variance: float
     steady_variance_law: float
     final_mean: float
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     checks: tuple[Check, ...]
     params: MeanParams = field(metadata={"shell": False})
     moments: tuple[Moment, ...] = field(metadata={"shell": False})
@@ -145,7 +146,7 @@ class MeanResult(Checked):
 
 @experiment("stochastic_approximation.mean", breaks=BREAKS)
 def mean(params: MeanParams) -> MeanResult:
-    """The mean of samples, in one go and by small steps; what each sample counts; the variance over seeds."""
+    """The mean of samples, at once and by small steps; what each sample counts; the variance over seeds."""
     problem = params.problem(params.w1, -BIAS if params.break_it == "biased_noise" else 0.0)
     moments = tuple(walk(problem, params.used, params.steps))
     ran = run(problem, params.used, params.steps, params.seeds)
@@ -176,14 +177,18 @@ def mean(params: MeanParams) -> MeanResult:
     )
 
 
-def _notes(params: MeanParams) -> Iterator[str]:
+def _notes(params: MeanParams) -> Iterator[Message]:
     a, left = params.used.constant, abs(float(laws.product(params.used, params.steps)[-1]))
     if a is not None and a >= 2:
-        yield "A step of 2 or more overshoots by as much as it was off, or more: the estimate never settles."
+        yield Message(
+            "A step of 2 or more overshoots by at least as much as the estimate was off: it never settles."
+        )
     elif params.used.is_running_mean:
-        yield "With aₖ = 1/k the two are the same numbers, sample by sample, and the start is forgotten at once."
+        yield Message(
+            "With aₖ = 1/k the two are the same numbers, sample by sample, and the start is forgotten at once."
+        )
     elif 0.01 < left <= 1:
-        yield f"{left:.1%} of the last estimate still comes from the start."
+        yield Message("{left:.1%} of the last estimate still comes from the start.", left=left)
 
 
 def _checks(
@@ -195,7 +200,7 @@ def _checks(
     variance_law: np.ndarray,
 ) -> Iterator[Check]:
     yield Check(
-        "the first seed, moved alone, goes the same way",
+        "the first seed, run alone, takes the same path",
         apart(moments, ran),
         ROUNDING,
         "the algorithm as written",
@@ -220,12 +225,20 @@ def _checks(
     if params.seeds >= ENOUGH:
         error = abs(ran.mean[-1] - mean_law[-1])
         standard_error = np.sqrt(variance_law[-1] / params.seeds) + ROUNDING * scale
-        what = "its mean over the seeds is as expected, in standard errors"
-        yield Check(what, error / standard_error, STANDARD_ERRORS, "the exact law")
+        yield Check(
+            "its mean over the seeds is as expected, in standard errors",
+            error / standard_error,
+            STANDARD_ERRORS,
+            "the exact law",
+        )
         expected = variance_law[-1] + (mean_law[-1] - params.mu) ** 2
         error = abs(ran.square[-1] - expected)
         standard_error = ran.square_sd[-1] / np.sqrt(params.seeds) + ROUNDING * (
             expected + scale**2 * ROUNDING
         )
-        what = "its mean squared error over the seeds is as expected, in standard errors"
-        yield Check(what, error / standard_error, STANDARD_ERRORS, "the exact law")
+        yield Check(
+            "its mean squared error over the seeds is as expected, in standard errors",
+            error / standard_error,
+            STANDARD_ERRORS,
+            "the exact law",
+        )

@@ -1,8 +1,8 @@
-"""`stochastic_approximation.robbins_monro`: the root of a function that is seen through noise, for one seed and many.
+"""`stochastic_approximation.robbins_monro`: the root of a function seen through noise, for one seed and many.
 
     w_{k+1} = w_k - a_k (g(w_k) + eta_k),   k = 1, 2, ...
 
-Sources: Robbins and Monro 1951; Zhao 2025, section 6.2, whose example w^3 - 5 diverges with the steps that it prints.
+Sources: Robbins and Monro 1951; Zhao 2025, section 6.2, whose example w^3 - 5 diverges with the steps printed there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined, plural
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation import conditions, roots
 from explainers.stochastic_approximation.conditions import Condition
+from explainers.stochastic_approximation.printed import Printed
 from explainers.stochastic_approximation.robbins_monro_params import BREAKS, RobbinsMonroParams
 from explainers.stochastic_approximation.steps import Rule
 from explainers.stochastic_approximation.walks import (
@@ -31,9 +33,9 @@ from explainers.stochastic_approximation.walks import (
 )
 
 NEAR = 0.5  # from the root: converged
-STEEPER = 100.0  # times as steep a million away: a note says so
+STEEPER = 100.0  # times the greatest slope on the interval: a note reports such slopes elsewhere
 
-# Rules that the picture shows beside the steps that the book prints.
+# Rules that the picture compares with the steps that the book prints.
 BESIDE = (Rule("c/(k+b)", b=1), Rule("c/(k+b)", b=2))
 
 
@@ -45,8 +47,8 @@ class RobbinsMonroResult(Checked):
     50, 75 and 95 % of those of the first 1000 seeds that are finite. final_mean, final_std: of the finite last
     iterates. root: the one that attracts, nearest to the start; NaN without. converged_fraction: of the seeds, whose
     last iterate is within 0.5 of a root that attracts. diverged_fraction: whose last iterate is not finite.
-    converged_at: (points,) the same at each k of fan_at, of the first 1000 seeds; beside: the same with the steps that
-    stand beside a break, by their names. diverged_at: (steps + 1,) what has overflowed.
+    converged_at: (points,) the same at each k of fan_at, of the first 1000 seeds; beside: the same with the rules that
+    a break is compared with, by their words. diverged_at: (steps + 1,) what has overflowed.
     rms, bound: (steps + 1,) root mean square distance to the root, and what the theorem's proof bounds it by; NaN
     where there is no root or no variance. sum, sum_of_squares: (steps,) of the steps so far. conditions: the theorem's.
     """
@@ -67,8 +69,8 @@ class RobbinsMonroResult(Checked):
     sum: np.ndarray
     sum_of_squares: np.ndarray
     conditions: tuple[Condition, ...]
-    verdict: str
-    notes: tuple[str, ...]
+    verdict: Message
+    notes: tuple[Message, ...]
     checks: tuple[Check, ...]
     params: RobbinsMonroParams = field(metadata={"shell": False})
     moments: tuple[Moment, ...] = field(metadata={"shell": False})
@@ -82,7 +84,7 @@ def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
     ran = run(broken, params.used, steps, seeds)
     sound = ran if params.break_it == "none" else run(broken._replace(bias=0.0), params.rule, steps, seeds)
     bound = _bound(params, sound)
-    told = tuple(_conditions(params))
+    decided = tuple(_conditions(params))
     a = params.used.at(np.arange(1, steps + 1))
     finite = ran.last[np.isfinite(ran.last)]
     converged, diverged = float(near(broken, ran.last).mean()), 1 - len(finite) / seeds
@@ -106,8 +108,8 @@ def robbins_monro(params: RobbinsMonroParams) -> RobbinsMonroResult:
         bound=np.sqrt(bound),
         sum=np.cumsum(a),
         sum_of_squares=np.cumsum(a**2),
-        conditions=told,
-        verdict=_verdict(params, told, ran, converged, diverged),
+        conditions=decided,
+        verdict=_verdict(params, decided, ran, converged, diverged),
         notes=tuple(_notes(params)),
         checks=tuple(_checks(params, ran, moments, bound)),
         params=params,
@@ -155,72 +157,116 @@ def _conditions(params: RobbinsMonroParams) -> Iterator[Condition]:
 
 def _verdict(
     params: RobbinsMonroParams,
-    told: tuple[Condition, ...],
+    decided: tuple[Condition, ...],
     ran: Run,
     converged: float,
     diverged: float,
-) -> str:
+) -> Message:
     """What the theorem promises, and what happened."""
-    which = "the root" if len(params.attracting) == 1 else "a root"
-    happened = f"After {params.steps:,} steps {converged:.1%} of the seeds are within {NEAR:g} of {which}"
-    happened += (
-        f", and {diverged:.1%} have overflowed, or left where g is defined."
-        if diverged
-        else "; none has overflowed."
-    )
     if np.isnan(params.root):
-        return (
-            "The theorem speaks of a root, and g has none that pulls the iterates in, as far as was looked."
+        return Message(
+            "The theorem is about a root; as far as we looked, g has none that pulls the iterates in."
         )
-    if all(one.holds for one in told):
-        return f"{_promise(params, ran)} {happened}"
-    missing = ", ".join(one.name for one in told if not one.holds)
-    return f"The theorem promises nothing, as not all its conditions hold ({missing}). {happened}"
+    happened = _happened(params, converged, diverged)
+    if all(condition.holds for condition in decided):
+        return joined([_promise(params, ran), happened], " ")
+    missing = joined([condition.name for condition in decided if not condition.holds])
+    nothing = Message(
+        "The theorem promises nothing, as not all its conditions hold ({missing}).", missing=missing
+    )
+    return joined([nothing, happened], " ")
 
 
-def _promise(params: RobbinsMonroParams, ran: Run) -> str:
+def _happened(params: RobbinsMonroParams, converged: float, diverged: float) -> Message:
+    """Which share of the seeds is near a root, and which has overflowed."""
+    shown = {
+        "steps": plural("{count:,} step", "{count:,} steps", count=params.steps),
+        "converged": converged,
+        "near": NEAR,
+    }
+    one_root = len(params.attracting) == 1
+    if diverged and one_root:
+        return Message(
+            "After {steps} {converged:.1%} of the seeds are within {near:g} of the root, and {diverged:.1%} have "
+            "overflowed, or left where g is defined.",
+            diverged=diverged,
+            **shown,
+        )
+    if diverged:
+        return Message(
+            "After {steps} {converged:.1%} of the seeds are within {near:g} of a root, and {diverged:.1%} have "
+            "overflowed, or left where g is defined.",
+            diverged=diverged,
+            **shown,
+        )
+    if one_root:
+        return Message(
+            "After {steps} {converged:.1%} of the seeds are within {near:g} of the root; none has overflowed.",
+            **shown,
+        )
+    return Message(
+        "After {steps} {converged:.1%} of the seeds are within {near:g} of a root; none has overflowed.",
+        **shown,
+    )
+
+
+def _promise(params: RobbinsMonroParams, ran: Run) -> Message:
     """What the theorem says where all its conditions hold on the interval: it asks for the slope on the whole line."""
     least, most = params.slopes_everywhere
     if least > 0 and np.isfinite(most):
-        return "All conditions hold, and for all w: the theorem promises convergence, with probability one."
+        return Message(
+            "All conditions hold, and for all w: the theorem promises convergence, with probability one."
+        )
     low, high = params.interval
-    where = f"for w from {low:g} to {high:g}, though not for all w"
-    holds = f"All conditions hold {where}: the theorem promises convergence"
     if ran.low >= low and ran.high <= high:
-        return f"{holds} as long as the iterates stay there, as they did.".replace("-", "−")
-    return f"{holds} only while the iterates stay there, and these went from {ran.low:.3g} to {ran.high:.3g}.".replace(
-        "-", "−"
-    )
+        return Message(
+            "All conditions hold for w from {low:g} to {high:g}, though not for all w: the theorem promises "
+            "convergence as long as the iterates stay there, as they did.",
+            low=Printed(low), high=Printed(high),
+        )  # fmt: skip
+    return Message(
+        "All conditions hold for w from {low:g} to {high:g}, though not for all w: the theorem promises convergence "
+        "only while the iterates stay there, and these went from {lowest:.3g} to {highest:.3g}.",
+        low=Printed(low), high=Printed(high), lowest=Printed(ran.low), highest=Printed(ran.high),
+    )  # fmt: skip
 
 
-def _notes(params: RobbinsMonroParams) -> Iterator[str]:
+def _notes(params: RobbinsMonroParams) -> Iterator[Message]:
     attracting = params.attracting
     if len(attracting) > 1:
-        places = ", ".join(f"{round(root.low, 9) + 0.0:.3g}" for root in attracting).replace("-", "−")
-        yield f"g pulls towards several roots ({places}); near any of them counts as converged."
+        places = tuple(Message("{place:.3g}", place=Printed(round(root.low, 9) + 0.0)) for root in attracting)
+        yield Message(
+            "g pulls towards several roots ({places}); near any of them counts as converged.",
+            places=joined(places),
+        )
     yield from _steepness(params)
     if any(root.high > root.low for root in attracting):
-        yield "g is 0 on a whole stretch: the iterates may stop anywhere on it."
+        yield Message("g is 0 on a whole stretch: the iterates may stop anywhere on it.")
     if any(not root.attracts for root in params.roots):
-        yield "At some roots g does not rise through 0: they do not hold the iterates."
+        yield Message("At some roots g does not rise through 0: they do not hold the iterates.")
 
 
-def _steepness(params: RobbinsMonroParams) -> Iterator[str]:
-    """Says so where g is much steeper far away, where a large step may lead."""
+def _steepness(params: RobbinsMonroParams) -> Iterator[Message]:
+    """A note where g is much steeper far away, where a large step may lead."""
     low, high = params.interval
     (_, here), (_, far) = params.slopes, params.slopes_everywhere
     if far > STEEPER * here > 0:
-        yield (
-            f"g is at most {here:.3g} steep for w from {low:g} to {high:g}, but {far:.3g} somewhere within a million: "
-            "an iterate that a large step throws far out overshoots farther with the next."
-        ).replace("-", "−")
+        yield Message(
+            "The slope of g is at most {here:.3g} for w from {low:g} to {high:g}, but reaches {far:.3g} for |w| up to "
+            "a million: an iterate that a large step throws far out overshoots farther with the next.",
+            here=Printed(here), low=Printed(low), high=Printed(high), far=Printed(far),
+        )  # fmt: skip
 
 
 def _checks(
     params: RobbinsMonroParams, ran: Run, moments: tuple[Moment, ...], bound: np.ndarray
 ) -> Iterator[Check]:
-    what = "the first seed, moved alone, goes the same way"
-    yield Check(what, apart(moments, ran), ROUNDING, "the algorithm as written")
+    yield Check(
+        "the first seed, run alone, takes the same path",
+        apart(moments, ran),
+        ROUNDING,
+        "the algorithm as written",
+    )
     if (params.noise != "none" and params.sigma > 0) or params.bias:
         thrown = max(ran.ups + ran.downs, 1)
         yield Check(
@@ -233,9 +279,8 @@ def _checks(
         with np.errstate(invalid="ignore"):
             least = ran.square - STANDARD_ERRORS * ran.square_sd / np.sqrt(params.seeds)
             over = float(np.max((least - bound) / np.maximum(bound, ROUNDING)))
-        what = "the mean square distance stays below its bound, as a share of it"
         yield Check(
-            what,
+            "the mean square distance stays below its bound, as a share of it",
             max(over, 0.0) if over == over else np.inf,
             1e-6,
             "the step of the proof, with the steps set",

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import field_validator, model_validator
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, text
 from explainers.stochastic_approximation import expression, roots
 from explainers.stochastic_approximation.noise import BIAS, LABELS, Noise
@@ -24,9 +25,9 @@ BREAKS = (
         name="as_printed",
         label="as printed: 1/k",
         consequence=(
-            "In place of the step size above the run takes 1/k, as the book prints. The first step is then 1, "
-            "and where g is as steep as w³ it throws the iterate so far that the next overshoots farther still."
-            " The chart of the seeds near the root shows what 1/(k + 1) and 1/(k + 2) do, on the same noise."
+            "The run takes 1/k instead of the step size above, as the book prints. The first step is then 1, and "
+            "where g is as steep as w³ the iterate overshoots, each time farther. The chart of the seeds near the "
+            "root shows what 1/(k + 1) and 1/(k + 2) do with the same noise."
         ),
         settings={**SEEN, "function": "cubic", "steps": 50, "step_rule": "c/(k+b)", "c": 1, "b": 2},
     ),
@@ -34,9 +35,9 @@ BREAKS = (
         name="constant_step",
         label="constant steps of 0.2",
         consequence=(
-            "In place of the step size above the run takes 0.2 throughout. Such steps keep letting noise in: "
-            "the iterates come near quickly, and then rattle around the root for ever, with a variance of a/(2 "
-            "− a) σ² for a slope of 1."
+            "The run takes 0.2 throughout instead of the step size above. Such steps keep letting noise in: the "
+            "iterates come near quickly, and then never stop rattling around the root, with a variance of "
+            "a/(2 − a) σ² for a slope of 1."
         ),
         settings={**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
     ),
@@ -44,8 +45,8 @@ BREAKS = (
         name="biased_noise",
         label="noise with a mean",
         consequence=(
-            "Noise is forgiven because it cancels. One that has a mean moves the root: the iterates settle, as "
-            "surely as before, in the wrong place."
+            "Noise does no harm because it cancels. Noise with a mean moves the root: the iterates settle as "
+            "surely as before, but in the wrong place."
         ),
         settings={**SEEN, "function": "linear", "steps": 200, "step_rule": "c/k^p"},
     ),
@@ -53,8 +54,8 @@ BREAKS = (
         name="too_small_steps",
         label="steps too small: 1/(k+1)²",
         consequence=(
-            "In place of the step size above the run takes 1/(k + 1)². All these steps together are 0.645: half"
-            " of the way to the root is never walked, however long one waits."
+            "The run takes 1/(k + 1)² instead of the step size above. All these steps add up to 0.645: half of the "
+            "way to the root is never walked, however many steps are taken."
         ),
         settings={**SEEN, "function": "linear", "w1": 12, "steps": 100, "step_rule": "c/k^p"},
     ),
@@ -78,7 +79,7 @@ class RobbinsMonroParams(StepParams):
     function: Literal["tanh", "cubic", "linear", "sine", "flat", "typed"] = choice(
         "tanh",
         "Function",
-        "Fills g and the start where they are not given; another g is your own",
+        "Sets g and the start unless they are given; a g that you type is your own",
         {
             "tanh": "tanh(w − 1)",
             "cubic": "w³ − 5",
@@ -89,7 +90,10 @@ class RobbinsMonroParams(StepParams):
         },
     )
     g: str = text(
-        "tanh(w - 1)", "g(w)", f"Whose root is sought: {expression.ALLOWED}", longest=expression.LONGEST
+        "tanh(w - 1)",
+        "g(w)",
+        Message("The function whose root is sought: {allowed}", allowed=expression.ALLOWED),
+        longest=expression.LONGEST,
     )
     noise: Noise = choice("normal", "Noise", "What is added to each observation of g(w)", LABELS)
     sigma: float = number(
@@ -104,15 +108,15 @@ class RobbinsMonroParams(StepParams):
     w1: float = number(3.0, "w₁", "Where the iterates start", least=-1e6, most=1e6, comfort=(-5, 5), step=0.1)
     steps: int = number(50, "Steps", "Of each seed", least=1, most=100_000, comfort=(5, 500), step=5)
     seeds: int = number(
-        200, "Seeds", "Runs with noise of their own", least=1, most=100_000, comfort=(1, 1000), step=1
+        200, "Seeds", "Runs, each with different noise", least=1, most=100_000, comfort=(1, 1000), step=1
     )
     seed: int = number(0, "Seed", "Of the noise", least=0, most=2**31 - 1)
     low: float = number(
-        -5.0, "From w", "Where the interval begins on which the slope of g is looked at", least=-FARTHEST,
+        -5.0, "From w", "Lower end of the interval on which the slope of g is judged", least=-FARTHEST,
         most=FARTHEST, comfort=(-20, 0), step=0.5,
     )  # fmt: skip
     high: float = number(
-        5.0, "To w", "Where the interval ends on which the slope of g is looked at", least=-FARTHEST, most=FARTHEST,
+        5.0, "To w", "Upper end of the interval on which the slope of g is judged", least=-FARTHEST, most=FARTHEST,
         comfort=(0, 20), step=0.5,
     )  # fmt: skip
     break_it: Literal["none", "as_printed", "constant_step", "biased_noise", "too_small_steps"] = break_field(
@@ -122,7 +126,7 @@ class RobbinsMonroParams(StepParams):
     @model_validator(mode="before")
     @classmethod
     def _typed(cls, values: Any) -> Any:
-        """A g that is not the chosen function's is the reader's own; the start stays the one that was filled in."""
+        """A g that differs from the chosen function's is the reader's; the start stays as that function sets it."""
         if not isinstance(values, dict):
             return values
         fill = FILLS.get(values.get("function", cls.model_fields["function"].default), {})
@@ -168,7 +172,7 @@ class RobbinsMonroParams(StepParams):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The stated interval, which holds the start and the root in any case."""
+        """The stated interval, extended to hold the start and the root."""
         return float(np.fmin(min(self.low, self.w1), self.root)), float(
             np.fmax(max(self.high, self.w1), self.root)
         )
@@ -180,16 +184,24 @@ class RobbinsMonroParams(StepParams):
 
     @cached_property
     def slopes_everywhere(self) -> tuple[float, float]:
-        """The same for all w, as far as they are looked at."""
+        """The same from -1,000,000 to 1,000,000."""
         return roots.slopes_everywhere(self.function_of_w)
 
     def adjustments(self) -> Iterator[Adjustment]:
         if self.high <= self.low:
             least = type(self).model_fields["low"].default
             if least < self.high or self.low >= FARTHEST:
-                sentence = f"low = {self.low:g} is not below high; allowed: less than {self.high:g}."
+                sentence = Message(
+                    "low = {low:g} is not below high; allowed: less than {high:g}.",
+                    low=self.low,
+                    high=self.high,
+                )
                 yield Adjustment("low", least, sentence)
             else:
-                sentence = f"high = {self.high:g} is not above low; allowed: more than {self.low:g}."
+                sentence = Message(
+                    "high = {high:g} is not above low; allowed: more than {low:g}.",
+                    low=self.low,
+                    high=self.high,
+                )
                 yield Adjustment("high", min(self.low + 1, FARTHEST), sentence)
         yield from work(self.seeds, self.steps)

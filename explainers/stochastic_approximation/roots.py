@@ -11,17 +11,17 @@ from scipy.optimize import bisect
 from explainers.stochastic_approximation.expression import Expression
 
 POINTS = 4001  # at which g and its slope are looked at
-ZERO = 1e-12
-STRETCH = 0.01  # of the interval, from which zeros side by side are a stretch and not a point
-CLOSER = 9  # times, each to a fiftieth: from places 100,000 apart to what numbers can tell apart
-OF_NEIGHBOURS = 1e-3  # of the values beside it, from which what changes its sign there is a pole or a jump
+ZERO = 1e-12  # up to this |g| counts as 0
+STRETCH = 0.01  # of the interval: shorter runs of zeros are a point, longer ones a stretch
+CLOSER = 9  # times the search for the least slope narrows to a fiftieth: from 100,000 to rounding
+OF_NEIGHBOURS = 1e-3  # of the neighbouring values: a larger |g| at a change of sign is a pole or a jump
 HALVINGS = 2000  # of an interval as long as floating-point numbers reach
-WIDENINGS = 15  # of the interval, each to three times its length, before there is no root that attracts
+WIDENINGS = 15  # of the interval, each to three times its length, in the search for a root that attracts
 WHOLE_LINE = np.concatenate([-np.logspace(6, -3, 400), [0.0], np.logspace(-3, 6, 400)])
 
 
 class Root(NamedTuple):
-    """A stretch on which g is 0, mostly a single point. attracts: g is negative before it and positive behind."""
+    """A stretch on which g is 0, mostly a single point. attracts: g is negative before it and positive after."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class Root(NamedTuple):
 
 
 def roots_of(g: Expression, low: float, high: float) -> tuple[Root, ...]:
-    """The roots in [low, high] that lie between, or on, POINTS places, from left to right."""
+    """The roots in [low, high] that POINTS places find, on them or between, from left to right."""
     w = np.linspace(low, high, POINTS)
     value = g.value(w)
     found = [Root(at, at, bool(value[k] < 0)) for k, at, is_root in _crossings(g, w, value) if is_root]
@@ -70,16 +70,16 @@ def _between(g: Expression, low: float, high: float) -> float:
 
 
 def around(g: Expression, low: float, high: float) -> tuple[Root, ...]:
-    """The roots in an interval three times as long, for iterates leave the one that is stated.
+    """The roots in an interval three times as long, because iterates leave the stated one.
 
-    Where none of them attracts, those of the first wider interval in which one does.
+    Where none of them attracts, the roots of the first wider interval in which one does.
     """
     first: tuple[Root, ...] = ()
-    for round in range(WIDENINGS):
+    for widening in range(WIDENINGS):
         length = high - low
         low, high = low - length, high + length
         found = roots_of(g, low, high)
-        first = first if round else found
+        first = first if widening else found
         if any(root.attracts for root in found):
             return found
     return first
@@ -103,7 +103,7 @@ def _slopes(g: Expression, w: np.ndarray) -> tuple[float, float]:
 
 
 def _least(slope: Callable[[np.ndarray], np.ndarray], w: np.ndarray) -> float:
-    """The least slope, looked at ever more closely: between two places it may touch 0."""
+    """The least slope, searched ever more closely: it may touch 0 between two places."""
     found = np.inf
     for _ in range(1 + CLOSER):
         here = slope(w)

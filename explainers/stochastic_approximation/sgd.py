@@ -1,4 +1,4 @@
-"""`stochastic_approximation.sgd`: gradient descent with one sample at a time, with a few, and with all of them.
+"""`stochastic_approximation.sgd`: gradient descent with one sample an update, with a few, and with all of them.
 
     w_{k+1} = w_k - a_k (1/m) sum_{i in batch} grad f(w_k, x_i)
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined, plural
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.stochastic_approximation.noise import BIAS
@@ -47,29 +48,31 @@ BREAKS = (
         name="constant_step",
         label="constant steps of 0.2",
         consequence=(
-            "With constant steps all start equally fast, and then the small batches hang in a cloud around the "
-            "solution whose size does not shrink."
+            "With constant steps all batch sizes start equally fast; then the small ones stay in a cloud around the "
+            "solution that does not shrink."
         ),
         settings=SEEN,
     ),
     Break(
         name="biased_noise",
         label="noise with a mean",
-        consequence="A gradient that is off on average is zero somewhere else, and there all batch sizes go.",
+        consequence="A gradient that is off on average is zero somewhere else, and all batch sizes go there.",
         settings=SEEN,
     ),
     Break(
         name="too_small_steps",
         label="steps too small: 1/(k+1)²",
-        consequence="The steps end before the way does: even the exact gradient stops half way.",
+        consequence="The steps add up to too little: even the exact gradient stops half way.",
         settings=SEEN,
     ),
 )
 
 
-def label(size: str) -> str:
+def label(size: str) -> Message:
     """What the screen calls a batch size."""
-    return {"1": "m = 1 (SGD)", "all": "all points (BGD)"}.get(size, f"m = {size}")
+    if size == "1":
+        return Message("m = 1 (SGD)")
+    return Message("all points (BGD)") if size == "all" else Message("m = {size}", size=size)
 
 
 class SgdParams(StepParams):
@@ -90,7 +93,7 @@ class SgdParams(StepParams):
     )
     steps: int = number(30, "Updates", "Of each seed", least=1, most=2000, comfort=(5, 200), step=5)
     seeds: int = number(
-        200, "Seeds", "Runs with draws of their own", least=1, most=20_000, comfort=(1, 1000), step=1
+        200, "Seeds", "Runs, each with different draws", least=1, most=20_000, comfort=(1, 1000), step=1
     )
     start_x: float = number(
         -18.0, "Start, first", "Of the two numbers", least=-1e4, most=1e4, comfort=(-20, 20), step=1
@@ -107,16 +110,21 @@ class SgdParams(StepParams):
 
     def adjustments(self) -> Iterator[Adjustment]:
         if not self.batch_sizes:
-            sentence = "batch_sizes = none is chosen; allowed: one to four."
-            yield Adjustment("batch_sizes", ("1", "5", "50"), sentence)
+            none_chosen = Message("batch_sizes = none is chosen; allowed: one to four.")
+            yield Adjustment("batch_sizes", ("1", "5", "50"), none_chosen)
         if len(set(self.batch_sizes)) < len(self.batch_sizes):
             once = tuple(dict.fromkeys(self.batch_sizes))
-            yield Adjustment("batch_sizes", once, "batch_sizes = one of them twice; allowed: each once.")
+            repeated = Message("batch_sizes = one of them twice; allowed: each once.")
+            yield Adjustment("batch_sizes", once, repeated)
         each = self.seeds * sum(0 if size == "all" else int(size) for size in self.batch_sizes)
         if each * self.steps > MOST_GATHERED:
             most = MOST_GATHERED // each
-            sentence = f"steps = {self.steps} are too many for these seeds and batches; allowed: 1 to {most}."
-            yield Adjustment("steps", most, sentence)
+            too_many = Message(
+                "steps = {steps} is too many for these seeds and batches; allowed: 1 to {most}.",
+                steps=self.steps,
+                most=most,
+            )
+            yield Adjustment("steps", most, too_many)
 
 
 class Squares(NamedTuple):
@@ -248,7 +256,7 @@ class SgdResult(Checked):
     law_by_step: dict[str, np.ndarray]
     solution: np.ndarray
     points: np.ndarray
-    notes: tuple[str, ...]
+    notes: tuple[Message, ...]
     checks: tuple[Check, ...]
     params: SgdParams = field(metadata={"shell": False})
     descents: dict[str, Descent] = field(metadata={"shell": False})
@@ -261,11 +269,11 @@ def sgd(params: SgdParams) -> SgdResult:
     bias = BIAS if params.break_it == "biased_noise" else 0.0
     descents = {size: descend(params, squares, size, params.used, bias) for size in params.batch_sizes}
     known = {size: law(params, squares, size) for size in params.batch_sizes}
-    by_step = {size: np.sqrt(one.square) for size, one in descents.items()}
+    by_step = {size: np.sqrt(descent.square) for size, descent in descents.items()}
     return SgdResult(
-        rms={size: float(one[-1]) for size, one in by_step.items()},
+        rms={size: float(distances[-1]) for size, distances in by_step.items()},
         rms_by_step=by_step,
-        law_by_step={size: np.sqrt(one) for size, one in known.items()},
+        law_by_step={size: np.sqrt(square) for size, square in known.items()},
         solution=squares.solution,
         points=squares.points,
         notes=tuple(_notes(params, by_step)),
@@ -275,22 +283,30 @@ def sgd(params: SgdParams) -> SgdResult:
     )
 
 
-def _notes(params: SgdParams, by_step: dict[str, np.ndarray]) -> Iterator[str]:
+def _notes(params: SgdParams, by_step: dict[str, np.ndarray]) -> Iterator[Message]:
     samples, distances = at_equal_samples(params, by_step)
     if distances:
-        parts = [f"{round(distance, 12):.3g} with {label(size)}" for size, distance in distances.items()]
-        yield f"After the same {samples:,} samples: {', '.join(parts)}."
+        each = tuple(
+            Message("{distance:.3g} with {size}", distance=round(distance, 12), size=label(size))
+            for size, distance in distances.items()
+        )
+        yield plural(
+            "After the same {count:,} sample: {distances}.",
+            "After the same {count:,} samples: {distances}.",
+            count=samples,
+            distances=joined(each),
+        )
     lands = (
         params.problem == "mean" and params.used.at(np.array(1)) == 1 and params.break_it != "biased_noise"
     )
     if "all" in params.batch_sizes and lands:
-        yield "The exact gradient of a mean points straight at it: a first step of 1 lands on it."
+        yield Message("The exact gradient of a mean points straight at it: a first step of 1 lands on it.")
 
 
 def at_equal_samples(
     params: SgdParams, rms_by_step: Mapping[str, Sequence[float] | np.ndarray]
 ) -> tuple[int, dict[str, float]]:
-    """The most samples that batches of two sizes or more can have seen alike, and how near each then is.
+    """The most samples that two or more batch sizes can all have seen, and how near each size then is.
 
     Sizes too large for that are left out, as is `all`, which draws no samples; 0 and nothing where two do not compare.
     """
@@ -306,20 +322,31 @@ def at_equal_samples(
 def _checks(params: SgdParams, descents: dict[str, Descent], known: dict[str, np.ndarray]) -> Iterator[Check]:
     a = params.rule.at(np.arange(1, params.steps + 1))[:, None]
     with np.errstate(all="ignore"):
-        moved = {size: one.path[:-1] - a * one.gradients for size, one in descents.items()}
+        moved = {size: descent.path[:-1] - a * descent.gradients for size, descent in descents.items()}
         errors = [np.abs(descents[size].path[1:] - to) / (1 + np.abs(to)) for size, to in moved.items()]
-    what = "each update goes aₖ times its gradient, in all batch sizes"
-    yield Check(what, float(np.nanmax(errors)), ROUNDING, "the paths of the first seed, with the steps set")
-    what = "gradients are right on average, in standard errors"
-    unfair = max(one.unfair for one in descents.values())
-    yield Check(what, unfair, STANDARD_ERRORS, "the exact gradient and its variance, at each w")
+    yield Check(
+        "each update goes aₖ times its gradient, in all batch sizes",
+        float(np.nanmax(errors)),
+        ROUNDING,
+        "the paths of the first seed, with the steps set",
+    )
+    yield Check(
+        "gradients are right on average, in standard errors",
+        max(descent.unfair for descent in descents.values()),
+        STANDARD_ERRORS,
+        "the exact gradient and its variance, at each w",
+    )
     # on a line the squared distance has a tail too heavy for a test by its own spread
     if params.problem != "mean" or params.seeds < ENOUGH:
         return
-    for size, one in descents.items():
-        if not max(known[size][-1], one.square[-1]) < HUGE:
+    for size, descent in descents.items():
+        square, expected = descent.square[-1], known[size][-1]
+        if not max(expected, square) < HUGE:
             continue
-        scale = ROUNDING * (1 + known[size][0])
-        error = abs(one.square[-1] - known[size][-1]) / (one.square_sd[-1] / np.sqrt(params.seeds) + scale)
-        what = f"{label(size)}: the mean square distance is as expected, in standard errors"
-        yield Check(what, float(error), STANDARD_ERRORS, "the exact law, with the steps set")
+        standard_error = descent.square_sd[-1] / np.sqrt(params.seeds) + ROUNDING * (1 + known[size][0])
+        yield Check(
+            Message("{size}: the mean square distance is as expected, in standard errors", size=label(size)),
+            float(abs(square - expected) / standard_error),
+            STANDARD_ERRORS,
+            "the exact law, with the steps set",
+        )

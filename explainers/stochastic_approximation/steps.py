@@ -11,10 +11,11 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from scipy.special import zeta
 
+from explainers.contract.messages import Message
 from explainers.contract.params import Params, choice, number
 
 Kind = Literal["c/k^p", "c/(k+b)", "constant", "1/(k+1)^2"]
-CONSTANT_OF_BREAK = 0.2
+CONSTANT_OF_BREAK = 0.2  # the step size of the break constant_step
 FACTORS = 100_000  # of an infinite product that are multiplied; the rest of its logarithm is a tail of zeta
 TERMS = 8  # of the series of that logarithm
 
@@ -39,11 +40,13 @@ class Rule(NamedTuple):
     @property
     def words(self) -> str:
         """The rule with its numbers, in a line of text."""
+        if self.kind == "c/k^p" and self.p == 1:
+            return Message("{c:g}/k", c=self.c)
         if self.kind == "c/k^p":
-            return f"{self.c:g}/k" + ("" if self.p == 1 else f"^{self.p:g}")
+            return Message("{c:g}/k^{p:g}", c=self.c, p=self.p)
         if self.kind == "c/(k+b)":
-            return f"{self.c:g}/(k + {self.b:g})"
-        return f"{self.c:g}" if self.kind == "constant" else self.kind.replace("+", " + ")
+            return Message("{c:g}/(k + {b:g})", c=self.c, b=self.b)
+        return Message("{c:g}", c=self.c) if self.kind == "constant" else "1/(k + 1)^2"
 
     @property
     def is_running_mean(self) -> bool:
@@ -115,12 +118,12 @@ class StepParams(Params):
 
     @property
     def used(self) -> Rule:
-        """The step size that the run takes: as it is set, unless a break replaces it."""
+        """The step size of the run: as it is set, unless a break replaces it."""
         return broken(self.rule, getattr(self, "break_it", "none"))
 
 
 def broken(rule: Rule, break_it: str) -> Rule:
-    """The rule that a break puts in the place of `rule`."""
+    """The rule that a break puts in place of `rule`; `rule` itself for other breaks."""
     if break_it == "constant_step":
         return Rule("constant", CONSTANT_OF_BREAK)
     if break_it == "too_small_steps":
@@ -128,26 +131,12 @@ def broken(rule: Rule, break_it: str) -> Rule:
     return rule
 
 
-def unbroken(params: StepParams) -> str:
-    """What is added to the name of a law that a broken run is held against: that of the run without the break."""
-    return ", unbroken" if getattr(params, "break_it", "none") != "none" else ""
+def is_broken(params: StepParams) -> bool:
+    """Whether a break is set. The laws that a run is compared with are those without it."""
+    return getattr(params, "break_it", "none") != "none"
 
 
 def step_fields(params: StepParams) -> tuple[str, ...]:
-    """The controls of the step size that tell for its rule."""
-    own = {"c/k^p": ("c", "p"), "c/(k+b)": ("c", "b"), "constant": ("c",), "1/(k+1)^2": ()}
-    return ("step_rule", *own[params.step_rule])
-
-
-LABELS_OF_BREAKS: dict[str, str] = {
-    "none": "nothing",
-    "as_printed": "as printed: 1/k",
-    "constant_step": f"constant steps of {CONSTANT_OF_BREAK:g}",
-    "biased_noise": "noise with a mean",
-    "too_small_steps": "steps too small: 1/(k+1)²",
-}
-
-
-def labels_of(*names: str) -> dict[str, str]:
-    """What the screen calls these breaks."""
-    return {name: LABELS_OF_BREAKS[name] for name in names}
+    """The fields of the step size that the chosen rule uses."""
+    numbers = {"c/k^p": ("c", "p"), "c/(k+b)": ("c", "b"), "constant": ("c",), "1/(k+1)^2": ()}
+    return ("step_rule", *numbers[params.step_rule])

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment
 from explainers.stochastic_approximation.noise import BLOCK, Noise, draws, spread
 from explainers.stochastic_approximation.roots import Root
 from explainers.stochastic_approximation.steps import Rule
 
-FIRST_SEEDS = 10  # whose every iterate is kept
+FIRST_SEEDS = 10  # all of whose iterates are kept
 FAN_SEEDS = 1000  # whose quantiles are drawn
 FAN_POINTS = 1001  # at most, of the quantiles
 TOGETHER = 16 * BLOCK  # seeds that move at once, so that their numbers stay in the cache
@@ -150,17 +151,23 @@ def run(problem: Problem, rule: Rule, steps: int, seeds: int) -> Run:
 
 
 def work(seeds: int, steps: int) -> Iterator[Adjustment]:
-    """What keeps a run from taking minutes."""
+    """Fewer steps for a run that would take more than MOST_WORK of them over all seeds."""
     if seeds * steps > MOST_WORK:
         most = MOST_WORK // seeds
-        sentence = f"steps = {steps} are too many for {seeds} seeds; allowed: 1 to {most}."
+        sentence = Message(
+            "steps = {steps} is too many for {seeds}; allowed: 1 to {most}.",
+            steps=steps,
+            seeds=plural("{count} seed", "{count} seeds", count=seeds),
+            most=most,
+        )
         yield Adjustment("steps", most, sentence)
 
 
 def apart(moments: tuple[Moment, ...], ran: Run) -> float:
     """How far the first seed of `run` goes from `walk`, relative to 1 + |w|, until both overflow; inf if one alone."""
-    one, many = np.array([moment.after for moment in moments]), ran.first[1:, 0]
-    both = np.isfinite(one)
-    if (both != np.isfinite(many)).any():
+    alone, among_many = np.array([moment.after for moment in moments]), ran.first[1:, 0]
+    finite = np.isfinite(alone)
+    if (finite != np.isfinite(among_many)).any():
         return np.inf
-    return float(np.max(np.abs(one[both] - many[both]) / (1 + np.abs(one[both])), initial=0.0))
+    alone, among_many = alone[finite], among_many[finite]
+    return float(np.max(np.abs(alone - among_many) / (1 + np.abs(alone)), initial=0.0))

@@ -155,7 +155,7 @@ def test_what_is_no_sentence(source: str) -> None:
     assert not list(extraction.built_elsewhere(source))
 
 
-NOT_YET = {"packing", "stochastic_approximation"}
+NOT_YET = {"packing"}
 FILES = [
     path
     for path in sorted((ROOT / "explainers").rglob("*.py"))

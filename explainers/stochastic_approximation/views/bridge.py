@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message, plural
 from explainers.drawing.axes import GREATEST, axis, drawable, log_axis, sendable, steps_axis
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Axis, Layer, Line, Lines, Marks
@@ -13,15 +14,33 @@ from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, Br
 
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "score"}
 FAR = 20.0  # beyond which bars are cut off
-CODE_TITLE = "The code that just ran, for all three"
-SYMBOLS = {"w": "the one estimate that is updated", "a": "the step size, by how often it was updated"}
-SENTENCE = (
-    "Update {0:d}. SGD: target {1:.2g}, w {2:.3g} → **{3:.3g}**. TD(0), state {4:d}: target {5:.3g}, v {6:.3g} → "
-    "**{7:.3g}**. Q, state {8:d}, {way}: target {9:.3g}, q {10:.3g} → **{11:.3g}**."
+CODE_TITLE = Message("The code that just ran, for all three")
+SYMBOLS = {
+    "w": Message("the one estimate that is updated"),
+    "a": Message("the step size, by how often it was updated"),
+}
+SUBTITLES = {
+    "sgd": Message("of 0 and 1; green: truth"),
+    "td": Message("by state 1 to 5; green: truth"),
+    "q_learning": Message("of each state left, right; green: truth"),
+}
+# v and q are of the state and the action that are updated.
+COLUMNS = (
+    "update", "x", "w_before", "w_after", "v_state", "v_target", "v_before", "v_after",
+    "q_state", "q_target", "q_before", "q_after", "gamma",
+)  # fmt: skip
+SENTENCES = tuple(
+    LiveMessage(
+        "Update {update:d}. SGD: target {x:.2g}, w {w_before:.3g} → **{w_after:.3g}**. TD(0), state {v_state:d}: "
+        "target {v_target:.3g}, v {v_before:.3g} → **{v_after:.3g}**. Q, state {q_state:d}, {way}: target "
+        "{q_target:.3g}, q {q_before:.3g} → **{q_after:.3g}**.",
+        way=way,
+    )
+    for way in (Message("left"), Message("right"))
 )
 FORMULA = (
     r"w \leftarrow w - a_k (w - \mathrm{target}) : \quad \mathrm{target} = x, \quad r + v(s'), \quad "
-    r"r + \slot{12:.1f} \max_{a'} q(s', a')"
+    r"r + \slot{gamma:.1f} \max_{a'} q(s', a')"
 )
 
 
@@ -46,17 +65,25 @@ def scene(result: BridgeResult) -> Scene:
         reopens=True,
         rate=max(4.0, updates / 20),
         symbols=SYMBOLS,
-        step_name="update",
+        step_name=Message("update"),
         below=(Column(1, (code_panel(Learner.move, lines, title=CODE_TITLE, height=200),)),),
     )
 
 
 def _names(name: str) -> tuple[str, ...]:
     if name == "sgd":
-        return ("the mean: ",)
+        return (Message("the mean: "),)
+    states = range(1, STATES + 1)
     if name == "td":
-        return tuple(f"v of state {s + 1}: " for s in range(STATES))
-    return tuple(f"q of state {s + 1}, {way}: " for s in range(STATES) for way in ("left", "right"))
+        return tuple(Message("v of state {state}: ", state=state) for state in states)
+    return tuple(
+        label
+        for state in states
+        for label in (
+            Message("q of state {state}, left: ", state=state),
+            Message("q of state {state}, right: ", state=state),
+        )
+    )
 
 
 def _estimates(result: BridgeResult, name: str) -> Marks:
@@ -75,14 +102,13 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
         ),
         Layer(
             "segment", x=at - half, y=right, x2=at + half, y2=right, hue="good", size=6, numbers=right, format=".3g",
-            names=tuple(f"truth, {one}" for one in _names(name)),
+            names=tuple(Message("truth, {estimate}", estimate=label) for label in _names(name)),
         ),
     ]  # fmt: skip
-    subtitle = {"sgd": "of 0 and 1", "td": "by state 1 to 5", "q_learning": "of each state left, right"}[name]
     return Marks(
         name=name,
         title=TITLES[name],
-        subtitle=f"{subtitle}; green: truth",
+        subtitle=SUBTITLES[name],
         height=240,
         x=Axis(0.4, at[-1] + 0.6, ticks=() if name == "sgd" else tuple(range(1, STATES + 1)), format="d"),
         y=axis(lowest, highest, room=0, most=4),
@@ -92,21 +118,25 @@ def _estimates(result: BridgeResult, name: str) -> Marks:
 
 def _rmse(result: BridgeResult) -> Lines:
     k = np.arange(result.params.updates + 1.0)
-    shown = {name: np.where(one < GREATEST, one, np.nan) for name, one in result.rmse.items()}
+    shown = {name: np.where(rmse < GREATEST, rmse, np.nan) for name, rmse in result.rmse.items()}
     return Lines(
         name="rmse",
-        title=f"Root mean square error over {result.params.seeds:,} seeds",
+        title=plural(
+            "Root mean square error over {count:,} seed",
+            "Root mean square error over {count:,} seeds",
+            count=result.params.seeds,
+        ),
         height=190,
-        x=steps_axis(result.params.updates, "update", first=0),
-        y=log_axis(np.concatenate([one[1:] for one in shown.values()]), most_decades=4),
-        lines=tuple(Line(k, shown[name], HUES[name], TITLES[name]) for name in TITLES),
+        x=steps_axis(result.params.updates, label="update", first=0),
+        y=log_axis(np.concatenate([rmse[1:] for rmse in shown.values()]), most_decades=4),
+        lines=tuple(Line(k, shown[name], HUES[name], label=title) for name, title in TITLES.items()),
         shown=Track(k[1:, None] + 1),
         ahead=True,
     )
 
 
 def _words(result: BridgeResult) -> Words:
-    """The columns: 0 update; 1 x, 2 before, 3 after; 4 s, 5 target, 6 before, 7 after; the same of Q; 12 gamma."""
+    """The targets and estimates of the first seed at each update, before it and after."""
     updates = result.params.updates
     x, s, r, s_next, at, action, reward, at_next = result.moves.T
     rows, every = np.arange(updates), result.first
@@ -126,5 +156,4 @@ def _words(result: BridgeResult) -> Words:
         at + 1, q_target, before["q_learning"], after["q_learning"], np.full(updates, GAMMA),
     ]  # fmt: skip
     values = sendable(np.stack(columns, axis=1).astype(float))
-    sentences = tuple(SENTENCE.replace("{way}", way) for way in ("left", "right"))
-    return Words(sentences, action.astype(int), values, (formula(FORMULA),) * 2)
+    return Words(SENTENCES, action.astype(int), values, formulas=(formula(FORMULA),) * 2, columns=COLUMNS)

@@ -1,46 +1,54 @@
-"""The picture of Dvoretzky's theorem: a bar that says what is left of the start, its factors, and the runs."""
+"""The picture of Dvoretzky's theorem: what is left of the start as a bar, other steps' products, and the runs."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message, plural
 from explainers.drawing.axes import axis, drawable, sendable, steps_axis
 from explainers.drawing.formula import formula
 from explainers.drawing.panels import Area, Axis, Layer, Line, Lines, Marks
 from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
-from explainers.stochastic_approximation.steps import Rule, unbroken
+from explainers.stochastic_approximation.steps import Rule, is_broken
 
-# Steps whose products stand beside, from those that forget slowly to those that never do.
+# Rules whose products are drawn for comparison, from those that forget slowly to one that never does.
 BESIDE: tuple[tuple[Rule, Hue], ...] = (
     (Rule("c/k^p", 0.5), "query"),
     (Rule("constant", 0.1), "value"),
     (Rule("1/(k+1)^2"), "score"),
 )
-SYMBOLS = {"a": "the step size", "w": "the estimate", "μ": "the mean of the samples"}
-SENTENCE = (
-    "Step {0:d} keeps the share 1 − {1:.4g} of what was left: **{2:.4g}%** of the start. The seeds are at {3:.4g} on "
-    "average; expected{unbroken} {4:.4g}."
+SYMBOLS = {
+    "a": Message("the step size"),
+    "w": Message("the estimate"),
+    "μ": Message("the mean of the samples"),
+}
+# product, percent: what is left of the start.
+COLUMNS = ("step", "a", "percent", "mean", "expected", "product")
+SENTENCE = LiveMessage(
+    "Step {step:d} keeps the share 1 − {a:.4g} of what was left: **{percent:.4g}%** of the start. The seeds are at "
+    "{mean:.4g} on average; {expected:.4g} is expected."
 )
-FORMULA = r"\prod_{i \le \slot{0:d}} (1 - a_i) = \slot{5:.4g}"
+SENTENCE_OF_BREAK = LiveMessage(
+    "Step {step:d} keeps the share 1 − {a:.4g} of what was left: **{percent:.4g}%** of the start. The seeds are at "
+    "{mean:.4g} on average; without the break {expected:.4g} is expected."
+)
+FORMULA = r"\prod_{i \le \slot{step:d}} (1 - a_i) = \slot{product:.4g}"
 
 
 def scene(result: DvoretzkyResult) -> Scene:
     """A step for each factor."""
-    params, steps = result.params, result.params.steps
-    k, a = np.arange(1.0, steps + 1), 1 - result.factors
-    sentence = SENTENCE.replace("{unbroken}", unbroken(params))
+    steps = result.params.steps
     product = np.where(np.abs(result.product) < 1e12, result.product, np.nan)
-    rows = np.stack([k, a, 100 * product[1:], result.mean[1:], result.expected[1:], product[1:]], axis=1)
     return Scene(
         name="stochastic_approximation.dvoretzky",
         title="Is the start forgotten?",
         steps=steps,
         columns=(Column(1, (_bar(result, product), _beside(result, product))), Column(1.2, (_runs(result),))),
-        words=Words((sentence,), np.zeros(steps, int), sendable(rows), (formula(FORMULA),)),
+        words=_words(result, product),
         reopens=True,
-        rate=max(2.0, params.steps / 20),
+        rate=max(2.0, steps / 20),
         symbols=SYMBOLS,
     )
 
@@ -89,15 +97,21 @@ def _beside(result: DvoretzkyResult, product: np.ndarray) -> Lines:
     """The product step by step, and that of steps which forget slowly, quickly, and never."""
     steps = result.params.steps
     k = np.arange(steps + 1.0)
-    lines = [Line(k, product, "bad", "what is left")]
+    lines = [Line(k, product, "bad", label="what is left")]
     lines += [
-        Line(k, laws.product(rule, steps), hue, f"with {rule.words}", dashed=True)
+        Line(
+            k,
+            laws.product(rule, steps),
+            hue,
+            label=Message("with {rule}", rule=rule.words),
+            dashed=True,
+        )
         for rule, hue in BESIDE
         if rule.words != result.params.used.words
     ]
     return Lines(
         name="beside",
-        title="The product of 1 − aₖ, beside that of other steps",
+        title="The product of 1 − aₖ, compared with that of other steps",
         subtitle="to 0: forgotten; to any other number: never",
         height=230,
         x=steps_axis(steps, first=0),
@@ -117,9 +131,10 @@ def _runs(result: DvoretzkyResult) -> Lines:
         low = params.mu - 0.4 * reach
     every = np.arange(1.0, params.steps + 2)
     quantiles = drawable(result.fan, low, high)
+    expected = Message("expected, unbroken") if is_broken(params) else Message("μ + (what is left)(w₁ − μ)")
     return Lines(
         name="runs",
-        title=f"wₖ of {params.seeds:,} seeds",
+        title=plural("wₖ of {count:,} seed", "wₖ of {count:,} seeds", count=params.seeds),
         subtitle="bands: 50% and 90% of the seeds",
         height=360,
         x=steps_axis(params.steps + 1),
@@ -129,16 +144,29 @@ def _runs(result: DvoretzkyResult) -> Lines:
             Area(k, quantiles[1], quantiles[3], "output"),
         ),
         lines=(
-            Line(every, drawable(result.mean, low, high), "current", "mean over the seeds"),
-            Line(
-                every,
-                drawable(result.expected, low, high),
-                "muted",
-                "expected" + unbroken(params) if unbroken(params) else "μ + (what is left)(w₁ − μ)",
-                dashed=True,
-            ),
+            Line(every, drawable(result.mean, low, high), "current", label="mean over the seeds"),
+            Line(every, drawable(result.expected, low, high), "muted", label=expected, dashed=True),
             Line(every[[0, -1]], np.full(2, params.mu), "good", "μ", dashed=True),
         ),
         shown=Track(np.arange(2.0, params.steps + 2)[:, None]),
         ahead=True,
+    )
+
+
+def _words(result: DvoretzkyResult, product: np.ndarray) -> Words:
+    steps = result.params.steps
+    columns = [
+        np.arange(1.0, steps + 1),
+        1 - result.factors,
+        100 * product[1:],
+        result.mean[1:],
+        result.expected[1:],
+        product[1:],
+    ]
+    return Words(
+        sentences=(SENTENCE_OF_BREAK if is_broken(result.params) else SENTENCE,),
+        which=np.zeros(steps, int),
+        values=sendable(np.stack(columns, axis=1)),
+        formulas=(formula(FORMULA),),
+        columns=COLUMNS,
     )

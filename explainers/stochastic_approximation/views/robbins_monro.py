@@ -7,47 +7,44 @@ from typing import Literal
 
 import numpy as np
 
-from explainers.drawing.axes import (
-    GREATEST,
-    axis,
-    curve,
-    drawable,
-    log_axis,
-    round_ticks,
-    sendable,
-    steps_axis,
-)
+from explainers.contract.messages import LiveMessage, Message
+from explainers.drawing.axes import GREATEST, axis, curve, drawable, round_ticks, sendable
 from explainers.drawing.formula import formula
-from explainers.drawing.panels import Area, Axis, Layer, Line, Lines, Marks
+from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.drawing.source_code import code_panel, line_with
-from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
-from explainers.stochastic_approximation.steps import unbroken
+from explainers.stochastic_approximation.printed import Printed
+from explainers.stochastic_approximation.robbins_monro import RobbinsMonroResult
+from explainers.stochastic_approximation.views.robbins_monro_curves import arrival, fan, sums
 from explainers.stochastic_approximation.walks import walk
 
 CURVE = 321  # points of the drawn g
 AWAY = 3  # lengths of the stated interval up to which the seeds are followed
 TRAIL = 12  # earlier steps that stay visible
 SYMBOLS = {
-    "w": "the estimate",
-    "a": "the step size",
-    "η": "the noise of an observation",
-    "g": "the function whose root is sought",
+    "w": Message("the estimate"),
+    "a": Message("the step size"),
+    "η": Message("the noise of an observation"),
+    "g": Message("the function whose root is sought"),
 }
+# after: the next w. overflowed: percent of the seeds.
+COLUMNS = ("k", "w", "g", "noise", "a", "after", "overflowed")
 SENTENCES = (
-    "k = {0:d}: at w = {1:.4g} the observation is g + η = {2:.4g} + {3:(.4g}. A step of {4:.4g} times that leads to "
-    "**{5:.4g}**.",
-    "k = {0:d}: the step leads beyond all numbers: this seed has **overflowed**. It diverges, as {6:.0f}% of the seeds "
-    "have by now.",
-    "k = {0:d}: this seed has overflowed before. {6:.0f}% of the seeds have by now.",
+    LiveMessage(
+        "k = {k:d}: at w = {w:.4g} the observation is g + η = {g:.4g} + {noise:(.4g}. A step of {a:.4g} times that "
+        "leads to **{after:.4g}**."
+    ),
+    LiveMessage(
+        "k = {k:d}: the step leads to no finite number: this seed has **overflowed**. It diverges, as do "
+        "{overflowed:.0f}% of the seeds by now."
+    ),
+    LiveMessage("k = {k:d}: this seed overflowed earlier. By now {overflowed:.0f}% of the seeds have."),
 )
-FORMULA = (
-    r"w_{k+1} = w_k - a_k (g(w_k) + \eta_k) = \slot{1:.4g} - \slot{4:.4g} \, (\slot{2:(.4g} + \slot{3:(.4g})"
-)
+FORMULA = r"w_{k+1} = w_k - a_k (g(w_k) + \eta_k) = \slot{w:.4g} - \slot{a:.4g} \, (\slot{g:(.4g} + \slot{noise:(.4g})"
 
 
 def scene(result: RobbinsMonroResult) -> Scene:
-    """A step for each observation of the first seed; beside it all seeds, the distance, and the sums."""
+    """A step for each observation of the first seed, with all seeds, the distance, and the sums of the steps."""
     low, high = _range(result)
     params, moments = result.params, result.moments
     return Scene(
@@ -56,7 +53,7 @@ def scene(result: RobbinsMonroResult) -> Scene:
         steps=len(moments),
         columns=(
             Column(1.2, (_cobweb(result, low, high, 470),)),
-            Column(1, (_fan(result, low, high), *_arrival(result), _sums(result))),
+            Column(1, (fan(result, low, high), *arrival(result), sums(result))),
         ),
         words=_words(result),
         reopens=True,
@@ -115,18 +112,22 @@ def _cobweb(result: RobbinsMonroResult, low: float, high: float, height: int, ca
         _on_the_axis(low, high, "muted", 2),
         *_past(at, observed, to),
         _moving("segment", (at, zero), (at, tip), hue="output", name="g(w): ", numbers=g),
-        _moving("segment", (aside, tip), (aside, observed), hue="bad", name="noise: ", numbers=eta),
-        _moving("arrow", (at, observed), (to, zero), hue="current", name="to ", numbers=after),
+        _moving("segment", (aside, tip), (aside, observed), hue="bad", name=Message("noise: "), numbers=eta),
+        _moving("arrow", (at, observed), (to, zero), hue="current", name=Message("to "), numbers=after),
         _moving("point", (at, zero), None, hue="current", name="w: ", numbers=w),
         *_outside(w, low, high, up),
         *_roots(result, low, high),
     )
-    where = "[{:g}, {:g}]".format(*result.params.interval).replace("-", "−")
-    slope = f"0 < c₁ ≤ g′(w) ≤ c₂ on {where} {'✓' if result.conditions[0].holds else '✗'}"
+    interval_low, interval_high = map(Printed, result.params.interval)
+    subtitle = Message(
+        "red: noise · arrow: the step, with slope 1/aₖ · ring: the root · 0 < c₁ ≤ g′(w) ≤ c₂ on [{low:g}, {high:g}] "
+        "{mark}",
+        low=interval_low, high=interval_high, mark=result.conditions[0].mark,
+    )  # fmt: skip
     return Marks(
         name="cobweb",
         title="" if card else f"g(w) = {result.params.g}",
-        subtitle="" if card else f"red: noise · arrow: the step, of slope 1/aₖ · ring: the root · {slope}",
+        subtitle="" if card else subtitle,
         height=height,
         x=Axis(low, high)
         if card
@@ -158,8 +159,8 @@ def _on_the_axis(left: float, right: float, hue: Hue, size: float) -> Layer:
 def _roots(result: RobbinsMonroResult, low: float, high: float) -> Iterator[Layer]:
     """The ends of the roots as rings, and stretches of roots that attract."""
     marks: tuple[tuple[bool, Hue, str], ...] = (
-        (True, "good", "root: "),
-        (False, "muted", "a root that pushes away: "),
+        (True, "good", Message("root: ")),
+        (False, "muted", Message("a root that pushes away: ")),
     )
     for attracts, hue, name in marks:
         ends = [{root.low, root.high} for root in result.params.roots if root.attracts == attracts]
@@ -193,11 +194,13 @@ def _outside(w: np.ndarray, low: float, high: float, up: Axis) -> tuple[Layer, L
             names=(name,), anchor=anchor,
         )  # fmt: skip
 
-    return at_end(low, w < low, "← w = ", "left"), at_end(high, w > high, "outside, at w = ", "right")
+    return at_end(low, w < low, "← w = ", "left"), at_end(
+        high, w > high, Message("outside, at w = "), "right"
+    )
 
 
 def _without_end(low: float, high: float) -> tuple[float, ...]:
-    return tuple(one for one in round_ticks(low, high) if one < low + 0.93 * (high - low))
+    return tuple(tick for tick in round_ticks(low, high) if tick < low + 0.93 * (high - low))
 
 
 def _moving(
@@ -244,132 +247,10 @@ def _past(w: np.ndarray, observed: np.ndarray, after: np.ndarray) -> tuple[Layer
     )
 
 
-def _fan(result: RobbinsMonroResult, low: float, high: float) -> Lines:
-    """Quantiles of all seeds, and the first one."""
-    k = result.fan_at + 1.0
-    quantiles = drawable(result.fan, low, high)
-    steps = result.params.steps
-    own = drawable(result.iterates[0], low, high)
-    lines = [
-        Line(k, quantiles[2], "output", "median"),
-        Line(np.arange(1.0, steps + 2), own, "current", "the seed on the left"),
-    ]
-    ends = sorted(set().union(*({root.low, root.high} for root in result.params.attracting)))
-    for number, end in enumerate(one for one in ends if low <= one <= high):
-        name = "" if number else "root"
-        lines.append(Line(np.array([1.0, steps + 1]), np.full(2, end), "good", name, dashed=True))
-    lost = " that have not overflowed" if result.diverged_fraction else ""
-    return Lines(
-        name="fan",
-        title=f"wₖ of {result.params.seeds:,} seeds",
-        subtitle=f"bands: 50% and 90% of those{lost}",
-        height=210,
-        x=steps_axis(steps + 1),
-        y=axis(low, high, room=0),
-        areas=(
-            Area(k, quantiles[0], quantiles[4], "output"),
-            Area(k, quantiles[1], quantiles[3], "output"),
-        ),
-        lines=tuple(lines),
-        shown=Track(np.arange(2.0, steps + 2)[:, None]),
-        ahead=True,
-    )
-
-
-def _arrival(result: RobbinsMonroResult) -> tuple[Lines, ...]:
-    """How many seeds are near the root, where some overflow; else how far they are. Nothing without a root."""
-    if np.isnan(result.root):
-        return ()
-    several = len(result.params.attracting) > 1
-    counted = result.diverged_fraction or result.beside or several
-    return (_seeds_near(result),) if counted else _distance(result)
-
-
-def _seeds_near(result: RobbinsMonroResult) -> Lines:
-    """How many seeds are near the root, how many have overflowed, and what other steps do on the same noise."""
-    k, every = result.fan_at + 1.0, np.arange(1.0, result.params.steps + 2)
-    lines = [
-        Line(k, 100 * result.converged_at, "good", f"with {result.params.used.words}"),
-        Line(every, 100 * result.diverged_at, "bad", "overflowed"),
-    ]
-    others: tuple[Hue, ...] = ("query", "score")
-    for hue, (words, converged) in zip(others, result.beside.items(), strict=False):
-        lines.append(Line(k, 100 * converged, hue, f"with {words}"))
-    return Lines(
-        name="near",
-        title=f"Seeds within {NEAR:g} of {'a' if len(result.params.attracting) > 1 else 'the'} root, in %",
-        height=150,
-        x=steps_axis(result.params.steps + 1),
-        y=Axis(0, 104, ticks=(0, 50, 100), format="d"),
-        lines=tuple(lines),
-        shown=Track(every[1:, None]),
-        ahead=True,
-    )
-
-
-def _distance(result: RobbinsMonroResult) -> tuple[Lines, ...]:
-    """The root mean square distance to the root, under its bound."""
-    shown = np.where(result.rms < GREATEST, result.rms, np.nan)
-    if not np.isfinite(shown).any():
-        return ()
-    steps = result.params.steps
-    k = np.arange(1.0, steps + 2)
-    lines = [Line(k, shown, "current", "over all seeds")]
-    if np.isfinite(result.bound).all() and result.bound.max() < 1e6 * max(shown.max(), 1e-12):
-        lines.append(
-            Line(k, result.bound, "muted", "bound, as in the proof" + unbroken(result.params), dashed=True)
-        )
-    return (
-        Lines(
-            name="distance",
-            title="Root mean square distance to the root",
-            height=130,
-            x=steps_axis(steps + 1),
-            y=log_axis(np.concatenate([line.y for line in lines])),
-            lines=tuple(lines),
-            shown=Track(np.arange(2.0, steps + 2)[:, None]),
-            ahead=True,
-        ),
-    )
-
-
-def _sums(result: RobbinsMonroResult) -> Lines:
-    """The sums of the steps and of their squares, and where each goes."""
-    steps = result.params.steps
-    k = np.arange(1.0, steps + 1)
-    limits = [result.params.used.sum_of_powers(power) for power in (1, 2)]
-    marks = ["✓" if one.holds else "✗" for one in result.conditions]
-    told = ["∞" if np.isinf(one) else f"{one:.4g}" for one in limits]
-    lines = [
-        Line(k, result.sum, "output", f"Σ aₖ → {told[0]}"),
-        Line(k, result.sum_of_squares, "score", f"Σ aₖ² → {told[1]}"),
-    ]
-    tops = [result.sum[-1], result.sum_of_squares[-1], *(one for one in limits if np.isfinite(one))]
-    for limit, hue in zip(limits, ("output", "score"), strict=True):
-        if np.isfinite(limit):
-            lines.append(Line(np.array([1.0, steps]), np.full(2, limit), hue, dashed=True))  # type: ignore[arg-type]
-    return Lines(
-        name="sums",
-        title="Sums of the steps, and of their squares",
-        subtitle=f"Σ aₖ = ∞ {marks[1]} · Σ aₖ² < ∞ {marks[2]} · known from the rule, not from adding up",
-        height=130,
-        x=steps_axis(steps),
-        y=axis(0, float(max(tops)), room=0.04, most=3),
-        lines=tuple(lines),
-        shown=Track(k[:, None]),
-        ahead=True,
-    )
-
-
 def _words(result: RobbinsMonroResult) -> Words:
-    """The columns: 0 k, 1 w, 2 g, 3 eta, 4 a, 5 after, 6 percent that have overflowed."""
-    moments = result.moments
-    lost = 100 * result.diverged_at[1:]
-    values = np.array(
-        [
-            (one.k, one.w, one.g, one.eta, one.a, one.after, gone)
-            for one, gone in zip(moments, lost, strict=True)
-        ]
-    )
-    which = np.where(np.isfinite(values[:, 5]), 0, np.where(np.isfinite(values[:, 1]), 1, 2))
-    return Words(SENTENCES, which, sendable(values), (formula(FORMULA), "", ""))
+    """The first seed step by step: it leads to a number, overflows, or has overflowed earlier."""
+    overflowed = 100 * result.diverged_at[1:]
+    values = np.column_stack([np.array(result.moments, float), overflowed])
+    _, w, _, _, _, after, _ = values.T
+    which = np.where(np.isfinite(after), 0, np.where(np.isfinite(w), 1, 2))
+    return Words(SENTENCES, which, sendable(values), formulas=(formula(FORMULA), "", ""), columns=COLUMNS)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from explainers.contract.messages import LiveMessage, Message, joined, plural
 from explainers.drawing.axes import (
     GREATEST,
     axis,
@@ -20,18 +21,25 @@ from explainers.drawing.panels import Axis, Layer, Line, Lines, Marks
 from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
-from explainers.stochastic_approximation.steps import unbroken
+from explainers.stochastic_approximation.steps import is_broken
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
-COLOURS = ("blue", "orange", "green", "purple")  # what a reader calls them
+COLOURS = (
+    Message("blue"),
+    Message("orange"),
+    Message("green"),
+    Message("purple"),
+)  # what a reader calls them
 FAR = 100.0  # beyond which a path that diverges is not followed
+ROOM = 1.5  # times the size of what must be seen: how much farther paths are followed
 ROUNDED_OFF = 1e-12
 FLOOR = 1e-3  # below which a distance counts as none
-SYMBOLS = {"w": "the estimate, two numbers", "a": "the step size", "m": "the batch size"}
-FORMULA = r"w_{k+1} = w_k - \slot{1:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{batch}} \nabla f(w_k, x_i)"
-
-
-ROOM = 1.5  # of what must be seen: how much farther paths are followed
+SYMBOLS = {
+    "w": Message("the estimate, two numbers"),
+    "a": Message("the step size"),
+    "m": Message("the batch size"),
+}
+FORMULA = r"w_{k+1} = w_k - \slot{a:.3g} \cdot \frac{1}{m} \sum_{i \in \mathrm{batch}} \nabla f(w_k, x_i)"
 
 
 def scene(result: SgdResult) -> Scene:
@@ -47,19 +55,19 @@ def scene(result: SgdResult) -> Scene:
         reopens=True,
         rate=max(2.0, steps / 15),
         symbols=SYMBOLS,
-        step_name="update",
+        step_name=Message("update"),
         below=(Column(1, (code_panel(descend, np.full(steps, line_with("w = w - ", descend))),)),),
     )
 
 
 def _plane(result: SgdResult) -> Marks:
     params, is_mean = result.params, result.params.problem == "mean"
-    paths = [one.path for one in result.descents.values()]
+    paths = [descent.path for descent in result.descents.values()]
     x, y = _frame(result, paths)
     corners = np.array([[x.low, y.low], [x.high, y.high]])
     layers = []
     if is_mean:
-        names = tuple(f"point {k + 1}, " for k in range(POINTS))
+        names = tuple(Message("point {point}, ", point=k + 1) for k in range(POINTS))
         across, up = result.points.T
         layers.append(
             Layer(
@@ -89,11 +97,15 @@ def _plane(result: SgdResult) -> Marks:
             names=("the solution, ",),
         )
     )
-    colours = [f"{colour}: {label(size)}" for colour, size in zip(COLOURS, params.batch_sizes, strict=False)]
+    legend = [
+        Message("{colour}: {size}", colour=colour, size=label(size))
+        for colour, size in zip(COLOURS, params.batch_sizes, strict=False)
+    ]
+    ring = Message("ring: the solution") if is_mean else Message("ring: the solution; up: the slope")
     return Marks(
         name="plane",
         title="The first seed, in the plane",
-        subtitle=f"{' · '.join(colours)} · ring: the solution" + ("" if is_mean else "; up: the slope"),
+        subtitle=joined((*legend, ring), " · "),
         height=470,
         x=x,
         y=y,
@@ -112,14 +124,14 @@ def _frame(result: SgdResult, paths: list[np.ndarray]) -> tuple[Axis, Axis]:
     room = ROOM * (most - least)
     low = np.clip(ways.min(axis=0), least - room, least)
     high = np.clip(ways.max(axis=0), most, most + room)
-    x, y = (axis(float(low[one]), float(high[one])) for one in (0, 1))
-    name = "first coordinate" if result.params.problem == "mean" else "intercept"
-    ticks = tuple(one for one in x.ticks if one < x.low + 0.75 * (x.high - x.low))
+    x, y = (axis(float(low[number]), float(high[number])) for number in (0, 1))
+    name = Message("first coordinate") if result.params.problem == "mean" else Message("intercept")
+    ticks = tuple(tick for tick in x.ticks if tick < x.low + 0.75 * (x.high - x.low))
     return replace(x, label=name, ticks=ticks), y
 
 
-def _path(path: np.ndarray, hue: Hue, name: str) -> list[Layer]:
-    """The way so far, and where it is now."""
+def _path(path: np.ndarray, hue: Hue, name: Message) -> list[Layer]:
+    """The path so far, and where it is now."""
     now, so_far = path[1:], Track(np.arange(1.0, len(path))[:, None])
     (x, y), (x2, y2) = path[:-1].T, now.T
     return [
@@ -131,7 +143,7 @@ def _path(path: np.ndarray, hue: Hue, name: str) -> list[Layer]:
             hue=hue,
             size=5,
             numbers=Track(now[:, :1]),
-            names=(f"{name}, ",),
+            names=(Message("{size}, ", size=name),),
         ),
     ]
 
@@ -140,15 +152,14 @@ def _by_updates(result: SgdResult) -> Lines:
     k = np.arange(result.params.steps + 1.0)
     lines = []
     for row, (size, measured) in enumerate(result.rms_by_step.items()):
-        lines.append(Line(k, _visible(measured), HUES[row], label(size)))
+        lines.append(Line(k, _visible(measured), HUES[row], label=label(size)))
         lines.append(Line(k, _visible(result.law_by_step[size]), HUES[row], dashed=True))
     return Lines(
         name="updates",
         title="Distance to the solution, by updates",
-        subtitle=f"{_at_the_solution(result)}root mean square over {result.params.seeds:,} seeds; dashed: the exact law"
-        + unbroken(result.params),
+        subtitle=joined((*_at_the_solution(result), _what_is_drawn(result)), "; "),
         height=190,
-        x=steps_axis(result.params.steps, "update", first=0),
+        x=steps_axis(result.params.steps, label="update", first=0),
         y=log_axis(_finite(lines)),
         lines=tuple(lines),
         shown=Track(k[1:, None] + 1),
@@ -161,10 +172,10 @@ def _by_samples(result: SgdResult) -> Lines:
     lines, most = [], 1.0
     for row, (size, measured) in enumerate(result.rms_by_step.items()):
         samples = np.arange(1.0, result.params.steps + 1) * (POINTS if size == "all" else int(size))
-        lines.append(Line(samples, _visible(measured[1:]), HUES[row], label(size)))
+        lines.append(Line(samples, _visible(measured[1:]), HUES[row], label=label(size)))
         most = max(most, samples[-1])
     decades = int(np.ceil(np.log10(most))) or 1
-    ticks = tuple(10.0**one for one in range(decades) if 10**one < most**0.8)
+    ticks = tuple(10.0**power for power in range(decades) if 10**power < most**0.8)
     return Lines(
         name="samples",
         title="The same, by samples",
@@ -182,23 +193,24 @@ def _errors(result: SgdResult) -> Lines:
     """How wrong the sampled gradient is, relative to the exact one, at each distance: little far away, much nearby."""
     k = np.arange(1.0, result.params.steps + 1)
     lines, distances = [], [np.ones(1)]
-    for row, (size, one) in enumerate(result.descents.items()):
+    for row, (size, descent) in enumerate(result.descents.items()):
         if size == "all":
             continue
         distance = _visible(result.rms_by_step[size][:-1])
-        lines.append(Line(distance, np.where(np.isnan(distance), np.nan, one.off), HUES[row], label(size)))
+        error = np.where(np.isnan(distance), np.nan, descent.off)
+        lines.append(Line(distance, error, HUES[row], label=label(size)))
         distances.append(distance[np.isfinite(distance)])
-    across = log_axis(np.concatenate(distances), "distance to the solution")
+    across = log_axis(np.concatenate(distances), label="distance to the solution")
     is_mean = result.params.problem == "mean"
     return Lines(
         name="errors",
         title="Relative error of the gradient, by distance",
-        subtitle="far away (right) all batches agree; near the solution (left) small ones guess"
+        subtitle=Message("far away (right) all batches agree; near the solution (left) small ones guess")
         if is_mean
-        else "near the solution (left) small batches guess; on a line they err far away too",
+        else Message("near the solution (left) small batches guess; on a line they err far away too"),
         height=170,
         x=replace(
-            across, ticks=tuple(one for one in across.ticks if one < across.high**0.55 * across.low**0.45)
+            across, ticks=tuple(tick for tick in across.ticks if tick < across.high**0.55 * across.low**0.45)
         ),
         y=log_axis(_finite(lines) if lines else np.ones(1)),
         lines=tuple(lines) or (Line(k, np.full(len(k), np.nan), "muted"),),
@@ -207,10 +219,17 @@ def _errors(result: SgdResult) -> Lines:
     )
 
 
-def _at_the_solution(result: SgdResult) -> str:
-    """Which batch sizes end so near to the solution that the log axis has no place for them."""
-    there = [label(size) for size, rms in result.rms.items() if rms < FLOOR]
-    return f"below the axis, at the solution: {', '.join(there)}; " if there else ""
+def _at_the_solution(result: SgdResult) -> tuple[Message, ...]:
+    """Which batch sizes end so near to the solution that the log axis has no place for them; empty for none."""
+    there = tuple(label(size) for size, rms in result.rms.items() if rms < FLOOR)
+    return (Message("below the axis, at the solution: {sizes}", sizes=joined(there)),) if there else ()
+
+
+def _what_is_drawn(result: SgdResult) -> Message:
+    seeds = plural("{count:,} seed", "{count:,} seeds", count=result.params.seeds)
+    if is_broken(result.params):
+        return Message("root mean square over {seeds}; dashed: the exact law, unbroken", seeds=seeds)
+    return Message("root mean square over {seeds}; dashed: the exact law", seeds=seeds)
 
 
 def _visible(distance: np.ndarray) -> np.ndarray:
@@ -224,14 +243,22 @@ def _finite(lines: list[Line]) -> np.ndarray:
 
 
 def _words(result: SgdResult) -> Words:
-    """The columns: 0 k, 1 a, then the distance of each batch size."""
-    sizes, steps = list(result.rms_by_step), result.params.steps
-    parts = [f"{label(size)} **{{{column}:.3g}}**" for column, size in enumerate(sizes, 2)]
-    sentence = f"After update {{0:d}}, root mean square distance: {', '.join(parts)}."
-    k = np.arange(1, steps + 1)
-    columns = [
-        k,
-        result.params.used.at(k),
-        *(rounded_off(result.rms_by_step[size][1:], ROUNDED_OFF) for size in sizes),
-    ]
-    return Words((sentence,), np.zeros(steps, int), sendable(np.stack(columns, axis=1)), (formula(FORMULA),))
+    """The distance of each batch size after each update."""
+    k = np.arange(1, result.params.steps + 1)
+    columns = {"k": k, "a": result.params.used.at(k)}
+    distances = []
+    for size, rms in result.rms_by_step.items():
+        columns[f"rms_{size}"] = rounded_off(rms[1:], ROUNDED_OFF)
+        distances.append(
+            LiveMessage("{size} **{distance}**", size=label(size), distance=f"{{rms_{size}:.3g}}")
+        )
+    sentence = LiveMessage(
+        "After update {k:d}, root mean square distance: {distances}.", distances=joined(distances)
+    )
+    return Words(
+        sentences=(sentence,),
+        which=np.zeros(len(k), int),
+        values=sendable(np.stack(list(columns.values()), axis=1)),
+        formulas=(formula(FORMULA),),
+        columns=tuple(columns),
+    )
