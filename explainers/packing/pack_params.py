@@ -35,6 +35,23 @@ LABELS: dict[str, str] = {
     "lp": Message("linear program"),
     "wrap": Message("wrap"),
 }
+# The same where they begin a sentence.
+HEADINGS: dict[str, str] = {
+    "pad_to_longest": Message("Pad to longest"),
+    "next_fit": Message("Next-fit"),
+    "first_fit": Message("First-fit"),
+    "best_fit": Message("Best-fit"),
+    "first_fit_decreasing": Message("First-fit-decreasing"),
+    "best_fit_decreasing": Message("Best-fit-decreasing"),
+    "k_buckets": Message("K open buckets"),
+    "balanced": Message("Balanced buckets"),
+    "window": Message("Windows"),
+    "lpfhp": Message("Longest-pack-first (LPFHP)"),
+    "spfhp": Message("Shortest-pack-first (SPFHP)"),
+    "nnlshp": Message("Least squares (NNLSHP)"),
+    "lp": Message("Linear program"),
+    "wrap": Message("Wrap"),
+}
 
 
 BREAKS = (
