@@ -64,13 +64,20 @@ def test_all_experiments_count_the_same_bytes(name: str) -> None:
 
 # ------------------------------------------------------------------------------------- every class of transformers
 
-# Classes that `transformers` itself cannot build or run at its defaults, or without memory: nothing to compare with.
+# Classes that `transformers` itself cannot build or run at its defaults or without memory, or that show no cache
+# (openai-gpt has none, recurrent_gemma keeps it inside its layers): nothing to compare with.
 NOT_RUN = {
     "bamba", "blt", "cohere_compass_text", "dbrx", "dots1", "dots3_note", "emu3", "gemma3n", "gemma4_assistant",
     "gemma4_unified_assistant", "granitemoehybrid", "jetmoe", "llama4", "longcat_flash", "qwen3_5", "qwen3_5_moe",
     "qwen4_exp", "deepseek_v2", "hunyuan_v1_dense", "hunyuan_v1_moe", "lfm2_moe", "ministral", "nemotron",
+    "openai-gpt", "recurrent_gemma",
 }  # fmt: skip
+NOT_BUILT = {"gemma4_assistant"}
+NO_ATTENTION = "layer_types names no layer with attention"
 REFUSED_AT_THE_DEFAULTS = {
+    "bamba": NO_ATTENTION,
+    "granitemoehybrid": NO_ATTENTION,
+    "gemma4_unified_assistant": "text_config.num_kv_shared_layers = ",  # the cache of the model that it helps
     "glm4_moe": "num_attention_heads = 96 does not divide hidden_size = 4096",  # its files say head_dim
 }
 
@@ -81,7 +88,7 @@ def ours_of_class(model_type: str) -> tuple[int | None, str]:
     try:
         model = model_of(config)
         kept = model.windowed_bytes(BF16, TOKENS, 1) // 2
-        if model.attention == "MLA" and not _keeps_the_latent(model_type):
+        if model.attention == "MLA" and model_type not in NOT_RUN and not _keeps_the_latent(model_type):
             kept = model_of(config, break_it="mla_as_mha").windowed_bytes(BF16, TOKENS, 1) // 2
     except ValueError as refused:
         return None, str(refused)
@@ -95,6 +102,8 @@ def _keeps_the_latent(model_type: str) -> bool:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("model_type", sorted(families()))
 def test_every_class_is_equal_or_refused(model_type: str) -> None:
+    if model_type in NOT_BUILT:
+        pytest.skip("transformers cannot build the default config of this class")
     ours, refusal = ours_of_class(model_type)
     if ours is None:
         by_name = ("model_type is ", "is_encoder_decoder is ")
