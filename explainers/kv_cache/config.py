@@ -57,8 +57,9 @@ def model_of(config: Mapping[str, Any], name: str = "config.json", break_it: Bre
     Raises ValueError with one sentence that names the key and what is allowed.
     """
     keys = keys_of(config)
-    if reason := refusal(keys.family):
-        raise ValueError(Message("model_type is {family}: {reason}", family=keys.family, reason=reason))
+    for family in (config.get("model_type"), keys.family):  # of the whole, and of its text model
+        if isinstance(family, str) and (reason := refusal(family)):
+            raise ValueError(Message("model_type is {family}: {reason}", family=family, reason=reason))
     if keys.flag("is_encoder_decoder"):
         raise ValueError(Message("is_encoder_decoder is true: {reason}", reason=ENCODER_AND_DECODER))
     warnings: list[str] = []

@@ -97,7 +97,9 @@ _REFUSED: Mapping[str, Message] = {
         ENCODER_AND_DECODER,
     ),
     **dict.fromkeys(("deepseek_v4", "qwen4_exp_text"), _COMPRESSED),
-    **dict.fromkeys(("blt", "reformer", "xlnet", "inkling_text", "inkling2_text", "zaya"), _OTHER),
+    **dict.fromkeys(
+        ("blt", "openai-gpt", "reformer", "xlnet", "inkling_text", "inkling2_text", "zaya"), _OTHER
+    ),
 }
 _RECURRENT_BEGINNINGS = ("rwkv", "mamba")
 
