@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -20,7 +20,6 @@ from pages.ui.settings.controls import Settings
 def sizes(shown: Shown) -> None:
     """The three counts of each model, what a change did to them, and where every number comes from."""
     counted = shown.facts["sizes"]
-    warn(f"{each['title']}: {warning}" for each in counted for warning in each["warnings"])
     tables.show(size_tables.SIZE_NAMES, size_tables.size_rows(counted), numbers=range(2, 7))
     tables.lines(f"{each['title']}: {note}" for each in counted for note in each["notes"])
     shown.compare(size_tables.both_counts(counted))
@@ -49,24 +48,12 @@ def factor_on_ranks(params: CompareParams, facts: Mapping[str, Any]) -> Mapping[
 
 def what_fits(shown: Shown) -> None:
     """What fits at most, the sum with its numbers, and what was assumed."""
-    warn(shown.facts["warnings"])
     tables.show(size_tables.FIT_NAMES, [size_tables.fit_row(shown.facts)])
-    _sum_and_notes(shown)
+    sum_and_notes(shown)
 
 
 def sum_and_notes(shown: Shown) -> None:
     """The formula with its numbers, and a line for each thing that was assumed or left out."""
-    warn(shown.facts["warnings"])
-    _sum_and_notes(shown)
-
-
-def warn(warnings: Iterable[str]) -> None:
-    """A box with the reasons to doubt the bytes; nothing where there are none."""
-    if found := list(warnings):
-        st.warning("  \n".join(tables.plain(warning) for warning in found))
-
-
-def _sum_and_notes(shown: Shown) -> None:
     st.text(size_tables.formula_words(shown.facts))
     tables.lines(shown.facts["notes"])
 
