@@ -41,7 +41,7 @@ def layer_types(keys: Keys, warnings: list[str]) -> tuple[Types, Types]:
             break
     else:
         names = _by_window(keys, layers)
-        if not keys.known.isdisjoint(_PATTERN_KEYS):
+        if not keys.known.isdisjoint(_PATTERN_KEYS) and not keys.holds("sliding_window_pattern"):
             warnings.append(
                 Message("No key says which layer is of which type: counted as if all kept the same.")
             )

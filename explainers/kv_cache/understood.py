@@ -30,6 +30,7 @@ _OF_OTHERS = re.compile(
     r"temperature|rope|rotary|theta|token|vocab|conv|ssm|mamba|linear_|dt_|mtp|nextn|q_lora|_impl|dtype|adapter|"
     r"use_cache|quant|vision|audio|image|init|epsilon|_eps|act|sink|clip|gate|parallel_attn|position_embedding_type|"
     r"qkv_bias|first_k_dense|sparse_step|topk_group|n_group|_index|embedding|label|version|architectures|auto_map|"
+    r"alibi|softmax|flash|logn|gradient|max_length|logit|residual|use_parallel|"
     r"tokenizer|torch|generation|layer_id|kernel|reorder|upcast|summary|chunk_size_feed|return|output|pruned|tie_"
 )
 # Keys of published configs that no class has and that do not touch the cache.
@@ -43,7 +44,7 @@ _ELSEWHERE = frozenset(
             "mla_use_nope",
             "attention_k_eq_v",
         ),
-        *("swa_num_attention_heads", "block_dim", "max_window_layers"),
+        *("swa_num_attention_heads", "block_dim", "layer_switch", "order_of_interleaved_layers"),
     }
 )
 
