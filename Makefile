@@ -9,7 +9,7 @@ SYSTEM  = $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 pyt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: run test quick browser lint messages bench lecture picture chromium clean
+.PHONY: run test test-slow quick browser lint messages bench lecture picture chromium clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.running  ## serves the site on this machine
@@ -18,6 +18,9 @@ run: $(VENV)/.running  ## serves the site on this machine
 test: $(VENV)/.testing chromium  ## every test, the fast ones first
 	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2
 	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
+
+test-slow: $(VENV)/.testing  ## the tests that take minutes: comparisons with every model class, retraining
+	$(PYTHON) -m pytest tests -m exhaustive --exhaustive -n 2
 
 quick: $(VENV)/.testing  ## the fast tests only
 	$(PYTHON) -m pytest tests --ignore=tests/browser -m "not slow" -n 2

@@ -175,6 +175,14 @@ def _text_of(params: type[Params], field: str, value: str) -> str:
         return value
     with open(value, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
         text = file.read(longest := longest_of(params, field) + 1)
+    if not text.strip():
+        raise Refused(
+            Message(
+                "{field} = {value} is an empty file; allowed: a file with text.",
+                field=field,
+                value=repr(value[:60]),
+            )
+        )
     if len(text) == longest:
         accepted = Message("a file of at most {most:,} characters", most=longest - 1)
         raise Refused(Problem(field, value, accepted).sentence)
@@ -251,9 +259,10 @@ def _report(experiment: Experiment, params: Params, result: Any) -> str:
         for name, value in params.model_dump(exclude_defaults=True).items()
     )
     lines = [f"{experiment.name} {given}".rstrip()]
+    lines += [Message("  ! {warning}", warning=warning) for warning in getattr(result, "warnings", ())]
     lines += [_check_line(check) for check in getattr(result, "checks", ())]
     for name, value in as_json(result).items():
-        if name not in ("checks", "passed"):
+        if name not in ("checks", "passed", "warnings"):
             lines.append(f"  {name}: {_shown(value)}")
     return "\n".join(lines)
 
@@ -297,7 +306,8 @@ def _shown_list(values: list[Any]) -> str:
     if values and isinstance(values[0], list):
         size = f"{len(values)} × {len(values[0])}"
         return Message("{size} values (--json prints them)", size=size)
-    if values and isinstance(values[0], dict) and len(values) <= 16:
+    sentences = all(isinstance(value, str) for value in values)
+    if values and (isinstance(values[0], dict) or sentences) and len(values) <= 16:
         return "".join(f"\n    {_shown(value)}" for value in values)
     return Message("{size} values (--json prints them)", size=len(values))
 

@@ -47,7 +47,7 @@ FIT = Chapter(
     params=FitParams,
     heading="What fits on which GPUs",
     fields=REQUEST,
-    behind={MORE: ("memory_share", "block_tokens"), "A config.json": ("config",)},
+    behind={MORE: ("memory_share", "block_tokens"), "A config.json": ("config", "weights_gb")},
     below=parts.what_fits,
 )
 ROOFLINE = Chapter(
@@ -57,7 +57,7 @@ ROOFLINE = Chapter(
     params=RooflineParams,
     heading="How fast it can be read",
     fields=REQUEST,
-    behind={"A config.json": ("config",)},
+    behind={"A config.json": ("config", "weights_gb")},
     below=parts.sum_and_notes,
 )
 PUBLISHED = Chapter(

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from explainers.contract.messages import Message
-from explainers.kv_cache.config import BreakSize, model_of
+from explainers.kv_cache.config import model_of
+from explainers.kv_cache.config_vectors import BreakSize
 from explainers.kv_cache.layers import Model
 
 
@@ -93,7 +94,8 @@ else:
 def find_model(name: str, break_it: BreakSize = "none") -> Model:
     """The model of that name, in any letter case. Raises KeyError for a name that the catalogue does not have."""
     entry = CATALOGUE[name.lower()]
-    return replace(model_of(entry.config, entry.name, break_it), title=entry.title)
+    model = model_of(entry.config, entry.name, break_it)
+    return replace(model, title=entry.title, warnings=())  # checked against the class and against print
 
 
 # What printed counts hold that is no parameter, or leave out.
@@ -113,6 +115,6 @@ def beyond(what: str, model: Model) -> int:
         "": 0,
         "inv_freq": model.layers * model.kinds[0].vectors[0].length // 2,
         "lm_head": embedding,
-        "e_score_correction_bias": model.parameters.experts * model.parameters.expert_layers,
+        "e_score_correction_bias": model.known_parameters.experts * model.known_parameters.expert_layers,
         "embedding": -embedding,
     }[what]

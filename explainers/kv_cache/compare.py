@@ -71,7 +71,7 @@ class CompareResult(Checked):
 
     largest_bytes, smallest_bytes: those two in words. on_ranks: of the last model. lengths: (steps,) tokens.
     growth: each model's bytes at those lengths. right: their windowed bytes without what `break_it` does, the same
-    where nothing is broken. models: what was counted.
+    where nothing is broken. warnings: why bytes may be wrong. models: what was counted.
     """
 
     sizes: tuple[SizeResult, ...]
@@ -84,6 +84,7 @@ class CompareResult(Checked):
     lengths: tuple[int, ...]
     growth: tuple[Growth, ...]
     right: tuple[tuple[int, ...], ...]
+    warnings: tuple[str, ...]
     checks: tuple[Check, ...]
     models: tuple[Model, ...] = field(metadata={"shell": False})
     setting: CompareParams = field(metadata={"shell": False})
@@ -109,6 +110,11 @@ def compare(params: CompareParams) -> CompareResult:
         growth=growth,
         right=tuple(
             each.windowed for each in (growth if params.break_it == "none" else _unbroken(params, lengths))
+        ),
+        warnings=tuple(
+            Message("{model}: {warning}", model=size.title, warning=warning)
+            for size in sizes
+            for warning in size.warnings
         ),
         checks=tuple(check for size in sizes for check in size.checks),
         models=models,

@@ -7,22 +7,65 @@ the first one, and what is shown to a reader is the one in the config.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from explainers.contract.messages import Message, joined
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    "hidden_size": ("hidden_size", "n_embd", "n_embed", "d_model"),
-    "num_attention_heads": ("num_attention_heads", "n_head", "n_heads"),
-    "num_key_value_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv"),
-    "max_position_embeddings": ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"),
-    "intermediate_size": ("intermediate_size", "ffn_hidden_size", "n_inner"),
+    "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
+    "hidden_size": ("hidden_size", "n_embd", "n_embed", "d_model", "dim", "model_dim"),
+    "num_attention_heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"),
+    "num_key_value_heads": (
+        "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "kv_n_heads", "num_attention_groups",
+        "attn_config.kv_n_heads", "multi_query_group_num",
+    ),
+    "head_dim": ("head_dim", "attention_head_dim", "kv_channels", "dim_head", "head_size"),
+    "max_position_embeddings": (
+        "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length",
+    ),
+    "intermediate_size": ("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim", "hidden_dim"),
     "num_experts": ("num_experts", "num_local_experts", "n_routed_experts"),
     "num_experts_per_tok": ("num_experts_per_tok", "num_experts_per_token", "moe_topk"),
     "sliding_window_pattern": ("sliding_window_pattern", "_sliding_window_pattern"),
-}
+    "sliding_window": ("sliding_window", "attention_window_size"),
+    "vocab_size": ("vocab_size", "padded_vocab_size"),
+}  # fmt: skip
+
+# The keys that decide the bytes of the cache, by their first spelling.
+DECIDING = frozenset(
+    {
+        *("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim"),
+        *("multi_query", "new_decoder_architecture", "v_head_dim"),
+        *("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "use_mla"),
+        *(
+            "layer_types",
+            "sliding_window",
+            "use_sliding_window",
+            "max_window_layers",
+            "sliding_window_pattern",
+        ),
+        *("full_attention_interval", "attention_chunk_size", "no_rope_layers", "no_rope_layer_interval"),
+        *(
+            "attn_layer_period",
+            "attn_layer_offset",
+            "attn_layer_indices",
+            "attn_type_list",
+            "layer_group_size",
+        ),
+        *(
+            "layers_block_type",
+            "block_types",
+            "hybrid_layer_ids",
+            "hybrid_override_pattern",
+            "full_attn_idxs",
+        ),
+        *("hybrid_layer_pattern", "linear_attn_config", "block_configs", "num_key_value_heads_per_layer"),
+        *("global_attn_every_n_layers", "local_attention", "cross_attention_layers", "num_kv_shared_layers"),
+        *("swa_num_key_value_heads", "swa_head_dim", "swa_v_head_dim"),
+        *("num_global_key_value_heads", "global_head_dim", "per_layer_config"),
+    }
+)
 
 # The most that a key may say: far beyond any model, and small enough that every product stays readable.
 MOST: Mapping[str, int] = {
@@ -74,11 +117,26 @@ class Keys:
     Everything raises ValueError with one sentence that names the key and what is allowed.
     """
 
-    def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any], family: str, inside: str = ""):
-        """family: the model_type, whose defaults these are. inside: the key that holds this config, if any does."""
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        family: str,
+        *,
+        defaults: Mapping[str, Any],
+        known: Collection[str] = (),
+        layers: Sequence[str] = (),
+        inside: str = "",
+    ):
+        """family: the model_type. defaults, known, layers: the defaults, the keys and the layer types of its class.
+
+        inside: the key that holds this config, if any does.
+        """
         self.config = config
         self.family = family
         self.inside = inside
+        self.known = frozenset(known)
+        self.layers = tuple(layers)
+        self.assumed: dict[str, Any] = {}  # what was absent and taken from the class
         self._defaults = defaults
 
     def holds(self, name: str) -> bool:
@@ -98,7 +156,7 @@ class Keys:
         """The same, or None where the key is null, or absent and without a default of the family."""
         spelling, value = self._find(name)
         if value is None and spelling not in self.config:
-            value = self._defaults.get(name)
+            value = self._default(name)
         if value is None:
             return None
         most = MOST.get(name, MOST_OTHERWISE)
@@ -118,7 +176,9 @@ class Keys:
         """True or false under a key; null and absent give the family's default, else `default`."""
         value = self.config.get(name)
         if value is None:
-            value = self._defaults.get(name, default)
+            value = self._default(name)
+        if value is None:
+            value = default
         if not isinstance(value, bool):
             raise ValueError(
                 Message(
@@ -167,13 +227,49 @@ class Keys:
             )
         return Message("{key} is absent", key=name)
 
+    def with_changes(self, changes: Mapping[str, Any]) -> Keys:
+        """The same keys with some of another value, as one layer may have them."""
+        changed = Keys(
+            {**self.config, **changes},
+            self.family,
+            defaults=self._defaults,
+            known=self.known,
+            layers=self.layers,
+            inside=self.inside,
+        )
+        changed.assumed = self.assumed
+        return changed
+
+    def knows(self, name: str) -> bool:
+        """Whether the config has the key, or the class of its family."""
+        spellings = SPELLINGS.get(name, (name,))
+        return self.holds(name) or not self.known.isdisjoint(spellings)
+
+    def _default(self, name: str) -> Any:
+        value = self._defaults.get(name)
+        if value is not None:
+            self.assumed[name] = value
+        return value
+
     def _find(self, name: str) -> tuple[str, Any]:
         """The spelling that the config uses and its value; the first spelling and None where there is none."""
         spellings = SPELLINGS.get(name, (name,))
         for spelling in spellings:
-            if self.config.get(spelling) is not None:
-                return spelling, self.config[spelling]
+            if (value := self._at(spelling)) is not None:
+                return spelling, value
         return spellings[0], None
+
+    def _at(self, spelling: str) -> Any:
+        """The value under a spelling; one with a dot is a key of an object within the config."""
+        outer, dot, inner = spelling.partition(".")
+        value = self.config.get(outer)
+        if not dot:
+            return value
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(
+                Message("{key} is {value}; it must be an object", key=self._full(outer), value=shown(value))
+            )
+        return None if value is None else value.get(inner)
 
     def _full(self, spelling: str) -> str:
         return f"{self.inside}.{spelling}" if self.inside else spelling

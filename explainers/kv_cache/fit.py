@@ -20,10 +20,11 @@ from fractions import Fraction
 
 from explainers.contract.experiment import experiment
 from explainers.contract.messages import Message, joined
-from explainers.contract.params import choice, number
+from explainers.contract.params import Adjustment, choice, number
 from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, LABELS, Gpu, GpuName
-from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, Model
+from explainers.kv_cache.config import read_model
+from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, Model, Parameters
 from explainers.kv_cache.size import (
     BREAKS,
     ELEMENT_LABELS,
@@ -54,7 +55,7 @@ class Demand:
     @property
     def weight_bytes(self) -> int:
         """Of all weights, once."""
-        return self.weight_dtype.bytes_of(self.model.parameters.total)
+        return self.weight_dtype.bytes_of(self.model.known_parameters.total)
 
     @property
     def rank_weights(self) -> int:
@@ -135,6 +136,36 @@ class GpuParams(SizeParams):
         Message("How the parameters are stored: {elements}", elements=ELEMENTS),
         ELEMENT_LABELS,
     )
+    weights_gb: float = number(
+        0.0,
+        "Weights",
+        "Size of all weights together, for a model whose parameters are not known; 0 counts the parameters",
+        least=0,
+        most=1_000_000,
+        comfort=(0, 2000),
+        step=0.1,
+        unit="GB",
+    )
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        yield from super().adjustments()
+        if self.config and not self.weights_gb and (unknown := read_model(self.config).parameters_unknown):
+            sentence = Message(
+                "config = a model whose parameters are not known ({reason}); "
+                "allowed: with weights_gb, the size of its weights.",
+                reason=unknown,
+            )
+            yield Adjustment("config", "", sentence)
+
+
+def weighed_model(params: GpuParams) -> Model:
+    """The chosen model; with weights_gb, its weights as many numbers as fill that size."""
+    model = chosen_model(params)
+    if not params.weights_gb:
+        return model
+    dtype = ELEMENT_TYPES[params.weight_dtype]
+    numbers = round(params.weights_gb * 1e9 * dtype.block / dtype.block_bytes)
+    return replace(model, parameters=Parameters(numbers))
 
 
 class FitParams(GpuParams):
@@ -181,6 +212,7 @@ class FitResult(Checked):
     longest_context: int
     at_least_gpus: int | None
     formula: str
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
     demand: Demand = field(metadata={"shell": False})
@@ -221,7 +253,8 @@ def fit(params: FitParams) -> FitResult:
         longest_context=longest,
         at_least_gpus=_at_least_gpus(demand, params, usable),
         formula=_formula(demand, params, usable),
-        notes=(*size.notes, *_notes(params, gpu, longest)),
+        warnings=size.warnings,
+        notes=(*size.notes, *_notes(params, demand.model, gpu, longest)),
         checks=(
             *size.checks,
             _largest_batch_check(demand, params, usable, largest),
@@ -235,7 +268,7 @@ def fit(params: FitParams) -> FitResult:
 def demand_of(params: FitParams) -> Demand:
     """What the model of these settings asks of each GPU."""
     return Demand(
-        chosen_model(params),
+        weighed_model(params),
         ELEMENT_TYPES[params.weight_dtype],
         ELEMENT_TYPES[params.dtype],
         params.tensor_parallel,
@@ -282,7 +315,7 @@ def _formula(demand: Demand, params: FitParams, usable: int) -> Message:
     )
 
 
-def _notes(params: FitParams, gpu: Gpu, longest: int) -> Iterator[str]:
+def _notes(params: FitParams, model: Model, gpu: Gpu, longest: int) -> Iterator[str]:
     """What was assumed beyond the size of the cache, in sentences."""
     if params.memory_share == 1:
         yield Message("All of the memory is taken as usable; an engine needs some of it for activations.")
@@ -290,6 +323,14 @@ def _notes(params: FitParams, gpu: Gpu, longest: int) -> Iterator[str]:
         yield Message(
             "All weights are counted as {dtype}; such files keep some matrices in wider types.",
             dtype=params.weight_dtype,
+        )
+    if params.weight_dtype in ("fp8", "int8"):
+        vocabulary = model.known_parameters.embedding * 2
+        yield Message(
+            "All weights are counted in 8 bits. Published checkpoints keep some in 16: at least the embedding and the "
+            "output matrix, {more} more; Llama 3.1 405B in fp8 also its attention and two layers, with which vLLM "
+            "logs 62.0 GB a GPU on eight, where 50.7 GB are counted here.",
+            more=both_units(vocabulary),
         )
     if longest == LONGEST_CONTEXT:
         yield Message(

@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from explainers.contract.messages import Message
+
 Attention = Literal["MHA", "GQA", "MQA", "MLA"]
-ElementName = Literal["fp32", "bf16", "fp8", "int8", "q8_0", "q4_0"]
+ElementName = Literal["fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "q4_0"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class ElementType:
 ELEMENT_TYPES: Mapping[str, ElementType] = {
     "fp32": ElementType("fp32", 1, 4),
     "bf16": ElementType("bf16", 1, 2),
+    "fp16": ElementType("fp16", 1, 2),
     "fp8": ElementType("fp8", 1, 1),
     "int8": ElementType("int8", 1, 1),
     "q8_0": ElementType("q8_0", 32, 34),
@@ -115,7 +118,8 @@ class Model:
     """A decoder as its config describes it.
 
     name: in the catalogue, or "config.json". keys: what a number is called -> the config keys behind it, with their
-    values. notes: sentences about what was assumed or left out. config: what it was read from.
+    values. parameters: None where they are not known; parameters_unknown says why. warnings: why the bytes may be
+    wrong. notes: sentences about what was left out. config: what it was read from.
     """
 
     name: str
@@ -123,11 +127,26 @@ class Model:
     model_type: str
     hidden_size: int
     kinds: tuple[LayerKind, ...]
-    parameters: Parameters
+    parameters: Parameters | None
     max_position: int | None = None
     keys: Mapping[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    parameters_unknown: str = ""
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, compare=False, repr=False)
+
+    @property
+    def known_parameters(self) -> Parameters:
+        """The parameters. Raises ValueError where they are not known."""
+        if self.parameters is None:
+            raise ValueError(
+                Message(
+                    "the parameters of {model} are not known: {reason}",
+                    model=self.title,
+                    reason=self.parameters_unknown,
+                )
+            )
+        return self.parameters
 
     @property
     def layers(self) -> int:

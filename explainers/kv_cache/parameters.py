@@ -148,19 +148,6 @@ def _falcon_norms(keys: Keys) -> int:
     return 2 if keys.whole("num_ln_in_parallel_attn", 2 if new else 1) == 2 else 1
 
 
-def unknown(keys: Keys, heads: Heads) -> Parameters:
-    """A model of another family as a Llama with the usual keys, with experts in every layer where it names any."""
-    attention = _latent_attention(keys) if has_latent(keys) else _attention(keys, heads)
-    if not keys.optional("num_experts", least=0):
-        inner = keys.whole("intermediate_size", 4 * keys.whole("hidden_size"))
-        return _decoder(keys, attention, mlp=3 * keys.whole("hidden_size") * inner)
-    size = "moe_intermediate_size" if keys.holds("moe_intermediate_size") else "intermediate_size"
-    expert = _gated_mlp(keys, size)
-    shared = keys.whole("n_shared_experts", 0, least=0) * expert
-    experts = _routed(keys, expert=expert, layers=keys.whole("num_hidden_layers"), shared=shared)
-    return _decoder(keys, attention, experts=experts)
-
-
 COUNT: Mapping[str, Callable[[Keys, Heads], Parameters]] = {
     "llama": llama,
     "mistral": mistral,
@@ -182,13 +169,13 @@ COUNT: Mapping[str, Callable[[Keys, Heads], Parameters]] = {
 
 
 def has_latent(keys: Keys) -> bool:
-    """Whether the model's attention is MLA: by its family, else by its keys."""
-    return COUNT.get(keys.family) is deepseek or (keys.family not in COUNT and keys.holds("kv_lora_rank"))
+    """Whether the model's attention is MLA: it has a latent, and use_mla does not deny it."""
+    return keys.optional("kv_lora_rank", least=0) not in (None, 0) and keys.flag("use_mla", True)
 
 
 def count(keys: Keys, heads: Heads) -> Parameters:
-    """The parameters of a model; of an unknown family, as far as the usual keys say."""
-    return COUNT.get(keys.family, unknown)(keys, heads)
+    """The parameters of a model of a family in COUNT. Raises ValueError for a key that is missing or wrong."""
+    return COUNT[keys.family](keys, heads)
 
 
 # ------------------------------------------------------------------------------------------------- the parts

@@ -304,13 +304,13 @@ def printed_totals() -> Iterator[Figure]:
                 source=TOTALS,
                 what=Message("{model}: {total}", model=entry.title, total=printed.what),
                 printed=Fraction(printed.value),
-                computed=Fraction(model.parameters.total + more),
+                computed=Fraction(model.known_parameters.total + more),
                 digit=Fraction(0),
                 unit="",
                 agrees=True,
                 reason=Message(
                     "{parameters:,} parameters, {more:+,}: {why}",
-                    parameters=model.parameters.total,
+                    parameters=model.known_parameters.total,
                     more=more,
                     why=BEYOND[printed.beyond],
                 ),
@@ -327,7 +327,7 @@ def active_parameters() -> Iterator[Figure]:
         ("gpt-oss-120b", "5.13", True, Message("without the embedding, with the output matrix")),
     )
     for name, printed, without_embedding, reason in rows:
-        parameters = find_model(name).parameters
+        parameters = find_model(name).known_parameters
         active = parameters.active - (parameters.embedding if without_embedding else 0)
         yield Figure(
             source=CARDS,
@@ -339,7 +339,7 @@ def active_parameters() -> Iterator[Figure]:
             agrees=True,
             reason=reason,
         )
-    llama = find_model("llama-65b").parameters.total
+    llama = find_model("llama-65b").known_parameters.total
     yield Figure(
         source=Message("{paper}, Table 2", paper="LLaMA (arXiv 2302.13971)"),
         what="LLaMA-65B",

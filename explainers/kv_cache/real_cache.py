@@ -1,9 +1,9 @@
-"""A cache laid out in arrays, with which the formulas are compared.
+"""Caches laid out in arrays, of the layers that `transformers` keeps: with them the sums of the page are compared.
 
-One head's cache is written page by page, in the layout that an engine stores, and its bytes are read off the arrays.
-Heads, layers and sequences hold the same, so their number multiplies it. What is independent of the formulas: the
-layout of the numbers, whole blocks, windows, and that nothing of layers.py and of `break_it` reaches it. The keys of
-the config are read by the same code; that they are read rightly is for the tests against `transformers`.
+references.json says what the model classes of `transformers` keep of a token in each layer; it was read off their own
+caches (tests/kv_cache/references.py), so that nothing here reads a config. One head's cache is written page by page, in
+the layout that an engine stores, and its bytes are read off the arrays. Heads, layers and sequences hold the same, so
+their number multiplies it.
 
 Layouts: bf16 as the upper 16 bits of a float; q8_0 and q4_0 as in llama.cpp, ggml-common.h: a scale d (fp16) and the
 32 numbers qs that share it, one byte or half a byte each.
@@ -11,19 +11,20 @@ Layouts: bf16 as the upper 16 bits of a float; q8_0 and q4_0 as in llama.cpp, gg
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import functools
+import json
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from explainers.kv_cache.config import NO_CACHE, WINDOW_KEYS, keys_of, kv_heads, layer_types
-from explainers.kv_cache.config_keys import Keys
-from explainers.kv_cache.parameters import has_latent
-
 LAYOUTS: Mapping[str, tuple[int, np.dtype[Any]]] = {  # numbers in a block, and the block
     "fp32": (1, np.dtype("<f4")),
     "bf16": (1, np.dtype("<u2")),
+    "fp16": (1, np.dtype("<f2")),
     "fp8": (1, np.dtype("u1")),
     "int8": (1, np.dtype("i1")),
     "q8_0": (32, np.dtype([("d", "<f2"), ("qs", "i1", 32)])),
@@ -66,22 +67,33 @@ def _forget(cache: deque[np.ndarray], excess: int) -> int:
     return len(oldest)
 
 
-def real_bytes(config: Mapping[str, Any], dtype: str, seq_len: int, batch: int) -> int:
-    """Bytes of the caches of all heads, layers and sequences of the model that `config` describes."""
-    keys = keys_of(config)
-    if has_latent(keys):
-        vectors = Counter([keys.whole("kv_lora_rank"), keys.whole("qk_rope_head_dim")])
-    else:
-        query_heads = keys.whole("num_attention_heads")
-        head_dim = keys.whole("head_dim", keys.whole("hidden_size") // query_heads)
-        vectors = Counter({head_dim: 2 * kv_heads(keys, query_heads)})  # a key and a value a head
-    layers = Counter(layer_type for layer_type in layer_types(keys) if layer_type not in NO_CACHE)
-    return batch * sum(
-        in_layers * heads * head_bytes(numbers, dtype, seq_len, _window(keys, layer_type))
-        for layer_type, in_layers in layers.items()
-        for numbers, heads in vectors.items()
-    )
+@dataclass(frozen=True)
+class Reference:
+    """What another program keeps of a token. made_by: its class. layers: number, (copies, length), and window."""
+
+    made_by: str
+    layers: tuple[tuple[int, tuple[tuple[int, int], ...], int | None], ...]
+
+    def real_bytes(self, dtype: str, seq_len: int, batch: int) -> int:
+        """Bytes of the caches of all heads, layers and sequences, laid out in arrays."""
+        return batch * sum(
+            layers * copies * head_bytes(length, dtype, seq_len, window)
+            for layers, vectors, window in self.layers
+            for copies, length in vectors
+        )
 
 
-def _window(keys: Keys, layer_type: str) -> int | None:
-    return keys.whole(WINDOW_KEYS[layer_type]) if layer_type in WINDOW_KEYS else None
+@functools.cache
+def references() -> Mapping[str, Reference]:
+    """By the name of a model in the catalogue."""
+    written = json.loads((Path(__file__).parent / "references.json").read_text(encoding="utf-8"))
+    return {
+        name: Reference(
+            each["class"],
+            tuple(
+                (layers, tuple((copies, length) for copies, length in vectors), window)
+                for layers, vectors, window in each["layers"]
+            ),
+        )
+        for name, each in written.items()
+    }

@@ -26,9 +26,9 @@ from explainers.contract.experiment import experiment
 from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.hardware.gpus import GPUS, Gpu
-from explainers.kv_cache.fit import GpuParams
+from explainers.kv_cache.fit import GpuParams, weighed_model
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementType, LayerKind, Model, Parameters, Vector
-from explainers.kv_cache.size import BREAKS, chosen_model, size_of
+from explainers.kv_cache.size import BREAKS, size_of
 
 # ------------------------------------------------------------------------------------------- the weights of a step
 
@@ -46,7 +46,7 @@ def expected_experts(parameters: Parameters, batch: int) -> float:
 
 def parameters_read(model: Model, batch: int) -> int:
     """Parameters that one step reads: one row of the embedding a sequence, the experts met, and all others."""
-    parameters = model.parameters
+    parameters = model.known_parameters
     all_experts = parameters.experts * parameters.expert * parameters.expert_layers
     experts = expected_experts(parameters, batch) * parameters.expert * parameters.expert_layers
     rows = min(parameters.embedding, batch * model.hidden_size)
@@ -55,7 +55,7 @@ def parameters_read(model: Model, batch: int) -> int:
 
 def weight_flops(model: Model, batch: int) -> int:
     """A multiplication and an addition for each parameter that a token meets; looking up its embedding takes none."""
-    return 2 * batch * (model.parameters.active - model.parameters.embedding)
+    return 2 * batch * (model.known_parameters.active - model.known_parameters.embedding)
 
 
 # -------------------------------------------------------------------------------------------------- attention only
@@ -193,6 +193,7 @@ class RooflineResult(Checked):
     own: Variant
     variants: tuple[Variant, ...]
     formula: str
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
     setting: RooflineParams = field(metadata={"shell": False})
@@ -201,7 +202,7 @@ class RooflineResult(Checked):
 @experiment("kv_cache.roofline", breaks=BREAKS)
 def roofline(params: RooflineParams) -> RooflineResult:
     """The ceiling on decoded tokens a second, for a model's own attention and for the same model from MHA to MLA."""
-    model, gpu = chosen_model(params), GPUS[params.gpu]
+    model, gpu = weighed_model(params), GPUS[params.gpu]
     peak = _peak(gpu, params.weight_dtype)
     rungs, at = ladder(model)
     variants = tuple(_variant(name, rung, number == at, params) for number, (name, rung) in enumerate(rungs))
@@ -215,11 +216,12 @@ def roofline(params: RooflineParams) -> RooflineResult:
         gpus=params.tensor_parallel,
         peak=peak,
         ridge=peak / gpu.bandwidth,
-        experts_read=expected_experts(model.parameters, params.batch),
+        experts_read=expected_experts(model.known_parameters, params.batch),
         runs=_runs(model, own, params, gpu),
         own=own,
         variants=variants,
         formula=_formula(own, params, gpu, peak),
+        warnings=size.warnings,
         notes=(*size.notes, *_notes(model, own, params, gpu)),
         checks=(
             *size.checks,
@@ -300,7 +302,7 @@ def _formula(own: Variant, params: RooflineParams, gpu: Gpu, peak: float) -> Mes
 
 def _runs(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> bool:
     """Whether weights and cache fit into the memory of all GPUs."""
-    weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(model.parameters.total)
+    weights = ELEMENT_TYPES[params.weight_dtype].bytes_of(model.known_parameters.total)
     return weights + own.cache_bytes + own.copied_bytes <= params.tensor_parallel * gpu.memory_bytes
 
 
@@ -314,12 +316,12 @@ def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iter
         "Other attentions take this one's place in the cache and its products; the weights are held equal."
     )
     yield from _head_notes(model)
-    if model.parameters.experts:
+    if model.known_parameters.experts:
         yield Message(
             "{expected:,.1f} of {experts} routed experts are read in a layer: the number expected if each is equally "
             "likely. Uneven routing meets fewer and reads less.",
-            expected=expected_experts(model.parameters, params.batch),
-            experts=model.parameters.experts,
+            expected=expected_experts(model.known_parameters, params.batch),
+            experts=model.known_parameters.experts,
         )
     if own.copied_bytes:
         yield Message(
@@ -330,7 +332,7 @@ def _notes(model: Model, own: Variant, params: RooflineParams, gpu: Gpu) -> Iter
             ranks=params.tensor_parallel,
             rate=own.rate_without_copies,
         )
-    if model.parameters.embedding:
+    if model.known_parameters.embedding:
         yield Message(
             "The token embedding is not among the weights read: a step looks up one row for each sequence."
         )

@@ -19,14 +19,15 @@ from explainers.contract.messages import Message, plural
 from explainers.contract.params import Params, choice, number, text
 from explainers.contract.result import Check, Checked
 from explainers.kv_cache.catalogue import BEYOND, CATALOGUE, LABELS, ModelName, beyond, find_model
-from explainers.kv_cache.config import BreakSize, read_model
+from explainers.kv_cache.config import read_model
 from explainers.kv_cache.config_text import LONGEST_CONFIG
+from explainers.kv_cache.config_vectors import BreakSize
 from explainers.kv_cache.layers import ELEMENT_TYPES, ElementName, ElementType, LayerKind, Model
-from explainers.kv_cache.real_cache import real_bytes
+from explainers.kv_cache.real_cache import references
 from explainers.kv_cache.size_formula import both_units, formula
 
 ELEMENTS = Message(
-    "fp32 takes 4 B, bf16 (and fp16) 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
+    "fp32 takes 4 B, bf16 and fp16 2 B, fp8 and int8 1 B; q8_0 34 B and q4_0 18 B for 32 numbers with a scale"
 )
 ELEMENT_LABELS: Mapping[str, str] = {name: name for name in ELEMENT_TYPES}
 
@@ -151,9 +152,9 @@ class SizeResult(Checked):
 
     config_from: where the config was seen. attention: MHA, GQA, MQA or MLA, by layer kind where they differ.
     bytes_per_token: in all layers, without windows. reserved_bytes: on all ranks together; per_rank_bytes: on one.
-    params: parameters of the model, tied matrices once; active_params: those that one token meets. in_words: the
-    sizes in GB and in GiB. formula: windowed_bytes with the numbers in it. keys: what a number is called -> the
-    config key behind it.
+    params: parameters of the model, tied matrices once; active_params: those that one token meets; None where they are
+    not known. in_words: the sizes in GB and in GiB. formula: windowed_bytes with the numbers in it. keys: what a number
+    is called -> the config key behind it. warnings: why the bytes may be wrong.
     """
 
     model: str
@@ -165,12 +166,13 @@ class SizeResult(Checked):
     windowed_bytes: int
     reserved_bytes: int
     per_rank_bytes: int
-    params: int
-    active_params: int
+    params: int | None
+    active_params: int | None
     in_words: Mapping[str, str]
     formula: str
     layer_kinds: tuple[KindSize, ...]
     keys: Mapping[str, str]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
     setting: CacheParams = field(metadata={"shell": False})
@@ -207,14 +209,15 @@ def size_of(model: Model, params: CacheParams) -> SizeResult:
         attention=model.attention,
         bytes_per_token=model.bytes_per_token(dtype),
         **sizes,
-        params=model.parameters.total,
-        active_params=model.parameters.active,
+        params=model.parameters.total if model.parameters else None,
+        active_params=model.parameters.active if model.parameters else None,
         in_words={name: both_units(nbytes) for name, nbytes in sizes.items()},
         formula=formula(model, dtype, seq_len, batch),
         layer_kinds=tuple(_kind_size(kind, dtype, params) for kind in model.kinds),
         keys=model.keys,
+        warnings=(*model.warnings, *_warnings(model, params)),
         notes=(*model.notes, *_notes(model, params)),
-        checks=(_real_check(model, params), *_published_checks(model)),
+        checks=(*_real_checks(model, params), *_published_checks(model)),
         setting=params,
         counted=model,
     )
@@ -243,6 +246,20 @@ def _kind_size(kind: LayerKind, dtype: ElementType, params: CacheParams) -> Kind
 # ---------------------------------------------------------------------------------------------------- notes
 
 
+def _warnings(model: Model, params: CacheParams) -> Iterator[str]:
+    """Settings with which no engine would keep this cache."""
+    dtype = ELEMENT_TYPES[params.dtype]
+    lengths = {vector.length for kind in model.kinds for vector in kind.vectors}
+    for length in sorted(length for length in lengths if length % dtype.block):
+        yield Message(
+            "{dtype} needs heads of a multiple of {block} numbers; with {length} llama.cpp refuses it. The last block "
+            "counts in full.",
+            dtype=params.dtype,
+            block=dtype.block,
+            length=length,
+        )
+
+
 def _notes(model: Model, params: CacheParams) -> Iterator[str]:
     """What a reader should know of the settings."""
     if model.max_position is not None and params.seq_len > model.max_position:
@@ -253,14 +270,8 @@ def _notes(model: Model, params: CacheParams) -> Iterator[str]:
         )
     if params.dtype in ("fp8", "int8"):
         yield Message("{dtype}: one scale for a whole tensor is not counted.", dtype=params.dtype)
-    dtype = ELEMENT_TYPES[params.dtype]
-    lengths = {vector.length for kind in model.kinds for vector in kind.vectors}
-    for length in sorted(length for length in lengths if length % dtype.block):
-        yield Message(
-            "{length} numbers do not fill whole blocks of {block}; the last block counts in full.",
-            length=length,
-            block=dtype.block,
-        )
+    if model.parameters is None:
+        yield Message("The parameters are not known: {reason}.", reason=model.parameters_unknown)
     if any(kind.window is not None and kind.window < params.seq_len for kind in model.kinds):
         yield Message(
             "Layers with a window reserve every block in which one of the tokens that they keep lies."
@@ -311,15 +322,20 @@ def _rank_notes(kind: LayerKind, ranks: int) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------------- checks
 
 
-def _real_check(model: Model, params: CacheParams) -> Check:
+def _real_checks(model: Model, params: CacheParams) -> Iterator[Check]:
+    """The bytes against the cache of another program; there is none for a config that a reader gives."""
+    reference = references().get(model.name)
+    if reference is None:
+        return
     counted = model.windowed_bytes(ELEMENT_TYPES[params.dtype], params.seq_len, params.batch)
-    real = real_bytes(model.config, params.dtype, params.seq_len, params.batch)
-    return Check(
+    real = reference.real_bytes(params.dtype, params.seq_len, params.batch)
+    yield Check(
         Message("the bytes of {model} equal a cache in arrays", model=model.title),
         abs(counted - real),
         0,
         Message(
-            "one head's cache, laid out token by token, times heads, layers and sequences: {size:,} B",
+            "what {made_by} of transformers keeps, laid out token by token: {size:,} B",
+            made_by=reference.made_by,
             size=real,
         ),
     )
@@ -342,7 +358,7 @@ def _published_checks(model: Model) -> Iterator[Check]:
             )
         yield Check(
             Message("the parameters of {model} equal the {total}", model=model.title, total=printed.what),
-            abs(model.parameters.total + more - printed.value),
+            abs(model.known_parameters.total + more - printed.value),
             0,
             total,
         )

@@ -145,6 +145,8 @@ def steered(
         time.sleep(HEAD_START)
     with above:
         controls()
+        if run:
+            tables.doubts(run.facts.get("warnings", ()))
     return run
 
 

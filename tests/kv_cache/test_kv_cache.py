@@ -35,7 +35,7 @@ def test_a_published_model_is_counted_to_the_byte(oracle: dict[str, Any]) -> Non
     model, expected = find_model(oracle["name"]), oracle["expect"]
     assert model.attention == expected["attention"]
     assert model.bytes_per_token(BF16) == expected["kv_bytes_per_token_bf16"]
-    assert model.parameters.total == expected["params_exact"]
+    assert model.known_parameters.total == expected["params_exact"]
     assert sum(kind.layers for kind in model.kinds if kind.window) == expected["n_sliding_layers"]
     assert {str(n): model.windowed_bytes(BF16, int(n), 1) for n in expected["kv_bytes_bf16_at"]} == expected[
         "kv_bytes_bf16_at"
@@ -96,7 +96,7 @@ def test_every_exact_total_in_print_is_ours_and_what_it_counts_besides(name: str
 def test_active_parameters_round_to_the_printed_figure(
     name: str, billions: str, embedding_counts: bool
 ) -> None:
-    parameters = find_model(name).parameters
+    parameters = find_model(name).known_parameters
     active = parameters.active - (0 if embedding_counts else parameters.embedding)
     decimals = len(billions.partition(".")[2])
     assert round(Fraction(active, 10**9), decimals) == Fraction(billions)

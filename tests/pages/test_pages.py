@@ -118,7 +118,7 @@ def test_flash_attention_says_what_it_ignored_of_a_hostile_address() -> None:
     [
         ("not json", "config.json"),
         ("[]", "config.json"),
-        ('{"model_type": "llama"}', "num_hidden_layers"),
+        ('{"hidden_size": 64}', "num_hidden_layers"),
         ('{"model_type": "llama", "num_hidden_layers": -1}', "num_hidden_layers"),
         ('{"n": "' + "x" * 5_000_000 + '"}', "at most 200,000 characters"),
     ],

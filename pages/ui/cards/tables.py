@@ -21,6 +21,13 @@ def lines(notes: Iterable[str]) -> None:
         st.caption("  \n".join(notes))
 
 
+def doubts(warnings: Iterable[str]) -> None:
+    """A box with the reasons to doubt the numbers of a run; nothing where there are none."""
+    place = st.empty()  # always there, so that what follows keeps its place
+    if found := [plain(warning) for warning in warnings]:
+        place.warning("  \n".join(found))
+
+
 def markdown(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int]) -> str:
     """The table as Markdown, in which every cell is plain text."""
     rule = ["---:" if column in numbers else ":---" for column in range(len(names))]

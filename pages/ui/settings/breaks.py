@@ -106,5 +106,6 @@ def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
 
 def harmless(params: Params, found: Iterable[Check]) -> None:
     """Says so if the chosen break changes nothing at the other settings."""
-    if getattr(params, "break_it", "none") != "none" and all(check.passed for check in found):
+    checks = list(found)
+    if getattr(params, "break_it", "none") != "none" and checks and all(check.passed for check in checks):
         st.caption("At these settings the break changes nothing. Reset to see its effect.")
