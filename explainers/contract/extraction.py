@@ -7,7 +7,7 @@
 - literals given to a parameter that a reader sees (`SEEN`) of any call.
 
 `built_elsewhere` finds sentences that are put together outside a Message, which no catalogue could translate. LaTeX
-(the arguments of `formula`) has no words.
+is no sentence.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ SEEN = {
     "flash_names",
 }  # fmt: skip
 WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? [A-Za-z{]|[}a-z][,;:]? [A-Za-z]{2,}|\} [A-Za-z]|[A-Za-z] \{")
+LATEX = re.compile(r"\\[A-Za-z]+")
 LETTERS = re.compile(r"[^\W\d_]{2,}")
 
 Found = tuple[int, str, str | tuple[str, str], list[str]]  # line, function, message or (one, many), comments
@@ -82,14 +83,8 @@ def built_elsewhere(source: str, errors_are_internal: bool = False) -> Iterator[
         if errors_are_internal and isinstance(node, (ast.Raise, ast.Assert))
         for inner in ast.walk(node)
     }
-    latex = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "formula"
-        for inner in ast.walk(node)
-    }
     for node in ast.walk(tree):
-        if id(node) not in raised | latex and WORDS.search(text := _built(node)):
+        if id(node) not in raised and WORDS.search(text := _built(node)) and not LATEX.search(text):
             yield node.lineno, text  # type: ignore[attr-defined]
 
 

@@ -25,7 +25,7 @@ from kernels.flash_attention import flash_attention_varlen
 IGNORED = -100  # a label that no loss counts, as everywhere in torch
 PADDING = -1  # a place without a token
 END_OF_TEXT = 0  # the last token of each document
-PAD = 1  # a token of its own, unless end-of-text serves as padding
+PAD = 1  # a separate token, unless end-of-text serves as padding
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q (b, s, a, d), k and v (b, s, g, d) -> (b, s, a d)
 

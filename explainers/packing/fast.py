@@ -15,6 +15,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from explainers.contract.messages import Message
+
 NONE = -1
 
 
@@ -25,7 +27,12 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:
     """
     if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= capacity):
         raise ValueError(
-            f"lengths from {lengths.min()} to {lengths.max()} do not all lie within 1 and {capacity}"
+            Message(
+                "lengths from {least} to {most} do not all lie within 1 and {capacity}",
+                least=lengths.min(),
+                most=lengths.max(),
+                capacity=capacity,
+            )
         )
     order = np.argsort(-lengths, kind="stable")
     pack_of = np.empty(len(lengths), dtype=np.int64)

@@ -1,6 +1,6 @@
 """A whole corpus packed by its length histogram: longest or shortest pack first, least squares, a linear program.
 
-The packers themselves stand in `histogram_packing`.
+The packers themselves are in `histogram_packing`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.packing.histogram_packing import (
     PLANNED_DEPTH,
@@ -121,7 +122,7 @@ def histogram(params: HistogramParams) -> HistogramResult:
 
 
 def pack(params: HistogramParams, lengths: Histogram) -> tuple[Packs, Plan | None]:
-    """The packs, and the plan that they carry out, where there was one."""
+    """The packs, and the plan that they carry out; None for a greedy strategy, which has no plan."""
     depth = 0 if params.break_it == "ignore_depth" else params.depth
     capacity = lengths.capacity + (params.break_it == "capacity_off_by_one")
     if params.strategy in GREEDY:
@@ -149,40 +150,61 @@ def _checks(params: HistogramParams, lengths: Histogram, kinds: Packs, plan: Pla
         np.add.at(packed, list(kind), count)
     wrong = int(np.abs(packed[1:] - lengths.counts).sum())
     yield Check(
-        "every sequence is in a pack, once", wrong, 0, f"the histogram: {lengths.sequences:,} sequences"
+        "every sequence is in a pack, once",
+        wrong,
+        0,
+        Message("the histogram: {sequences:,} sequences", sequences=lengths.sequences),
     )
     over = max((sum(kind) for kind, _ in kinds), default=0) - lengths.capacity
-    yield Check("no pack is over capacity, in tokens", max(over, 0), 0, f"{lengths.capacity:,} tokens")
+    capacity = Message("{capacity:,} tokens", capacity=lengths.capacity)
+    yield Check("no pack is over capacity, in tokens", max(over, 0), 0, capacity)
     if params.depth:
         over = max((len(kind) for kind, _ in kinds), default=0) - params.depth
-        yield Check("no pack holds more sequences than the depth", max(over, 0), 0, f"{params.depth:,}")
-    bound, reference = lower_bound(lengths, params.depth), "counting tokens, sequences and long sequences"
+        depth = Message("{depth:,}", depth=params.depth)
+        yield Check("no pack holds more sequences than the depth", max(over, 0), 0, depth)
+    bound = lower_bound(lengths, params.depth)
+    reference = Message("counting tokens, sequences and long sequences: {bound:,}", bound=bound)
     if plan and plan.bound > bound:
-        bound, reference = plan.bound, "the linear program's dual prices"
+        bound = plan.bound
+        reference = Message("the linear program's dual prices: {bound:,}", bound=bound)
     missing = max(bound - number_of(kinds), 0)
-    yield Check("no fewer packs than the lower bound", missing, 0, f"{reference}: {bound:,}")
+    yield Check("no fewer packs than the lower bound", missing, 0, reference)
 
 
-def _notes(params: HistogramParams, lengths: Histogram, plan: Plan | None, packs: int) -> Iterator[str]:
+def _notes(params: HistogramParams, lengths: Histogram, plan: Plan | None, packs: int) -> Iterator[Message]:
     if plan is None:
         return
     if params.strategy == "lp":
-        yield (
+        yield Message(
             "A linear program over patterns is Gilmore and Gomory's for cutting stock (1961); we know of no published "
             "packer of sequences that uses one."
         )
     if params.depth == 0 or params.depth > PLANNED_DEPTH:
-        others = ", and those that longest-pack-first uses" if params.strategy == "lp" else ""
-        yield (
-            f"The plan's strategies are all those of up to {PLANNED_DEPTH} sequences{others}; what rounding leaves "
-            "over is packed to the full depth."
-        )
+        yield _planned_strategies(params)
     occurring = int(np.count_nonzero(lengths.counts))
     if len({slot for strategy in plan.strategies for slot in strategy}) < occurring:
-        yield f"{occurring:,} lengths are too many to plan one by one: neighbours share a slot of the longest of them."
+        yield Message(
+            "{lengths:,} lengths are too many to plan one by one: neighbours share a slot of the longest of them.",
+            lengths=occurring,
+        )
     greedy = number_of(longest_pack_first(lengths.counts, lengths.capacity, params.depth))
     if params.strategy == "lp" and packs >= greedy:
-        yield (
+        yield Message(
             "Longest-pack-first needs no more packs here: with few sequences of a length, rounding costs what the "
             "program saves."
         )
+
+
+def _planned_strategies(params: HistogramParams) -> Message:
+    """Which strategies the plan chooses from where the depth is too great to list all."""
+    if params.strategy == "lp":
+        return Message(
+            "The plan's strategies are all those of up to {depth} sequences, and those that longest-pack-first uses; "
+            "what rounding leaves over is packed to the full depth.",
+            depth=PLANNED_DEPTH,
+        )
+    return Message(
+        "The plan's strategies are all those of up to {depth} sequences; what rounding leaves over is packed to the "
+        "full depth.",
+        depth=PLANNED_DEPTH,
+    )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explainers.contract.messages import Message
 from explainers.packing.histogram_params import MOST_SLOTS, PLANNED_DEPTH
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ FRACTIONS = 10**12  # of a pack, in which the linear program's prices are counte
 class OpenPacks:
     """Packs with room for more, by their free space, and the packs that are closed.
 
-    An empty pack is always at hand: it is an open one whose free space is the capacity.
+    There is always an empty pack: an open one whose free space is the capacity.
     """
 
     def __init__(self, capacity: int, depth: int) -> None:
@@ -207,7 +208,7 @@ def linear_plan(counts: np.ndarray, capacity: int, depth: int) -> Plan:
     equal = hstack([A, handed_down], format="csc")
     solved = linprog(cost, A_eq=equal, b_eq=demand / demand.sum(), method="highs-ds")
     if solved.status != 0:
-        raise RuntimeError(f"the linear program was not solved: {solved.message}")
+        raise RuntimeError(Message("the linear program was not solved: {reason}", reason=solved.message))
     uses = np.maximum(solved.x[: len(strategies)], 0) * demand.sum()
     all_listed = 0 < depth <= PLANNED_DEPTH and len(lengths) == np.count_nonzero(counts)
     bound = _proven_bound(A, demand, solved.eqlin.marginals) if all_listed else 0

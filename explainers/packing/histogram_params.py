@@ -12,23 +12,24 @@ import numpy as np
 from pydantic import field_validator
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message, joined
 from explainers.contract.params import Params, choice, number, text
 
 LONGEST_TEXT = 1_000_000
 MOST_LENGTH = 65_536
 MOST_SEQUENCES = 10**12
 SECONDS_ON_A_CLICK = 0.3  # of an estimated run: longer ones start by a button
-MOST_SLOTS = 512  # lengths that a plan tells apart; where more occur, neighbours share a slot
+MOST_SLOTS = 512  # lengths that a plan distinguishes; where more occur, neighbours share a slot
 PLANNED_DEPTH = 3  # sequences in a pack of a plan: beyond, there are too many packs to list
 
 Strategy = Literal["lpfhp", "spfhp", "nnlshp", "lp"]
 BreakIt = Literal["none", "forget_remainder", "ignore_depth", "capacity_off_by_one"]
 
 LABELS: dict[str, str] = {
-    "lpfhp": "longest pack first",
-    "spfhp": "shortest pack first",
-    "nnlshp": "non-negative least squares",
-    "lp": "linear program",
+    "lpfhp": Message("longest pack first"),
+    "spfhp": Message("shortest pack first"),
+    "nnlshp": Message("non-negative least squares"),
+    "lp": Message("linear program"),
 }
 
 BREAKS = (
@@ -46,7 +47,7 @@ BREAKS = (
         label="ignore the depth",
         consequence=(
             "A model with room for only so many sequences in a pack (their masks, their first tokens) cannot "
-            "read packs that hold more, however well they are filled."
+            "read packs that hold more, however full they are."
         ),
         settings={"strategy": "lpfhp", "depth": 3},
     ),
@@ -98,8 +99,10 @@ class HistogramParams(Params):
             read_histogram(given)
         except ValueError as error:
             raise ValueError(
-                "the text of a JSON object with max_length and count_by_length_from_1, or nothing; "
-                f"here {error}"
+                Message(
+                    "the text of a JSON object with max_length and count_by_length_from_1, or nothing; here {problem}",
+                    problem=error.args[0],
+                )
             ) from None
         return given
 
@@ -124,20 +127,34 @@ class HistogramParams(Params):
 
     @property
     def planned_lengths(self) -> int:
-        """How many lengths a plan tells apart."""
+        """How many lengths a plan distinguishes."""
         occurring = int(np.count_nonzero(self.lengths.counts))
         return -(-occurring // -(-occurring // MOST_SLOTS))
 
     @property
     def why_button(self) -> str:
         """Why the plan starts by a button, and about how long it takes."""
-        planner = "Least squares" if self.strategy == "nnlshp" else "The linear program"
         here, longest = _about(self.estimated_seconds), _about(seconds_of_plan(self.strategy, MOST_SLOTS))
-        more = "" if here == longest else f" (for {MOST_SLOTS} lengths, about {longest})"
-        return (
-            f"{planner} weighs all ways to fill a pack from {self.planned_lengths} lengths against one another. "
-            f"That takes about {here}{more}, so it starts by a button."
-        )
+        if self.strategy == "nnlshp":
+            work = Message(
+                "Least squares weighs all ways to fill a pack from {lengths} lengths against one another.",
+                lengths=self.planned_lengths,
+            )
+        else:
+            work = Message(
+                "The linear program weighs all ways to fill a pack from {lengths} lengths against one another.",
+                lengths=self.planned_lengths,
+            )
+        if here == longest:
+            time = Message("That takes about {here}, so it starts by a button.", here=here)
+        else:
+            time = Message(
+                "That takes about {here} (for {most} lengths, about {longest}), so it starts by a button.",
+                here=here,
+                most=MOST_SLOTS,
+                longest=longest,
+            )
+        return joined([work, time], " ")
 
 
 def seconds_of_plan(strategy: Strategy, lengths: int) -> float:
@@ -146,9 +163,9 @@ def seconds_of_plan(strategy: Strategy, lengths: int) -> float:
     return 20 * share**5 if strategy == "nnlshp" else 1.4 * share**3
 
 
-def _about(seconds: float) -> str:
-    """With one digit that counts."""
-    return f"{float(f'{seconds:.1g}'):g} s"
+def _about(seconds: float) -> Message:
+    """With one significant digit."""
+    return Message("{seconds:g} s", seconds=float(f"{seconds:.1g}"))
 
 
 # ---------------------------------------------------------------------------------------------- the histogram
@@ -158,7 +175,8 @@ def _about(seconds: float) -> str:
 class Histogram:
     """How many sequences there are of each length.
 
-    counts: (capacity,) whole numbers, entry i for length i + 1. capacity: tokens of a pack. name: what it is, if said.
+    counts: (capacity,) whole numbers, entry i for length i + 1. capacity: tokens of a pack. name: of the corpus, may be
+    empty.
     """
 
     counts: np.ndarray
@@ -178,7 +196,7 @@ def built_in(capacity: int = 256, sequences: int = 100_000) -> Histogram:
     """Lognormal lengths, median 90 and sigma 0.7, cut at the capacity: the longer ones count as `capacity` long."""
     edges = [0.0] + [_lognormal_below(length + 0.5, 90, 0.7) for length in range(1, capacity)] + [1.0]
     counts = np.diff(np.round(sequences * np.array(edges))).astype(np.int64)
-    return Histogram(counts, capacity, "lognormal lengths")
+    return Histogram(counts, capacity, Message("lognormal lengths"))
 
 
 def _lognormal_below(x: float, median: float, sigma: float) -> float:
@@ -192,18 +210,26 @@ def read_histogram(given: str) -> Histogram:
     try:
         found = json.loads(given.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"the text is not JSON: line {error.lineno}, column {error.colno}") from None
+        raise ValueError(
+            Message(
+                "the text is not JSON: line {line}, column {column}", line=error.lineno, column=error.colno
+            )
+        ) from None
     except (RecursionError, ValueError):
-        raise ValueError("the text nests too deeply, or has a number of too many digits") from None
+        raise ValueError(Message("the text nests too deeply, or has a number of too many digits")) from None
     if not isinstance(found, dict):
-        raise ValueError(f"the text is {_kind(found)}, not an object between braces")
+        raise ValueError(Message("the text is {kind}, not an object between braces", kind=_kind(found)))
     for key in ("max_length", "count_by_length_from_1"):
         if key not in found:
-            raise ValueError(f"the key {key} is missing")
+            raise ValueError(Message("the key {key} is missing", key=key))
     capacity, given_counts = found["max_length"], found["count_by_length_from_1"]
     if not _whole(capacity) or not 1 <= capacity <= MOST_LENGTH:
         raise ValueError(
-            f"max_length is {_kind(capacity)}; it must be a whole number from 1 to {MOST_LENGTH:,}"
+            Message(
+                "max_length is {kind}; it must be a whole number from 1 to {most:,}",
+                kind=_kind(capacity),
+                most=MOST_LENGTH,
+            )
         )
     name = found.get("name", "")
     name = re.sub(r"[^A-Za-z0-9 _.,:+-]", "?", name)[:60] if isinstance(name, str) else ""
@@ -214,17 +240,35 @@ def _read_counts(given: Any, capacity: int) -> np.ndarray:
     """(capacity,) the counts, zeros for the lengths after the last that is given."""
     key = "count_by_length_from_1"
     if not isinstance(given, list):
-        raise ValueError(f"{key} is {_kind(given)}; it must be a list of whole numbers")
+        raise ValueError(
+            Message("{key} is {kind}; it must be a list of whole numbers", key=key, kind=_kind(given))
+        )
     if len(given) > capacity:
-        raise ValueError(f"{key} has {len(given):,} counts; max_length = {capacity:,} allows that many")
+        raise ValueError(
+            Message(
+                "{key} has {counts:,} counts; max_length = {capacity:,} allows at most that many",
+                key=key,
+                counts=len(given),
+                capacity=capacity,
+            )
+        )
     for length, count in enumerate(given, 1):
         if not _whole(count) or not 0 <= count <= MOST_SEQUENCES:
             raise ValueError(
-                f"{key} has {_kind(count)} for length {length:,}; a count is a whole number from 0 to 10^12"
+                Message(
+                    "{key} has {kind} for length {length:,}; a count is a whole number from 0 to 10^12",
+                    key=key,
+                    kind=_kind(count),
+                    length=length,
+                )
             )
     if not 0 < sum(given) <= MOST_SEQUENCES:
         raise ValueError(
-            f"{key} counts {sum(given):,} sequences; there must be at least one and at most 10^12"
+            Message(
+                "{key} counts {sequences:,} sequences; there must be at least one and at most 10^12",
+                key=key,
+                sequences=sum(given),
+            )
         )
     counts = np.zeros(capacity, np.int64)
     counts[: len(given)] = given
@@ -236,8 +280,14 @@ def _whole(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """A JSON value as a sentence may show it: what is long by its kind only."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    """A JSON value as a sentence shows it: a number itself, anything else by its kind."""
+    names = {
+        dict: Message("an object"),
+        list: Message("a list"),
+        str: Message("a text"),
+        bool: Message("true or false"),
+        type(None): Message("null"),
+    }
     if type(value) in names:
         return names[type(value)]
     shown = repr(value)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import field_validator
 
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, choice, number, text
 
 MOST_DOCUMENTS = 20_000
@@ -28,8 +29,11 @@ class LengthsParams(Params):
     lengths: str = text(
         "",
         "Your own lengths",
-        f"at most {MOST_DOCUMENTS:,} whole numbers from 1 to {LONGEST_DOCUMENT:,}, separated by commas or spaces; "
-        "empty draws them",
+        Message(
+            "at most {most:,} whole numbers from 1 to {longest:,}, separated by commas or spaces; empty draws them",
+            most=MOST_DOCUMENTS,
+            longest=LONGEST_DOCUMENT,
+        ),
         longest=8 * MOST_DOCUMENTS,
         long_text=True,
     )
@@ -123,7 +127,11 @@ class LengthsParams(Params):
 
     def adjustments(self) -> Iterator[Adjustment]:
         if not self.lengths.strip() and self.source == "uniform" and self.shortest > self.longest:
-            sentence = f"shortest = {self.shortest} is more than the longest; allowed: 1 to {self.longest}."
+            sentence = Message(
+                "shortest = {shortest} is more than the longest; allowed: 1 to {longest}.",
+                shortest=self.shortest,
+                longest=self.longest,
+            )
             yield Adjustment("shortest", self.longest, sentence)
 
 
@@ -131,16 +139,29 @@ def parse_lengths(typed: str, shortest: int = 1, longest: int = LONGEST_DOCUMENT
     """The lengths of a typed list, in its order. Raises ValueError, which says what is allowed and what is wrong."""
     parts = [part for part in re.split(r"[,\s]+", typed) if part]
     if len(parts) > MOST_DOCUMENTS:
-        raise ValueError(f"at most {MOST_DOCUMENTS:,} lengths, and these are {len(parts):,}")
+        raise ValueError(
+            Message(
+                "at most {most:,} lengths, and these are {given:,}", most=MOST_DOCUMENTS, given=len(parts)
+            )
+        )
     return tuple(_parse_length(part, shortest, longest) for part in parts)
 
 
 def _parse_length(part: str, shortest: int, longest: int) -> int:
-    shown = part if len(part) <= 20 else f"{part[:17]}..."
+    shown = repr(part if len(part) <= 20 else f"{part[:17]}...")
     if not re.fullmatch(r"[+-]?[0-9]+", part):
-        raise ValueError(f"whole numbers separated by commas or spaces, and {shown!r} is not one")
+        raise ValueError(
+            Message("whole numbers separated by commas or spaces, and {given} is not one", given=shown)
+        )
     if len(part) > 20 or not shortest <= int(part) <= longest:
-        raise ValueError(f"lengths from {shortest} to {longest:,} tokens, and {shown!r} is not one")
+        raise ValueError(
+            Message(
+                "lengths from {shortest} to {longest:,} tokens, and {given} is not one",
+                shortest=shortest,
+                longest=longest,
+                given=shown,
+            )
+        )
     return int(part)
 
 

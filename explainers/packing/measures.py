@@ -70,7 +70,7 @@ def waiting_percent(work: Sequence[int], ranks: int) -> float:
 def displacement(packs: Sequence[Sequence[int]]) -> np.ndarray:
     """By how many places each document comes earlier or later than in the stream: (documents packed,).
 
-    packs: the documents in each pack. A document in several pieces stands where its first one lies; documents left
+    packs: the documents in each pack. A document in several pieces counts where its first piece is; documents left
     out leave no gap.
     """
     order = np.array(list(dict.fromkeys(document for pack in packs for document in pack)), dtype=np.int64)

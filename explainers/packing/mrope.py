@@ -1,10 +1,10 @@
-"""mRoPE: where the tokens of a text with images and videos stand, along time, height and width.
+"""mRoPE: positions of the tokens of a text with images and videos, along time, height and width.
 
 Text moves on by one along all three axes. The tokens of an image share one time and count its rows and columns, and
 the text after it goes on where the larger of the two ends, so that an image of many tokens takes few positions.
 
 Source: Wang et al. 2024 (Qwen2-VL), section 2.1; Bai et al. 2025 (Qwen2.5-VL), section 2.1.2; the positions equal those
-of `get_rope_index` in transformers 5.23, for Qwen2.5-VL and Qwen3-VL. NumPy alone.
+of `get_rope_index` in transformers 5.23, for Qwen2.5-VL and Qwen3-VL.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from explainers.contract.messages import Message
 
 MERGE = 2  # the vision encoder merges 2 x 2 patches into one token
 TOKENS_PER_SECOND = 2  # positions that Qwen2.5-VL gives to one second of video
@@ -49,7 +51,7 @@ class Picture:
         return VIDEO if self.grid[0] > 1 else IMAGE
 
     def tokens(self, model: Model) -> list[tuple[int, int]]:
-        """(id, modality) of each token that stands for the picture, its start and end tokens included.
+        """(id, modality) of each token of the picture, its start and end tokens included.
 
         Qwen3-VL writes every frame of a video by itself, after a timestamp (one token here, several in the model).
         """
@@ -70,15 +72,24 @@ def _picture(part: str) -> Picture:
     found = re.fullmatch(r"([0-9]{1,4}):([0-9]{1,4})x([0-9]{1,4})x([0-9]{1,4})(?:@([0-9]{1,4}))?", part)
     if found is None:
         raise ValueError(
-            "document:TxHxW@place by commas, such as 0:1x4x6@2 (frames, rows and columns of patches; place: text "
-            f"tokens before it), and {part[:20]!r} is not one"
+            Message(
+                "document:TxHxW@place, separated by commas, such as 0:1x4x6@2 (frames, rows and columns of patches; "
+                "place: text tokens before it), and {given} is not one",
+                given=repr(part[:20]),
+            )
         )
     document, frames, rows, columns, at = (int(number or 0) for number in found.groups())
     even = all(size % MERGE == 0 and 0 < size <= MOST_PATCHES for size in (rows, columns))
     if not (1 <= frames <= MOST_FRAMES and even):
         raise ValueError(
-            f"1 to {MOST_FRAMES} frames of even rows and columns from {MERGE} to {MOST_PATCHES}, because {MERGE} x "
-            f"{MERGE} patches make one token, and {part[:20]!r} is not one"
+            Message(
+                "1 to {frames} frames of even rows and columns from {merge} to {patches}, because {merge} x {merge} "
+                "patches make one token, and {given} is not one",
+                frames=MOST_FRAMES,
+                merge=MERGE,
+                patches=MOST_PATCHES,
+                given=repr(part[:20]),
+            )
         )
     return Picture(document, (frames, rows, columns), at)
 

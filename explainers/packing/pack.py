@@ -1,17 +1,18 @@
 """A stream of documents packed into sequences of one capacity, document after document, and what that costs.
 
-The strategies stand in `strategies`, the streams in `lengths`, the counts in `measures`.
+The strategies are in `strategies`, the streams in `lengths`, the counts in `measures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message, joined, plural
 from explainers.contract.result import Check, Checked
 from explainers.packing import measures, strategies
 from explainers.packing.lengths import stream
@@ -83,7 +84,7 @@ def pack(params: PackParams) -> PackResult:
     chosen = outcome_of(params.strategy, lengths, params)
     other = None if params.versus == "none" else outcome_of(params.versus, lengths, params)
     return PackResult(
-        **{one.name: getattr(chosen, one.name) for one in fields(Outcome)},
+        **{entry.name: getattr(chosen, entry.name) for entry in fields(Outcome)},
         documents=lengths,
         capacity=params.capacity,
         other=other,
@@ -96,7 +97,7 @@ def pack(params: PackParams) -> PackResult:
 def prepared(
     lengths: np.ndarray, capacity: int, overlong: Overlong
 ) -> tuple[list[Piece], list[Piece], list[int]]:
-    """The pieces to pack, those that stand alone in a longer pack, and the documents dropped, in stream order."""
+    """The pieces to pack, those alone in a longer pack, and the documents dropped, in stream order."""
     pieces: list[Piece] = []
     alone: list[Piece] = []
     dropped: list[int] = []
@@ -218,29 +219,38 @@ def _documents_cut(runs: Sequence[Sequence[Piece]], lengths: np.ndarray) -> int:
 
 
 def _checks(params: PackParams, lengths: np.ndarray, outcomes: Sequence[Outcome]) -> Iterator[Check]:
+    """The checks of each strategy; of two, each says first which strategy it checks."""
     for outcome in outcomes:
-        which = f"{outcome.label}: " if len(outcomes) > 1 else ""
-        wrong = sum(not whole for whole in _whole_documents(params, lengths, outcome))
-        yield Check(
-            f"{which}every document lies in exactly one pack, or whole in its pieces, or is listed as dropped",
-            wrong,
-            0,
-            "the lengths of the stream, document by document",
-        )
-        yield Check(
-            f"{which}no pack is over the capacity",
-            _overrun(params, outcome),
-            0,
-            f"{params.capacity:,} tokens",
-        )
-        yield Check(
-            f"{which}no fewer packs than the proven bound",
-            max(outcome.proven_bound - outcome.n_packs, 0),
-            0,
-            f"at least {outcome.proven_bound:,}: tokens / capacity, Martello and Toth's L2, Fekete and Schepers' u_k",
-        )
-        if outcome.strategy == "first_fit_decreasing":
-            yield _within_proven_ratio(which, lengths, params, outcome)
+        for check in _checks_of_strategy(params, lengths, outcome):
+            labelled = joined([outcome.label, check.what], ": ")
+            yield replace(check, what=labelled) if len(outcomes) > 1 else check
+
+
+def _checks_of_strategy(params: PackParams, lengths: np.ndarray, outcome: Outcome) -> Iterator[Check]:
+    wrong = sum(not whole for whole in _whole_documents(params, lengths, outcome))
+    yield Check(
+        "every document lies in exactly one pack, or whole in its pieces, or is listed as dropped",
+        wrong,
+        0,
+        "the lengths of the stream, document by document",
+    )
+    yield Check(
+        "no pack is over the capacity",
+        _overrun(params, outcome),
+        0,
+        plural("{count:,} token", "{count:,} tokens", count=params.capacity),
+    )
+    yield Check(
+        "no fewer packs than the proven bound",
+        max(outcome.proven_bound - outcome.n_packs, 0),
+        0,
+        Message(
+            "at least {bound:,}: tokens / capacity, Martello and Toth's L2, Fekete and Schepers' u_k",
+            bound=outcome.proven_bound,
+        ),
+    )
+    if outcome.strategy == "first_fit_decreasing":
+        yield _within_proven_ratio(lengths, params, outcome)
 
 
 def _whole_documents(params: PackParams, lengths: np.ndarray, outcome: Outcome) -> Iterator[bool]:
@@ -272,47 +282,84 @@ def _overrun(params: PackParams, outcome: Outcome) -> int:
     )
 
 
-def _within_proven_ratio(which: str, lengths: np.ndarray, params: PackParams, outcome: Outcome) -> Check:
+def _within_proven_ratio(lengths: np.ndarray, params: PackParams, outcome: Outcome) -> Check:
     """FFD <= 11/9 OPT + 6/9. Where the lower bound L proves it, OPT >= L is used; else a packing of U >= OPT packs.
 
     With L a pass is a proof; with U only a failure is: no more packs than 11/9 U + 6/9 is what must follow.
     """
     apart = sum(length > params.capacity for length in lengths.tolist()) if params.overlong == "alone" else 0
     packs, least = outcome.n_packs - apart, outcome.proven_bound - apart
-    known, how = least, "OPT ≥ {} by the proven bound, so this is certain"
+    known = least
+    reference = Message(
+        "Dósa 2007; OPT ≥ {known:,} by the proven bound, so this is certain",
+        known=known,
+    )
     if packs > 11 / 9 * least + 6 / 9:
         known = outcome_of("best_fit_decreasing", lengths, params).n_packs - apart
-        how = "OPT ≤ {} by best-fit-decreasing, as the proven bound leaves it open"
+        reference = Message(
+            "Dósa 2007; OPT ≤ {known:,} by best-fit-decreasing, as the proven bound leaves it open",
+            known=known,
+        )
     return Check(
-        f"{which}first-fit-decreasing keeps within 11/9 OPT + 6/9 packs",
+        "first-fit-decreasing keeps within 11/9 OPT + 6/9 packs",
         max(packs - (11 / 9 * known + 6 / 9), 0),
         0,
-        f"Dósa 2007; {how.format(f'{known:,}')}",
+        reference,
     )
 
 
-def _notes(params: PackParams, lengths: np.ndarray, outcome: Outcome) -> Iterator[str]:
+def _notes(params: PackParams, lengths: np.ndarray, outcome: Outcome) -> Iterator[Message]:
     longer = lengths[lengths > params.capacity]
     if len(longer):
-        happens = {
-            "drop": "left out",
-            "cut": "cut into pieces of the capacity and a rest",
-            "truncate": "cut off there, and the rest is lost",
-            "alone": "alone in a pack, which is as long as the document and has no padding",
-        }[params.overlong]
-        one = len(longer) == 1
-        which = f"1 document of {longer[0]:,} tokens is" if one else f"{len(longer):,} documents are"
-        yield f"{which} longer than the capacity of {params.capacity:,}: {'it is' if one else 'they are'} {happens}."
+        yield _longer_than_the_capacity(longer, params)
     chosen = {params.strategy, params.versus}
     if "next_fit" in chosen:
-        yield "Next-fit has one open buffer. Some training code, lmms-engine among it, calls this first-fit."
+        yield Message(
+            "Next-fit has one open buffer. Some training code, lmms-engine among it, calls this first-fit."
+        )
     if "pad_to_longest" in chosen:
-        yield "Padded to the longest, every document has a row of its own; a row is counted as a pack."
+        yield Message("Padded to the longest, every document has its own row; a row is counted as a pack.")
     if "window" in chosen and params.window >= len(lengths):
-        yield "The window holds the whole stream, so this is best-fit-decreasing."
+        yield Message("The window holds the whole stream, so this is best-fit-decreasing.")
     if chosen & {"nnlshp", "lp"}:
-        yield (
+        yield Message(
             "Rounded to whole packs: with few documents of each length, what the plan saves can be lost in rounding."
         )
     if outcome.strategy == "wrap":
-        yield "Wrap cuts documents wherever a pack ends, so only tokens / capacity bounds it from below."
+        yield Message(
+            "Wrap cuts documents wherever a pack ends, so only tokens / capacity bounds it from below."
+        )
+
+
+def _longer_than_the_capacity(longer: np.ndarray, params: PackParams) -> Message:
+    """What happens to documents over the capacity. longer: (documents,) their lengths."""
+    values = {"count": len(longer), "tokens": int(longer[0]), "capacity": params.capacity}
+    if params.overlong == "drop":
+        return plural(
+            "{count} document of {tokens:,} tokens is longer than the capacity of {capacity:,}: it is left out.",
+            "{count:,} documents are longer than the capacity of {capacity:,}: they are left out.",
+            **values,
+        )
+    if params.overlong == "cut":
+        return plural(
+            "{count} document of {tokens:,} tokens is longer than the capacity of {capacity:,}: it is cut into pieces "
+            "of the capacity and a rest.",
+            "{count:,} documents are longer than the capacity of {capacity:,}: they are cut into pieces of the "
+            "capacity and a rest.",
+            **values,
+        )
+    if params.overlong == "truncate":
+        return plural(
+            "{count} document of {tokens:,} tokens is longer than the capacity of {capacity:,}: it is cut off there, "
+            "and the rest is lost.",
+            "{count:,} documents are longer than the capacity of {capacity:,}: they are cut off there, and the rest "
+            "is lost.",
+            **values,
+        )
+    return plural(
+        "{count} document of {tokens:,} tokens is longer than the capacity of {capacity:,}: it is alone in a pack, "
+        "which is as long as the document and has no padding.",
+        "{count:,} documents are longer than the capacity of {capacity:,}: each is alone in a pack, which is as long "
+        "as the document and has no padding.",
+        **values,
+    )

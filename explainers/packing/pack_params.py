@@ -9,30 +9,48 @@ from typing import Literal
 import numpy as np
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number
 from explainers.packing.lengths import MOST_DOCUMENTS, LengthsParams, stream
 from explainers.packing.strategies import Strategy
 
 MOST_PIECES = 2 * MOST_DOCUMENTS
-MOST_NNLS_LENGTHS = 128  # different ones, up to which the least squares take a fraction of a second
+MOST_NNLS_LENGTHS = 128  # different ones, up to which least squares takes a fraction of a second
 
 Overlong = Literal["drop", "cut", "truncate", "alone"]
 
 LABELS: dict[str, str] = {
-    "pad_to_longest": "pad to longest",
-    "next_fit": "next-fit",
-    "first_fit": "first-fit",
-    "best_fit": "best-fit",
-    "first_fit_decreasing": "first-fit-decreasing",
-    "best_fit_decreasing": "best-fit-decreasing",
-    "k_buckets": "K open buckets",
-    "balanced": "balanced buckets",
-    "window": "windows",
-    "lpfhp": "longest-pack-first (LPFHP)",
-    "spfhp": "shortest-pack-first (SPFHP)",
-    "nnlshp": "least squares (NNLSHP)",
-    "lp": "linear program",
-    "wrap": "wrap",
+    "pad_to_longest": Message("pad to longest"),
+    "next_fit": Message("next-fit"),
+    "first_fit": Message("first-fit"),
+    "best_fit": Message("best-fit"),
+    "first_fit_decreasing": Message("first-fit-decreasing"),
+    "best_fit_decreasing": Message("best-fit-decreasing"),
+    "k_buckets": Message("K open buckets"),
+    "balanced": Message("balanced buckets"),
+    "window": Message("windows"),
+    "lpfhp": Message("longest-pack-first (LPFHP)"),
+    "spfhp": Message("shortest-pack-first (SPFHP)"),
+    "nnlshp": Message("least squares (NNLSHP)"),
+    "lp": Message("linear program"),
+    "wrap": Message("wrap"),
+}
+# The same where they begin a sentence.
+HEADINGS: dict[str, str] = {
+    "pad_to_longest": Message("Pad to longest"),
+    "next_fit": Message("Next-fit"),
+    "first_fit": Message("First-fit"),
+    "best_fit": Message("Best-fit"),
+    "first_fit_decreasing": Message("First-fit-decreasing"),
+    "best_fit_decreasing": Message("Best-fit-decreasing"),
+    "k_buckets": Message("K open buckets"),
+    "balanced": Message("Balanced buckets"),
+    "window": Message("Windows"),
+    "lpfhp": Message("Longest-pack-first (LPFHP)"),
+    "spfhp": Message("Shortest-pack-first (SPFHP)"),
+    "nnlshp": Message("Least squares (NNLSHP)"),
+    "lp": Message("Linear program"),
+    "wrap": Message("Wrap"),
 }
 
 
@@ -144,34 +162,43 @@ class PackParams(LengthsParams):
 
     @property
     def needs_button(self) -> bool:
-        """Least squares over all ways to fill a pack take many seconds where there are many different lengths."""
+        """Least squares over all ways to fill a pack takes many seconds where there are many different lengths."""
         return "nnlshp" in (self.strategy, self.versus) and len(np.unique(stream(self))) > MOST_NNLS_LENGTHS
 
     @property
     def why_button(self) -> str:
         lengths = len(np.unique(stream(self)))
-        return (
-            f"Least squares weigh all ways to fill a pack from {lengths} different lengths against one another. With "
-            f"more than {MOST_NNLS_LENGTHS} lengths that takes seconds, so it starts by a button."
+        return Message(
+            "Least squares weighs all ways to fill a pack from {lengths} different lengths against one another. With "
+            "more than {most} lengths that takes seconds, so it starts by a button.",
+            lengths=lengths,
+            most=MOST_NNLS_LENGTHS,
         )
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
         if self.versus == self.strategy:
-            sentence = f"versus = {self.versus} is the strategy itself; allowed: another one or none."
+            sentence = Message(
+                "versus = {versus} is the strategy itself; allowed: another one or none.", versus=self.versus
+            )
             yield Adjustment("versus", "none", sentence)
         lengths = stream(self)
         tokens, documents = int(lengths.sum()), len(lengths)
         least = math.ceil(tokens / (MOST_PIECES - documents))
         if self.capacity < least and (self.overlong == "cut" or "wrap" in (self.strategy, self.versus)):
-            sentence = (
-                f"capacity = {self.capacity} would cut {tokens:,} tokens into more than {MOST_PIECES:,} pieces; "
-                f"allowed: {least} or more."
+            sentence = Message(
+                "capacity = {capacity} would cut {tokens:,} tokens into more than {most:,} pieces; allowed: {least} "
+                "or more.",
+                capacity=self.capacity,
+                tokens=tokens,
+                most=MOST_PIECES,
+                least=least,
             )
             yield Adjustment("capacity", least, sentence)
         if self.overlong == "drop" and lengths.min() > self.capacity:
-            sentence = (
-                f"overlong = drop leaves nothing to pack, as every document is longer than {self.capacity} tokens; "
-                "allowed: cut, truncate or alone."
+            sentence = Message(
+                "overlong = drop leaves nothing to pack, as every document is longer than {capacity} tokens; allowed: "
+                "cut, truncate or alone.",
+                capacity=self.capacity,
             )
             yield Adjustment("overlong", "cut", sentence)

@@ -1,8 +1,8 @@
-"""The same documents through the same decoder three ways: padded, packed naively, unpadded; which tell the truth?
+"""The same documents through the same decoder three ways: padded, packed naively, unpadded; which are right?
 
 Padded rows with a mask are the reference. One long row that is only causal, though positions restart, lets documents
-see each other. Unpadded rows with cu_seqlens (varlen attention) are held against the reference: logits, losses,
-gradients, and how much one document's logits move when a token of another one changes.
+see each other. Unpadded rows with cu_seqlens (varlen attention) are compared with the reference: logits, losses,
+gradients, and how much one document's logits move when a token of another document changes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from explainers.contract.experiment import experiment
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.hardware.exclusive import exclusive_torch
 from explainers.packing.decoder_three_ways import (
@@ -149,12 +150,13 @@ def three_ways(params: RunParams) -> RunResult:
     return RunResult(
         **measured,
         document_losses={
-            way: document_means(one.losses, layouts[way], lengths) for way, one in passes.items()
+            way: document_means(measured_pass.losses, layouts[way], lengths)
+            for way, measured_pass in passes.items()
         },
         leak_by_document=by_document,
         leak_by_token=by_token,
-        activation_bytes={way: one.activation_bytes for way, one in passes.items()},
-        seconds={way: one.seconds for way, one in passes.items()},
+        activation_bytes={way: measured_pass.activation_bytes for way, measured_pass in passes.items()},
+        seconds={way: measured_pass.seconds for way, measured_pass in passes.items()},
         tokens=sum(lengths),
         places_padded=layouts["padded"].source.numel(),
         cu_seqlens=np.array(row.cu_seqlens.tolist()),
@@ -322,21 +324,29 @@ def wrong_positions(row: Layout, lengths: tuple[int, ...]) -> int:
 
 
 def notes(params: RunParams) -> tuple[str, ...]:
-    """What is to be known of the numbers, where it matters for these params."""
+    """What a reader should know about the numbers at these params."""
     said = [
-        "The weights are drawn, not trained: a loss near ln V + ½ is no fault, and only differences matter."
+        Message(
+            "The weights are drawn, not trained: a loss near ln V + ½ is no fault, and only differences matter."
+        )
     ]
     if params.backend == "triton":
         said.append(
-            "On a CPU the Triton kernel is interpreted: its seconds say nothing about its speed on a GPU."
+            Message(
+                "On a CPU the Triton kernel is interpreted: its seconds say nothing about its speed on a GPU."
+            )
         )
     if params.break_it == "positions_not_reset" and params.positions == "rope":
         said.append(
-            "RoPE turns queries and keys by their positions, and a score depends on the difference alone: with "
-            "documents held apart, positions that run on change the ids and not the logits."
+            Message(
+                "RoPE turns queries and keys by their positions, and a score depends on the difference alone: with "
+                "documents held apart, positions that run on change the ids and not the logits."
+            )
         )
     if 0 in params.document_lengths:
         said.append(
-            "An empty document takes no token and no label; two equal entries of cu_seqlens are all it leaves."
+            Message(
+                "An empty document takes no token and no label; two equal entries of cu_seqlens are all it leaves."
+            )
         )
     return tuple(said)

@@ -1,6 +1,6 @@
 """The settings of packing.run, and what follows from sizes alone.
 
-They stand apart from the run, so that a page that shows their controls need not load torch.
+They are apart from the run, so that a page can show their controls without loading torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, choice, number, text
 from explainers.models.head_counts import whole_groups
 from explainers.packing.lengths import parse_lengths
@@ -34,8 +35,8 @@ BREAKS = (
         name="cu_seqlens_off_by_one",
         label="cu_seqlens off by one",
         consequence=(
-            "Every boundary stands one token too late, so the first token of each document is read as the last "
-            "of the one before it: it sees a stranger's text, and its own document no longer sees it."
+            "Every boundary is one token too late, so the first token of each document is read as the last of the "
+            "document before it: it sees a stranger's text, and its own document no longer sees it."
         ),
         settings={"lengths": "12,5,18,3,9,7"},
     ),
@@ -134,7 +135,7 @@ class RunParams(Params):
     positions: Positions = choice(
         "rope",
         "Positions",
-        "How a token knows where it stands",
+        "How a token knows where it is",
         {"rope": "RoPE: turns queries and keys", "learned": "learned: added to the embedding"},
     )
     backend: Literal["torch", "triton"] = choice(
@@ -154,15 +155,29 @@ class RunParams(Params):
         """Refuses what is no list of document lengths, with what is allowed."""
         documents = parse_lengths(lengths, 0, LONGEST_DOCUMENT)
         if not 1 <= len(documents) <= MOST_DOCUMENTS:
-            raise ValueError(f"1 to {MOST_DOCUMENTS} documents, and these are {len(documents)}")
+            raise ValueError(
+                Message(
+                    "1 to {most} documents, and these are {given}", most=MOST_DOCUMENTS, given=len(documents)
+                )
+            )
         if (total := sum(documents)) > MOST_TOKENS:
-            raise ValueError(f"at most {MOST_TOKENS} tokens together, and these are {total}")
+            raise ValueError(
+                Message(
+                    "at most {most} tokens together, and these are {given}", most=MOST_TOKENS, given=total
+                )
+            )
         if max(documents) < 2:
             raise ValueError(
-                "at least one document of 2 or more tokens, so that there is a next token to predict"
+                Message("at least one document of 2 or more tokens, so that there is a next token to predict")
             )
         if (places := len(documents) * max(documents)) > MOST_PLACES:
-            raise ValueError(f"at most {MOST_PLACES} places as padded rows, and these would be {places}")
+            raise ValueError(
+                Message(
+                    "at most {most} places as padded rows, and these would be {given}",
+                    most=MOST_PLACES,
+                    given=places,
+                )
+            )
         return ",".join(map(str, documents))
 
     @property
@@ -200,10 +215,10 @@ class RunParams(Params):
     @property
     def why_button(self) -> str:
         if self.backend == "triton":
-            return "The Triton kernel is interpreted, which takes seconds, so it starts by a button."
-        return (
-            f"All three ways, forward and backward, take about {math.ceil(self._estimated_seconds)} s at this size, "
-            "so they start by a button."
+            return Message("The Triton kernel is interpreted, which takes seconds, so it starts by a button.")
+        return Message(
+            "All three ways, forward and backward, take about {seconds} s at this size, so they start by a button.",
+            seconds=math.ceil(self._estimated_seconds),
         )
 
     @property
@@ -225,14 +240,21 @@ class RunParams(Params):
             yield Adjustment(
                 "head_dim",
                 self.head_dim - 1,
-                f"head_dim = {self.head_dim} is odd; allowed: even numbers, because RoPE turns pairs.",
+                Message(
+                    "head_dim = {size} is odd; allowed: even numbers, because RoPE turns pairs.",
+                    size=self.head_dim,
+                ),
             )
         if self.backend == "triton" and self.head_dim < LEAST_KERNEL_HEAD_DIM:
             yield Adjustment(
                 "head_dim",
                 LEAST_KERNEL_HEAD_DIM,
-                f"head_dim = {self.head_dim} is too small for the Triton kernel; "
-                f"allowed: {LEAST_KERNEL_HEAD_DIM} to 64, or backend = torch.",
+                Message(
+                    "head_dim = {size} is too small for the Triton kernel; allowed: {least} to 64, or backend = "
+                    "torch.",
+                    size=self.head_dim,
+                    least=LEAST_KERNEL_HEAD_DIM,
+                ),
             )
         if self.backend == "triton":
             yield from self._small_enough_for_the_interpreter()
@@ -244,15 +266,23 @@ class RunParams(Params):
             yield Adjustment(
                 "layers",
                 MOST_KERNEL_LAYERS,
-                f"layers = {self.layers} is too slow for the interpreted Triton kernel; "
-                f"allowed: at most {MOST_KERNEL_LAYERS}, or backend = torch.",
+                Message(
+                    "layers = {layers} is too slow for the interpreted Triton kernel; allowed: at most {most}, or "
+                    "backend = torch.",
+                    layers=self.layers,
+                    most=MOST_KERNEL_LAYERS,
+                ),
             )
         if (tokens := sum(self.document_lengths)) > MOST_KERNEL_TOKENS:
             yield Adjustment(
                 "lengths",
                 cut(self.document_lengths, MOST_KERNEL_TOKENS),
-                f"lengths = {tokens} tokens together, too slow for the interpreted Triton kernel; "
-                f"allowed: at most {MOST_KERNEL_TOKENS}, or backend = torch.",
+                Message(
+                    "lengths = {tokens} tokens together, too slow for the interpreted Triton kernel; allowed: at most "
+                    "{most}, or backend = torch.",
+                    tokens=tokens,
+                    most=MOST_KERNEL_TOKENS,
+                ),
             )
 
     def _seam_for_the_break(self) -> Iterator[Adjustment]:
@@ -261,8 +291,11 @@ class RunParams(Params):
             yield Adjustment(
                 "break_it",
                 "none",
-                f"break_it = {self.break_it} needs a seam; allowed: none or pad_is_eos, unless two documents of "
-                "lengths have tokens.",
+                Message(
+                    "break_it = {part} needs a seam; allowed: none or pad_is_eos, unless two documents of lengths "
+                    "have tokens.",
+                    part=self.break_it,
+                ),
             )
 
 

@@ -119,7 +119,7 @@ class Shelf:
 
 
 def alone(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
-    """Documents longer than the capacity, each in a pack of its own that is as long as it is."""
+    """Documents longer than the capacity, each alone in a pack as long as the document."""
     for piece in pieces:
         pack = shelf.open()
         shelf.close((pack,))
@@ -218,7 +218,7 @@ def first_fit_decreasing(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
 
 
 def best_fit_decreasing(pieces: Sequence[Piece], shelf: Shelf) -> Placements:
-    """Best-fit, the longest documents first; `fast` has its twin for millions."""
+    """Best-fit, the longest documents first; `fast` has the same for millions of documents."""
     yield from best_fit(longest_first(pieces), shelf)
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.contract.experiment import experiment, watch
+from explainers.contract.messages import Message
 from explainers.contract.result import Check, Checked
 from explainers.packing import mrope
-from explainers.packing.unpad_params import BREAKS, UnpadParams
+from explainers.packing.unpad_params import BREAKS, UnpadParams, notes_on
 
 IGNORED = -100  # the label of a position that has no loss
 BASE = 10_000.0  # of the rotary frequencies
@@ -162,8 +163,9 @@ def varlen_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, cu_seqlens: np
     """Causal attention document by document, (T, Hq, D). q: (T, Hq, D); k, v: (T, Hkv, D)."""
     output = np.zeros_like(q)
     for start, stop in itertools.pairwise(cu_seqlens):
-        one = slice(start, stop)
-        output[one] = masked_attention(q[one], k[one], v[one], np.tri(stop - start, dtype=bool))
+        document = slice(start, stop)
+        causal = np.tri(stop - start, dtype=bool)
+        output[document] = masked_attention(q[document], k[document], v[document], causal)
     return output
 
 
@@ -277,7 +279,7 @@ def unpad(params: UnpadParams) -> UnpadResult:
         shapes={name: tensor.shape for name, tensor in {**made, "position_ids": positions}.items()},
         tiles_visited=tiles[0],
         tiles_padded=tiles[1],
-        notes=tuple(_notes(params)),
+        notes=tuple(notes_on(params)),
         checks=tuple(checks_of(batch, made, params)),
         params=params,
         batch=batch,
@@ -293,7 +295,7 @@ def checks_of(batch: Batch, made: dict[str, np.ndarray], params: UnpadParams) ->
     starts = np.array([0, *itertools.accumulate(batch.lengths.tolist())])
     real = np.flatnonzero(batch.mask)
 
-    # every real token carries its own number, so that none can stand for another
+    # every real token has its own number, so that none can take another's place
     numbered = padded(1 + np.arange(len(real)), real, shape)
     again = padded(numbered.reshape(-1)[indices], indices, shape)
     yield Check("unpad, then pad, gives the rows back", int((again != numbered).sum()), 0, "the padded rows")
@@ -309,7 +311,8 @@ def checks_of(batch: Batch, made: dict[str, np.ndarray], params: UnpadParams) ->
     )
     with_tokens = int((batch.lengths > 0).sum())
     off = abs(len(made["loss_positions"]) - (len(real) - with_tokens))
-    yield Check("the loss has T - R positions", off, 0, f"{len(real)} - {with_tokens}")
+    difference = Message("{tokens} - {documents}", tokens=len(real), documents=with_tokens)
+    yield Check("the loss has T - R positions", off, 0, difference)
 
     # (B L) x (B L) pairs of places by number: query x B L + key
     seen = block_diagonal(made["cu_seqlens"])
@@ -381,20 +384,3 @@ def padded_attention(batch: Batch, params: UnpadParams) -> np.ndarray:
 def next_in_row(batch: Batch) -> np.ndarray:
     """(B, L - 1) the next token of each row, IGNORED where there is none."""
     return np.where(batch.mask[:, 1:], batch.ids[:, 1:], IGNORED)
-
-
-def _notes(params: UnpadParams) -> Iterator[str]:
-    if 0 in params.texts:
-        yield "A document without tokens repeats an entry of cu_seqlens: no row, no tile and no label belongs to it."
-    if params.pictures:
-        yield "Here every next token has a loss. Trainers also leave out the labels of image tokens and of the prompt."
-    if params.pictures and params.model == "text":
-        yield "With one axis every image token takes a position of its own, as in LLaVA."
-    videos = any(picture.modality == mrope.VIDEO for picture in params.pictures)
-    if videos and params.model == "qwen2.5-vl":
-        yield (
-            "After a video transformers 5.23 goes on at its larger side, even where the video's time has come further; "
-            "the paper goes on after the largest position."
-        )
-    if videos and params.model == "qwen3-vl":
-        yield "Qwen3-VL writes a timestamp before each frame of a video: one token here, several in the model."

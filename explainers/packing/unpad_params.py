@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from explainers.contract.breaks import Break, break_field
+from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, choice, number, switch, text
 from explainers.models.head_counts import whole_groups
 from explainers.packing import mrope
@@ -43,7 +44,7 @@ BREAKS = (
         name="pad_is_eos",
         label="mask rebuilt from ids",
         consequence=(
-            "A mask rebuilt from ids cannot tell padding from an end-of-text token of the same id. Every "
+            "A mask rebuilt from ids cannot distinguish padding from an end-of-text token of the same id. Every "
             "document loses its end, and the model never learns to stop."
         ),
         settings={"lengths": "5,2;3,1"},
@@ -65,15 +66,19 @@ class UnpadParams(Params):
     lengths: str = text(
         "5,2;3,1",
         "Documents",
-        f"text tokens of 1 to {MOST_DOCUMENTS} documents, separated by commas or spaces, 0 to {MOST_TOKENS} each and "
-        f"1 to {MOST_TOKENS} in all; a semicolon begins the next pack, so 5,2;3,1 is two packs of two documents",
+        Message(
+            "text tokens of 1 to {documents} documents, separated by commas or spaces, 0 to {tokens} each and 1 to "
+            "{tokens} in all; a semicolon begins the next pack, so 5,2;3,1 is two packs of two documents",
+            documents=MOST_DOCUMENTS,
+            tokens=MOST_TOKENS,
+        ),
         longest=LONGEST_TEXT,
     )
     images: str = text(
         "",
         "Images",
-        "document:TxHxW@place by commas, such as 0:1x4x6@2: frames, rows and columns of patches (two frames or more "
-        "are a video), and how many text tokens come before it; empty for none",
+        "document:TxHxW@place, separated by commas, such as 0:1x4x6@2: frames, rows and columns of patches (two "
+        "frames or more are a video), and how many text tokens come before it; empty for none",
         longest=LONGEST_TEXT,
     )
     model: mrope.Model = choice(
@@ -132,33 +137,73 @@ class UnpadParams(Params):
         parts = [part.strip() for part in self.images.split(",") if part.strip()]
         pictures = [mrope.parse_pictures(part)[0] for part in parts]
         wrong = {
-            part: reason
+            part: sentence
             for part, picture in zip(parts, pictures, strict=True)
-            if (reason := _misplaced(picture, texts))
+            if (sentence := _misplaced(part, picture, texts))
         }
         if wrong:
             kept = ",".join(part for part in parts if part not in wrong)
-            part, reason = next(iter(wrong.items()))
-            yield Adjustment("images", kept, f"images = {part} {reason}.")
+            yield Adjustment("images", kept, next(iter(wrong.values())))
         every = sum(texts) + sum(len(picture.tokens(self.model)) for picture in pictures)
         if every > MOST_TOKENS:
-            sentence = (
-                f"images = {self.images} makes {every:,} tokens with the text; allowed: {MOST_TOKENS} in all."
+            sentence = Message(
+                "images = {images} makes {tokens:,} tokens with the text; allowed: {most} in all.",
+                images=self.images,
+                tokens=every,
+                most=MOST_TOKENS,
             )
             yield Adjustment("images", "", sentence)
         yield from whole_groups("kv_heads", self.kv_heads, self.heads)
 
 
-def _misplaced(picture: mrope.Picture, texts: tuple[int, ...]) -> str:
-    """Why the picture has no place in documents of these text tokens, and what is allowed; empty where it has one."""
+def _misplaced(part: str, picture: mrope.Picture, texts: tuple[int, ...]) -> Message | None:
+    """Why the picture has no place in documents of these text tokens, and what is allowed; None where it has one.
+
+    part: the picture as it was given.
+    """
     if picture.document >= len(texts):
-        return f"names document {picture.document}; allowed: documents 0 to {len(texts) - 1}"
+        return Message(
+            "images = {part} names document {document}; allowed: documents 0 to {last}.",
+            part=part,
+            document=picture.document,
+            last=len(texts) - 1,
+        )
     text_tokens = texts[picture.document]
     if text_tokens == 0:
-        return "names a document without tokens; allowed: documents with text tokens"
+        return Message(
+            "images = {part} names a document without tokens; allowed: documents with text tokens.", part=part
+        )
     if picture.at >= text_tokens:
-        return f"stands after the document's end; allowed: @0 to @{text_tokens - 1}"
-    return ""
+        return Message(
+            "images = {part} is after the document's end; allowed: @0 to @{last}.",
+            part=part,
+            last=text_tokens - 1,
+        )
+    return None
+
+
+def notes_on(params: UnpadParams) -> Iterator[Message]:
+    """What a reader should know about the result at these settings."""
+    if 0 in params.texts:
+        yield Message(
+            "A document without tokens repeats an entry of cu_seqlens: no row, no tile and no label belongs to it."
+        )
+    if params.pictures:
+        yield Message(
+            "Here every next token has a loss. Trainers also leave out the labels of image tokens and of the prompt."
+        )
+    if params.pictures and params.model == "text":
+        yield Message("With one axis every image token has its own position, as in LLaVA.")
+    videos = any(picture.modality == mrope.VIDEO for picture in params.pictures)
+    if videos and params.model == "qwen2.5-vl":
+        yield Message(
+            "After a video transformers 5.23 goes on at its larger side, even where the video's time has come further; "
+            "the paper goes on after the largest position."
+        )
+    if videos and params.model == "qwen3-vl":
+        yield Message(
+            "Qwen3-VL writes a timestamp before each frame of a video: one token here, several in the model."
+        )
 
 
 def parse_packs(typed: str) -> tuple[tuple[int, ...], ...]:
@@ -166,9 +211,15 @@ def parse_packs(typed: str) -> tuple[tuple[int, ...], ...]:
     packs = tuple(parse_lengths(pack, 0, MOST_TOKENS) for pack in typed.split(";"))
     count, tokens = sum(map(len, packs)), sum(map(sum, packs))
     if () in packs:
-        raise ValueError(f"at least one document in each pack, and pack {packs.index(())} has none")
+        raise ValueError(
+            Message("at least one document in each pack, and pack {pack} has none", pack=packs.index(()))
+        )
     if count > MOST_DOCUMENTS:
-        raise ValueError(f"at most {MOST_DOCUMENTS} documents, and these are {count}")
+        raise ValueError(
+            Message("at most {most} documents, and these are {given}", most=MOST_DOCUMENTS, given=count)
+        )
     if not 1 <= tokens <= MOST_TOKENS:
-        raise ValueError(f"1 to {MOST_TOKENS} tokens in all, and these are {tokens:,}")
+        raise ValueError(
+            Message("1 to {most} tokens in all, and these are {given:,}", most=MOST_TOKENS, given=tokens)
+        )
     return packs

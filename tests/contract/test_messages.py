@@ -155,12 +155,7 @@ def test_what_is_no_sentence(source: str) -> None:
     assert not list(extraction.built_elsewhere(source))
 
 
-NOT_YET = {"packing"}
-FILES = [
-    path
-    for path in sorted((ROOT / "explainers").rglob("*.py"))
-    if path.relative_to(ROOT).parts[1] not in NOT_YET
-]
+FILES = sorted((ROOT / "explainers").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

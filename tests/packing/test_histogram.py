@@ -32,7 +32,7 @@ from explainers.packing.histogram_packing import (
     slots,
 )
 from explainers.packing.histogram_params import BREAKS, HistogramParams, built_in, read_histogram
-from explainers.packing.views.histogram import MOST_STEPS, played
+from explainers.packing.views.histogram_steps import MOST_STEPS, played
 from tests.breaks import consequences_of, settings_of
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -23,8 +23,8 @@ from explainers.packing.decoder_three_ways import (
 )
 from explainers.packing.run import RunResult, run
 from explainers.packing.run_params import BREAKS, RunParams
-from explainers.packing.views.run import SEEN, SEEN_WITH_ROPE
 from explainers.packing.views.run import scene as run_scene
+from explainers.packing.views.run_words import SEEN, SEEN_WITH_ROPE
 from kernels.interpreter import triton_available
 from tests.breaks import consequences_of, settings_of
 

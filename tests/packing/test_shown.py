@@ -39,7 +39,7 @@ def padding_panel(scene: Scene) -> Lines:
 
 
 def sentence(scene: Scene, step: int) -> str:
-    return scene.words.sentences[scene.words.which[step]]
+    return scene.words.numbered(scene.words.sentences[scene.words.which[step]])
 
 
 def test_two_strategies_are_drawn_over_the_tokens_that_each_has_placed() -> None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from explainers.drawing.formula import formula
+from explainers.contract.messages import Message, plural
 from explainers.drawing.panels import Axis, Code, Line, Lines, Strip
-from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
+from explainers.drawing.scene import Column, Hue, Panel, Scene, Track
 from explainers.drawing.source_code import code_panel, line_with, source_of
 from explainers.packing.pack import Outcome, PackResult
+from explainers.packing.pack_params import HEADINGS
 from explainers.packing.strategies import code_of, place
 from explainers.packing.views.pack_steps import Playing, grouping, playing_of, stops
+from explainers.packing.views.pack_words import words
 
 MOST_IN_STREAM = 400  # documents; of more, the stream is not drawn
 MOST_NUMBERED = 2000  # runs that carry their document's number
 PADDING, LOST_RUN = -1, -3  # hues of a Strip
 
 SYMBOLS = {
-    "ℓ": "ℓ: tokens of the documents placed so far",
-    "w": "w: tokens that the packs opened so far are wide, padding included",
+    "ℓ": Message("ℓ: tokens of the documents placed so far"),
+    "w": Message("w: tokens that the packs opened so far are wide, padding included"),
 }
 
 
@@ -38,10 +39,15 @@ def scene(result: PackResult) -> Scene:
     ]
     return Scene(
         name="packing.pack",
-        title=f"{_count(len(result.documents), 'document')} in packs of {result.capacity:,} tokens",
+        title=plural(
+            "{count} document in packs of {capacity:,} tokens",
+            "{count:,} documents in packs of {capacity:,} tokens",
+            count=len(result.documents),
+            capacity=result.capacity,
+        ),
         steps=steps,
         columns=(*columns, Column(0.8 if len(plays) > 1 else 0.7, (_padding_lines(result, plays),))),
-        words=_words(result, outcomes, plays),
+        words=words(result, outcomes, plays),
         stops=stops(plays[0]),
         start=steps - 1,  # before that, two strategies have placed different documents
         rate=max(3.0, steps / 30),
@@ -60,7 +66,7 @@ def card(result: PackResult) -> Scene:
         title="Documents packed into sequences",
         steps=steps,
         columns=(Column(1, (replace(strip, title="", subtitle="", height=150, row_names=(), ruler=()),)),),
-        words=_words(result, [result], [play]),
+        words=words(result, [result], [play]),
         start=steps - 1,
         rate=6.0,
     )
@@ -92,8 +98,13 @@ def _strip(result: PackResult, outcome: Outcome, play: Playing, plays: Sequence[
     texts = (*numbers, *[""] * len(padded), *[numbers[k] for k in lost])
     return Strip(
         name=name,
-        title=_capital(outcome.label),
-        subtitle=f"{_count(outcome.n_packs, 'pack')} in the end, {outcome.padding_percent:.1f}% padding (hatched)",
+        title=HEADINGS[outcome.strategy],
+        subtitle=plural(
+            "{count} pack in the end, {padding:.1f}% padding (hatched)",
+            "{count:,} packs in the end, {padding:.1f}% padding (hatched)",
+            count=outcome.n_packs,
+            padding=outcome.padding_percent,
+        ),
         height=26 + min(312, max(72, 24 * rows)),
         rows=rows,
         capacity=widest,
@@ -104,7 +115,7 @@ def _strip(result: PackResult, outcome: Outcome, play: Playing, plays: Sequence[
         appears=np.concatenate([play.step, play.closes[padded], np.full(len(lost), last)]),
         leaves=np.concatenate([placed_until, np.full(len(padded) + len(lost), last + 1)]),
         texts=texts if len(texts) <= MOST_NUMBERED else (),
-        row_names=tuple(f"pack {pack}" for pack in range(rows)),
+        row_names=tuple(Message("pack {pack}", pack=pack) for pack in range(rows)),
         closes=np.pad(play.closes, (0, rows - play.packs), constant_values=-1),
         limit=result.capacity if widest > result.capacity else 0,
         ruler=_ruler(result.capacity, widest),
@@ -117,8 +128,12 @@ def _reach(play: Playing) -> int:
 
 
 def _ruler(capacity: int, widest: int) -> tuple[tuple[int, str], ...]:
-    ticks = ((0, "0"), (capacity // 2, f"{capacity // 2:,}"), (capacity, f"{capacity:,} tokens"))
-    return ticks if widest == capacity else (*ticks, (widest, f"{widest:,}"))
+    ticks = (
+        (0, "0"),
+        (capacity // 2, Message("{tokens:,}", tokens=capacity // 2)),
+        (capacity, plural("{count:,} token", "{count:,} tokens", count=capacity)),
+    )
+    return ticks if widest == capacity else (*ticks, (widest, Message("{tokens:,}", tokens=widest)))
 
 
 def _stream(result: PackResult, play: Playing, name: str) -> Strip:
@@ -144,9 +159,18 @@ def _stream(result: PackResult, play: Playing, name: str) -> Strip:
         leaves=np.concatenate([placed, np.full(len(left), last + 1)]),
         texts=(*(str(document) for document in range(documents)), *(str(document) for document in left)),
         notes=(
-            *(f"document {document}: {length:,} tokens" for document, length in enumerate(lengths)),
-            *(f"document {document}: left out" for document in left),
+            *(_note(document, length) for document, length in enumerate(lengths.tolist())),
+            *(Message("document {document}: left out", document=document) for document in left),
         ),
+    )
+
+
+def _note(document: int, length: int) -> Message:
+    return plural(
+        "document {document}: {count} token",
+        "document {document}: {count:,} tokens",
+        count=length,
+        document=document,
     )
 
 
@@ -162,7 +186,7 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
         for bound in sorted({outcome.proven_bound for outcome in outcomes if outcome}):
             # 1 - tokens / (fewest packs × capacity)
             least = 100 * (1 - total / (bound * result.capacity))
-            label = f"least in the end: {_count(bound, 'pack')}"
+            label = plural("least in the end: {count} pack", "least in the end: {count:,} packs", count=bound)
             lines.append(Line(np.array([0.0, total]), np.full(2, least), "muted", label, dashed=True))
     highest = max(5.0, *(float(np.nanmax(play.padding_percent)) for play in plays))
     lowest = min(0.0, *(float(np.nanmin(play.padding_percent)) for play in plays))
@@ -171,7 +195,7 @@ def _padding_lines(result: PackResult, plays: Sequence[Playing]) -> Lines:
         title="Padding so far, in %",
         subtitle="of the places in the packs opened",
         height=230,
-        x=Axis(0, total, label=f"0 to {total:,} tokens placed"),
+        x=Axis(0, total, label=Message("0 to {total:,} tokens placed", total=total)),
         y=Axis(1.05 * lowest, 1.05 * highest, ticks=_percents(highest), format="d"),
         lines=tuple(lines),
         shown=Track(np.arange(len(plays[0].tokens))[:, None] + 1.0),
@@ -187,11 +211,12 @@ def _percents(highest: float) -> tuple[float, ...]:
 def _code(result: PackResult, play: Playing) -> Code:
     """The strategy's source, with the line on which its generator paused, or the one to which it had handed over."""
     functions = code_of(result.params.strategy)
-    paused = (one for one in functions if result.lines[-1] in _lines_of(one))
+    paused = (function for function in functions if result.lines[-1] in _lines_of(function))
     function = next(paused, functions[0])
     lines = np.array(result.lines)[np.maximum(play.latest, 0)]
     lines[play.latest < 0] = line_with("def ", function)
-    return code_panel(function, lines, title=f"The code that just ran: {result.label}", height=230)
+    title = Message("The code that just ran: {strategy}", strategy=result.label)
+    return code_panel(function, lines, title=title, height=230)
 
 
 def _lines_of(function: Callable[..., Any]) -> range:
@@ -200,111 +225,3 @@ def _lines_of(function: Callable[..., Any]) -> range:
         return range(0)
     code, first_line = source_of(function)
     return range(first_line, first_line + len(code.splitlines()))
-
-
-# ------------------------------------------------------------------------------------------------- the words
-
-# The columns of one strategy's numbers; those of the second follow those of the first.
-DOCUMENT, TOKENS, PACK, FREE, LEFT, OVER, FIRST, LAST, CLOSED, PADDED, PACKS, PLACED, PLACES = range(13)
-COLUMNS = 13
-
-
-def _numbers(play: Playing) -> np.ndarray:
-    """(steps, 13) the live numbers of the sentences."""
-    k = np.maximum(play.latest, 0)
-    free = play.widths[play.pack[k]] - play.position[k]
-    left = free - play.length[k]
-    columns = [
-        play.document[k], play.length[k], play.pack[k], free, np.maximum(left, 0), np.maximum(-left, 0),
-        play.first[k], play.first[k] + play.length[k] - 1, play.closed_at, play.padding_percent, play.opened_so_far,
-        play.tokens, play.places,
-    ]  # fmt: skip
-    return np.stack(columns, axis=1).astype(float)
-
-
-def _words(result: PackResult, outcomes: Sequence[Outcome], plays: Sequence[Playing]) -> Words:
-    """A sentence for every step; with two strategies, one sentence of each."""
-    steps = len(plays[0].tokens)
-    numbers = [_numbers(play) for play in plays]
-    chosen = []
-    for step in range(steps):
-        parts = [
-            _sentence(result, outcome, play, rows, step)
-            for outcome, play, rows in zip(outcomes, plays, numbers, strict=True)
-        ]
-        chosen.append(_joined(parts, plays, step == steps - 1) if step > 0 else _opening(result))
-    sentences = tuple(dict.fromkeys(chosen))
-    number = {sentence: at for at, sentence in enumerate(sentences)}
-    which = np.array([number[sentence] for sentence in chosen])
-    shown = formula(
-        rf"\text{{padding}} = 1 - \frac{{\ell}}{{w}} = 1 - \frac{{\slot{{{PLACED}:d}}}}{{\slot{{{PLACES}:d}}}}"
-        rf" = \slot{{{PADDED}:.1f}}\%"
-    )
-    formulas = tuple("" if sentence == chosen[0] or len(plays) > 1 else shown for sentence in sentences)
-    return Words(sentences, which, np.concatenate(numbers, axis=1), formulas)
-
-
-def _opening(result: PackResult) -> str:
-    tokens = int(np.asarray(result.documents).sum())
-    documents = _count(len(result.documents), "document")
-    return (
-        f"{documents}, {tokens:,} tokens in all, wait to be packed. A pack holds {result.capacity:,} tokens."
-    )
-
-
-def _joined(parts: Sequence[str], plays: Sequence[Playing], ended: bool) -> str:
-    """The sentences; of two, each says first whose it is and how far that is, as they differ in their order."""
-    if len(parts) == 1:
-        return _capital(parts[0])
-    far = "" if ended else f", {{{PLACED}:d}} tokens placed"
-    first, second = (f"{_capital(play.label)}{far}: {part}" for play, part in zip(plays, parts, strict=True))
-    # the second one's slots are those of the second strategy's columns
-    return f"{first} {re.sub('{([0-9]+):', lambda slot: f'{{{int(slot[1]) + COLUMNS}:', second)}"
-
-
-def _capital(words: str) -> str:
-    return words[0].upper() + words[1:]
-
-
-def _sentence(result: PackResult, outcome: Outcome, play: Playing, numbers: np.ndarray, step: int) -> str:
-    """The template of one strategy's step."""
-    if step == len(numbers) - 1:
-        return _end(outcome, play)
-    k = play.latest[step]
-    if play.step[k] < step:
-        return f"all is placed, {{{PADDED}:.1f}}% padding so far."
-    row = numbers[step]
-    whole = row[TOKENS] == result.documents[int(row[DOCUMENT])]
-    what = (
-        f"document {{{DOCUMENT}:d}}"
-        if whole
-        else f"tokens {{{FIRST}:d}} to {{{LAST}:d}} of document {{{DOCUMENT}:d}}"
-    )
-    size = f" ({{{TOKENS}:d}} tokens)" if whole else ""
-    before = f"{{{FREE}:d}} were free, "
-    does = f"opens pack {{{PACK}:d}}: " if play.opened[k] else f"goes into pack {{{PACK}:d}}: {before}"
-    leaves = f"it runs **{{{OVER}:d}} over the end**" if row[OVER] else f"**{{{LEFT}:d}}** are left"
-    return f"{what}{size} {does}{leaves}.{_closing(int(row[CLOSED]))}"
-
-
-def _closing(packs: int) -> str:
-    """What closes at the step."""
-    if packs == 0:
-        return ""
-    return " A pack closes." if packs == 1 else f" {{{CLOSED}:d}} packs close."
-
-
-def _end(outcome: Outcome, play: Playing) -> str:
-    """What came of it: packs, padding, and what was lost where."""
-    packs, bound = _count(outcome.n_packs, "pack"), f"{outcome.proven_bound:,}"
-    words = f"**{packs}** (proven bound {bound}), **{outcome.padding_percent:.1f}%** padding"
-    if outcome.tokens_lost:
-        words += f", **{_count(outcome.tokens_lost, 'token')} lost**"
-    if not outcome.tokens_lost and outcome.n_packs < outcome.proven_bound:
-        words += ", **fewer packs than can hold the documents**: some run over the end"
-    never = ", ".join(f"{pack:,}" for pack in np.flatnonzero(play.closes < 0))
-    return f"{words}: pack {never} was never handed on." if never else f"{words}."
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"

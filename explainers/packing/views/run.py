@@ -5,21 +5,40 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from explainers.contract.messages import Message, plural
 from explainers.drawing.panels import Axis, Band, Code, Layer, Marks, Matrix, Strip, Tiles
-from explainers.drawing.scene import Column, Hue, Panel, Row, Scene, Track, Words
+from explainers.drawing.scene import Column, Hue, Panel, Row, Scene, Track
 from explainers.drawing.source_code import code_panel
 from explainers.packing.decoder_three_ways import unpadded
 from explainers.packing.run import WAYS, RunResult
-from explainers.packing.run_params import RunParams
+from explainers.packing.views.run_words import (
+    COMPARED,
+    COST,
+    LEAKS,
+    NAIVE,
+    PADDED,
+    UNPADDED,
+    opens_at,
+    words,
+)
 
-# The steps; from LEAKS on one for each document that has tokens, and a last one for all of them.
-PADDED, NAIVE, UNPADDED, COMPARED, COST, LEAKS = range(6)
-NAMES = {"padded": "padded", "packed_naive": "packed, naive", "unpadded": "unpadded"}
+NAMES: Mapping[str, str] = {
+    "padded": Message("padded"),
+    "packed_naive": Message("packed, naive"),
+    "unpadded": Message("unpadded"),
+}
+# The same as titles.
+TITLES: Mapping[str, str] = {
+    "padded": Message("Padded"),
+    "packed_naive": Message("Packed, naive"),
+    "unpadded": Message("Unpadded"),
+}
 HUES: dict[str, Hue] = {"padded": "muted", "packed_naive": "bad", "unpadded": "output"}
 STRIP_ROW, LEAST_STRIP_ROW, STRIP_ROWS_HEIGHT, RULER_HEIGHT = 20, 5, 70, 22  # px
 LOST_TOKENS = -3  # the hue of a strip's run that is ignored or lost
@@ -38,21 +57,13 @@ def scene(result: RunResult) -> Scene:
             Column(1.25, (_leaks(result, changed, steps),)),
             Column(1, (_losses(result, steps), _costs(result, steps))),
         ),
-        words=_words(result, changed, steps),
+        words=words(result, changed, steps),
         stops=(PADDED, COMPARED, LEAKS),
-        start=_opens(result, steps),
+        start=opens_at(result, steps),
         reopens=True,
         rate=0.7,
         below=(Column(1, (_code(),)),),
     )
-
-
-def _opens(result: RunResult, steps: int) -> int:
-    """The last step, with everything in sight; for a break the step at which it is seen."""
-    seen = {"seam_labels": COMPARED, "pad_is_eos": UNPADDED, "positions_not_reset": COMPARED}
-    if result.params.break_it == "positions_not_reset" and result.params.positions == "rope":
-        return UNPADDED  # the ids are wrong and nothing else is
-    return seen.get(result.params.break_it, steps - 1)
 
 
 # ------------------------------------------------------------------------------------------------ the panels
@@ -71,7 +82,11 @@ def _strips(result: RunResult, changed: list[int], steps: int) -> tuple[Panel, .
     kept += ((0, result.tokens - lost, lost, LOST_TOKENS),)
     padded = Runs(
         way="padded",
-        subtitle=f"{result.places_padded} places for {result.tokens} tokens; hatched: padding",
+        subtitle=Message(
+            "{places} places for {tokens} tokens; hatched: padding",
+            places=result.places_padded,
+            tokens=result.tokens,
+        ),
         runs=rows,
         rows=len(lengths),
         capacity=max(lengths),
@@ -88,7 +103,9 @@ def _strips(result: RunResult, changed: list[int], steps: int) -> tuple[Panel, .
     )
     varlen = Runs(
         way="unpadded",
-        subtitle="ticks: cu_seqlens" + (f"; empty at the end: {lost} lost" if lost else ""),
+        subtitle=Message("ticks: cu_seqlens; empty at the end: {lost} lost", lost=lost)
+        if lost
+        else Message("ticks: cu_seqlens"),
         runs=kept,
         rows=1,
         capacity=result.tokens,
@@ -129,7 +146,7 @@ def _strip(way: Runs, steps: int) -> Strip:
     tall = min(STRIP_ROW * way.rows, max(STRIP_ROWS_HEIGHT, LEAST_STRIP_ROW * way.rows))
     return Strip(
         name=way.way,
-        title=NAMES[way.way].capitalize(),
+        title=TITLES[way.way],
         subtitle=way.subtitle,
         height=4 + tall + (RULER_HEIGHT if way.ruler else 0),
         rows=way.rows,
@@ -143,16 +160,26 @@ def _strip(way: Runs, steps: int) -> Strip:
         leaves=np.concatenate([np.full(len(runs), steps), LEAKS + 1 + at]),
         texts=tuple(str(hue) if hue >= 0 else "" for *_, hue in runs) + ("",) * len(marks),
         notes=tuple(_note(length, hue) for _, _, length, hue in runs)
-        + tuple(f"the first token of document {document}, changed" for _, document in way.changes),
+        + tuple(
+            Message("the first token of document {document}, changed", document=document)
+            for _, document in way.changes
+        ),
         ruler=way.ruler,
     )
 
 
-def _note(length: int, hue: int) -> str:
+def _note(length: int, hue: int) -> Message:
     """What the hover says of a run of a strip."""
     if hue == LOST_TOKENS:
-        return f"lost: {length} real tokens"
-    return f"document {hue}: {length} tokens" if hue >= 0 else f"padding: {length} places"
+        return plural("lost: {count} real token", "lost: {count} real tokens", count=length)
+    if hue >= 0:
+        return plural(
+            "document {document}: {count} token",
+            "document {document}: {count} tokens",
+            count=length,
+            document=hue,
+        )
+    return plural("padding: {count} place", "padding: {count} places", count=length)
 
 
 def _leaks(result: RunResult, changed: list[int], steps: int) -> Row:
@@ -169,9 +196,9 @@ def _leaks(result: RunResult, changed: list[int], steps: int) -> Row:
 
     def panel(way: str, most: float) -> Matrix:
         return Matrix(
-            name=f"leak {way}",
-            title=NAMES[way].capitalize(),
-            subtitle=f"to others: at most {most:.3g}",
+            name=f"leak-{way}",
+            title=TITLES[way],
+            subtitle=Message("to others: at most {most:.3g}", most=most),
             height=190,
             shape=(documents, documents),
             values=result.leak_by_document[way].astype(np.float32),
@@ -255,14 +282,18 @@ def _axis_around(values: np.ndarray) -> Axis:
 
 def _costs(result: RunResult, steps: int) -> Marks:
     """FLOPs, activation bytes and seconds as shares of the padded run, with the numbers."""
-    flops = (result.flops_padded, result.flops_packed_naive, result.flops_unpadded)
-    names = ("FLOPs", "activations", "time")
+    forward = (result.flops_padded, result.flops_packed_naive, result.flops_unpadded)
+    names = (Message("FLOPs"), Message("activations"), Message("time"))
     values = np.array(
-        [flops, *([part[way] for way in WAYS] for part in (result.activation_bytes, result.seconds))]
+        [forward, *([part[way] for way in WAYS] for part in (result.activation_bytes, result.seconds))]
     )
     texts = [
-        (f"{of_flops / 1e6:,.1f} million", f"{of_bytes / 1e3:,.0f} kB", f"{1e3 * seconds:,.1f} ms")
-        for of_flops, of_bytes, seconds in values.T
+        (
+            Message("{flops:,.1f} million", flops=flops / 1e6),
+            Message("{size:,.0f} kB", size=size / 1e3),
+            Message("{time:,.1f} ms", time=1e3 * seconds),
+        )
+        for flops, size, seconds in values.T.tolist()
     ]  # of each way
     shares = values / values[:, :1]  # (kinds, ways)
     most = shares.max()
@@ -270,13 +301,14 @@ def _costs(result: RunResult, steps: int) -> Marks:
     layers = [Layer("label", np.full(3, -0.5 * most), tops + 1.4, hue="muted", style="faint", names=names)]
     for place, way in enumerate(WAYS):
         share, rows = shares[:, place], tops + place
-        called = tuple(
-            f"{name}, {NAMES[way]}: {text}; share" for name, text in zip(names, texts[place], strict=True)
+        hover = tuple(
+            Message("{name}, {way}: {number}; share", name=name, way=NAMES[way], number=number)
+            for name, number in zip(names, texts[place], strict=True)
         )
         beside = _from(COST, share + 0.03 * most, steps)
         layers += [
             Layer("rect", x=np.zeros(3), y=rows, x2=_from(COST, share, steps), y2=rows + 0.8, hue=HUES[way],
-                  names=called, numbers=share),
+                  names=hover, numbers=share),
             Layer("label", beside, rows + 0.4, hue="muted", style="faint", size=3, names=texts[place]),
         ]  # fmt: skip
     return Marks(
@@ -299,73 +331,3 @@ def _from(step: int, values: np.ndarray, steps: int) -> Track:
 
 def _code() -> Code:
     return code_panel(unpadded, title="Removing the padding", height=0)
-
-
-# ------------------------------------------------------------------------------------------------- the words
-
-SENTENCES = (
-    "Padded: **{0:d} places for {1:d} tokens**, a row for each document; the mask hides the padding, loss {3:.6f}.",
-    "Packed without a document mask: {1:d} tokens and no padding, but every document sees those before it: "
-    "**loss {4:.6f}**, {6:.2e} off.",
-    "Unpadded: {1:d} tokens, {9:d} of them lost, held apart by cu_seqlens: **loss {5:.6f}**.",
-    "Against the padded rows, unpadded logits differ by {2:.2e} at most and the loss by **{7:.2e}**.",
-    "Forward, unpadded takes **{8:.2f} of the FLOPs** of the padded rows; the time of so small a model says little.",
-    "Document {10:d} changes its first token: naively packed, logits of others move by up to **{11:.3g}**; "
-    "unpadded by **{12:.3g}**.",
-    "Whichever document changes, logits of others move by up to **{11:.3g}** where it is packed naively, and by "
-    "**{12:.3g}** where it is unpadded.",
-)
-
-# For each break, what is said at the step at which it is seen.
-SEEN = {
-    "cu_seqlens_off_by_one": "cu_seqlens one too late: unpadded, logits move by up to **{12:.3g}** when the document "
-    "before changes; right is 0.",
-    "seam_labels": "Labels across the seams: logits differ by {2:.2e} at most, which is right; "
-    "**the loss is off by {7:.2e}**.",
-    "pad_is_eos": "**{9:d} of {1:d} real tokens are lost**: each document's end-of-text went with the padding, and "
-    "the unpadded row ends early.",
-    "positions_not_reset": "Positions run on to {13:d}, no document has more than {14:d} tokens: "
-    "**logits off by {2:.3g}, the loss by {7:.3g}**.",
-}
-SEEN_WITH_ROPE = (
-    "**Positions run on to {13:d}**, no document has more than {14:d} tokens; RoPE sees only differences, "
-    "which stay right."
-)
-
-
-def _seen(params: RunParams) -> tuple[str, ...]:
-    """The sentence of the chosen break; none where nothing is broken."""
-    if params.break_it == "positions_not_reset" and params.positions == "rope":
-        return (SEEN_WITH_ROPE,)
-    return (SEEN[params.break_it],) if params.break_it in SEEN else ()
-
-
-def _words(result: RunResult, changed: list[int], steps: int) -> Words:
-    """A sentence a step; a break has its own at the step at which it is seen."""
-    facts = [
-        result.places_padded,
-        result.tokens,
-        result.max_abs_logit_error,
-        result.loss_padded,
-        result.loss_packed_naive,
-        result.loss_unpadded,
-        abs(result.loss_packed_naive - result.loss_padded),
-        abs(result.loss_unpadded - result.loss_padded),
-        result.flops_unpadded / result.flops_padded,
-        result.tokens_lost,
-    ]
-    positions = [int(result.position_ids.max()), max(result.params.document_lengths)]
-    overall = [0, result.leak_naive, result.leak_unpadded]
-    moved = [[document, *_moved_by(result, document)] for document in changed]
-    rows = [[*facts, *leak, *positions] for leak in (*[overall] * LEAKS, *moved, overall)]
-    which = np.array([*range(LEAKS), *[LEAKS] * len(changed), LEAKS + 1])
-    seen = _seen(result.params)
-    if seen:
-        which[_opens(result, steps)] = len(SENTENCES)
-    return Words((*SENTENCES, *seen), which, np.array(rows, float))
-
-
-def _moved_by(result: RunResult, document: int) -> list[float]:
-    """The most that a logit of another document moves when this one changes: packed naively, unpadded."""
-    others = np.arange(len(result.params.document_lengths)) != document
-    return [float(result.leak_by_document[way][document, others].max(initial=0.0)) for way in WAYS[1:]]

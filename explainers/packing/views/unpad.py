@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from explainers.contract.messages import Message, joined, plural
 from explainers.drawing.panels import Axis, Code, Layer, Marks, Strip
 from explainers.drawing.scene import Column, Scene, Track
 from explainers.drawing.source_code import code_panel
 from explainers.packing import mrope
 from explainers.packing.unpad import IGNORED, UnpadResult, remove_padding, tiles_of
-from explainers.packing.views.unpad_words import count, words
+from explainers.packing.views.unpad_words import tokens_of, words
 
 PADDING, LOST_TOKEN = -1, -3  # hues of a strip
 STRIPS_HEIGHT = 182  # px for the rows of the three strips, so that they end above the player's bar
 ATTENTION_HEIGHT, SHAPES_HEIGHT = 230, 285  # px
 ROW_HEIGHTS = 14, 20  # px, the least and the most; below the least a cell has no room for its text
 
-# The mark of each token that is not text, one letter so that narrow cells hold it; and the legend, by a token of each.
+# The mark of each token that is not text, short enough for narrow cells; and the legend, by a token of each.
 TOKEN_MARKS: Mapping[int, str] = {
-    mrope.PAD: "pad",
+    mrope.PAD: Message("pad"),
     mrope.END: "e",
     mrope.VISION_START: "[",
     mrope.VISION: "v",
@@ -30,21 +31,21 @@ TOKEN_MARKS: Mapping[int, str] = {
     mrope.TIMESTAMP: "t",
 }
 LEGEND: Mapping[int, str] = {
-    mrope.END: "e: end of text",
-    mrope.VISION: "[ v ]: picture",
-    mrope.TIMESTAMP: "t: timestamp",
+    mrope.END: Message("e: end of text"),
+    mrope.VISION: Message("[ v ]: picture"),
+    mrope.TIMESTAMP: Message("t: timestamp"),
 }
 SYMBOLS: Mapping[str, str] = {
-    "T": "T: real tokens of the batch",
-    "R": "R: documents with tokens",
-    "B": "B: documents, one padded row each",
-    "L": "L: tokens of the longest document",
-    "D": "D: length of one head's vectors",
-    "c": "c: cu_seqlens, the place in the flat row where a document begins",
-    "d": "d: number of a document",
-    "i": "i: place of a token in the flat row",
-    "p": "p: position of a token in its document",
-    "n": "n: tokens of a document",
+    "T": Message("T: real tokens of the batch"),
+    "R": Message("R: documents with tokens"),
+    "B": Message("B: documents, one padded row each"),
+    "L": Message("L: tokens of the longest document"),
+    "D": Message("D: length of one head's vectors"),
+    "c": Message("c: cu_seqlens, the place in the flat row where a document begins"),
+    "d": Message("d: number of a document"),
+    "i": Message("i: place of a token in the flat row"),
+    "p": Message("p: position of a token in its document"),
+    "n": Message("n: tokens of a document"),
 }
 
 # Each stage with the tensors that it makes: name, axes.
@@ -68,7 +69,12 @@ def scene(result: UnpadResult) -> Scene:
     steps = len(result.stages)
     return Scene(
         name="packing.unpad",
-        title=f"Padding removal: {count(result.tokens, 'token')} of {result.batch.mask.size} places",
+        title=plural(
+            "Padding removal: {tokens} of {count} place",
+            "Padding removal: {tokens} of {count} places",
+            count=result.batch.mask.size,
+            tokens=tokens_of(result.tokens),
+        ),
         steps=steps,
         columns=(
             Column(1.55, (packs_panel(result), rows_panel(result), flat_panel(result))),
@@ -93,7 +99,7 @@ def _step(result: UnpadResult, stage: str) -> int:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a strip: where, what colour, what it says, and the steps [appears, leaves) in which it is there."""
+    """One run of a strip: where it is, its colour and words, and the steps [appears, leaves) in which it is shown."""
 
     row: int
     start: int
@@ -109,7 +115,11 @@ def _runs(cells: list[Cell]) -> dict[str, np.ndarray | tuple[str, ...]]:
     """The cells as the arrays of a Strip."""
     names = ("row", "start", "length", "hue", "appears", "leaves")
     arrays = {name: np.array([getattr(cell, name) for cell in cells], np.int32) for name in names}
-    return {**arrays, "texts": tuple(c.text for c in cells), "notes": tuple(c.note for c in cells)}
+    return {
+        **arrays,
+        "texts": tuple(cell.text for cell in cells),
+        "notes": tuple(cell.note for cell in cells),
+    }
 
 
 def _height(result: UnpadResult, rows: int, more: int = 4) -> int:
@@ -120,7 +130,9 @@ def _height(result: UnpadResult, rows: int, more: int = 4) -> int:
 
 
 def _axes(result: UnpadResult) -> tuple[str, ...]:
-    return ("position",) if result.position_ids.ndim == 1 else ("time", "height", "width")
+    if result.position_ids.ndim == 1:
+        return (Message("position"),)
+    return Message("time"), Message("height"), Message("width")
 
 
 def packs_panel(result: UnpadResult) -> Strip:
@@ -131,83 +143,121 @@ def packs_panel(result: UnpadResult) -> Strip:
         ends = np.cumsum([0, *lengths[list(pack)]])
         for d, start in zip(pack, ends[:-1].tolist(), strict=True):
             tokens = int(lengths[d])
-            note = f"document {d}: {count(tokens, 'token')}"
+            note = Message("document {document}: {tokens}", document=d, tokens=tokens_of(tokens))
             cells.append(Cell(row, start, tokens, d, str(d), note, 0, len(result.stages)))
     return Strip(
         "packs",
-        "Packs: every run is a document",
+        title="Packs: every run is a document",
         height=_height(result, len(packs)),
         rows=len(packs),
         capacity=max(int(lengths[list(pack)].sum()) for pack in packs) or 1,
-        row_names=tuple(f"pack {row}" for row in range(len(packs))),
+        row_names=tuple(Message("pack {pack}", pack=row) for row in range(len(packs))),
         **_runs(cells),  # type: ignore[arg-type]
     )
 
 
 def rows_panel(result: UnpadResult) -> Strip:
     """The padded rows (B, L): ids, then the mask, then the indices, and at the end what was padded again."""
-    batch, made = result.batch, result.made
+    batch, mask = result.batch, result.made["attention_mask"]
     B, L = batch.mask.shape
     steps = len(result.stages)
-    place = np.arange(B * L).reshape(B, L)
-    mask = made["attention_mask"]
-    again = made["padded_again"][:, :, 0] if "padded_again" in made else np.zeros((B, L))
     turns = [_step(result, stage) for stage in ("rows", "mask", "indices", "pad_again")] + [steps]
-    says: tuple[tuple[Callable[[int, int], str], str], ...] = (
-        (lambda d, j: _mark(batch.ids[d, j]), "token {}"),
-        (lambda d, j: str(int(mask[d, j])), "mask {}"),
-        (lambda d, j: str(place[d, j]) if mask[d, j] else "", "index {}"),
-        (lambda d, j: f"{again[d, j]:.1f}", "first of the H outputs: {}"),
-    )
     cells = []
-    for (text_of, what), appears, leaves in zip(says, turns[:-1], turns[1:], strict=True):
+    for stage, (appears, leaves) in enumerate(itertools.pairwise(turns)):
         for d, j in np.argwhere(batch.mask).tolist() if appears < leaves else ():
             lost = appears >= turns[1] and not mask[d, j]
-            text, kind = text_of(d, j), "a real token, dropped" if lost else f"document {d}"
-            note = f"row {d}, place {j}: {kind}" + (f", {what.format(text)}" if text else "")
+            text, says = _place(result, stage, d, j)
+            kind = Message("a real token, dropped") if lost else Message("document {document}", document=d)
+            note = Message(
+                "row {row}, place {place}: {kind}",
+                row=d,
+                place=j,
+                kind=joined([kind, says]) if text else kind,
+            )
             cells.append(Cell(d, j, 1, LOST_TOKEN if lost else d, text, note, appears, leaves))
-    for d, length in enumerate(
-        result.lengths.tolist()
-    ):  # of a long batch most places are padding: one run a row
+    # most places of a long batch are padding: one run a row
+    for d, length in enumerate(result.lengths.tolist()):
         if length < L:
-            note = f"row {d}, places {length} to {L - 1}: padding, token {_mark(batch.ids[d, -1])}, mask 0"
+            note = Message(
+                "row {row}, places {first} to {last}: padding, token {token}, mask 0",
+                row=d,
+                first=length,
+                last=L - 1,
+                token=_mark(batch.ids[d, -1]),
+            )
             cells.append(Cell(d, length, L - length, PADDING, "", note, turns[0], steps))
     return Strip(
         "rows",
-        f"Padded rows (B, L) = ({B}, {L}): {result.padding_percent:.0f}% padding",
-        "tokens, then the mask, then indices (places), at last outputs",
+        title=Message(
+            "Padded rows (B, L) = ({rows}, {longest}): {padding:.0f}% padding",
+            rows=B,
+            longest=L,
+            padding=result.padding_percent,
+        ),
+        subtitle="tokens, then the mask, then indices (places), at last outputs",
         height=_height(result, B),
         rows=B,
         capacity=L,
-        row_names=tuple(f"document {d}" for d in range(B)),
+        row_names=tuple(Message("document {document}", document=d) for d in range(B)),
         **_runs(cells),  # type: ignore[arg-type]
     )
+
+
+def _place(result: UnpadResult, stage: int, d: int, j: int) -> tuple[str, Message]:
+    """What a place of the padded rows shows from a stage on, and the same in words; stage: the number of the turn."""
+    if stage == 0:
+        text = _mark(result.batch.ids[d, j])
+        return text, Message("token {token}", token=text)
+    kept = bool(result.made["attention_mask"][d, j])
+    if stage == 1:
+        return str(int(kept)), Message("mask {mask}", mask=int(kept))
+    if stage == 2:
+        index = d * result.batch.mask.shape[1] + j
+        return str(index) if kept else "", Message("index {index}", index=index)
+    first = result.made["padded_again"][d, j, 0]
+    return f"{first:.1f}", Message("first of the H outputs: {output:.1f}", output=first)
 
 
 def flat_panel(result: UnpadResult) -> Strip:
     """The flat row: tokens, positions along one axis or three, and labels; cu_seqlens is the ruler."""
     made, steps = result.made, len(result.stages)
     document = result.indices // result.batch.mask.shape[1]
-    names = ("token", *_axes(result), "label")
+    names = (Message("token"), *_axes(result), Message("label"))
     cells = []
     for i, d in enumerate(document.tolist()):
         label = int(result.labels[i])
         texts = (_mark(made["flat_ids"][i]), *map(str, made["position_ids"][:, i]))
         for row, text in enumerate(texts):
-            note = f"flat place {i}, document {d}: {names[row]} {text}"
+            note = Message(
+                "flat place {place}, document {document}: {name} {value}",
+                place=i,
+                document=d,
+                name=names[row],
+                value=text,
+            )
             cells.append(Cell(row, i, 1, d, text, note, _step(result, "positions" if row else "flat"), steps))
         turns = [_step(result, "labels"), _step(result, "loss"), steps]
         if label == IGNORED:
-            note = f"flat place {i}, document {d}: label {IGNORED}, no loss"
+            note = Message(
+                "flat place {place}, document {document}: label {label}, no loss",
+                place=i,
+                document=d,
+                label=IGNORED,
+            )
             cells.append(Cell(len(texts), i, 1, LOST_TOKEN, str(IGNORED), note, turns[0], steps))
             continue
-        note = f"flat place {i}, document {d}: predicts {_mark(label)}"
+        note = Message(
+            "flat place {place}, document {document}: predicts {token}",
+            place=i,
+            document=d,
+            token=_mark(label),
+        )
         for appears, leaves in itertools.pairwise(turns):
             cells.append(Cell(len(texts), i, 1, d, _mark(label), note, appears, leaves))
     return Strip(
         "flat",
-        f"Flat tokens (T) = ({result.tokens}), ticks: cu_seqlens",
-        f"{_legend(result)}; dashed: no loss",
+        title=Message("Flat tokens (T) = ({tokens}), ticks: cu_seqlens", tokens=result.tokens),
+        subtitle=_legend(result),
         height=_height(result, len(names), more=26),
         rows=len(names),
         capacity=max(result.tokens, 1),
@@ -231,9 +281,10 @@ def _mark(token: int) -> str:
     return TOKEN_MARKS.get(int(token), str(token))
 
 
-def _legend(result: UnpadResult) -> str:
-    """What the letters of the tokens that occur stand for."""
-    return "; ".join(meaning for token, meaning in LEGEND.items() if token in result.batch.ids)
+def _legend(result: UnpadResult) -> Message:
+    """What the letters of the tokens that occur mean, and the dashes."""
+    letters = [meaning for token, meaning in LEGEND.items() if token in result.batch.ids]
+    return joined([*letters, Message("dashed: no loss")], "; ")
 
 
 # ------------------------------------------------------------------------------------------ the other panels
@@ -252,16 +303,26 @@ def attention_panel(result: UnpadResult) -> Marks:
         return Track(rows, (np.arange(len(result.stages)) >= shown_from).astype(int))
 
     seen = tuple(
-        f"token {row:.0f} attends to {first:.0f} .. {row:.0f}, " for row, first in zip(i, start, strict=True)
+        Message("token {token:.0f} attends to {first:.0f} .. {token:.0f}, ", token=token, first=first)
+        for token, first in zip(i, start, strict=True)
     )
-    visited = tuple(f"tile of queries from {tile[0]:.0f} and keys from {tile[1]:.0f}, " for tile in tiles)
+    visited = tuple(
+        Message("tile of queries from {query:.0f} and keys from {key:.0f}, ", query=tile[0], key=tile[1])
+        for tile in tiles
+    )
     most = float(max(result.tokens, 1))
-    tiles_of_kernel = f"{count(result.tiles_visited, 'tile')} of {params.block_q} x {params.block_k}"
     return Marks(
         "attention",
-        "Attention (T, T)",
-        f"{tiles_of_kernel}; padded: {result.tiles_padded:,}",
-        ATTENTION_HEIGHT,
+        title="Attention (T, T)",
+        subtitle=plural(
+            "{count:,} tile of {block_q} x {block_k}; padded: {padded:,}",
+            "{count:,} tiles of {block_q} x {block_k}; padded: {padded:,}",
+            count=result.tiles_visited,
+            block_q=params.block_q,
+            block_k=params.block_k,
+            padded=result.tiles_padded,
+        ),
+        height=ATTENTION_HEIGHT,
         x=Axis(0, most),
         y=Axis(0, most, flip=True),
         layers=(
@@ -289,17 +350,17 @@ def attention_panel(result: UnpadResult) -> Marks:
 
 def shapes_panel(result: UnpadResult) -> Code:
     """Every tensor with its axes and its shape; the line of the current stage is lit."""
-    count = len(result.batch.packs)
-    lines, first_lines = [f"{'packs':<15}list of {count}"], [1]
+    packs = Message("list of {count}", count=len(result.batch.packs))
+    lines, first_lines = [f"{'packs':<15}{packs}"], [1]
     for stage in result.stages[1:]:
         first_lines.append(len(lines) + 1)
         for name, axes in SHAPES[stage]:
             axes = "T" if name == "position_ids" and result.position_ids.ndim == 1 else axes
-            shape = ", ".join(map(str, result.shapes[name])) or "a number"
+            shape = ", ".join(map(str, result.shapes[name])) or Message("a number")
             lines.append(f"{name:<15}{f'({axes})' if axes else '':<12} {shape}")
     return Code(
         "shapes",
-        "Tensors and their shapes",
+        title="Tensors and their shapes",
         height=SHAPES_HEIGHT,
         source="\n".join(lines),
         line=Track(np.array(first_lines)[:, None]),
