@@ -116,12 +116,20 @@ _registry: dict[str, Experiment] = {}
 def experiment(
     name: str, *, breaks: Sequence[Break] = ()
 ) -> Callable[[Callable[[ParamsT], ReturnT]], Callable[[ParamsT], ReturnT]]:
-    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params."""
+    """Registers the decorated function as experiment `name`; its first argument's annotation is its Params.
+
+    Raises ValueError for another module than that of its name, and for a break that sets a field it does not have.
+    """
 
     def register(function: Callable[[ParamsT], ReturnT]) -> Callable[[ParamsT], ReturnT]:
         if not function.__module__.endswith(name):
             raise ValueError(f"experiment {name} must be defined in explainers/{name.replace('.', '/')}.py")
         params_type = next(iter(typing.get_type_hints(function).values()))
+        for each in breaks:
+            if unknown := each.settings.keys() - params_type.model_fields.keys():
+                raise ValueError(
+                    f"the break {each.name} of {name} sets {', '.join(unknown)}, which it does not have"
+                )
         _registry[name] = Experiment(name, params_type, function, tuple(breaks))
         return function
 

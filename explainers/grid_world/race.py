@@ -14,9 +14,9 @@ from explainers.contract.experiment import experiment
 from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
-from explainers.grid_world import compiled
+from explainers.grid_world import compiled, learn_params
 from explainers.grid_world.exact import ROUNDING
-from explainers.grid_world.learn_params import BREAKS, LABELS, AgentParams, Algorithm, OneAgentParams
+from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
 from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
 from explainers.grid_world.memory import Kind, Memory, Schedule
 from explainers.grid_world.sound import COMPARED, checks_of
@@ -27,6 +27,10 @@ GREEDY_EPISODES = 20
 POINTS = 50  # a smooth curve has fewer than twice as many
 MOST_STEPS = 1_000_000  # of one agent
 LONG = 2_000_000  # episodes of all agents; above, a page waits for a button
+BREAKS = tuple(  # of one agent, whose algorithm a race does not set
+    replace(each, settings={name: value for name, value in each.settings.items() if name != "algorithm"})
+    for each in learn_params.BREAKS
+)
 
 
 class RaceParams(AgentParams):

@@ -19,7 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
-from explainers.contract.experiment import Experiment, UnknownExperiment, experiments, find, watch
+from explainers.contract.breaks import Break
+from explainers.contract.experiment import (
+    Experiment,
+    UnknownExperiment,
+    experiment,
+    experiments,
+    find,
+    watch,
+)
 from explainers.contract.params import (
     Adjustment,
     Params,
@@ -343,3 +351,12 @@ def test_every_experiment_is_sound_at_its_defaults_and_the_same_twice(name: str)
     assert first == second
     assert first["passed"]
     json.dumps(first, allow_nan=False)
+
+
+def test_a_break_that_sets_a_field_of_another_experiment_is_refused() -> None:
+    def baked(params: CakeParams) -> None: ...
+
+    baked.__module__ = "explainers.cake.bake"
+    wrong = Break("raw", "raw", "It stays raw.", {"minutes": 0})
+    with pytest.raises(ValueError, match="the break raw of cake.bake sets minutes"):
+        experiment("cake.bake", breaks=(wrong,))(baked)

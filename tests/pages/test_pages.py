@@ -182,3 +182,18 @@ def modules_imported_by(name: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("topic", "chapter", "name"),
+    [
+        (topic.name, chapter.key, each.name)
+        for topic in TOPICS
+        for chapter in chapters_of(topic.name)
+        for each in find(chapter.experiment).breaks
+    ],
+)
+def test_every_break_opens_from_the_address(topic: str, chapter: str, name: str) -> None:
+    prefix = "" if next(each for each in chapters_of(topic) if each.key == chapter).main else f"{chapter}."
+    page = open_page(f"pages/{topic}.py", **{"chapter": chapter, f"{prefix}break_it": name})
+    assert not [line for line in sentences(page) if "This run failed" in line or "ignored" in line]
