@@ -358,5 +358,5 @@ def test_a_break_that_sets_a_field_of_another_experiment_is_refused() -> None:
 
     baked.__module__ = "explainers.cake.bake"
     wrong = Break("raw", "raw", "It stays raw.", {"minutes": 0})
-    with pytest.raises(ValueError, match="the break raw of cake.bake sets minutes"):
+    with pytest.raises(ValueError, match=r"the break raw of cake\.bake sets minutes"):
         experiment("cake.bake", breaks=(wrong,))(baked)
