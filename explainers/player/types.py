@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import string
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,12 @@ export interface ArrayPlace {
   array: number;
 }
 """
+HUE = string.Template("export type Hue = $names;\n")
+RECORD = string.Template("Record<string, $value>")
+UNION = string.Template(
+    "export interface PanelKinds {\n$kinds}\n\nexport type Panel = PanelKinds[keyof PanelKinds];\n"
+)
+INTERFACE = string.Template("/** $summary */\nexport interface $name {\n$fields}\n")
 PANELS = [
     value
     for value in vars(panels).values()
@@ -47,7 +54,7 @@ MERGED = {Words: {"columns"}}  # fields that are not sent: their names have beco
 
 def declarations() -> str:
     """All types as one TypeScript declaration file. Raises TypeError for a field that has no packed form."""
-    named = [HEAD, f"export type Hue = {_choice(Hue)};\n", _panel_union()]
+    named = [HEAD, HUE.substitute(names=_choice(Hue)), _panel_union()]
     return "\n".join([*named, *map(_interface, reached([Scene, *PANELS, Options]))])
 
 
@@ -78,8 +85,7 @@ def _parts(hint: Any) -> Iterator[type]:
 
 def _panel_union() -> str:
     """Any panel, and each by its kind."""
-    kinds = "".join(f"  {kind.kind}: {kind.__name__};\n" for kind in PANELS)
-    return f"export interface PanelKinds {{\n{kinds}}}\n\nexport type Panel = PanelKinds[keyof PanelKinds];\n"
+    return UNION.substitute(kinds="".join(f"  {kind.kind}: {kind.__name__};\n" for kind in PANELS))
 
 
 def _interface(kind: type) -> str:
@@ -88,7 +94,7 @@ def _interface(kind: type) -> str:
     lines = [f'  kind: "{kind.kind}";\n'] if issubclass(kind, Panel) else []
     lines += [f"  {name}: {packed(hints[name])};\n" for name in sent]
     summary = (inspect.getdoc(kind) or "").partition("\n")[0]
-    return f"/** {summary} */\nexport interface {kind.__name__} {{\n{''.join(lines)}}}\n"
+    return INTERFACE.substitute(summary=summary, name=kind.__name__, fields="".join(lines))
 
 
 def packed(hint: Any) -> str:
@@ -105,7 +111,7 @@ def packed(hint: Any) -> str:
     if origin in (types.UnionType, typing.Union):
         return " | ".join(map(packed, args))
     if origin is Mapping and args[0] is str:
-        return f"Record<string, {packed(args[1])}>"
+        return RECORD.substitute(value=packed(args[1]))
     if origin is tuple and args[1:] == (...,):
         item = packed(args[0])
         return f"({item})[]" if " " in item and item[0] != "[" else f"{item}[]"
