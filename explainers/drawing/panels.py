@@ -300,4 +300,4 @@ class Text(Panel):
     """Words beside the picture: as `Words`, in a panel of their own."""
 
     kind: ClassVar[str] = "text"
-    words: Words | None = None
+    words: Words = field(kw_only=True)

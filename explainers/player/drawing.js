@@ -2,7 +2,10 @@
 
 import { formatNumber } from "./numbers.js";
 
-// Okabe-Ito hues, with purple for scores and teal for outputs; one meaning, one colour (DESIGN: visual grammar).
+/** @import { Axis, Colour, Context, Hue, Theme } from "./types.d.ts" */
+/** @typedef {{colour?: string, size?: number, weight?: number, align?: CanvasTextAlign}} Look of a text */
+
+/** @type {Record<"light" | "dark", Record<Hue, string>>} Okabe-Ito hues, with purple for scores and teal for outputs; one meaning, one colour (DESIGN: visual grammar) */
 const HUES = {
   light: {
     query: "#0072B2", key: "#E08E0B", value: "#009E73", score: "#6B3FA8", output: "#17858B", parameter: "#7A8296",
@@ -22,7 +25,7 @@ const CYCLE = {
   dark: ["#3F8FDB", "#EDA63F", "#2A9B76", "#E8A6CB", "#A9744A", "#8FD0F5", "#9470DB", "#E9DC5E"],
 };
 
-/** The colours in force where `element` stands; Streamlit's variables win, the system's choice is the fallback. */
+/** The colours in force where `element` stands; Streamlit's variables win, the system's choice is the fallback. @param {HTMLElement} element */
 export function readTheme(element) {
   const style = getComputedStyle(element);
   const ground = parseColour(style.getPropertyValue("--ground"));
@@ -41,30 +44,40 @@ export function readTheme(element) {
   };
 }
 
-/** @type {Map<string, number[]>} */
+/** @type {Map<string, Colour>} */
 const parsedColours = new Map();
-let colourParser = null; // a canvas's context, made when the first colour is read
+/** @type {Context | null} made when the first colour is read */
+let colourParser = null;
 
-/** Any CSS colour -> [red, green, blue]. */
-export function parseColour(text) {
-  if (!parsedColours.has(text)) {
-    colourParser ??= document.createElement("canvas").getContext("2d");
-    colourParser.fillStyle = "#ffffff";
-    colourParser.fillStyle = text.trim() || "#ffffff";
-    const normal = colourParser.fillStyle;
-    const parts = normal.startsWith("#") ? [1, 3, 5].map((at) => parseInt(normal.slice(at, at + 2), 16)) : normal.match(/[\d.]+/g).slice(0, 3).map(Number);
-    parsedColours.set(text, parts);
-  }
-  return parsedColours.get(text);
+/** @param {HTMLCanvasElement} canvas @returns {Context} */
+export function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("the browser draws on no canvas");
+  return context;
 }
 
+/** Any CSS colour -> [red, green, blue]. @param {string} text */
+export function parseColour(text) {
+  const known = parsedColours.get(text);
+  if (known) return known;
+  colourParser ??= contextOf(document.createElement("canvas"));
+  colourParser.fillStyle = "#ffffff";
+  colourParser.fillStyle = text.trim() || "#ffffff";
+  const normal = String(colourParser.fillStyle);
+  const parts = normal.startsWith("#") ? [1, 3, 5].map((at) => parseInt(normal.slice(at, at + 2), 16)) : (normal.match(/[\d.]+/g) ?? []).slice(0, 3).map(Number);
+  parsedColours.set(text, parts);
+  return parts;
+}
+
+/** @param {Colour} from @param {Colour} to @param {number} share */
 export const mix = (from, to, share) => from.map((part, k) => part + (to[k] - part) * share);
+/** @param {Colour} colour */
 export const css = (colour) => `rgb(${colour.map(Math.round).join(",")})`;
 
-/** A hue mixed into the ground: share 0 is the ground, 1 the hue itself. */
+/** A hue mixed into the ground: share 0 is the ground, 1 the hue itself. @param {Theme} theme @param {Hue} hue @param {number} share */
 export const tint = (theme, hue, share) => css(mix(theme.ground, parseColour(theme.hues[hue]), share));
 
-/** 256 colours from `low` to `high` of a scale, as RGB bytes. */
+/** 256 colours from `low` to `high` of a scale, as RGB bytes. @param {Theme} theme @param {"sequential" | "diverging"} scale @param {Hue} hue */
 export function colourTable(theme, scale, hue) {
   const table = new Uint8Array(256 * 3);
   const end = parseColour(theme.hues[hue]);
@@ -78,7 +91,10 @@ export function colourTable(theme, scale, hue) {
   return table;
 }
 
-/** A canvas that is sharp at this device's pixel density and zoom. Returns its context, scaled to CSS pixels. */
+/**
+ * A canvas that is sharp at this device's pixel density and zoom. Returns its context, scaled to CSS pixels.
+ * @param {HTMLCanvasElement} canvas @param {number} width @param {number} height @param {number} zoom
+ */
 export function sizeCanvas(canvas, width, height, zoom) {
   const density = Math.min((window.devicePixelRatio || 1) * zoom, 4);
   const [wide, high] = [Math.round(width * density), Math.round(height * density)];
@@ -87,27 +103,35 @@ export function sizeCanvas(canvas, width, height, zoom) {
     canvas.height = high;
     canvas.style.height = `${height}px`;
   }
-  const context = canvas.getContext("2d");
+  const context = contextOf(canvas);
   context.setTransform(density, 0, 0, density, 0, 0);
   context.clearRect(0, 0, width, height);
   return context;
 }
 
-/** The width in px that the numbers beside an upright axis take, of about six px a letter: at least so much, if any. */
+/**
+ * The width in px that the numbers beside an upright axis take, of about six px a letter: at least so much, if any.
+ * @param {Axis} axis @param {number} least
+ */
 export function roomForTicks(axis, least) {
   if (!axis.ticks.length) return 0;
   return Math.max(least, 8 + 6.4 * Math.max(...axis.ticks.map((tick) => formatNumber(tick, axis.format).length)));
 }
 
-/** Data -> pixels along one direction of a panel (Axis in panels.py). */
+/** Data -> pixels along one direction of a panel (Axis in panels.py). @param {Axis} axis @param {number} from @param {number} to */
 export function axisScale(axis, from, to) {
-  const place = axis.log ? (value) => Math.log10(value) : (value) => value;
+  /** @param {number} value */
+  const place = (value) => (axis.log ? Math.log10(value) : value);
   const [low, high] = [place(axis.low), place(axis.high)];
   const [start, end] = axis.flip ? [to, from] : [from, to];
+  /** @param {number} value */
   return (value) => start + ((place(value) - low) / (high - low || 1)) * (end - start);
 }
 
-/** Fills the rectangle with diagonal lines: the sign of what was left out or recomputed. */
+/**
+ * Fills the rectangle with diagonal lines: the sign of what was left out or recomputed.
+ * @param {Context} context @param {number} x @param {number} y @param {number} width @param {number} height @param {string} colour
+ */
 export function hatch(context, x, y, width, height, colour) {
   context.save();
   context.beginPath();
@@ -124,6 +148,7 @@ export function hatch(context, x, y, width, height, colour) {
   context.restore();
 }
 
+/** @param {Context} context @param {Theme} theme @param {string} text @param {number} x @param {number} y @param {Look} [look] */
 export function write(context, theme, text, x, y, { colour = theme.muted, size = 11, weight = 400, align = "left" } = {}) {
   context.font = `${weight} ${size}px ${theme.font}`;
   context.fillStyle = colour;
@@ -131,3 +156,11 @@ export function write(context, theme, text, x, y, { colour = theme.muted, size =
   context.textBaseline = "middle";
   context.fillText(text, x, y);
 }
+
+/**
+ * Whether a number below an axis leaves room for the axis's label, which ends at the right end.
+ * @param {string} label
+ * @param {string} number
+ * @param {number} left from the middle of the number to that end, in px
+ */
+export const isClear = (label, number, left) => !label || left - 3.2 * number.length > 6.4 * label.length + 4;

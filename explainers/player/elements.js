@@ -16,16 +16,29 @@ const ICONS = {
 
 /**
  * Builds an element: make("button", {class: "x", title: "y"}, child, ...).
- * @param {string} tag
- * @param {Record<string, any>} attributes
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, string | number>} attributes
  * @param {...(Node | string)} children
- * @returns {any} the element, of the kind that the tag says
  */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
   element.append(...children);
   return element;
+}
+
+/**
+ * The first element in another that a selector means. Throws where there is none.
+ * @param {ParentNode} root
+ * @param {string} selector
+ * @returns {HTMLElement}
+ */
+export function find(root, selector) {
+  /** @type {HTMLElement | null} */
+  const found = root.querySelector(selector);
+  if (!found) throw new Error(`no ${selector}`);
+  return found;
 }
 
 /** @param {string} name @returns {SVGElement} */

@@ -1,17 +1,20 @@
 // What a player hears: keys, pointers, sizes and themes, and the page's address and screen.
 
-import { changesControl, listensTo, makeActive, makeActiveIfNone, meaningOf, pageControl, takeKeys } from "./keys.js";
+import { blur, changesControl, listensTo, makeActive, makeActiveIfNone, meaningOf, pageControl, takeKeys } from "./keys.js";
+
+/** @import { FullScreen, Player } from "./types.d.ts" */
 
 const NARROW = 700; // below this width in px the columns are one below the other
 
 /**
  * Connects a player to the document. Returns what disconnects it again.
- * @param {any} player
+ * @param {Player} player
+ * @param {FullScreen} fullScreen
  * @param {Element | null} content the element of the page that grows when a row of controls comes
  * @returns {() => void}
  */
-export function connect(player, content) {
-  const { root, fullScreen } = player;
+export function connect(player, fullScreen, content) {
+  const { root } = player;
   const leaving = new AbortController();
   const capture = { capture: true, signal: leaving.signal };
   const { onPointer, onKey } = controlEvents(player);
@@ -22,7 +25,7 @@ export function connect(player, content) {
   window.addEventListener("popstate", player.followAddress, { signal: leaving.signal });
   ownEvents(player);
   makeActiveIfNone(root);
-  const sizes = sizesOf(player);
+  const sizes = sizesOf(player, fullScreen);
   sizes.observe(root);
   if (content) sizes.observe(content);
   return () => {
@@ -31,10 +34,11 @@ export function connect(player, content) {
   };
 }
 
-/** The keys of the player, and what the reader does with the controls of the page. */
+/** The keys of the player, and what the reader does with the controls of the page. @param {Player} player */
 function controlEvents(player) {
   let pressed = false; // a control of the page
 
+  /** @param {Event} event */
   function onPointer(event) {
     if (event.type === "pointerdown") {
       pressed = pageControl(event.composedPath()[0], player.root);
@@ -42,16 +46,17 @@ function controlEvents(player) {
     } else if (pressed) player.reportStep();
   }
 
-  /** Does what a key asks the player for; whether it asks for anything. */
+  /** Does what a key asks the player for; whether it asks for anything. @param {KeyboardEvent} event */
   function obeys(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !player.scene) return false;
-    if (event.key === "Escape") document.activeElement?.blur?.(); // gives the keys back to the player
-    const meaning = listensTo(event, player.root, player.isCard()) ? meaningOf(event.key, player.playback.step, player.scene) : null;
+    if (event.ctrlKey || event.metaKey || event.altKey || !player.shown) return false;
+    if (event.key === "Escape") blur(document.activeElement); // gives the keys back to the player
+    const meaning = listensTo(event, player.root, player.isCard()) ? meaningOf(event.key, player.playback.step, player.shown.scene) : null;
     if (meaning === null) return false;
     player.act(meaning);
     return true;
   }
 
+  /** @param {KeyboardEvent} event */
   function onKey(event) {
     if (obeys(event)) {
       event.preventDefault();
@@ -62,11 +67,11 @@ function controlEvents(player) {
   return { onPointer, onKey };
 }
 
-/** A card moves under the pointer or the focus, and rests at its start without. */
+/** A card moves under the pointer or the focus, and rests at its start without. @param {Player} player */
 function ownEvents(player) {
   const { root } = player;
   const enter = () => { if (player.isCard() && !player.still.matches) player.play(); };
-  const leave = () => { if (player.isCard()) player.goTo(player.scene.start); };
+  const leave = () => { if (player.shown && player.isCard()) player.goTo(player.shown.scene.start); };
   root.addEventListener("pointerenter", () => { takeKeys(root, player.isCard()); enter(); });
   root.addEventListener("pointerleave", () => { player.tip.hide(); leave(); });
   root.addEventListener("focusin", () => { makeActive(root); enter(); });
@@ -75,15 +80,16 @@ function ownEvents(player) {
   root.addEventListener("transitionend", (event) => { if (event.target === root && player.themeChanged()) player.redrawSoon(); });
 }
 
-function sizesOf(player) {
+/** @param {Player} player @param {FullScreen} fullScreen */
+function sizesOf(player, fullScreen) {
   let lastWidth = 0;
   return new ResizeObserver((entries) => {
-    player.fullScreen.refitIfMoved();
+    fullScreen.refitIfMoved();
     const entry = entries.find((each) => each.target === player.root);
     if (!entry) return;
     const width = Math.round(entry.contentRect.width);
     player.root.classList.toggle("narrow", width < NARROW);
-    if (width === lastWidth || !player.scene) return;
+    if (width === lastWidth || !player.shown) return;
     lastWidth = width;
     player.redrawSoon();
   });

@@ -1,5 +1,9 @@
 // The player on the whole screen: picture, sentence and controls as large as it allows; the code waits outside.
 
+import { find } from "./elements.js";
+
+/** @import { Player } from "./types.d.ts" */
+
 const WIDEST = 1180; // px at which everything has its normal size
 const LARGEST = 2.5; // times its normal size
 const FLATTEST = 0.76; // of the height of charts
@@ -8,40 +12,42 @@ const SMALLEST = 0.6;
 /**
  * On the site the whole page fills the screen, and its style sheet leaves only the controls and the picture; a page that
  * holds nothing but the player has no controls to keep.
- * @param {any} player root, options, scene, zoom, flatness, transport, and redraw()
+ * @param {Player} player
  * @param {Element | null} site the element of the page around the player
  */
 export function fullScreenOf(player, site) {
   const { root } = player;
   let above = 0; // px of the whole screen that the controls take
 
-  const isFull = () => Boolean(document.fullscreenElement) && player.options?.mode !== "card";
+  const isFull = () => Boolean(document.fullscreenElement) && player.shown?.options.mode !== "card";
 
+  /** @param {number} factor */
   function zoomTo(factor) {
     player.zoom = factor;
-    root.style.zoom = factor === 1 ? "" : factor;
+    root.style.zoom = factor === 1 ? "" : String(factor);
     player.redraw();
   }
 
+  /** @param {number} share */
   function squeeze(share) {
     player.flatness = share;
     player.redraw();
   }
 
   function fit() {
-    if (!player.scene) return;
+    if (!player.shown) return;
     const full = isFull();
     root.classList.toggle("full", full);
-    player.transport.showFull(full);
+    player.shown.transport.showFull(full);
     squeeze(1);
     zoomTo(full ? Math.min(window.innerWidth / WIDEST, LARGEST) : 1);
     above = site && full ? root.getBoundingClientRect().top : 0;
     if (full) shrink(window.innerHeight - above - (site ? 16 : 0));
   }
 
-  /** Makes picture and dock fit into a height in px: flatter charts first, whose letters stay as large; then all smaller. */
+  /** Makes picture and dock fit into a height in px: flatter charts first, whose letters stay as large; then all smaller. @param {number} room */
   function shrink(room) {
-    const [stage, dock] = [".stage", ".dock"].map((name) => root.querySelector(name));
+    const [stage, dock] = [find(root, ".stage"), find(root, ".dock")];
     const fits = () => room / (player.zoom * (stage.offsetHeight + dock.offsetHeight + (site ? 28 : 50)));
     while (fits() < 1 && player.flatness > FLATTEST) squeeze(player.flatness * Math.max(0.9, Math.min(0.98, fits())));
     // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.

@@ -7,14 +7,21 @@ const TAKES_KEYS = "input, textarea, select, button, a, [role], [contenteditable
 const CONTROL = "input, button, label, [role], [data-baseweb]"; // of the page
 const REMOTE = ["PageUp", "PageDown"]; // what a presenter's remote sends
 
+/** @typedef {number | "play" | "picture" | "screen"} Meaning a step to go to, or an action */
+
 /** @type {{root: HTMLElement | null}} the player that the reader touched last */
 const active = { root: null };
 
 /** Whether the event of a key is meant for a control of the page. @param {string} key */
 export const changesControl = (key) => /^(Arrow.*|Home|End|Page.*|Enter| )$/.test(key);
 
-/** The control of the page, outside the player, that an event is meant for. @param {any} target @param {HTMLElement} root */
-export const pageControl = (target, root) => !root.contains(target) && Boolean(target.closest?.(CONTROL));
+/** Whether an event is meant for a control of the page, outside the player. @param {EventTarget} target @param {HTMLElement} root */
+export const pageControl = (target, root) => target instanceof Element && !root.contains(target) && target.closest(CONTROL) !== null;
+
+/** Takes the focus from an element, which may be of HTML, SVG or MathML. @param {Element | null} element */
+export function blur(element) {
+  if (element && "blur" in element && typeof element.blur === "function") element.blur();
+}
 
 /** @param {HTMLElement} root */
 export const makeActive = (root) => { active.root = root; };
@@ -27,8 +34,8 @@ export function makeActiveIfNone(root) {
 /** A pointer on the picture takes the keys from a button, tab or slider that was used before; never from a text. @param {HTMLElement} root @param {boolean} isCard */
 export function takeKeys(root, isCard) {
   makeActive(root);
-  const focused = /** @type {any} */ (document.activeElement);
-  if (!isCard && focused && !root.contains(focused) && !focused.closest?.(WRITES)) focused.blur?.();
+  const focused = document.activeElement;
+  if (!isCard && focused && !root.contains(focused) && !focused.closest(WRITES)) blur(focused);
 }
 
 /**
@@ -38,20 +45,21 @@ export function takeKeys(root, isCard) {
  * @param {boolean} isCard
  */
 export function listensTo(event, root, isCard) {
-  const target = /** @type {any} */ (event.composedPath()[0]);
-  if (root.contains(target)) return !(target.tagName === "SELECT" || (target.tagName === "BUTTON" && event.key === " "));
-  const remote = REMOTE.includes(event.key) && !target.closest?.("input, textarea, select, [contenteditable]");
-  const nobody = target === document.body || target === document.documentElement || target === window;
-  const free = remote || nobody || !target.closest?.(TAKES_KEYS);
+  const [origin] = event.composedPath();
+  const target = origin instanceof Element ? origin : null;
+  if (target && root.contains(target)) return !(target.tagName === "SELECT" || (target.tagName === "BUTTON" && event.key === " "));
+  const remote = REMOTE.includes(event.key) && !target?.closest("input, textarea, select, [contenteditable]");
+  const nobody = target === document.body || target === document.documentElement;
+  const free = remote || nobody || !target?.closest(TAKES_KEYS);
   return free && !isCard && active.root === root && root.isConnected;
 }
 
 /**
- * What a key asks for: a step to go to, or the name of an action; null for a key that means nothing here.
+ * What a key asks for; null for a key that means nothing here.
  * @param {string} key
  * @param {number} step
  * @param {{steps: number, stops: number[]}} scene
- * @returns {number | "play" | "picture" | "screen" | null}
+ * @returns {Meaning | null}
  */
 export function meaningOf(key, step, scene) {
   switch (key.length === 1 ? key.toLowerCase() : key) {

@@ -1,7 +1,23 @@
-// The registry of panels: a kind of scene.Panel -> what draws it. A panel is made from its spec and has either
-//   layout(width, share) -> height in px (of a chart, that share of its own), draw(context, theme, state), hit(x, y, state) -> {text, index} or null,
-// or, where it lives in the document, `element` and update(state); and describe(state) -> words for screen readers.
-// state: {step, previous, mix}, mix from 0 to 1 on the way from the previous step to this one.
+// The registry of panels: a kind of scene.Panel -> what draws it. What a panel is made from and must have: types.d.ts.
 
-export const panelKinds = {};
-export const registerPanel = (kind, create) => { panelKinds[kind] = create; };
+/** @import { CanvasDrawing, Create, ElementDrawing, Kind, Specs, Tools } from "./types.d.ts" */
+
+/** @type {{[Of in Kind]?: Create<Of>}} */
+const panelKinds = {};
+
+/** @template {Kind} Of @param {Of} kind @param {Create<Of>} create */
+export const registerPanel = (kind, create) => { Object.assign(panelKinds, { [kind]: create }); };
+
+/**
+ * What draws a panel. Throws for a kind that nobody registered.
+ * @template {Kind} Of
+ * @param {Of} kind
+ * @param {Specs[Of]} spec
+ * @param {Tools} tools
+ * @returns {CanvasDrawing | ElementDrawing}
+ */
+export function createPanel(kind, spec, tools) {
+  const create = panelKinds[kind];
+  if (!create) throw new Error(`no panel of kind ${kind}`);
+  return create(spec, tools);
+}

@@ -1,5 +1,7 @@
 // Which step is shown, and when the next one is due: a state machine that knows no document.
 
+/** @import { Scene, State } from "./types.d.ts" */
+
 const GLIDE = 160; // milliseconds that marks take from one step to the next
 const FASTEST_GLIDE = 12; // steps a second: beyond, marks jump
 
@@ -81,6 +83,7 @@ export class Playback {
    * What panels draw: the step, the one before it, and how far (0 to 1) marks are on their way between them.
    * @param {number} now
    * @param {boolean} still the reader asked for no motion
+   * @returns {State}
    */
   state(now, still) {
     const jumps = still || (this.playing && this.rate * this.speed > FASTEST_GLIDE);
@@ -99,8 +102,8 @@ export const stopAfter = (stops, step, last) => stops.find((stop) => stop > step
 /**
  * The step at which a scene opens.
  * @param {object} found
- * @param {any} found.scene the scene to show
- * @param {any} found.before the scene that was shown, undefined for none
+ * @param {Scene} found.scene the scene to show
+ * @param {Scene | undefined} found.before the scene that was shown, undefined for none
  * @param {number} found.step the step that was shown of it
  * @param {boolean} found.reopened whether a button asked for the scene's own start
  * @param {boolean} found.goesOn whether the scene is the live run that was shown, with more steps

@@ -2,10 +2,12 @@
 
 import { mountPlayer } from "./shell.js";
 
-/** @type {WeakMap<Element, {player: ReturnType<typeof mountPlayer>, data: any}>} */
+/** @import { Component } from "./types.d.ts" */
+
+/** @type {WeakMap<Node, {player: ReturnType<typeof mountPlayer>, data: Uint8Array | null}>} */
 const playersByPlace = new WeakMap();
 
-/** @param {any} component what Streamlit hands to a component of its second version */
+/** @param {Component<Uint8Array | null>} component */
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   let entry = playersByPlace.get(parentElement);
   if (!entry) {

@@ -2,6 +2,9 @@
 
 import { icon, make } from "./elements.js";
 
+/** @import { Playback } from "./playback.js" */
+/** @import { Scene } from "./types.d.ts" */
+
 const SPEEDS = [0.25, 0.5, 1, 2, 4, 8, 16];
 const LIVE_SPEEDS = [0.5, 1, 2, 4, 16, 64, 256];
 const MOST_TICKS = 64; // stops that the scrub bar marks
@@ -9,8 +12,8 @@ const LATE = 1000; // milliseconds of waiting after which the count says so
 
 /**
  * The controls of a player. The functions do what the buttons say.
- * @param {any} scene
- * @param {any} playback
+ * @param {Scene} scene
+ * @param {Playback} playback
  * @param {{goTo: (step: number) => void, nextStop: () => void, toggle: () => void, fill: () => void, save: () => void}} act
  */
 export function transportOf(scene, playback, act) {
@@ -47,14 +50,15 @@ export function transportOf(scene, playback, act) {
     },
     /** Shows the step. @param {string} text */
     showStep(text) {
-      scrub.max = playback.steps - 1;
-      scrub.value = playback.step;
+      scrub.max = String(playback.steps - 1);
+      scrub.value = String(playback.step);
       scrub.style.setProperty("--done", `${(100 * playback.step) / Math.max(1, playback.steps - 1)}%`);
       count.textContent = text;
     },
   };
 }
 
+/** @param {string} name @param {string} label @param {string} key @param {() => void} act */
 function button(name, label, key, act) {
   const element = make("button", { type: "button", class: name, "aria-label": label, title: `${label} (${key})` }, icon(name));
   element.addEventListener("click", (event) => {
@@ -64,6 +68,7 @@ function button(name, label, key, act) {
   return element;
 }
 
+/** @param {Scene} scene */
 function ticksElement({ steps, stops }) {
   const ticks = make("div", { class: "ticks", "aria-hidden": "true" });
   if (stops.length <= MOST_TICKS) {
@@ -72,6 +77,7 @@ function ticksElement({ steps, stops }) {
   return ticks;
 }
 
+/** @param {Scene} scene @param {Playback} playback */
 function speedElement(scene, playback) {
   const speeds = scene.live ? LIVE_SPEEDS : SPEEDS;
   if (!speeds.includes(playback.speed)) playback.speed = 1;
@@ -83,8 +89,8 @@ function speedElement(scene, playback) {
 
 /**
  * The step as the controls name it, "tile 3 of 40"; of a live run, what it does at its end.
- * @param {any} scene
- * @param {any} playback
+ * @param {Scene} scene
+ * @param {Playback} playback
  * @param {number} origin the step of the whole run with which the scene begins
  * @param {boolean} narrow
  * @param {number} now

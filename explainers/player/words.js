@@ -3,15 +3,18 @@
 import { make } from "./elements.js";
 import { formatNumber } from "./numbers.js";
 
+/** @import { Tools, Words } from "./types.d.ts" */
+
 /**
  * The sentence and formula of a step (scene.Words). Each template is built once; a step only writes its numbers.
  * Unseen copies of all templates lie behind the one that is read, so that the tallest keeps the place open and the
  * picture above never moves.
- * @param {any} words
- * @param {{explainSymbols: (formula: Element) => void}} tools
+ * @param {Words} words
+ * @param {Tools} tools
  */
 export function wordsElement(words, tools) {
   const width = words.values.shape[1];
+  /** @param {number} step */
   const numbersOf = (step) => words.values.data.subarray(step * width, (step + 1) * width);
   const live = make("div");
   const element = make("div", { class: "words" });
@@ -28,7 +31,7 @@ export function wordsElement(words, tools) {
     const step = words.which.data.indexOf(k);
     if (step >= 0) {
       template.write(numbersOf(step));
-      const copy = root.cloneNode(true);
+      const copy = /** @type {HTMLElement} */ (root.cloneNode(true));
       copy.className = "unseen";
       copy.inert = true;
       element.append(copy);
@@ -39,6 +42,7 @@ export function wordsElement(words, tools) {
   return {
     element,
     live,
+    /** @param {number} step */
     update(step) {
       const template = templates[words.which.data[step]];
       template.write(numbersOf(step));
@@ -53,6 +57,7 @@ export function wordsElement(words, tools) {
  * @returns {(values: ArrayLike<number>) => void}
  */
 function liveNumbers(root) {
+  /** @type {[Node, string[]][]} */
   const nodes = [];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {

@@ -1,30 +1,39 @@
 // The cells of a grid world on a canvas of their own, on which only those are drawn again that change.
 
-import { colourTable, css, hatch, write } from "../drawing.js";
+import { colourTable, contextOf, css, hatch, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { drawArrow, FORBIDDEN, TARGET, WALL } from "./grid.js";
+
+/** @import { Colour, Context, Grid, NumberArray, Theme } from "../types.d.ts" */
+/** @typedef {"q" | "values" | "policy" | "kinds"} Layer */
+/** @typedef {Record<Layer, NumberArray | null>} Numbers of a step */
 
 const SMALLEST = 7; // px of a number that is drawn
 const FAINTEST = 0.03; // probability of an action that is drawn: what exploring alone leaves is a heap of dots
 const VERMILION = { light: "#D55E00", dark: "#FF8A4C" }; // forbidden, in every theme
 
-/** The colour of forbidden cells. @param {any} theme */
+/** The colour of forbidden cells. @param {Theme} theme */
 export const forbiddenColour = (theme) => VERMILION[theme.dark ? "dark" : "light"];
 
-/** The ground of a grid. @param {any} grid */
+/** The ground of a grid. @param {Grid} grid */
 export function groundOf(grid) {
   const { spec, sectors, actions } = grid;
   const canvas = document.createElement("canvas");
-  const drawn = { key: "", q: null, values: null, policy: null, kinds: null, colours: new Uint8Array(0) };
+  const drawn = { key: "", colours: new Uint8Array(0) };
+  /** @type {Numbers} */
+  const before = { q: null, values: null, policy: null, kinds: null };
+  /** @type {[Layer, number][]} how many numbers of each a cell has */
+  const widths = [["q", actions], ["values", 1], ["policy", actions], ["kinds", 1]];
   const range = [0, 0]; // of all numbers seen in the triangles
   let letters = { size: 0, decimals: 0 }; // of the numbers in triangles
   // Radius, in sides, of the disc of staying, which holds the policy or its number; without staying the policy's own.
   const disc = !sectors.includes(null) ? 0.155 : grid.epsilon || grid.policy ? 0.2 : 0.17;
 
-  /** Draws the cells whose numbers differ from those last drawn. */
+  /** Draws the cells whose numbers differ from those last drawn. @param {Context} context @param {Theme} theme @param {number} step */
   function paint(context, theme, step) {
     const density = context.getTransform().a;
-    const now = { q: grid.q?.(step), values: grid.values?.(step), policy: grid.policy?.(step), kinds: grid.kinds(step) };
+    /** @type {Numbers} */
+    const now = { q: grid.q?.(step) ?? null, values: grid.values?.(step) ?? null, policy: grid.policy?.(step) ?? null, kinds: grid.kinds(step) };
     const scale = grid.limit(step)[0] || 1;
     if (now.q) {
       widenRange(now.q);
@@ -34,17 +43,17 @@ export function groundOf(grid) {
     const key = [theme.key, density, grid.box.side, scale, grid.start(step)[0], exploring, letters.size, letters.decimals].join(" ");
     const all = key !== drawn.key;
     if (all) clear(theme, density, key);
-    const on = canvas.getContext("2d");
+    const on = contextOf(canvas);
     on.setTransform(density, 0, 0, density, 0, 0);
-    const widths = { q: actions, values: 1, policy: actions, kinds: 1 };
     for (let cell = 0; cell < grid.count; cell++) {
-      const differs = Object.entries(widths).some(([name, width]) => changed(now[name], drawn[name], cell, width));
+      const differs = widths.some(([name, width]) => changed(now[name], before[name], cell, width));
       if (all || differs) drawCell(on, theme, step, cell, now, scale);
     }
-    for (const name of Object.keys(widths)) drawn[name] = now[name]?.slice() ?? null;
+    for (const [name] of widths) before[name] = now[name]?.slice() ?? null;
     context.drawImage(canvas, 0, 0, canvas.width / density, canvas.height / density);
   }
 
+  /** @param {Theme} theme @param {number} density @param {string} key */
   function clear(theme, density, key) {
     canvas.width = Math.ceil((grid.columns * grid.box.side + 4) * density);
     canvas.height = Math.ceil((grid.rows * grid.box.side + 4) * density);
@@ -52,14 +61,16 @@ export function groundOf(grid) {
     drawn.colours = colourTable(theme, "diverging", "output");
   }
 
+  /** @param {number} value @param {number} scale */
   function colourAt(value, scale) {
     const at = 3 * Math.max(0, Math.min(255, Math.round(127.5 * (1 + value / scale))));
     return [drawn.colours[at], drawn.colours[at + 1], drawn.colours[at + 2]];
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} step @param {number} cell @param {Numbers} now @param {number} scale */
   function drawCell(context, theme, step, cell, now, scale) {
     const [x, y] = grid.centre(cell);
-    const { side } = grid.box, kind = now.kinds[cell];
+    const { side } = grid.box, kind = grid.kinds(step)[cell];
     context.fillStyle = css(theme.ground);
     context.fillRect(x - side / 2, y - side / 2, side, side);
     if (kind === WALL) {
@@ -77,6 +88,7 @@ export function groundOf(grid) {
     if (startFits) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} kind @param {number} x @param {number} y */
   function outline(context, theme, kind, x, y) {
     const { side } = grid.box;
     const width = Math.max(1.5, Math.min(3, side / 22)), inset = width / 2 + 1;
@@ -87,8 +99,10 @@ export function groundOf(grid) {
     context.setLineDash([]);
   }
 
+  /** @param {number} value @param {number} [decimals] */
   const numberOf = (value, decimals = spec.decimals) => formatNumber(value, `.${Math.abs(value) >= 100 ? 0 : decimals}f`);
 
+  /** @param {NumberArray} numbers */
   function widenRange(numbers) {
     for (const number of numbers) {
       if (number < range[0]) range[0] = number;
@@ -109,11 +123,13 @@ export function groundOf(grid) {
     }
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} cell @param {NumberArray} numbers @param {number} scale @param {number} x @param {number} y */
   function drawTriangles(context, theme, cell, numbers, scale, x, y) {
     const half = grid.box.side / 2, best = grid.bestOf(numbers, cell);
     const { size, decimals } = letters;
+    /** @param {number} value */
     const isBest = (value) => numberOf(value, decimals) === numberOf(best, decimals); // what reads the same looks the same
-    for (const sector of sectors.filter(Boolean)) {
+    for (const sector of sectors.filter((each) => each !== null)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
       for (const [k, [right, down]] of sector.polygon.entries()) context[k ? "lineTo" : "moveTo"](x + right * half, y + down * half);
@@ -140,6 +156,7 @@ export function groundOf(grid) {
     write(context, theme, numberOf(value, decimals), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour, isBest(value)) });
   }
 
+  /** @param {Context} context @param {string} colour @param {number} x @param {number} y */
   function fillDisc(context, colour, x, y) {
     context.beginPath();
     context.arc(x, y, disc * grid.box.side, 0, 2 * Math.PI);
@@ -147,6 +164,7 @@ export function groundOf(grid) {
     context.fill();
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} value @param {number} scale @param {number} x @param {number} y */
   function drawValue(context, theme, value, scale, x, y) {
     const { side } = grid.box, colour = colourAt(value, scale), half = side / 2;
     context.fillStyle = css(colour);
@@ -156,7 +174,10 @@ export function groundOf(grid) {
     if (size >= SMALLEST) write(context, theme, text, x, y + (arrows ? 0.32 * side : 0), { align: "center", size, weight: 600, colour: inkOn(colour, true) });
   }
 
-  /** Arrows from the middle, as long as their action is probable; a ring for staying. */
+  /**
+   * Arrows from the middle, as long as their action is probable; a ring for staying.
+   * @param {Context} context @param {Theme} theme @param {number} step @param {number} cell @param {number} x @param {number} y @param {boolean} onTriangles
+   */
   function drawPolicy(context, theme, step, cell, x, y, onTriangles) {
     const { side } = grid.box, likely = grid.chances(step, cell);
     const unknown = grid.q && Number.isNaN(grid.q(step)[cell * actions]);
@@ -184,6 +205,7 @@ export function groundOf(grid) {
   return { paint };
 }
 
+/** @param {NumberArray | null} now @param {NumberArray | null} before @param {number} cell @param {number} width */
 function changed(now, before, cell, width) {
   if (!now) return false;
   for (let k = cell * width; k < (cell + 1) * width; k++) {
@@ -192,7 +214,7 @@ function changed(now, before, cell, width) {
   return false;
 }
 
-/** Ink that can be read on a colour. */
+/** Ink that can be read on a colour. @param {Colour} colour @param {boolean} strong */
 function inkOn(colour, strong) {
   const light = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 > 140;
   return light ? (strong ? "#10131a" : "#3c4457") : (strong ? "#ffffff" : "#dfe4ee");

@@ -6,7 +6,12 @@ import { AGENT } from "./agent.js";
 import { drawArrow, FLOOR, FORBIDDEN, TARGET, WALL } from "./grid.js";
 import { forbiddenColour } from "./ground.js";
 
-/** Draws the jumps from cell to cell, each with what it earns. */
+/** @import { Context, Grid, Point, Theme } from "../types.d.ts" */
+
+/** @type {Record<number, string>} */
+const KINDS = { [FLOOR]: "", [WALL]: "wall", [FORBIDDEN]: "forbidden", [TARGET]: "target" };
+
+/** Draws the jumps from cell to cell, each with what it earns. @param {Context} context @param {Theme} theme @param {Grid} grid */
 export function drawJumps(context, theme, grid) {
   const { side } = grid.box;
   context.strokeStyle = context.fillStyle = theme.hues.score;
@@ -24,7 +29,10 @@ export function drawJumps(context, theme, grid) {
   }
 }
 
-/** What a jump earns, on a plate in the upper right corner of its cell, which no number of the cell reaches. */
+/**
+ * What a jump earns, on a plate in the upper right corner of its cell, which no number of the cell reaches.
+ * @param {Context} context @param {Theme} theme @param {string} label @param {Point} place @param {number} side
+ */
 function writeJump(context, theme, label, [right, top], side) {
   const size = Math.max(7, Math.min(11, side / 9));
   context.font = `700 ${size}px ${theme.font}`;
@@ -36,6 +44,7 @@ function writeJump(context, theme, label, [right, top], side) {
   write(context, theme, label, right - 2, top + size / 2 + 2, { align: "right", size, weight: 700, colour: theme.hues.score });
 }
 
+/** @param {Context} context @param {Theme} theme @param {Grid} given */
 export function drawWind(context, theme, { spec, rows, box }) {
   spec.wind.forEach((strength, column) => {
     if (!strength) return;
@@ -44,14 +53,14 @@ export function drawWind(context, theme, { spec, rows, box }) {
   });
 }
 
-/** What the outlines mean, as far as they occur. */
+/** What the outlines mean, as far as they occur. @param {Context} context @param {Theme} theme @param {number} step @param {Grid} given */
 export function drawLegend(context, theme, step, { kinds, agent, box }) {
   const present = new Set(kinds(step));
-  const items = [
-    present.has(FORBIDDEN) && ["forbidden", forbiddenColour(theme), [4, 2.5]],
-    present.has(TARGET) && ["target", theme.hues.good, []],
-    agent && ["agent", AGENT, null],
-  ].filter(Boolean);
+  /** @type {[name: string, colour: string, dash: number[] | null][]} */
+  const items = [];
+  if (present.has(FORBIDDEN)) items.push(["forbidden", forbiddenColour(theme), [4, 2.5]]);
+  if (present.has(TARGET)) items.push(["target", theme.hues.good, []]);
+  if (agent) items.push(["agent", AGENT, null]);
   let x = box.x + 2;
   const y = box.total - 11;
   for (const [name, colour, dash] of items) {
@@ -71,10 +80,10 @@ export function drawLegend(context, theme, step, { kinds, agent, box }) {
   }
 }
 
-/** What the hover says of a cell. */
+/** What the hover says of a cell. @param {number} cell @param {number} step @param {Grid} grid */
 export function wordsOf(cell, step, grid) {
   const { spec, columns, actions } = grid;
-  const kind = { [FLOOR]: "", [WALL]: "wall", [FORBIDDEN]: "forbidden", [TARGET]: "target" }[grid.kinds(step)[cell]];
+  const kind = KINDS[grid.kinds(step)[cell]];
   const parts = [`row ${Math.floor(cell / columns) + 1}, column ${(cell % columns) + 1}`, kind];
   if (grid.kinds(step)[cell] === WALL) return parts.join(": ");
   if (grid.values) parts.push(`value ${formatNumber(grid.values(step)[cell], ".4f")}`);
@@ -88,4 +97,5 @@ export function wordsOf(cell, step, grid) {
   return parts.filter(Boolean).join(" · ");
 }
 
+/** @param {Point} place */
 const nameOf = ([down, right]) => [["up", "", "down"][down + 1], ["left", "", "right"][right + 1]].filter(Boolean).join(" ") || "stay";

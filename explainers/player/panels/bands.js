@@ -4,13 +4,16 @@ import { hatch, write, tint } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
+/** @import { Context, Theme } from "../types.d.ts" */
+
 registerPanel("bands", (spec) => {
   const [bands, steps] = spec.values.shape;
   const values = spec.values.data;
+  /** @param {number} band @param {number} step */
   const at = (band, step) => values[band * steps + step];
   const tops = stacked();
   const top = spec.highest || 1.12 * Math.max(...tops.subarray((bands - 1) * steps), ...spec.lines.flatMap((line) => Array.from(line.y.data)), 1e-9);
-  let box = { x: 0, y: 0, width: 1, height: 1 };
+  let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
 
   /** (bands, steps): the upper edge of every band. */
   function stacked() {
@@ -21,12 +24,18 @@ registerPanel("bands", (spec) => {
     return sums;
   }
 
+  /** @param {number} step */
   const across = (step) => box.x + (steps < 2 ? 0.5 : step / (steps - 1)) * box.width;
+  /** @param {number} value */
   const up = (value) => box.y + box.height * (1 - value / top);
+  /** @param {number} x */
   const stepAt = (x) => Math.max(0, Math.min(steps - 1, Math.round(((x - box.x) / box.width) * (steps - 1))));
+  /** @param {number} step */
   const total = (step) => tops[(bands - 1) * steps + step];
 
+  /** @param {Context} context @param {number} band @param {number} from @param {number} to */
   function outline(context, band, from, to) {
+    /** @param {number} step */
     const below = (step) => (band ? tops[(band - 1) * steps + step] : 0);
     context.beginPath();
     context.moveTo(across(from), up(below(from)));
@@ -35,6 +44,7 @@ registerPanel("bands", (spec) => {
     context.closePath();
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} band @param {number} from @param {number} to @param {boolean} faint */
   function drawBand(context, theme, band, from, to, faint) {
     if (to <= from) return;
     const hue = spec.hues[band];
@@ -58,6 +68,7 @@ registerPanel("bands", (spec) => {
     context.fill();
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawLegend(context, theme) {
     let [x, y] = [box.x, 8];
     spec.names.forEach((name, band) => {
@@ -75,7 +86,7 @@ registerPanel("bands", (spec) => {
     });
   }
 
-  /** Rows that the legend needs at this width, in a script of about six px a letter. */
+  /** Rows that the legend needs at this width, in a script of about six px a letter. @param {number} width */
   function legendRows(width) {
     let [rows, x] = [1, 0];
     for (const name of spec.names) {
@@ -86,6 +97,7 @@ registerPanel("bands", (spec) => {
     return rows;
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawLines(context, theme) {
     for (const line of spec.lines) {
       context.strokeStyle = theme.hues[line.hue];
@@ -100,9 +112,10 @@ registerPanel("bands", (spec) => {
     }
   }
 
-  /** On which side of the current step's line its sum is written; the marked step's label stands on the other. */
+  /** On which side of the current step's line its sum is written; the marked step's label stands on the other. @param {number} step */
   const currentOnRight = (step) => (step === spec.marked || spec.marked < 0 ? across(step) < box.x + box.width * 0.75 : spec.marked < step);
 
+  /** @param {Context} context @param {Theme} theme @param {number} current */
   function drawMark(context, theme, current) {
     if (spec.marked < 0) return;
     const [x, y] = [across(spec.marked), up(total(spec.marked))];

@@ -6,11 +6,14 @@ import { gridOf } from "../grid/grid.js";
 import { groundOf } from "../grid/ground.js";
 import { drawJumps, drawLegend, drawWind, wordsOf } from "../grid/surroundings.js";
 
+/** @import { CellsAsked, Context } from "../types.d.ts" */
+
 registerPanel("cells", (spec) => {
   const grid = gridOf(spec);
   const ground = groundOf(grid);
   const { columns, agent, told } = grid;
 
+  /** @param {Context} context @param {number} cell @param {number} inset */
   function outlineCell(context, cell, inset) {
     if (!(cell >= 0)) return;
     const [x, y] = grid.centre(cell);
@@ -18,14 +21,20 @@ registerPanel("cells", (spec) => {
     context.strokeRect(x - side / 2 + inset, y - side / 2 + inset, side - 2 * inset, side - 2 * inset);
   }
 
-  return {
-    cellAt: grid.cellAt,
-    /** The last step up to this one whose words are about a cell, else the next; -1 for none. */
-    stepOf(cell, step, steps) {
+  /** @type {CellsAsked} */
+  const cells = {
+    paint: spec.paint,
+    painting: null,
+    at: grid.cellAt,
+    stepOf: told && ((cell, step, steps) => {
       for (let at = step; at >= 0; at--) if (told(at)[0] === cell) return at;
       for (let at = step + 1; at < steps; at++) if (told(at)[0] === cell) return at;
       return -1;
-    },
+    }),
+  };
+
+  return {
+    cells,
     layout(width) {
       grid.place(width);
       return grid.box.total;
@@ -40,7 +49,7 @@ registerPanel("cells", (spec) => {
       context.lineWidth = 3;
       if (told && !agent) outlineCell(context, told(state.step)[0], 1.5);
       context.lineWidth = 2;
-      for (const cell of this.painting ?? []) outlineCell(context, cell, 1);
+      for (const cell of cells.painting ?? []) outlineCell(context, cell, 1);
     },
     hit(x, y, state) {
       const cell = grid.cellAt(x, y);

@@ -3,6 +3,8 @@
 import { reader } from "../data.js";
 import { registerPanel } from "../panels.js";
 
+/** @import { State } from "../types.d.ts" */
+
 registerPanel("code", (spec) => {
   const line = reader(spec.line);
   const list = document.createElement("pre");
@@ -16,9 +18,11 @@ registerPanel("code", (spec) => {
     list.append(row);
     return row;
   });
+  /** @type {HTMLElement | null | undefined} */
   let current = null;
   let laidOut = false;
 
+  /** @param {HTMLElement} row */
   function keepInView(row) {
     const [top, bottom] = [row.offsetTop, row.offsetTop + row.offsetHeight];
     if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) {
@@ -28,6 +32,7 @@ registerPanel("code", (spec) => {
 
   return {
     element: list,
+    /** @param {State} state */
     update(state) {
       const row = line && rows[line(state.step)[0] - spec.first_line];
       if (row === current && laidOut) return;
@@ -46,6 +51,7 @@ const PYTHON = /(#.*$)|("[^"]*"|'[^']*')|\b(def|return|for|in|if|else|elif|while
 /** A function that colours one line after the other: a text in triple quotes may go over several. */
 function pythonColours() {
   let quoted = false;
+  /** @param {string} line */
   return (line) => line.split(/(""")/).flatMap((piece) => {
     const inside = quoted;
     if (piece === '"""') quoted = !quoted;
@@ -53,6 +59,7 @@ function pythonColours() {
   });
 }
 
+/** @param {string} kind @param {string} text */
 function coloured(kind, text) {
   const span = document.createElement("span");
   span.className = kind;
@@ -60,6 +67,7 @@ function coloured(kind, text) {
   return span;
 }
 
+/** @param {string} text */
 function colouredPython(text) {
   const parts = [];
   let end = 0;

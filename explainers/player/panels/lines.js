@@ -1,36 +1,40 @@
 // Curves that grow with the steps (scene.Lines).
 
 import { reader } from "../data.js";
-import { roomForTicks, axisScale, write, tint } from "../drawing.js";
+import { roomForTicks, axisScale, write, tint, isClear } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
+
+/** @import { Area, Context, Line, Theme } from "../types.d.ts" */
 
 const FARTHEST = 1e5; // px: a canvas draws no line to much farther
 const EDGE = 1; // px by which lines may reach over the frame
 
 registerPanel("lines", (spec) => {
   const shown = reader(spec.shown);
-  let box = { x: 0, y: 0, width: 1, height: 1 };
-  let [across, up] = [(value) => value, (value) => value];
-  const named = spec.lines.some((line) => line.label);
+  let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
+  let [across, up] = [axisScale(spec.x, 0, 1), axisScale(spec.y, 0, 1)];
   const exact = spec.y.log ? ".3e" : ".4g"; // the format of the hover
 
+  /** @param {number} width @param {number} share */
   function place(width, share) {
     const total = Math.round((spec.height || 150) * share);
     const left = roomForTicks(spec.y, 40);
     const below = spec.x.ticks.length || spec.x.label ? 18 : 0;
-    const top = named ? 16 * legendRows(width - left - 1) : 0;
+    const top = 16 * legendRows(width - left - 1);
     box = { x: left, y: top, width: width - left - 1, height: total - below - top - 1, total };
     across = axisScale(spec.x, box.x + 8, box.x + box.width - 8);
     up = axisScale(spec.y, box.y + box.height - 6, box.y + 6);
   }
 
   // What lies outside the frame is cut off, not moved to its edge; an error of zero rests on the end of a log axis.
+  /** @param {number} value */
   function height(value) {
     const y = up(spec.y.log && value <= 0 ? spec.y.low : value);
     return Math.max(-FARTHEST, Math.min(FARTHEST, y));
   }
 
+  /** @param {Context} context @param {() => void} paint */
   function withinFrame(context, paint) {
     context.save();
     context.beginPath();
@@ -40,6 +44,7 @@ registerPanel("lines", (spec) => {
     context.restore();
   }
 
+  /** @param {Context} context @param {Theme} theme @param {Line} line @param {number} count */
   function drawLine(context, theme, line, count) {
     const [xs, ys] = [line.x.data, line.y.data];
     context.strokeStyle = theme.hues[line.hue];
@@ -61,7 +66,10 @@ registerPanel("lines", (spec) => {
     if (!line.dashed) drawDots(context, theme, line, count);
   }
 
-  /** What lies between two curves, up to the first place where either has no number. */
+  /**
+   * What lies between two curves, up to the first place where either has no number.
+   * @param {Context} context @param {Theme} theme @param {Area} area @param {number} count
+   */
   function drawArea(context, theme, area, count) {
     let end = 0;
     while (end < count && !Number.isNaN(area.low.data[end])) end++;
@@ -73,6 +81,7 @@ registerPanel("lines", (spec) => {
     context.fill();
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawAhead(context, theme) {
     context.globalAlpha = 0.3;
     for (const area of spec.areas) drawArea(context, theme, area, area.x.data.length);
@@ -80,6 +89,7 @@ registerPanel("lines", (spec) => {
     context.globalAlpha = 1;
   }
 
+  /** @param {Context} context @param {Theme} theme @param {Line} line @param {number} count */
   function drawDots(context, theme, line, count) {
     const [xs, ys] = [line.x.data, line.y.data];
     context.fillStyle = theme.hues[line.hue];
@@ -93,6 +103,7 @@ registerPanel("lines", (spec) => {
     }
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawFrame(context, theme) {
     context.fillStyle = theme.frame;
     context.beginPath();
@@ -108,12 +119,14 @@ registerPanel("lines", (spec) => {
       write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right", size: 10 });
     }
     for (const tick of spec.x.ticks) {
-      write(context, theme, formatNumber(tick, spec.x.format), across(tick), box.y + box.height + 10, { align: "center", size: 10 });
+      const number = formatNumber(tick, spec.x.format);
+      if (!isClear(spec.x.label, number, box.x + box.width - across(tick))) continue;
+      write(context, theme, number, across(tick), box.y + box.height + 10, { align: "center", size: 10 });
     }
     if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 10, { align: "right", size: 10 });
   }
 
-  /** Where something else begins to hold. */
+  /** Where something else begins to hold. @param {Context} context @param {Theme} theme */
   function drawMarks(context, theme) {
     context.strokeStyle = theme.muted;
     context.lineWidth = 1;
@@ -127,6 +140,7 @@ registerPanel("lines", (spec) => {
     context.setLineDash([]);
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawLegend(context, theme) {
     for (const { line, x, row } of legendPlaces(box.width)) {
       const y = 7.5 + 16 * row;
@@ -137,7 +151,7 @@ registerPanel("lines", (spec) => {
     }
   }
 
-  /** Where each label of the legend stands at this width, in a script of about six px a letter. */
+  /** Where each label of the legend stands at this width, in a script of about six px a letter. @param {number} width */
   function legendPlaces(width) {
     let [x, row] = [0, 0];
     return spec.lines.filter((line) => line.label).map((line) => {
@@ -149,8 +163,10 @@ registerPanel("lines", (spec) => {
     });
   }
 
-  const legendRows = (width) => legendPlaces(width).at(-1).row + 1;
+  /** @param {number} width */
+  const legendRows = (width) => Math.max(0, ...legendPlaces(width).map(({ row }) => row + 1));
 
+  /** @param {Line} line @param {number} step */
   const countAt = (line, step) => (shown ? Math.min(shown(step)[0], line.x.data.length) : line.x.data.length);
 
   return {

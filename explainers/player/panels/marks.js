@@ -1,20 +1,32 @@
 // Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
 
 import { reader } from "../data.js";
-import { roomForTicks, axisScale, hatch, write, tint } from "../drawing.js";
+import { roomForTicks, axisScale, hatch, write, tint, isClear } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
+/** @import { Context, Layer, Reader, State, Theme } from "../types.d.ts" */
+/** @typedef {ReturnType<typeof withReaders>} ReadLayer */
+/** @typedef {(context: Context, layer: ReadLayer, x: number, y: number, x2: number, y2: number, theme: Theme) => void} Painter */
+/** @typedef {{away: number, layer: ReadLayer, k: number, value: number, end: number, row: number}} Found */
+
+/** @type {Record<Layer["anchor"], CanvasTextAlign>} */
+const ALIGNS = { left: "left", middle: "center", right: "right" };
+
+/** @param {Layer} layer */
+const withReaders = (layer) => ({
+  ...layer, x: reader(layer.x), y: reader(layer.y), x2: reader(layer.x2), y2: reader(layer.y2), numbers: reader(layer.numbers), shown: reader(layer.shown),
+});
+
 registerPanel("marks", (spec) => {
-  const layers = spec.layers.map((layer) => ({
-    ...layer, x: reader(layer.x), y: reader(layer.y), x2: reader(layer.x2), y2: reader(layer.y2), numbers: reader(layer.numbers), shown: reader(layer.shown),
-  }));
+  const layers = spec.layers.map(withReaders);
   const highlight = reader(spec.highlight);
   const readout = reader(spec.readout);
   const hasAxis = spec.x.ticks.length > 0 || spec.x.label;
-  let box = { x: 0, y: 0, width: 1, height: 1 };
-  let [across, up] = [(value) => value, (value) => value];
+  let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
+  let [across, up] = [axisScale(spec.x, 0, 1), axisScale(spec.y, 0, 1)];
 
+  /** @param {number} width @param {number} share */
   function place(width, share) {
     const total = Math.round((spec.height || 180) * share);
     const left = roomForTicks(spec.y, 44);
@@ -25,7 +37,7 @@ registerPanel("marks", (spec) => {
     up = axisScale(spec.y, box.y + box.height - edge / 2, box.y + edge / 2);
   }
 
-  /** A coordinate of mark k, part of the way from the previous step to this one. */
+  /** A coordinate of mark k, part of the way from the previous step to this one. @param {Reader} read @param {number} k @param {State} state */
   function between(read, k, state) {
     const now = read(state.step)[k];
     if (state.mix === 1) return now;
@@ -33,6 +45,7 @@ registerPanel("marks", (spec) => {
     return Number.isFinite(before) && Number.isFinite(now) ? before + (now - before) * state.mix : now;
   }
 
+  /** @type {Record<Exclude<Layer["mark"], "label">, Painter>} */
   const painters = {
     point(context, layer, x, y) {
       context.beginPath();
@@ -47,8 +60,8 @@ registerPanel("marks", (spec) => {
       context.lineTo(x2, y2);
       context.stroke();
     },
-    arrow(context, layer, x, y, x2, y2) {
-      painters.segment(context, layer, x, y, x2, y2);
+    arrow(context, layer, x, y, x2, y2, theme) {
+      painters.segment(context, layer, x, y, x2, y2, theme);
       const angle = Math.atan2(y2 - y, x2 - x);
       const size = layer.size + 4;
       context.beginPath();
@@ -67,7 +80,10 @@ registerPanel("marks", (spec) => {
     },
   };
 
-  /** Draws a layer; where there is a frame, what lies outside is cut off. Labels are not. */
+  /**
+   * Draws a layer; where there is a frame, what lies outside is cut off. Labels are not.
+   * @param {Context} context @param {Theme} theme @param {ReadLayer} layer @param {State} state
+   */
   function drawWithin(context, theme, layer, state) {
     if (!spec.frame || layer.mark === "label") return drawLayer(context, theme, layer, state);
     context.save();
@@ -78,6 +94,7 @@ registerPanel("marks", (spec) => {
     return context.restore();
   }
 
+  /** @param {Context} context @param {Theme} theme @param {ReadLayer} layer @param {State} state */
   function drawLayer(context, theme, layer, state) {
     const whole = layer.x(state.step).length;
     const count = layer.shown ? Math.min(whole, layer.shown(state.step)[0]) : whole;
@@ -90,28 +107,31 @@ registerPanel("marks", (spec) => {
       context.lineWidth = 1.5;
       if (layer.mark === "label") drawLabel(context, theme, layer, k, x, y, state.step);
       else {
-        const x2 = layer.x2 && across(between(layer.x2, k, state));
-        const y2 = layer.y2 && up(between(layer.y2, k, state));
+        const x2 = layer.x2 ? across(between(layer.x2, k, state)) : x;
+        const y2 = layer.y2 ? up(between(layer.y2, k, state)) : y;
         painters[layer.mark](context, layer, x, y, x2, y2, theme);
       }
     }
   }
 
+  /** @param {ReadLayer} layer @param {number} k */
   const nameOf = (layer, k) => layer.names[k] ?? "";
 
+  /** @param {ReadLayer} layer @param {number} k @param {number} step */
   function labelText(layer, k, step) {
     const number = layer.numbers ? formatNumber(layer.numbers(step)[k], layer.format) : "";
     return nameOf(layer, k) + number;
   }
 
+  /** @param {Context} context @param {Theme} theme @param {ReadLayer} layer @param {number} k @param {number} x @param {number} y @param {number} step */
   function drawLabel(context, theme, layer, k, x, y, step) {
-    const align = { left: "left", middle: "center", right: "right" }[layer.anchor];
     const onColour = layer.style === "hollow" ? (theme.dark ? "#10131a" : "#ffffff") : null;
     const colour = onColour || (layer.hue === "muted" ? theme.muted : theme.hues[layer.hue]);
     const strong = layer.numbers || layer.style === "solid";
-    write(context, theme, labelText(layer, k, step), x, y, { colour, align, size: layer.size + 7, weight: strong ? 600 : 400 });
+    write(context, theme, labelText(layer, k, step), x, y, { colour, align: ALIGNS[layer.anchor], size: layer.size + 7, weight: strong ? 600 : 400 });
   }
 
+  /** @param {Context} context @param {Theme} theme @param {State} state */
   function drawGround(context, theme, state) {
     if (spec.frame) {
       context.fillStyle = theme.frame;
@@ -128,14 +148,25 @@ registerPanel("marks", (spec) => {
     drawTicks(context, theme);
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawTicks(context, theme) {
     for (const tick of spec.x.ticks) {
-      write(context, theme, formatNumber(tick, spec.x.format), across(tick), box.y + box.height + 9, { align: "center", size: 10 });
+      const number = formatNumber(tick, spec.x.format);
+      if (!isClear(spec.x.label, number, box.x + box.width - across(tick))) continue;
+      write(context, theme, number, across(tick), box.y + box.height + 9, { align: "center", size: 10 });
     }
     for (const tick of spec.y.ticks) {
       write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right", size: 10 });
     }
     if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 9, { align: "right", size: 10 });
+  }
+
+  /** @param {Found} found @param {State} state */
+  function wordsOf({ layer, k, value, end, row }, state) {
+    const shown = layer.numbers ? layer.numbers(state.step)[k] : layer.mark === "rect" ? end : value;
+    const where = spec.row_name ? `${spec.row_name} ${formatNumber(row, "d")}` : "";
+    const format = layer.numbers ? layer.format : ".6g";
+    return [where, nameOf(layer, k) || spec.title, formatNumber(shown, format)].filter(Boolean).join(": ");
   }
 
   return {
@@ -166,13 +197,7 @@ registerPanel("marks", (spec) => {
       }
       if (!best) return null;
       const row = spec.row_name ? Math.round(best.row) : best.k;
-      return { text: this.words(best, state), index: [row, best.k] };
-    },
-    words({ layer, k, value, end, row }, state) {
-      const shown = layer.numbers ? layer.numbers(state.step)[k] : layer.mark === "rect" ? end : value;
-      const where = spec.row_name ? `${spec.row_name} ${formatNumber(row, "d")}` : "";
-      const format = layer.numbers ? layer.format : ".6g";
-      return [where, nameOf(layer, k) || spec.title, formatNumber(shown, format)].filter(Boolean).join(": ");
+      return { text: wordsOf(best, state), index: [row, best.k] };
     },
     describe(state) {
       const number = readout ? `: ${formatNumber(readout(state.step)[0], spec.readout_format)}` : "";
@@ -181,7 +206,9 @@ registerPanel("marks", (spec) => {
   };
 });
 
+/** @param {number} x @param {number} y @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 */
 function distanceToBox(x, y, x1, y1, x2, y2) {
+  /** @param {number} at @param {number} a @param {number} b */
   const outside = (at, a, b) => Math.max(Math.min(a, b) - at, 0, at - Math.max(a, b));
   return Math.hypot(outside(x, x1, x2), outside(y, y1, y2));
 }

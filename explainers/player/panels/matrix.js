@@ -1,9 +1,12 @@
 // A matrix of values as coloured cells, with tiles on it (scene.Matrix).
 
 import { reader } from "../data.js";
-import { colourTable, hatch, parseColour, write, css, tint } from "../drawing.js";
+import { colourTable, contextOf, hatch, mix, parseColour, write, css, tint } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
+
+/** @import { Band, Context, NumberArray, Rectangle, State, Theme, Tiles } from "../types.d.ts" */
+/** @typedef {ReturnType<typeof tilesOf>} Tiling */
 
 registerPanel("matrix", (spec) => {
   const [rows, columns] = spec.shape;
@@ -17,26 +20,19 @@ registerPanel("matrix", (spec) => {
   const image = document.createElement("canvas");
   image.width = columns;
   image.height = rows;
-  let painted = null; // the theme and numbers that `image` shows
-  let table = null; // the colours of the current theme
-  let box = { x: 0, y: 0, width: 1, height: 1 };
+  let painted = ""; // the theme and numbers that `image` shows
+  /** @type {{theme: Theme, colours: Uint8Array} | null} the colours of the current theme */
+  let table = null;
+  let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
 
-  function tilesOf({ block, visited_at, current }) {
-    const [tileRows, tileColumns] = visited_at.shape;
-    return {
-      height: block[0], width: block[1], rows: tileRows, columns: tileColumns,
-      visitedAt: (row, column) => visited_at.data[row * tileColumns + column],
-      current: (step) => [current.data[2 * step], current.data[2 * step + 1]],
-    };
-  }
-
+  /** @param {Theme} theme @param {NumberArray} numbers @param {number} step */
   function paintCells(theme, numbers, step) {
-    const version = spec.values.data && !limits ? 0 : step;
+    const version = "data" in spec.values && !limits ? 0 : step;
     if (painted === `${theme.key} ${version}`) return;
     painted = `${theme.key} ${version}`;
     if (table?.theme !== theme) table = { theme, colours: colourTable(theme, spec.scale, spec.hue) };
     const { colours } = table;
-    const context = image.getContext("2d");
+    const context = contextOf(image);
     const pixels = context.createImageData(columns, rows);
     const [low, high] = limits ? limits(step) : [spec.low, spec.high];
     const factor = 255 / (high - low || 1);
@@ -55,6 +51,7 @@ registerPanel("matrix", (spec) => {
     context.putImageData(pixels, 0, 0);
   }
 
+  /** @param {number} width */
   function place(width) {
     const left = leftBands.length * 26;
     const top = topBands.length * 19;
@@ -68,18 +65,22 @@ registerPanel("matrix", (spec) => {
     box = { x: left + 1, y: top + 1, width: wide, height: tall, total: top + tall + below + 1 };
   }
 
+  /** @param {number} column */
   const left = (column) => box.x + (Math.min(column, columns) / columns) * box.width;
+  /** @param {number} row */
   const top = (row) => box.y + (Math.min(row, rows) / rows) * box.height;
-  const tileBox = (row, column) => {
+  /** @param {number} row @param {number} column @param {Tiling} tiles */
+  const tileBox = (tiles, row, column) => {
     const [x, y] = [left(column * tiles.width), top(row * tiles.height)];
     return [x, y, left((column + 1) * tiles.width) - x, top((row + 1) * tiles.height) - y];
   };
 
-  function drawTiles(context, theme, step) {
+  /** @param {Context} context @param {Theme} theme @param {number} step @param {Tiling} tiles */
+  function drawTiles(context, theme, step, tiles) {
     for (let row = 0; row < tiles.rows; row++) {
       for (let column = 0; column < tiles.columns; column++) {
         const visitedAt = tiles.visitedAt(row, column);
-        const [x, y, width, height] = tileBox(row, column);
+        const [x, y, width, height] = tileBox(tiles, row, column);
         if (visitedAt < 0 || (spec.reveal && visitedAt > step)) {
           context.fillStyle = css(theme.ground);
           context.fillRect(x, y, width, height);
@@ -97,40 +98,43 @@ registerPanel("matrix", (spec) => {
     }
   }
 
-  /** The current tile; all tiles of its row or column where only that is current; null for none. */
-  function currentBox(step) {
+  /** The current tile; all tiles of its row or column where only that is current; null for none. @param {Tiling} tiles @param {number} step */
+  function currentBox(tiles, step) {
     const [row, column] = tiles.current(step);
     if (row < 0 && column < 0) return null;
-    const [x, y, width, height] = tileBox(Math.max(row, 0), Math.max(column, 0));
+    const [x, y, width, height] = tileBox(tiles, Math.max(row, 0), Math.max(column, 0));
     return [column < 0 ? box.x : x, row < 0 ? box.y : y, column < 0 ? box.width : width, row < 0 ? box.height : height];
   }
 
-  function drawCurrentTile(context, theme, state) {
-    const target = currentBox(state.step);
+  /** @param {Context} context @param {Theme} theme @param {State} state @param {Tiling} tiles */
+  function drawCurrentTile(context, theme, state, tiles) {
+    const target = currentBox(tiles, state.step);
     if (!target) return;
-    const from = currentBox(state.previous) ?? target;
-    const at = target.map((value, k) => from[k] + (value - from[k]) * state.mix);
+    const from = currentBox(tiles, state.previous) ?? target;
+    const [x, y, width, height] = mix(from, target, state.mix);
     context.strokeStyle = theme.hues.current;
     context.lineWidth = 2.5;
-    context.strokeRect(...at);
+    context.strokeRect(x, y, width, height);
   }
 
-  function drawBands(context, theme, step) {
-    const [currentRow, currentColumn] = tiles ? tiles.current(step) : [-1, -1];
+  /** @param {Context} context @param {Theme} theme @param {number} step @param {Tiling} tiles */
+  function drawBands(context, theme, step, tiles) {
+    const [currentRow, currentColumn] = tiles.current(step);
     leftBands.forEach((band, k) => {
       for (let row = 0; row < tiles.rows; row++) {
-        const [, y, , height] = tileBox(row, 0);
+        const [, y, , height] = tileBox(tiles, row, 0);
         drawBand(context, theme, band, row, row === currentRow, [k * 26, y + 1, 21, height - 2]);
       }
     });
     topBands.forEach((band, k) => {
       for (let column = 0; column < tiles.columns; column++) {
-        const [x, , width] = tileBox(0, column);
+        const [x, , width] = tileBox(tiles, 0, column);
         drawBand(context, theme, band, column, column === currentColumn, [x + 1, k * 19, width - 2, 15]);
       }
     });
   }
 
+  /** @param {Context} context @param {Theme} theme @param {Band} band @param {number} index @param {boolean} lit @param {Rectangle} place */
   function drawBand(context, theme, band, index, lit, [x, y, width, height]) {
     context.fillStyle = lit ? theme.hues[band.hue] : tint(theme, band.hue, 0.28);
     context.beginPath();
@@ -143,8 +147,8 @@ registerPanel("matrix", (spec) => {
     write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", size, weight: 600, colour });
   }
 
-  function drawPinned(context, theme, state) {
-    const row = pinned(state.step)[0];
+  /** @param {Context} context @param {Theme} theme @param {number} row */
+  function drawPinned(context, theme, row) {
     if (!(row >= 0)) return;
     const y = top(row + 0.5);
     context.strokeStyle = theme.hues.current;
@@ -160,6 +164,15 @@ registerPanel("matrix", (spec) => {
     }
   }
 
+  /** @param {number} row @param {number} column @param {number} value @param {State} state */
+  function wordsOf(row, column, value, state) {
+    const visitedAt = tiles ? tiles.visitedAt(Math.floor(row / tiles.height), Math.floor(column / tiles.width)) : 0;
+    if (visitedAt < 0) return "skipped, never computed";
+    if (spec.reveal && visitedAt > state.step) return "not computed yet";
+    if (Number.isNaN(value)) return "empty";
+    return Number.isFinite(value) ? formatNumber(value, ".6g") : "not a number";
+  }
+
   return {
     layout(width) {
       place(width);
@@ -171,13 +184,13 @@ registerPanel("matrix", (spec) => {
       context.fillStyle = css(theme.ground);
       context.fillRect(box.x, box.y, box.width, box.height);
       context.drawImage(image, box.x, box.y, box.width, box.height);
-      if (tiles) drawTiles(context, theme, state.step);
+      if (tiles) drawTiles(context, theme, state.step, tiles);
       context.strokeStyle = theme.line;
       context.lineWidth = 1;
       context.strokeRect(box.x, box.y, box.width, box.height);
-      if (tiles) drawBands(context, theme, state.step);
-      if (pinned) drawPinned(context, theme, state);
-      if (tiles) drawCurrentTile(context, theme, state);
+      if (tiles) drawBands(context, theme, state.step, tiles);
+      if (pinned) drawPinned(context, theme, pinned(state.step)[0]);
+      if (tiles) drawCurrentTile(context, theme, state, tiles);
       if (outlined) {
         const [first, end] = outlined(state.step);
         context.strokeStyle = theme.hues.current;
@@ -191,14 +204,7 @@ registerPanel("matrix", (spec) => {
       if (row < 0 || column < 0 || row >= rows || column >= columns) return null;
       const value = values(state.step)[row * columns + column];
       const where = `${spec.row_name} ${row}, ${spec.column_name} ${column}`;
-      return { text: `${where}: ${this.words(row, column, value, state)}`, index: [row, column] };
-    },
-    words(row, column, value, state) {
-      const visitedAt = tiles ? tiles.visitedAt(Math.floor(row / tiles.height), Math.floor(column / tiles.width)) : 0;
-      if (visitedAt < 0) return "skipped, never computed";
-      if (spec.reveal && visitedAt > state.step) return "not computed yet";
-      if (Number.isNaN(value)) return "empty";
-      return Number.isFinite(value) ? formatNumber(value, ".6g") : "not a number";
+      return { text: `${where}: ${wordsOf(row, column, value, state)}`, index: [row, column] };
     },
     describe(state) {
       const [row, column] = tiles ? tiles.current(state.step) : [-1, -1];
@@ -206,3 +212,15 @@ registerPanel("matrix", (spec) => {
     },
   };
 });
+
+/** @param {Tiles} tiles */
+function tilesOf({ block, visited_at, current }) {
+  const [rows, columns] = visited_at.shape;
+  return {
+    height: block[0], width: block[1], rows, columns,
+    /** @param {number} row @param {number} column */
+    visitedAt: (row, column) => visited_at.data[row * columns + column],
+    /** @param {number} step */
+    current: (step) => [current.data[2 * step], current.data[2 * step + 1]],
+  };
+}

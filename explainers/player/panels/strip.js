@@ -1,9 +1,12 @@
 // Packs as rows of coloured runs of tokens (scene.Strip): documents in a cycle of hues, padding hatched.
 
-import { parseColour, hatch, write, css, tint } from "../drawing.js";
+import { hatch, write, css, tint } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
+import { apart, inkOn, shortened } from "../strip/labels.js";
 import { alternation, hulls, openings } from "../strip/runs.js";
+
+/** @import { Context, Theme } from "../types.d.ts" */
 
 const [PADDING, NEUTRAL, IGNORED] = [-1, -2, -3];
 const ROW_PITCH = [5, 24]; // px from one row to the next: the least and the most; one of them is the gap below it
@@ -18,21 +21,29 @@ registerPanel("strip", (spec) => {
   const opens = openings(spec.rows, row, appears);
   const alternates = alternation(spec.rows, { row, start, hue });
   const arrivals = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => appears[a] - appears[b]);
+  /** @type {Map<string, number>} in px, by size and text */
   const textWidths = new Map();
-  let box = { x: 0, y: 0, width: 1, height: 1 };
+  let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
   let pitch = ROW_PITCH[1];
   let shownRows = spec.rows;
   let firstRow = 0;
 
+  /** @param {number} k @param {number} step */
   const isThere = (k, step) => appears[k] <= step && step < leaves[k];
+  /** @param {number} at @param {number} step */
   const isClosed = (at, step) => closes !== null && closes[at] >= 0 && closes[at] <= step;
+  /** @param {number} token */
   const left = (token) => box.x + (token / spec.capacity) * box.width;
+  /** @param {number} at */
   const top = (at) => box.y + (at - firstRow) * pitch;
   const tall = () => pitch - (pitch < 12 ? 1 : 4);
+  /** @param {number} at */
   const inSight = (at) => at >= firstRow && at < firstRow + shownRows;
+  /** @param {number} at */
   const rowName = (at) => spec.row_names[at] ?? (spec.rows > 1 ? `row ${at + 1}` : spec.title);
   const scrolls = () => shownRows < spec.rows;
 
+  /** @param {number} width */
   function place(width) {
     const letters = Math.max(0, ...spec.row_names.map((name) => name.length));
     const names = letters ? Math.min(10 + 6.4 * letters, 0.34 * width) : 0;
@@ -45,7 +56,7 @@ registerPanel("strip", (spec) => {
     box = { x: names + 1, y: 2, width: width - names - (scrolls() ? 12 : 3), height: high, total: high + below + 4 };
   }
 
-  /** The document that came last, which must stay in sight; -1 before the first. */
+  /** The document that came last, which must stay in sight; -1 before the first. @param {number} step */
   function latest(step) {
     let [low, high] = [0, arrivals.length];
     while (low < high) {
@@ -56,6 +67,7 @@ registerPanel("strip", (spec) => {
     return low ? arrivals[low - 1] : -1;
   }
 
+  /** @param {number} step */
   function follow(step) {
     const k = latest(step);
     const at = k < 0 ? 0 : row[k];
@@ -67,6 +79,7 @@ registerPanel("strip", (spec) => {
 
   // ------------------------------------------------------------------------------------------------- drawing
 
+  /** @param {Context} context @param {Theme} theme @param {number} at @param {number} step */
   function drawRow(context, theme, at, step) {
     if (step < opens[at]) return;
     const [y, high] = [top(at), tall()];
@@ -81,6 +94,7 @@ registerPanel("strip", (spec) => {
     context.fillRect(box.x + box.width, y - 0.5, 2, high + 1);
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} step */
   function drawNames(context, theme, step) {
     if (!spec.row_names.length) return;
     const every = Math.ceil(12 / pitch);
@@ -92,20 +106,14 @@ registerPanel("strip", (spec) => {
     }
   }
 
-  function shortened(context, text, room) {
-    if (context.measureText(text).width <= room) return text;
-    let end = text.length;
-    while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > room) end -= 1;
-    return `${text.slice(0, end)}…`;
-  }
-
-  /** Where run k lies, a hair apart from its neighbour where there is room for that. */
+  /** Where run k lies, a hair apart from its neighbour where there is room for that. @param {number} k */
   function runBox(k) {
     const [from, to] = [left(start[k]), left(start[k] + length[k])];
     const wide = Math.max(0.8, to - from - (to - from > 4 ? 1 : 0));
     return [from, top(row[k]), wide, tall()];
   }
 
+  /** @param {Context} context @param {Theme} theme @param {number} k */
   function drawRun(context, theme, k) {
     const [x, y, wide, high] = runBox(k);
     if (hue[k] === PADDING) {
@@ -135,27 +143,27 @@ registerPanel("strip", (spec) => {
     drawText(context, theme, k, ink);
   }
 
-  /** Black or white, whichever is easier to read on this colour. */
-  function inkOn(colour) {
-    const [red, green, blue] = parseColour(colour);
-    return 0.3 * red + 0.59 * green + 0.11 * blue > 118 ? "#10131a" : "#ffffff";
-  }
-
+  /** @param {Context} context @param {Theme} theme @param {number} k @param {string} colour */
   function drawText(context, theme, k, colour) {
     const text = spec.texts[k];
     const [x, y, wide, high] = runBox(k);
     if (!text || high < 10) return;
     const size = Math.min(11, high - 2);
     const key = `${size} ${text}`;
-    if (!textWidths.has(key)) {
+    let needed = textWidths.get(key);
+    if (needed === undefined) {
       context.font = `600 ${size}px ${theme.font}`;
-      textWidths.set(key, context.measureText(text).width);
+      needed = context.measureText(text).width;
+      textWidths.set(key, needed);
     }
-    if (textWidths.get(key) > wide - 4) return;
+    if (needed > wide - 4) return;
     write(context, theme, text, x + wide / 2, y + high / 2 + 0.5, { colour, size, weight: 600, align: "center" });
   }
 
-  /** The accent's outline, with the ground around it so that it shows on any colour. */
+  /**
+   * The accent's outline, with the ground around it so that it shows on any colour.
+   * @param {Context} context @param {Theme} theme @param {[first: number, last: number]} hull
+   */
   function drawCurrent(context, theme, [first, last]) {
     const [x, y, , high] = runBox(first);
     const [lastX, , lastWide] = runBox(last);
@@ -169,6 +177,7 @@ registerPanel("strip", (spec) => {
     context.strokeRect(x - edge, y - edge, wide + 2 * edge, high + 2 * edge);
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawRuler(context, theme) {
     const y = box.y + (shownRows - 1) * pitch + tall() + 3;
     context.strokeStyle = theme.muted;
@@ -182,23 +191,16 @@ registerPanel("strip", (spec) => {
     for (const { text, x } of rulerLabels(context, theme)) write(context, theme, text, x, y + 12, { size: 10, align: "center" });
   }
 
-  /** The labels that do not touch one another; the last one always stays, the others give way from the left. */
+  /** @param {Context} context @param {Theme} theme */
   function rulerLabels(context, theme) {
     context.font = `400 10px ${theme.font}`;
-    const labels = spec.ruler.map(([position, text]) => {
+    return apart(spec.ruler.map(([position, text]) => {
       const half = context.measureText(text).width / 2;
       return { text, half, x: Math.max(half, Math.min(left(position), box.x + box.width + 2 - half)) };
-    });
-    const last = labels.at(-1);
-    const kept = [];
-    for (const label of labels.slice(0, -1)) {
-      const clear = (other) => Math.abs(label.x - other.x) >= label.half + other.half + 6;
-      if (clear(last) && (!kept.length || clear(kept.at(-1)))) kept.push(label);
-    }
-    return [...kept, last];
+    }));
   }
 
-  /** Where a pack should end, though some go on. */
+  /** Where a pack should end, though some go on. @param {Context} context @param {Theme} theme */
   function drawLimit(context, theme) {
     context.strokeStyle = theme.hues.bad;
     context.lineWidth = 1.5;
@@ -210,6 +212,7 @@ registerPanel("strip", (spec) => {
     context.setLineDash([]);
   }
 
+  /** @param {Context} context @param {Theme} theme */
   function drawScroll(context, theme) {
     const [x, share] = [box.x + box.width + 6, box.height / spec.rows];
     context.fillStyle = theme.frame;
@@ -220,7 +223,7 @@ registerPanel("strip", (spec) => {
 
   // --------------------------------------------------------------------------------------------------- words
 
-  /** What the hover says of run k. */
+  /** What the hover says of run k. @param {number} k */
   function note(k) {
     if (spec.notes[k]) return spec.notes[k];
     const name = { [PADDING]: "padding", [NEUTRAL]: "tokens", [IGNORED]: "ignored" }[hue[k]] ?? `document ${hue[k]}`;

@@ -8,6 +8,7 @@
  * @param {ArrayLike<number>} appears the step of each run
  */
 export function openings(rows, row, appears) {
+  /** @type {number[]} */
   const first = new Array(rows).fill(Infinity);
   for (let k = 0; k < row.length; k++) first[row[k]] = Math.min(first[row[k]], appears[k]);
   return first;
@@ -20,7 +21,9 @@ export function openings(rows, row, appears) {
  * @param {{row: ArrayLike<number>, start: ArrayLike<number>, hue: ArrayLike<number>}} runs
  */
 export function alternation(rows, { row, start, hue }) {
+  /** @type {boolean[]} */
   const second = new Array(row.length).fill(false);
+  /** @type {number[]} the run before, in each row */
   const before = new Array(rows).fill(-1);
   const documents = [...Array(row.length).keys()].filter((k) => hue[k] >= 0).sort((a, b) => start[a] - start[b]);
   for (const k of documents) {
@@ -32,11 +35,12 @@ export function alternation(rows, { row, start, hue }) {
 }
 
 /**
- * Runs that came together, as [first, last] of those that lie side by side in a row.
+ * Runs that came together: the first and last of those that lie side by side in a row.
  * @param {number[]} arrived
  * @param {{row: ArrayLike<number>, start: ArrayLike<number>, length: ArrayLike<number>}} runs
  */
 export function hulls(arrived, { row, start, length }) {
+  /** @type {[first: number, last: number][]} */
   const found = [];
   for (const k of [...arrived].sort((a, b) => row[a] - row[b] || start[a] - start[b])) {
     const hull = found.at(-1);

@@ -1,5 +1,8 @@
 // "Take it along": copies the link and the commands, and asks the page for a QR code.
 
+/** @import { Component } from "../../../explainers/player/types.d.ts" */
+
+/** @param {string} text */
 function copied(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = document.createElement("textarea");
@@ -11,14 +14,24 @@ function copied(text) {
   return done ? Promise.resolve() : Promise.reject();
 }
 
+/** @param {ParentNode} place @param {string} selector @returns {HTMLElement} */
+function find(place, selector) {
+  /** @type {HTMLElement | null} */
+  const found = place.querySelector(selector);
+  if (!found) throw new Error(`no ${selector}`);
+  return found;
+}
+
+/** @param {Component<{commands: string}>} component */
 export default function ({ data, parentElement, setTriggerValue }) {
-  const status = parentElement.querySelector("[role=status]");
+  const status = find(parentElement, "[role=status]");
+  /** @param {string} text @param {string} done */
   const copy = (text, done) => copied(text).then(
     () => { status.textContent = done; },
     () => { status.textContent = "The browser refused to copy; please copy by hand"; },
   );
-  parentElement.querySelector("pre").textContent = data.commands;
-  parentElement.querySelector(".copy").onclick = () => copy(window.location.href, "Copied, with its settings and step");
-  parentElement.querySelector(".commands").onclick = () => copy(data.commands, "Copied");
-  parentElement.querySelector(".qr").onclick = () => setTriggerValue("code", window.location.href);
+  find(parentElement, "pre").textContent = data.commands;
+  find(parentElement, ".copy").onclick = () => copy(window.location.href, "Copied, with its settings and step");
+  find(parentElement, ".commands").onclick = () => copy(data.commands, "Copied");
+  find(parentElement, ".qr").onclick = () => setTriggerValue("code", window.location.href);
 }
