@@ -8,28 +8,34 @@ On CUDA tensors the kernels run compiled and autotuned, on CPU tensors in the in
 (`kernels.interpreter`), from the same source (`kernels.flash_attention_forward`,
 `kernels.flash_attention_backward`).
 
-The causal mask is aligned bottom-right: query row i sees the keys j <= i + Nk - Nq. A row that sees no key
-has output 0, log-sum-exp -inf and gradient 0.
+Masks are aligned bottom-right: the diagonal of query row i is key i + Nk - Nq (in SDPA's is_causal it is key i).
+A row that sees no key has output 0, log-sum-exp -inf and gradient 0.
 """
 
 import ast
 import dataclasses
 import functools
-import itertools
-import math
-import numbers
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
-from torch.autograd.function import once_differentiable
 
+from kernels.arguments import (
+    LARGEST_HEAD_DIM,
+    UNLIMITED,
+    AttentionOptions,
+    Window,
+    check_heads,
+    check_lengths,
+    check_tensors,
+    problem_of,
+)
 from kernels.interpreter import interpreter, triton_available
 from kernels.problem import Problem
 
-SMALLEST_HEAD_DIM, LARGEST_HEAD_DIM = 16, 256
 TRACE_BLOCKS = (16, 32, 64, 128)
-BREAKS = ("none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator")
+BREAKS = ("none", "no_rescale", "no_max", "finite_sentinel", "top_left", "whole_tiles", "fp16_accumulator")
+SMALLEST_NORMAL = 2.0**-126  # of float32
 _FORWARD_SOURCE = Path(__file__).with_name("flash_attention_forward.py")
 
 
@@ -40,6 +46,8 @@ def flash_attention(
     v: torch.Tensor,
     *,
     causal: bool = False,
+    window: Window = UNLIMITED,
+    softcap: float = 0.0,
     scale: float | None = None,
     return_lse: Literal[False] = False,
 ) -> torch.Tensor: ...
@@ -52,6 +60,8 @@ def flash_attention(
     v: torch.Tensor,
     *,
     causal: bool = False,
+    window: Window = UNLIMITED,
+    softcap: float = 0.0,
     scale: float | None = None,
     return_lse: Literal[True],
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
@@ -63,33 +73,34 @@ def flash_attention(
     v: torch.Tensor,
     *,
     causal: bool = False,
+    window: Window = UNLIMITED,
+    softcap: float = 0.0,
     scale: float | None = None,
     return_lse: bool = False,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """Attention softmax(scale q k^T) v, differentiable in q, k and v.
+    """Attention softmax(scale q k^T) v, once differentiable in q, k and v.
 
-    q: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), Hq a multiple of Hkv (each key head serves a group of query
-    heads), D from 16 to 256, all float32, float16 or, on a GPU, bfloat16. scale: positive, 1/sqrt(D) by
-    default. Returns the output (B, Hq, Nq, D); with return_lse also the natural log-sum-exp of each row's
-    scaled scores, (B, Hq, Nq) float32, through which no gradient flows.
+    q: (B, Hq, Nq, D), k: (B, Hkv, Nk, D), v: (B, Hkv, Nk, Dv), Hq a multiple of Hkv (each key head serves a group
+    of query heads), D and Dv from 16 to 256 (MLA has 192 and 128), all float32, float16 or, on a GPU, bfloat16.
+    window: (left, right), the keys that row i sees on either side of key i + Nk - Nq, -1 for all; or the left number
+    alone. Mistral's sliding window of W tokens counts the token itself: window=W - 1, causal=True.
+    softcap: c, by which a scaled score s becomes c tanh(s / c) (Gemma 2 has 50); 0 for none.
+    scale: finite, also 0 or negative; 1/sqrt(D) by default. causal: right = 0. Returns the output (B, Hq, Nq, Dv);
+    with return_lse also the natural log-sum-exp of each row's scores, scaled and capped, (B, Hq, Nq) float32,
+    differentiable as well. Left out: ALiBi, dropout and masks given as tensors.
 
-    Raises ValueError for arguments outside this, RuntimeError where Triton is not installed.
-    Source: FlashAttention-2, Algorithms 1 and 2; alignment as in the flash-attention repository since 2.1.
+    Raises ValueError for arguments outside this, RuntimeError where Triton is not installed, for a second
+    derivative, and under torch.func's vmap and forward-mode transforms.
+    Source: FlashAttention-2, Algorithms 1 and 2; window and alignment as in the flash-attention repository.
     """
-    _check_tensors(q, k, v, "(batch, heads, rows, head_dim)", 4)
+    check_tensors(q, k, v, "(batch, heads, rows, head_dim)", 4)
     if q.shape[0] != k.shape[0]:
         raise ValueError(f"k must have the batch size of q, {q.shape[0]}, got {k.shape[0]}.")
-    _check_heads(q.shape[1], k.shape[1])
-    problem = Problem(q.shape[2], k.shape[2], bool(causal), _checked_scale(scale, q.shape[3]))
-    output, lse = _FlashAttention.apply(q, k, v, problem)
+    check_heads(q.shape[1], k.shape[1])
+    options: AttentionOptions = {"causal": causal, "window": window, "softcap": softcap, "scale": scale}
+    problem = problem_of(q.shape[2], k.shape[2], q.shape[3], **options)
+    output, lse = _attention(q, k, v, problem)
     return (output, lse) if return_lse else output
-
-
-class MaskAndScale(TypedDict, total=False):
-    """The options of attention, with the defaults and the meaning that `flash_attention` gives them."""
-
-    causal: bool
-    scale: float | None
 
 
 def flash_attention_varlen(
@@ -100,29 +111,29 @@ def flash_attention_varlen(
     cu_seqlens_k: torch.Tensor,
     max_seqlen_q: int,
     max_seqlen_k: int,
-    **mask_and_scale: Unpack[MaskAndScale],
+    **options: Unpack[AttentionOptions],
 ) -> torch.Tensor:
-    """Attention within each sequence of a pack, differentiable in q, k and v.
+    """Attention within each sequence of a pack, once differentiable in q, k and v.
 
-    q: (Tq, Hq, D), k and v: (Tk, Hkv, D), the sequences one after another. cu_seqlens_q, cu_seqlens_k: (S +
-    1,) int32, where each of the S sequences starts, from 0 to Tq (Tk); a sequence may be empty. max_seqlen_q,
-    max_seqlen_k: at least the longest sequence. causal and scale as in `flash_attention`. Returns (Tq, Hq, D).
+    q: (Tq, Hq, D), k: (Tk, Hkv, D), v: (Tk, Hkv, Dv), the sequences one after another. cu_seqlens_q, cu_seqlens_k:
+    (S + 1,) int32, where each of the S sequences starts, from 0 to Tq (Tk); a sequence may be empty. max_seqlen_q,
+    max_seqlen_k: at least the longest sequence. options: causal, window, softcap and scale as in `flash_attention`;
+    each sequence has its own diagonal. Returns (Tq, Hq, Dv).
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed. On a GPU the
     check of the lengths waits for them to be copied to the host.
     """
-    _check_tensors(q, k, v, "(tokens, heads, head_dim)", 3)
-    _check_heads(q.shape[1], k.shape[1])
-    _check_lengths("q", cu_seqlens_q, max_seqlen_q, q)
-    _check_lengths("k", cu_seqlens_k, max_seqlen_k, k)
+    check_tensors(q, k, v, "(tokens, heads, head_dim)", 3)
+    check_heads(q.shape[1], k.shape[1])
+    check_lengths("q", cu_seqlens_q, max_seqlen_q, q)
+    check_lengths("k", cu_seqlens_k, max_seqlen_k, k)
     if cu_seqlens_q.numel() != cu_seqlens_k.numel():
         raise ValueError(f"cu_seqlens_k must have as many entries as cu_seqlens_q, {cu_seqlens_q.numel()}.")
     # (T, H, D) -> (1, H, T, D), a view; cu_seqlens tells the kernels where the sequences start.
-    as_batch = [tensor.transpose(0, 1).unsqueeze(0) for tensor in (q, k, v)]
-    causal, scale = _checked_mask_and_scale(q.shape[2], **mask_and_scale)
+    q, k, v = (tensor.transpose(0, 1).unsqueeze(0) for tensor in (q, k, v))
     starts = (cu_seqlens_q.contiguous(), cu_seqlens_k.contiguous())
-    problem = Problem(int(max_seqlen_q), int(max_seqlen_k), causal, scale, *starts)
-    output, _ = _FlashAttention.apply(*as_batch, problem)
+    problem = problem_of(int(max_seqlen_q), int(max_seqlen_k), q.shape[3], starts, **options)
+    output, _ = _attention(q, k, v, problem)
     return output.squeeze(0).transpose(0, 1)
 
 
@@ -131,9 +142,9 @@ class TileTrace:
     """The kernel's state after each tile it visited; zero for skipped tiles and for rows beyond the last.
 
     visited: (query_tiles, key_tiles) bool. m, l, alpha: (query_tiles, key_tiles, block_q) float32, the
-    running maximum (of the scaled scores, natural units), the running denominator, and the factor that
+    running maximum (of the scores, scaled and capped, natural units), the running denominator, and the factor that
     rescaled l and the accumulator before the tile was added. accumulator: (query_tiles, key_tiles, block_q,
-    D) float32, not yet divided by l. output: (Nq, D), lse: (Nq,).
+    Dv) float32, not yet divided by l. output: (Nq, Dv), lse: (Nq,).
 
     A row that has seen no key yet has m = -inf, l = 0, alpha = 1; its first visible score gives alpha = 0.
     """
@@ -154,22 +165,22 @@ def flash_attention_trace(
     *,
     block_q: int,
     block_k: int,
-    causal: bool = False,
-    scale: float | None = None,
     break_it: str = "none",
+    **options: Unpack[AttentionOptions],
 ) -> TileTrace:
     """One head's attention by the same forward kernel, which records its state after every tile.
 
-    q: (Nq, D), k and v: (Nk, D), float32. block_q, block_k: 16, 32, 64 or 128 rows a tile (on a GPU the
-    larger blocks with a large D do not fit and Triton raises OutOfResources). break_it removes one part of the
-    algorithm:
+    q: (Nq, D), k: (Nk, D), v: (Nk, Dv), float32. block_q, block_k: 16, 32, 64 or 128 rows a tile (on a GPU the
+    larger blocks with a large D do not fit and Triton raises OutOfResources). options: causal, window, softcap and
+    scale as in `flash_attention`. break_it removes one part of the algorithm:
     - "no_rescale": alpha is 1; - "no_max": m is 0, so that exp may overflow; - "finite_sentinel": -1e6 in place
-    of -inf, so that a row that sees no key averages v; - "top_left": row i sees j <= i whatever Nq and Nk are;
+    of -inf, so that a row that sees no key averages v; - "top_left": the diagonal is j = i whatever Nq and Nk are;
+    - "whole_tiles": hidden tiles are skipped, but a tile that is visited is not masked;
     - "fp16_accumulator": the accumulator and l are rounded to float16 after each tile.
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed.
     """
-    _check_tensors(q, k, v, "(rows, head_dim)", 2)
+    check_tensors(q, k, v, "(rows, head_dim)", 2)
     if q.dtype != torch.float32:
         raise ValueError(f"q must be float32 to be traced, got {q.dtype}.")
     for name, block in (("block_q", block_q), ("block_k", block_k)):
@@ -177,7 +188,8 @@ def flash_attention_trace(
             raise ValueError(f"{name} must be one of {', '.join(map(str, TRACE_BLOCKS))}, got {block}.")
     if break_it not in BREAKS:
         raise ValueError(f"break_it must be one of {', '.join(BREAKS)}, got {break_it!r}.")
-    problem = Problem(q.shape[0], k.shape[0], bool(causal), _checked_scale(scale, q.shape[1]))
+    problem = problem_of(q.shape[0], k.shape[0], q.shape[1], **options)
+    q, problem = with_positive_scale(q, problem)
     heads = {name: tensor.detach()[None, None] for name, tensor in (("q", q), ("k", k), ("v", v))}
     output, lse, records = _launch(
         "forward_trace", heads, problem, block_q=block_q, block_k=block_k, break_it=break_it
@@ -193,14 +205,16 @@ def flash_attention_trace(
     )
 
 
-def visited_tiles(n_q: int, n_k: int, block_q: int, block_k: int, causal: bool) -> int:
-    """How many tiles the kernel visits for one head: all, or under a causal mask those with a pair on or below
-    the bottom-right diagonal."""
-    key_tiles, visited = -(-n_k // block_k), 0
+def visited_tiles(n_q: int, n_k: int, block_q: int, block_k: int, **options: Unpack[AttentionOptions]) -> int:
+    """How many tiles the kernel visits for one head: those with a key that a row sees."""
+    problem = problem_of(n_q, n_k, LARGEST_HEAD_DIM, **options)
+    left, right = problem.window_left, problem.window_right
+    visited = 0
     for first_row in range(0, n_q, block_q):
         last_row = min(first_row + block_q, n_q) - 1
-        reached = -(-(last_row + 1 + n_k - n_q) // block_k) if causal else key_tiles
-        visited += min(max(reached, 0), key_tiles)
+        first = max(first_row + n_k - n_q - left, 0) if left >= 0 else 0
+        last = min(last_row + n_k - n_q + right, n_k - 1) if right >= 0 else n_k - 1
+        visited += last // block_k - first // block_k + 1 if last >= first else 0
     return visited
 
 
@@ -223,29 +237,88 @@ def step_lines() -> dict[str, int]:
     return {step: first_line + index for index, step in enumerate(marked) if step}
 
 
-class _FlashAttention(torch.autograd.Function):
+def with_positive_scale(q: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, Problem]:
+    """Another q and a positive scale that give the same attention, in all gradients too.
+
+    The kernels take the maximum before they scale, and multiply -inf, a masked score, by the scale. So a negative
+    sign goes into q: s q = |s| (-q). Under a scale of 0, -0, or so small that float32 makes it 0, all scores are 0,
+    as with q = 0 and a scale of 1.
+    """
+    if problem.scale >= SMALLEST_NORMAL:
+        return q, problem
+    sign, scale = (-1.0, -problem.scale) if problem.scale <= -SMALLEST_NORMAL else (0.0, 1.0)
+    return q * sign, dataclasses.replace(problem, scale=scale)
+
+
+def _attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, problem: Problem
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output and log-sum-exp, with gradients, under any scale."""
+    q, problem = with_positive_scale(q, problem)
+    return _FlashAttention.apply(q, k, v, problem)
+
+
+class _OnceDifferentiable(torch.autograd.Function):
+    """Refuses what the kernels cannot do, in one sentence each; torch's own words speak of its classes."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        raise RuntimeError(
+            "flash_attention cannot run under torch.vmap: put the mapped dimension into the batch or the heads of "
+            "q, k and v."
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        raise RuntimeError(
+            "flash_attention has no forward-mode derivative: use torch.autograd.grad or backward()."
+        )
+
+
+class _FlashAttention(_OnceDifferentiable):
     """Saves q, k, v, O and the log-sum-exp; the backward kernels recompute P from them."""
 
     @staticmethod
     def forward(
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, problem: Problem
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, problem: Problem
     ) -> tuple[torch.Tensor, torch.Tensor]:
         output, lse = _launch("forward", {"q": q, "k": k, "v": v}, problem)
-        # Autograd saves cu_seqlens too: it raises if a saved tensor was changed in place before backward.
-        ctx.save_for_backward(q, k, v, output, lse, problem.cu_seqlens_q, problem.cu_seqlens_k)
-        ctx.problem = dataclasses.replace(problem, cu_seqlens_q=None, cu_seqlens_k=None)
-        ctx.mark_non_differentiable(lse)
         return output, lse
 
     @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  (the decorator hides its parameters)
-        ctx: Any, *grad_outputs: torch.Tensor
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        q, k, v, problem = inputs
+        # Autograd saves cu_seqlens too: it raises if a saved tensor was changed in place before backward.
+        ctx.save_for_backward(q, k, v, *output, problem.cu_seqlens_q, problem.cu_seqlens_k)
+        ctx.problem = dataclasses.replace(problem, cu_seqlens_q=None, cu_seqlens_k=None)
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  (as many gradients as outputs)
+        ctx: Any, grad_output: torch.Tensor, grad_lse: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        q, k, v, output, lse, cu_seqlens_q, cu_seqlens_k = ctx.saved_tensors
+        *tensors, cu_seqlens_q, cu_seqlens_k = ctx.saved_tensors
         problem = dataclasses.replace(ctx.problem, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k)
-        tensors = {"q": q, "k": k, "v": v, "output": output, "lse": lse, "grad_output": grad_outputs[0]}
-        return (*_launch("backward", tensors, problem), None)
+        return (*_Gradients.apply(*tensors, grad_output, grad_lse, problem), None)
+
+
+class _Gradients(_OnceDifferentiable):
+    """dQ, dK and dV, of which there is no further derivative."""
+
+    @staticmethod
+    def forward(*tensors_and_problem: Any) -> tuple[torch.Tensor, ...]:
+        *tensors, problem = tensors_and_problem
+        names = ("q", "k", "v", "output", "lse", "grad_output", "grad_lse")
+        return _launch("backward", dict(zip(names, tensors, strict=True)), problem)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        """Nothing to save."""
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> Any:
+        raise RuntimeError(
+            "flash_attention has no second derivative: its gradients can be computed, not differentiated again."
+        )
 
 
 def _launch(
@@ -271,75 +344,3 @@ def _launch(
 def _last_dimension_contiguous(tensor: torch.Tensor) -> torch.Tensor:
     """The kernels take strides for all dimensions but the last."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
-
-
-def _check_tensors(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: str, dimensions: int) -> None:
-    named = {"q": q, "k": k, "v": v}
-    for name, tensor in named.items():
-        if not torch.is_tensor(tensor):
-            raise ValueError(f"{name} must be a torch tensor, got {type(tensor).__name__}.")
-        if tensor.dim() != dimensions:
-            raise ValueError(
-                f"{name} must have {dimensions} dimensions {layout}, got shape {tuple(tensor.shape)}."
-            )
-    for name, tensor in named.items():
-        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            raise ValueError(f"{name} must be float32, float16 or bfloat16, got {tensor.dtype}.")
-        if tensor.device.type not in ("cpu", "cuda"):
-            raise ValueError(f"{name} must be on the CPU or on a CUDA device, got {tensor.device}.")
-        if tensor.dtype != q.dtype or tensor.device != q.device:
-            raise ValueError(f"{name} must have the dtype and device of q, {q.dtype} on {q.device}.")
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu":
-        raise ValueError(
-            "q must be float32 or float16 on the CPU: Triton's interpreter cannot compute in bfloat16."
-        )
-    if not SMALLEST_HEAD_DIM <= q.shape[-1] <= LARGEST_HEAD_DIM:
-        allowed = f"from {SMALLEST_HEAD_DIM} to {LARGEST_HEAD_DIM}"
-        raise ValueError(f"q must have a head dimension {allowed}, got {q.shape[-1]}.")
-    if k.shape[-1] != q.shape[-1]:
-        raise ValueError(f"k must have the head dimension of q, {q.shape[-1]}, got {k.shape[-1]}.")
-    if v.shape != k.shape:
-        raise ValueError(f"v must have the shape of k, {tuple(k.shape)}, got {tuple(v.shape)}.")
-
-
-def _check_heads(query_heads: int, key_heads: int) -> None:
-    if key_heads == 0 or query_heads % key_heads != 0:
-        raise ValueError(f"q must have a multiple of the {key_heads} heads of k, got {query_heads}.")
-
-
-def _check_lengths(name: str, cu_seqlens: torch.Tensor, max_seqlen: int, tensor: torch.Tensor) -> None:
-    argument = f"cu_seqlens_{name}"
-    if not isinstance(cu_seqlens, torch.Tensor) or cu_seqlens.dtype != torch.int32 or cu_seqlens.dim() != 1:
-        raise ValueError(f"{argument} must be a one-dimensional int32 tensor.")
-    if cu_seqlens.device != tensor.device or cu_seqlens.numel() == 0:
-        raise ValueError(
-            f"{argument} must have at least one entry and be on the device of {name}, {tensor.device}."
-        )
-    starts = cu_seqlens.tolist()
-    lengths = [end - start for start, end in itertools.pairwise(starts)]
-    if starts[0] != 0:
-        raise ValueError(f"{argument} must start with 0, got {starts[0]}.")
-    if min(lengths, default=0) < 0:
-        raise ValueError(f"{argument} must not decrease.")
-    if starts[-1] != tensor.shape[0]:
-        raise ValueError(
-            f"{argument} must end with the {tensor.shape[0]} tokens of {name}, got {starts[-1]}."
-        )
-    longest = max(lengths, default=0)
-    if not isinstance(max_seqlen, numbers.Integral) or int(max_seqlen) < longest:
-        allowed = f"an integer no smaller than the longest sequence, {longest}"
-        raise ValueError(f"max_seqlen_{name} must be {allowed}, got {max_seqlen}.")
-
-
-def _checked_mask_and_scale(
-    head_dim: int, *, causal: bool = False, scale: float | None = None
-) -> tuple[bool, float]:
-    return bool(causal), _checked_scale(scale, head_dim)
-
-
-def _checked_scale(scale: float | None, head_dim: int) -> float:
-    if scale is None:
-        return 1.0 / math.sqrt(head_dim)
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale must be positive and finite, got {scale}.")
-    return float(scale)

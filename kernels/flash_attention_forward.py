@@ -9,6 +9,10 @@ exp(m - m_new).
 
 Inside the kernel, scores are in units of ln 2 (scale * log2(e) replaces scale), since the GPU has exp2 but no
 exp: exp(x) = exp2(x * log2(e)). The log-sum-exp and the traced m are stored in natural units.
+
+A sliding window (Mistral: Jiang et al. 2023, arXiv:2310.06825, section 2) hides keys on both sides of the diagonal;
+the tiles that it hides wholly are skipped. A soft cap c (Gemma 2, arXiv:2408.00118, section 2) makes a score s to
+c tanh(s / c).
 """
 
 from typing import Any
@@ -19,11 +23,10 @@ import triton.language as tl
 
 from kernels import tuning
 from kernels.problem import Problem
+from kernels.scores import key_tiles_of, tanh
 
-LOG2_E = 1.4426950408889634
 
-
-@triton.jit(do_not_specialize=["n_q", "n_k"])
+@triton.jit(do_not_specialize=["n_q", "n_k", "window_left", "window_right"])
 def flash_attention_forward(
     q_ptr, k_ptr, v_ptr, output_ptr, lse_ptr, cu_seqlens_q_ptr, cu_seqlens_k_ptr, trace_ptr,
     q_batch_stride, q_head_stride, q_row_stride,
@@ -31,9 +34,11 @@ def flash_attention_forward(
     v_batch_stride, v_head_stride, v_row_stride,
     output_batch_stride, output_head_stride, output_row_stride,
     lse_batch_stride, lse_head_stride,
-    n_q, n_k, query_heads, group, scale_log2,
-    HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
-    CAUSAL: tl.constexpr, VARLEN: tl.constexpr, TRACE: tl.constexpr, BREAK_IT: tl.constexpr,
+    n_q, n_k, window_left, window_right, query_heads, group, scale_log2, cap_scale,
+    HEAD_DIM: tl.constexpr, BLOCK_D: tl.constexpr, VALUE_DIM: tl.constexpr, BLOCK_DV: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+    BOUND_LEFT: tl.constexpr, BOUND_RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, VARLEN: tl.constexpr,
+    TRACE: tl.constexpr, BREAK_IT: tl.constexpr,
 ):  # fmt: skip
     # One program: one query tile of one head of one sequence. Under a causal mask the last tiles have the
     # most work, so they start first.
@@ -60,21 +65,18 @@ def flash_attention_forward(
         output_ptr += q_start * output_row_stride
         lse_ptr += q_start
 
-    # Row i sees the columns j <= i + offset: the diagonal ends in the bottom right corner.
+    # Row i sees the columns i + offset - window_left <= j <= i + offset + window_right: the diagonal, j = i + offset,
+    # ends in the bottom right corner.
     offset = n_k - n_q
     if BREAK_IT == "top_left":
         offset = 0
     first_row = query_tile * BLOCK_Q
     last_row = tl.minimum(first_row + BLOCK_Q, n_q) - 1
-    seen_by_all_rows = n_k
-    seen_by_any_row = n_k
-    if CAUSAL:
-        seen_by_all_rows = tl.minimum(tl.maximum(first_row + 1 + offset, 0), n_k)
-        seen_by_any_row = tl.minimum(tl.maximum(last_row + 1 + offset, 0), n_k)
-    full_tiles = seen_by_all_rows // BLOCK_K
-    visited_tiles = (seen_by_any_row + BLOCK_K - 1) // BLOCK_K
+    begin, full_begin, full_end, end = key_tiles_of(
+        first_row, last_row, offset, n_k, window_left, window_right, BLOCK_K, BOUND_LEFT, BOUND_RIGHT
+    )
     if BREAK_IT == "finite_sentinel":  # the sentinel shows only if rows that see no key still visit a tile
-        visited_tiles = tl.minimum(tl.maximum(visited_tiles, 1), (n_k + BLOCK_K - 1) // BLOCK_K)
+        end = tl.minimum(tl.maximum(end, begin + 1), (n_k + BLOCK_K - 1) // BLOCK_K)
 
     # A masked score is -inf, and so is the maximum over no scores.
     hidden = float("-inf")
@@ -83,51 +85,64 @@ def flash_attention_forward(
         hidden = -1.0e6 * 1.4426950408889634 / scale_log2  # -1e6 once scaled, in natural units
         m = tl.full([BLOCK_Q], 0.0, tl.float32) + hidden * scale_log2
     l = tl.full([BLOCK_Q], 0.0, tl.float32)
-    acc = tl.full([BLOCK_Q, BLOCK_D], 0.0, tl.float32)
+    acc = tl.full([BLOCK_Q, BLOCK_DV], 0.0, tl.float32)
 
     dims = tl.arange(0, BLOCK_D)
+    value_dims = tl.arange(0, BLOCK_DV)
     rows = first_row + tl.arange(0, BLOCK_Q)
     key_range = tl.arange(0, BLOCK_K)
     row_offsets = tl.arange(0, BLOCK_Q)[:, None] * q_row_stride + dims[None, :]
     k_offsets = key_range[:, None] * k_row_stride + dims[None, :]
-    v_offsets = key_range[:, None] * v_row_stride + dims[None, :]
+    v_offsets = key_range[:, None] * v_row_stride + value_dims[None, :]
     k_step = BLOCK_K * k_row_stride
     v_step = BLOCK_K * v_row_stride
+    k_ptr += begin.to(tl.int64) * k_step
+    v_ptr += begin.to(tl.int64) * v_step
     q_mask = (rows < n_q)[:, None] & (dims < HEAD_DIM)[None, :]
+    output_mask = (rows < n_q)[:, None] & (value_dims < VALUE_DIM)[None, :]
     q = tl.load(q_ptr + first_row.to(tl.int64) * q_row_stride + row_offsets, mask=q_mask, other=0.0)
-    records = tl.arange(0, BLOCK_Q) * (4 + HEAD_DIM)
-    accumulator_records = records[:, None] + (4 + dims[None, :])
+    records = tl.arange(0, BLOCK_Q) * (4 + VALUE_DIM)
+    accumulator_records = records[:, None] + (4 + value_dims[None, :])
     visited = tl.full([BLOCK_Q], 1.0, tl.float32)
     if TRACE:  # the records of this query tile's key tiles follow one another
-        trace_ptr += query_tile * ((n_k + BLOCK_K - 1) // BLOCK_K) * (BLOCK_Q * (4 + HEAD_DIM))
+        trace_ptr += query_tile * ((n_k + BLOCK_K - 1) // BLOCK_K) * (BLOCK_Q * (4 + VALUE_DIM))
 
-    # First the tiles that every row sees whole, then those on the diagonal or at the ragged end: only the
-    # latter pay for masks.
-    for masked in tl.static_range(2):
-        if masked:
-            first_tile = full_tiles
-            last_tile = visited_tiles
+    # The tiles at the left edge of the window, those that every row sees whole, then those on the diagonal or at
+    # the ragged end: only the first and the last pay for masks.
+    for part in tl.static_range(1 - BOUND_LEFT, 3):
+        if part == 0:
+            first_tile = begin
+            last_tile = full_begin
+        elif part == 1:
+            first_tile = full_begin
+            last_tile = full_end
         else:
-            first_tile = full_tiles * 0
-            last_tile = full_tiles
+            first_tile = full_end
+            last_tile = end
         for key_tile in tl.range(first_tile, last_tile):
             columns = key_tile * BLOCK_K + key_range
-            if masked:
-                tile_mask = (columns < n_k)[:, None] & (dims < HEAD_DIM)[None, :]
-            elif HEAD_DIM == BLOCK_D:
-                tile_mask = None
+            if part != 1:
+                k_mask = (columns < n_k)[:, None] & (dims < HEAD_DIM)[None, :]
+                v_mask = (columns < n_k)[:, None] & (value_dims < VALUE_DIM)[None, :]
             else:
-                tile_mask = (dims < HEAD_DIM)[None, :]
-            k = tl.load(k_ptr + k_offsets, mask=tile_mask, other=None if tile_mask is None else 0.0)
-            v = tl.load(v_ptr + v_offsets, mask=tile_mask, other=None if tile_mask is None else 0.0)
+                k_mask = None if HEAD_DIM == BLOCK_D else (dims < HEAD_DIM)[None, :]
+                v_mask = None if VALUE_DIM == BLOCK_DV else (value_dims < VALUE_DIM)[None, :]
+            k = tl.load(k_ptr + k_offsets, mask=k_mask, other=None if k_mask is None else 0.0)
+            v = tl.load(v_ptr + v_offsets, mask=v_mask, other=None if v_mask is None else 0.0)
             k_ptr += k_step
             v_ptr += v_step
 
             # S = Q K^T (the scale is applied below, fused into the exponent)
             scores = tl.dot(q, tl.trans(k), input_precision="ieee")  # step: scores
-            if masked:
-                if CAUSAL:
-                    scores = tl.where(columns[None, :] <= rows[:, None] + offset, scores, hidden)
+            if SOFTCAP:  # c tanh(scale S / c); c takes the place of the scale below
+                scores = tanh(scores * cap_scale)
+            if part != 1:
+                if BOUND_RIGHT and BREAK_IT != "whole_tiles":
+                    seen = columns[None, :] <= rows[:, None] + offset + window_right
+                    scores = tl.where(seen, scores, hidden)
+                if BOUND_LEFT and BREAK_IT != "whole_tiles":
+                    seen = columns[None, :] >= rows[:, None] + offset - window_left
+                    scores = tl.where(seen, scores, hidden)
                 scores = tl.where(columns[None, :] < n_k, scores, float("-inf"))
 
             # m_new = max(m, rowmax(scale S))
@@ -136,11 +151,11 @@ def flash_attention_forward(
                 m_new = tl.full([BLOCK_Q], 0.0, tl.float32)
             # P = exp(scale S - m_new), alpha = exp(m - m_new)
             subtracted = m_new
-            if masked:  # in a row that has seen no key yet exp(-inf - -inf) would be NaN, so subtract 0
+            if part != 1:  # in a row that has seen no key yet exp(-inf - -inf) would be NaN, so subtract 0
                 subtracted = tl.where(m_new == float("-inf"), 0.0, m_new)
             weights = tl.exp2(scores * scale_log2 - subtracted[:, None])  # step: weights
             alpha = tl.exp2(m - subtracted)
-            if masked:
+            if part != 1:
                 alpha = tl.where(m_new == float("-inf"), 1.0, alpha)
             if BREAK_IT == "no_rescale":
                 alpha = tl.full([BLOCK_Q], 1.0, tl.float32)
@@ -155,20 +170,20 @@ def flash_attention_forward(
                 l = l.to(tl.float16).to(tl.float32)
 
             if TRACE:  # a record [visited, m, l, alpha, acc] for each row; m in natural units
-                tile_ptr = trace_ptr + key_tile * (BLOCK_Q * (4 + HEAD_DIM))
+                tile_ptr = trace_ptr + key_tile * (BLOCK_Q * (4 + VALUE_DIM))
                 tl.store(tile_ptr + records, visited, mask=rows < n_q)
                 tl.store(tile_ptr + (records + 1), m * 0.6931471805599453, mask=rows < n_q)
                 tl.store(tile_ptr + (records + 2), l, mask=rows < n_q)
                 tl.store(tile_ptr + (records + 3), alpha, mask=rows < n_q)
-                tl.store(tile_ptr + accumulator_records, acc, mask=q_mask)
+                tl.store(tile_ptr + accumulator_records, acc, mask=output_mask)
 
     # O = acc / l, L = m + log(l); a row that saw no key has l = 0: its output is 0, its log-sum-exp -inf
     divisor = tl.where(l == 0.0, 1.0, l)
     output = acc / divisor[:, None]  # step: finish
     lse = tl.where(l == 0.0, float("-inf"), (m + tl.log2(divisor)) * 0.6931471805599453)
-    output_offsets = tl.arange(0, BLOCK_Q)[:, None] * output_row_stride + dims[None, :]
+    output_offsets = tl.arange(0, BLOCK_Q)[:, None] * output_row_stride + value_dims[None, :]
     output_ptr += first_row.to(tl.int64) * output_row_stride
-    tl.store(output_ptr + output_offsets, output.to(output_ptr.dtype.element_ty), mask=q_mask)
+    tl.store(output_ptr + output_offsets, output.to(output_ptr.dtype.element_ty), mask=output_mask)
     tl.store(lse_ptr + rows, lse, mask=rows < n_q)
 
 
@@ -180,10 +195,11 @@ def forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the forward kernel on checked arguments.
 
-    q: (B, Hq, Nq, D), k and v: (B, Hkv, Nk, D), the last dimension contiguous; for a pack B = 1, and Nq, Nk
-    are the packed lengths. Returns the output, shaped as q, and the natural log-sum-exp (B, Hq, Nq) float32.
+    q: (B, Hq, Nq, D), k: (B, Hkv, Nk, D), v: (B, Hkv, Nk, Dv), the last dimension contiguous; for a pack B = 1,
+    and Nq, Nk are the packed lengths. Returns the output (B, Hq, Nq, Dv) and the natural log-sum-exp (B, Hq, Nq)
+    float32.
     """
-    output = empty_like(q)
+    output = empty_like(q, v.shape[3])
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     arguments = kernel_arguments(q, k, v, output, lse, problem)
     arguments |= {"trace_ptr": None, "TRACE": False, "BREAK_IT": "none"}
@@ -204,15 +220,16 @@ def forward_trace(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Launch the same kernel on one head, with tiles of a given size, and record its state after every tile.
 
-    q: (1, 1, Nq, D), k and v: (1, 1, Nk, D), float32. Returns the output (1, 1, Nq, D), the log-sum-exp
-    (1, 1, Nq) and the records (query_tiles, key_tiles, block_q, 4 + D): visited, m, l, alpha, accumulator.
+    q: (1, 1, Nq, D), k: (1, 1, Nk, D), v: (1, 1, Nk, Dv), float32. Returns the output (1, 1, Nq, Dv), the
+    log-sum-exp (1, 1, Nq) and the records (query_tiles, key_tiles, block_q, 4 + Dv): visited, m, l, alpha,
+    accumulator.
     """
-    n_q, n_k, head_dim = q.shape[2], k.shape[2], q.shape[3]
+    n_q, n_k, value_dim = q.shape[2], k.shape[2], v.shape[3]
     query_tiles, key_tiles = triton.cdiv(n_q, block_q), triton.cdiv(n_k, block_k)
     records = torch.zeros(
-        (query_tiles, key_tiles, block_q, 4 + head_dim), dtype=torch.float32, device=q.device
+        (query_tiles, key_tiles, block_q, 4 + value_dim), dtype=torch.float32, device=q.device
     )
-    output = empty_like(q)
+    output = empty_like(q, value_dim)
     lse = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     arguments = kernel_arguments(q, k, v, output, lse, problem)
     arguments |= {"trace_ptr": records, "TRACE": True, "BREAK_IT": break_it}
@@ -243,8 +260,12 @@ def kernel_arguments(
     arguments |= {"lse_batch_stride": 0 if packed else lse.stride(0), "lse_head_stride": lse.stride(1)}
     arguments |= {"n_q": problem.max_seqlen_q, "n_k": problem.max_seqlen_k}
     arguments |= {"query_heads": q.shape[1], "group": q.shape[1] // max(1, k.shape[1])}
-    arguments |= {"HEAD_DIM": q.shape[3], "BLOCK_D": tuning.padded_head_dim(q.shape[3]), "VARLEN": packed}
-    arguments |= {"CAUSAL": problem.causal, "scale": problem.scale, "scale_log2": problem.scale * LOG2_E}
+    arguments |= {"HEAD_DIM": q.shape[3], "BLOCK_D": tuning.padded_head_dim(q.shape[3])}
+    arguments |= {"VALUE_DIM": v.shape[3], "BLOCK_DV": tuning.padded_head_dim(v.shape[3])}
+    arguments |= {"window_left": problem.window_left, "window_right": problem.window_right}
+    arguments |= {"BOUND_LEFT": problem.window_left >= 0, "BOUND_RIGHT": problem.window_right >= 0}
+    arguments |= {"scale": problem.scale, "scale_log2": problem.scale_log2, "cap_scale": problem.cap_scale}
+    arguments |= {"SOFTCAP": problem.softcap > 0, "VARLEN": packed}
     return arguments
 
 
@@ -257,10 +278,10 @@ def strides(name: str, tensor: torch.Tensor, packed: bool) -> dict[str, int]:
     }
 
 
-def empty_like(tensor: torch.Tensor) -> torch.Tensor:
-    """An empty tensor with the layout of `tensor` if that makes the last dimension contiguous, else a
-    contiguous one."""
-    empty = torch.empty_like(tensor)
-    if empty.stride(-1) == 1:
-        return empty
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+def empty_like(tensor: torch.Tensor, last: int) -> torch.Tensor:
+    """An empty (B, H, N, last) tensor whose dimensions lie in memory in the order of `tensor`'s, but the last one
+    innermost."""
+    outer = sorted(range(3), key=tensor.stride, reverse=True)
+    return torch.empty_permuted(
+        (*tensor.shape[:3], last), (*outer, 3), dtype=tensor.dtype, device=tensor.device
+    )

@@ -34,7 +34,7 @@ class Tiling(NamedTuple):
     num_stages: int
 
 
-# (kernel, bytes an element, padded head dimension) -> candidates; the first is used where nothing is tuned.
+# (kernel, bytes an element, larger padded head dimension) -> candidates; the first is used where nothing is tuned.
 CANDIDATES: dict[tuple[str, int, int], list[Tiling]] = {
     ("forward", 2, 64): [
         Tiling(128, 64, 4, 3),
@@ -124,7 +124,7 @@ def launch(name: str, kernel: Any, owner: str, sequences_times_heads: int, argum
         kernel[grid](**arguments, **interpreted_blocks(arguments["n_q"], arguments["n_k"]))
         return
     longest = max(arguments["n_q"], arguments["n_k"])
-    row = (name, q.element_size(), max(64, arguments["BLOCK_D"]))
+    row = (name, q.element_size(), max(64, arguments["BLOCK_D"], arguments["BLOCK_DV"]))
     with _on_device(q):
         if not _tuning_enabled or longest < SHORTEST_TUNED_LENGTH:
             first = CANDIDATES[row][0]
@@ -138,7 +138,8 @@ def launch(name: str, kernel: Any, owner: str, sequences_times_heads: int, argum
             )
             return
         bucket = min(triton.next_power_of_2(longest), LARGEST_LENGTH_BUCKET)
-        key = (arguments["HEAD_DIM"], arguments["CAUSAL"], arguments["VARLEN"], bucket, str(q.device))
+        constants = ("HEAD_DIM", "VALUE_DIM", "BOUND_LEFT", "BOUND_RIGHT", "SOFTCAP", "VARLEN")
+        key = (*(arguments[constant] for constant in constants), bucket, str(q.device))
         _tuned(kernel, row, key)[grid](**arguments, enable_fp_fusion=True)
 
 

@@ -45,9 +45,9 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
     def ready() -> tuple[Any, ...]:
         """Run everything once, small: the interpreter rewrites each kernel's source on its first launch."""
         q = torch.zeros(1, 1, 16, 16)
-        problem = Problem(max_seqlen_q=16, max_seqlen_k=16, causal=True, scale=1.0)
+        problem = Problem(16, 16, window_left=-1, window_right=0, scale=1.0)
         output, lse = forward(q, q, q, problem)
-        backward(q, q, q, output, lse, q, problem)
+        backward(q, q, q, output, lse, q, lse, problem)
         return ()
 
     def on_problem(launcher: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from explainers.flash_attention.backward import BackwardParams
 from explainers.flash_attention.loop_orders import LoopOrdersParams
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.race import RaceParams
-from explainers.flash_attention.tiles import TilesParams
+from explainers.flash_attention.tiles_params import TilesParams
 from explainers.flash_attention.traffic import TrafficParams
 from pages.parts import flash_attention as parts
 from pages.ui import lesson
@@ -19,14 +19,14 @@ TILES = Chapter(
     params=TilesParams,
     main=True,
     fields=parts.tile_fields,
-    behind={MORE: ("kv_len", "score_scale", "outlier", "row", "seed")},
+    behind={MORE: ("kv_len", "softcap", "score_scale", "outlier", "row", "seed")},
     question=parts.how_many_rescales,
     tries=(
         Try("rescale", "A late outlier", {"outlier": 12.0}),
         Try("one_tile", "One key tile", {"block_k": 64, "causal": False}),
-        Try("uneven", "Uneven blocks", {"seq_len": 100, "row": 99}),
+        Try("window", "A sliding window", {"window": 16}),
         Try("cross", "Few queries, many keys", {"seq_len": 32, "kv_len": 96, "row": 20}),
-        Try("sharp", "Sharp softmax", {"score_scale": 4.0}),
+        Try("capped", "An outlier, capped", {"outlier": 60.0, "softcap": 5.0}),
     ),
     below=parts.tiles_and_bytes,
     on_click=parts.follow_row,

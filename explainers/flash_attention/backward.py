@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention import blocks
-from explainers.flash_attention.standard import masked_scores, standard_attention, visible
-from explainers.flash_attention.tiled import Tiling, key_tiles_visited, tile_ranges
+from explainers.flash_attention.mask import key_tiles_visited, query_tiles_visited, visible
+from explainers.flash_attention.standard import Definition, masked_scores, standard_attention
+from explainers.flash_attention.tiled import Tiling, tile_ranges
 
 TOLERANCE = 1e-5
 MOST_TILES = 256  # each is computed twice and shown in seven steps, with three gradients
@@ -80,12 +81,12 @@ class BackwardStep:
 def tiled_backward(
     q: Tensor, k: Tensor, v: Tensor, output: Tensor, lse: Tensor, d_output: Tensor, tiling: Tiling
 ) -> Generator[BackwardStep, None, tuple[Tensor, Tensor, Tensor]]:
-    """Gradients of attention by tiles, watched. Returns dQ (Nq, D), dK and dV (Nk, D).
+    """Gradients of attention by tiles, watched. Returns dQ (Nq, D), dK (Nk, D) and dV (Nk, Dv).
 
-    q, output and d_output (Nq, D), k and v (Nk, D), lse (Nq,): natural log-sum-exp, -inf for a row without keys.
+    q (Nq, D), k (Nk, D), v (Nk, Dv), output and d_output (Nq, Dv), lse (Nq,): -inf for a row without keys.
     Yields a BackwardStep after every operation, whose values are never overwritten later.
     """
-    causal, scale, offset = tiling.causal, tiling.scale, len(k) - len(q)
+    bounds, scale, offset = tiling.bounds, tiling.scale, len(k) - len(q)
     query_tiles, key_tiles = tile_ranges(len(q), tiling.block_q), tile_ranges(len(k), tiling.block_k)
     d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
 
@@ -96,19 +97,19 @@ def tiled_backward(
     for j, columns in enumerate(key_tiles):
         K, V = k[slice(*columns)], v[slice(*columns)]
         dK, dV = torch.zeros_like(K), torch.zeros_like(V)
-        for i in range(first_query_tile(columns, tiling.block_q, causal, offset), len(query_tiles)):
+        for i in query_tiles_visited(columns, len(q), tiling.block_q, offset, bounds):
             rows, tile = query_tiles[i], ("key", i, j, query_tiles[i], columns)
             Q, dO = q[slice(*rows)], d_output[slice(*rows)]
             # P = exp(scale Q K^T - lse)
-            P = _probabilities(Q, K, lse, rows, columns, offset, tiling)
+            P, slope = _probabilities(Q, K, lse, rows, columns, offset, tiling)
             yield BackwardStep("recompute", *tile, P, None, None, dK, dV)
 
             # dV = dV + P^T dO
             dV = dV + P.T @ dO
             yield BackwardStep("dV", *tile, P, None, None, dK, dV)
 
-            # dP = dO V^T,  dS = P o (dP - D)
-            dS = P * (dO @ V.T - delta[slice(*rows), None])
+            # dP = dO V^T,  dS = P o (dP - D), times the slope of a cap
+            dS = slope * P * (dO @ V.T - delta[slice(*rows), None])
             yield BackwardStep("dS", *tile, P, dS, None, dK, dV)
 
             # dK = dK + scale dS^T Q
@@ -120,15 +121,15 @@ def tiled_backward(
     for i, rows in enumerate(query_tiles):
         Q, dO = q[slice(*rows)], d_output[slice(*rows)]
         dQ = torch.zeros_like(Q)
-        for j in range(key_tiles_visited(rows, len(k), tiling.block_k, causal=causal, offset=offset)):
+        for j in key_tiles_visited(rows, len(k), tiling.block_k, offset, bounds):
             columns, tile = key_tiles[j], ("query", i, j, rows, key_tiles[j])
             K, V = k[slice(*columns)], v[slice(*columns)]
             # P = exp(scale Q K^T - lse), a second time
-            P = _probabilities(Q, K, lse, rows, columns, offset, tiling)
+            P, slope = _probabilities(Q, K, lse, rows, columns, offset, tiling)
             yield BackwardStep("recompute", *tile, P, None, dQ)
 
-            # dP = dO V^T,  dS = P o (dP - D)
-            dS = P * (dO @ V.T - delta[slice(*rows), None])
+            # dP = dO V^T,  dS = P o (dP - D), times the slope of a cap
+            dS = slope * P * (dO @ V.T - delta[slice(*rows), None])
             yield BackwardStep("dS", *tile, P, dS, dQ)
 
             # dQ = dQ + scale dS K
@@ -139,11 +140,6 @@ def tiled_backward(
     return d_q, d_k, d_v
 
 
-def first_query_tile(columns: tuple[int, int], block_q: int, causal: bool, offset: int) -> int:
-    """The first query tile with a row that sees a key of this tile."""
-    return max(columns[0] - offset, 0) // block_q if causal else 0
-
-
 def _probabilities(
     Q: Tensor,
     K: Tensor,
@@ -152,10 +148,17 @@ def _probabilities(
     columns: tuple[int, int],
     offset: int,
     tiling: Tiling,
-) -> Tensor:
-    """P (bq, bk) = exp(scale Q K^T - lse), 0 where masked. lse: of all rows."""
-    P = torch.exp(tiling.scale * Q @ K.T - lse[slice(*rows), None])
-    return P.masked_fill(~visible(rows, columns, offset), 0) if tiling.causal else P
+) -> tuple[Tensor, Tensor | float]:
+    """P (bq, bk) = exp(S - lse), 0 where masked, and the slope of the cap at each score, 1 without a cap.
+
+    lse: of all rows. S = scale Q K^T or, capped, c tanh(scale Q K^T / c), whose slope is 1 - tanh^2.
+    """
+    S, slope = tiling.scale * Q @ K.T, 1.0
+    if tiling.softcap:
+        capped = torch.tanh(S / tiling.softcap)
+        S, slope = tiling.softcap * capped, 1 - capped**2
+    P = torch.exp(S - lse[slice(*rows), None])
+    return P.masked_fill(~visible(rows, columns, offset, tiling.bounds), 0), slope
 
 
 # -------------------------------------------------------------------------------------------- the experiment
@@ -227,7 +230,7 @@ def backward(params: BackwardParams) -> BackwardResult:
     generator = torch.Generator().manual_seed(params.seed)
     size = (4, params.seq_len, params.head_dim)
     q, k, v, d_output = torch.randn(size, generator=generator).unbind()
-    definition = {"causal": params.causal, "scale": params.scale}
+    definition: Definition = {"causal": params.causal, "scale": params.scale}
     output, lse = standard_attention(q, k, v, **definition)
     if params.break_it == "no_lse":
         lse = masked_scores(q, k, **definition).amax(dim=1)
@@ -255,9 +258,9 @@ def backward(params: BackwardParams) -> BackwardResult:
 
 
 def exact_gradients(
-    q: Tensor, k: Tensor, v: Tensor, d_output: Tensor, *, causal: bool, scale: float
+    q: Tensor, k: Tensor, v: Tensor, d_output: Tensor, **definition: Unpack[Definition]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dQ, dK and dV in float64: autograd through the definition."""
     leaves = [part.double().requires_grad_() for part in (q, k, v)]
-    output, _ = standard_attention(*leaves, causal=causal, scale=scale)
+    output, _ = standard_attention(*leaves, **definition)
     return torch.autograd.grad(output, leaves, d_output.double())  # type: ignore[return-value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,50 +12,57 @@ from torch import Tensor
 
 from explainers.contract.messages import plural
 from explainers.contract.result import Check
-from explainers.flash_attention.standard import visible
-from explainers.flash_attention.tiled import SENTINEL, SlowMemory, TileStep, moment, tile_ranges
+from explainers.flash_attention.mask import visible
+from explainers.flash_attention.tiled import SENTINEL, SlowMemory, TileStep, Tiling, moment, tile_ranges
 
 if TYPE_CHECKING:
     from kernels.flash_attention import TileTrace
 
 
+def trace_of(q: Tensor, k: Tensor, v: Tensor, tiling: Tiling) -> TileTrace:
+    """The kernel's trace of attention by these tiles. q (Nq, D), k (Nk, D), v (Nk, Dv).
+
+    Raises RuntimeError when Triton is not installed.
+    """
+    from kernels.flash_attention import flash_attention_trace
+
+    return flash_attention_trace(q, k, v, **asdict(tiling))
+
+
 def run_kernel(
-    q: Tensor, k: Tensor, v: Tensor, *, block_q: int, block_k: int, causal: bool, scale: float, break_it: str
+    q: Tensor, k: Tensor, v: Tensor, tiling: Tiling
 ) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
     """Runs the kernel and returns what `watch(tiled_attention(...))` would: steps with their lines, O and lse.
 
-    q (Nq, D), k and v (Nk, D). Raises RuntimeError when Triton is not installed.
+    q (Nq, D), k (Nk, D), v (Nk, Dv). Raises RuntimeError when Triton is not installed.
     """
-    from kernels.flash_attention import flash_attention_trace, step_lines
+    from kernels.flash_attention import step_lines
 
-    options = {"causal": causal, "scale": scale, "break_it": break_it}
-    trace = flash_attention_trace(q, k, v, block_q=block_q, block_k=block_k, **options)
-    S = _scores(q, k, **options)
-    return list(_steps(trace, step_lines(), q, k, v, S, block_q, block_k)), trace.output, trace.lse
+    trace = trace_of(q, k, v, tiling)
+    steps = _steps(trace, step_lines(), (q, k, v), _scores(q, k, tiling), tiling)
+    return list(steps), trace.output, trace.lse
 
 
 def _steps(
     trace: TileTrace,
     lines: dict[str, int],
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    qkv: tuple[Tensor, Tensor, Tensor],
     S: Tensor,
-    block_q: int,
-    block_k: int,
+    tiling: Tiling,
 ) -> Iterator[tuple[int, TileStep]]:
     """The kernel's trace as the steps of the readable loop, each with its line in the kernel's source.
 
     m, l, alpha and the accumulator were written by the kernel. It keeps no scores: S is computed here again.
     """
-    hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(len(q))
+    q, k, v = qkv
+    hbm, output, logsumexp = SlowMemory(), q.new_empty(len(q), v.shape[1]), q.new_empty(len(q))
     start = SENTINEL if (S == SENTINEL).any() else -math.inf  # finite_sentinel starts its maximum there
-    key_tiles = tile_ranges(len(k), block_k)
-    for i, rows in enumerate(tile_ranges(len(q), block_q)):
+    key_tiles = tile_ranges(len(k), tiling.block_k)
+    for i, rows in enumerate(tile_ranges(len(q), tiling.block_q)):
         size = rows[1] - rows[0]
         hbm.load(q[slice(*rows)])
         m, l, alpha = q.new_full((size,), start), q.new_zeros(size), q.new_ones(size)
-        O = q.new_zeros(size, q.shape[1])
+        O = q.new_zeros(size, v.shape[1])
         for j in trace.visited[i].nonzero().flatten().tolist():
             columns = key_tiles[j]
             hbm.load(k[slice(*columns)])
@@ -76,14 +84,16 @@ def _steps(
         yield lines["finish"], moment("finish", tile, no_scores, (m, l), (m, l, alpha, O), hbm)
 
 
-def _scores(q: Tensor, k: Tensor, *, causal: bool, scale: float, break_it: str) -> Tensor:
-    """S (Nq, Nk) as the kernel masks it under break_it."""
-    S = scale * q @ k.T
-    if not causal:
+def _scores(q: Tensor, k: Tensor, tiling: Tiling) -> Tensor:
+    """S (Nq, Nk) as the kernel caps and masks it under break_it."""
+    S = tiling.scale * q @ k.T
+    if tiling.softcap:
+        S = tiling.softcap * torch.tanh(S / tiling.softcap)
+    if tiling.break_it == "whole_tiles":
         return S
-    offset = 0 if break_it == "top_left" else len(k) - len(q)
-    masked = SENTINEL if break_it == "finite_sentinel" else -math.inf
-    return S.masked_fill(~visible((0, len(q)), (0, len(k)), offset), masked)
+    offset = 0 if tiling.break_it == "top_left" else len(k) - len(q)
+    masked = SENTINEL if tiling.break_it == "finite_sentinel" else -math.inf
+    return S.masked_fill(~visible((0, len(q)), (0, len(k)), offset, tiling.bounds), masked)
 
 
 def compare_traces(

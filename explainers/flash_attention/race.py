@@ -25,7 +25,8 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Params, number, switch
 from explainers.contract.result import Check, Checked
 from explainers.flash_attention.fast import fast_attention
-from explainers.flash_attention.standard import standard_attention, visible
+from explainers.flash_attention.mask import visible
+from explainers.flash_attention.standard import standard_attention
 
 LARGEST_NAIVE_BYTES = 2**30  # naive attention is not run where its score matrices would be larger
 REFERENCE_ROWS = 256
@@ -43,7 +44,7 @@ def naive_attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
     n = q.shape[1]
     S = q @ k.mT / math.sqrt(q.shape[2])
     if causal:
-        S = S.masked_fill(~visible((0, n), (0, n), 0, S.device), -math.inf)
+        S = S.masked_fill(~visible((0, n), (0, n), 0, device=S.device), -math.inf)
     P = S.softmax(dim=-1)
     return P @ v
 

@@ -6,43 +6,50 @@ Source: FlashAttention (Dao et al. 2022), section 2.2 and Algorithm 0.
 from __future__ import annotations
 
 import math
+from typing import NotRequired, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
-
-def visible(
-    rows: tuple[int, int], columns: tuple[int, int], offset: int, device: torch.device | None = None
-) -> Tensor:
-    """Which keys a causal query may see: (rows, columns) of bool, true where column <= row + offset.
-
-    rows, columns: the ranges (start, stop) of a tile. offset: keys minus queries, so that the last
-    query sees the last key (bottom-right alignment, as in the flash-attention library).
-    """
-    row = torch.arange(*rows, device=device)[:, None]
-    column = torch.arange(*columns, device=device)[None, :]
-    return column <= row + offset
+from explainers.flash_attention.mask import UNLIMITED, Window
 
 
-def masked_scores(q: Tensor, k: Tensor, *, causal: bool, scale: float) -> Tensor:
-    """S (Nq, Nk) for q (Nq, D) and k (Nk, D): scaled dot products, -inf where a key may not be seen."""
+class Definition(TypedDict):
+    """What defines attention besides Q, K and V. window: (left, right), as in `mask`, whose code this does not share,
+    since it is the reference. softcap: c in c tanh(S / c) (Gemma 2, 2024, section 2); 0: no cap."""
+
+    causal: bool
+    scale: float
+    window: NotRequired[Window]
+    softcap: NotRequired[float]
+
+
+def masked_scores(q: Tensor, k: Tensor, **definition: Unpack[Definition]) -> Tensor:
+    """S (Nq, Nk) for q (Nq, D) and k (Nk, D): scaled dot products, capped, -inf where a key may not be seen."""
     # S = scale Q K^T
-    S = scale * q @ k.T
-    if causal:
-        n_q, n_k = S.shape
-        S = S.masked_fill(~visible((0, n_q), (0, n_k), n_k - n_q), -math.inf)
-    return S
+    S = definition["scale"] * q @ k.T
+    # S = c tanh(S / c)
+    softcap = definition.get("softcap", 0.0)
+    S = softcap * torch.tanh(S / softcap) if softcap else S
+    (n_q, n_k), seen = S.shape, torch.ones_like(S, dtype=torch.bool)
+    left, right = definition.get("window", UNLIMITED)
+    right = 0 if definition["causal"] else right
+    if right >= 0:
+        seen = seen.tril(n_k - n_q + right)
+    if left >= 0:
+        seen = seen.triu(n_k - n_q - left)
+    return S.masked_fill(~seen, -math.inf)
 
 
 def standard_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, causal: bool, scale: float
+    q: Tensor, k: Tensor, v: Tensor, **definition: Unpack[Definition]
 ) -> tuple[Tensor, Tensor]:
     """Attention by its definition, in the type of its inputs.
 
-    q (Nq, D), k and v (Nk, D). Returns O (Nq, D) and the natural log-sum-exp of each row of S (Nq,).
-    A row that may see no key gives O = 0 and log-sum-exp -inf. Differentiable.
+    q (Nq, D), k (Nk, D), v (Nk, Dv). Returns O (Nq, Dv) and the natural log-sum-exp of each row of S (Nq,). A row that
+    may see no key gives O = 0 and log-sum-exp -inf. Differentiable.
     """
-    S = masked_scores(q, k, causal=causal, scale=scale)
+    S = masked_scores(q, k, **definition)
     # lse = log sum_j exp(S_j)
     lse = torch.logsumexp(S, dim=1)
     # P = exp(S - lse): each row sums to 1, or to 0 where nothing is seen

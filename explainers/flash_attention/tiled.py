@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from explainers.flash_attention.standard import visible
+from explainers.flash_attention.mask import UNLIMITED, Window, bounds_of, key_tiles_visited, visible
 
 SENTINEL = -1e6
 
@@ -23,7 +23,9 @@ SENTINEL = -1e6
 class Tiling:
     """How attention is computed by tiles. block_q, block_k: rows and columns of a tile; the last may be partial.
 
-    scale: what multiplies Q K^T. break_it: the part that is removed, one of the experiment's BREAKS, or "none".
+    scale: what multiplies Q K^T. window: (left, right), the keys that a query sees on either side of its own position,
+    -1 for all. softcap: c, where a score S becomes c tanh(S / c); 0 for none. break_it: the part that is removed, one
+    of the experiment's BREAKS, or "none".
     """
 
     block_q: int
@@ -31,6 +33,13 @@ class Tiling:
     causal: bool
     scale: float
     break_it: str = "none"
+    window: Window = UNLIMITED
+    softcap: float = 0.0
+
+    @property
+    def bounds(self) -> Window:
+        """(left, right) of the window, which a causal mask ends at the query's own position."""
+        return bounds_of(self.causal, self.window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +51,7 @@ class TileStep:
     query_tile, key_tile: the tile's place in the grid; rows, columns: its (start, stop) in Q and in K.
         At "finish" the tile is the whole row of tiles: key_tile is -1, columns (0, 0), scores (bq, 0).
     scores: S (bq, bk), -inf where masked. m_before, l_before: (bq,) before this tile; m, l, alpha: (bq,) now.
-    accumulator: O (bq, D), not yet divided by l; at "finish" the output itself.
+    accumulator: O (bq, Dv), not yet divided by l; at "finish" the output itself.
     bytes_read, bytes_written: from and to slow memory, since the start.
     """
 
@@ -93,44 +102,38 @@ def tile_ranges(length: int, block: int) -> list[tuple[int, int]]:
     return [(start, min(start + block, length)) for start in range(0, length, block)]
 
 
-def key_tiles_visited(rows: tuple[int, int], n_k: int, block_k: int, *, causal: bool, offset: int) -> int:
-    """How many key tiles a query tile of these rows must visit: up to the last key that its last row sees."""
-    last_row = rows[1] - 1
-    keys = min(max(last_row + 1 + offset, 0), n_k) if causal else n_k
-    return math.ceil(keys / block_k)
-
-
 def tiled_attention(
     q: Tensor, k: Tensor, v: Tensor, tiling: Tiling
 ) -> Generator[TileStep, None, tuple[Tensor, Tensor]]:
-    """Exact attention by tiles, watched. q (Nq, D), k and v (Nk, D).
+    """Exact attention by tiles, watched. q (Nq, D), k (Nk, D), v (Nk, Dv).
 
-    Yields a TileStep after every operation and returns O (Nq, D) and lse (Nq,). The values of a
-    step are never overwritten later. Causal masks align bottom-right. A row that has seen no key yet
-    has m = -inf, l = 0, alpha = 1; at its first key alpha = 0.
+    Yields a TileStep after every operation and returns O (Nq, Dv) and lse (Nq,). The values of a step are never
+    overwritten later. A row that has seen no key yet has m = -inf, l = 0, alpha = 1; at its first key alpha = 0.
     """
-    causal, scale, break_it = tiling.causal, tiling.scale, tiling.break_it
+    bounds, scale, softcap, break_it = tiling.bounds, tiling.scale, tiling.softcap, tiling.break_it
     n_q, n_k = len(q), len(k)
     offset = 0 if break_it == "top_left" else n_k - n_q
     masked = SENTINEL if break_it == "finite_sentinel" else -math.inf
     kept = torch.float16 if break_it == "fp16_accumulator" else q.dtype
-    hbm, output, logsumexp = SlowMemory(), torch.empty_like(q), q.new_empty(n_q)
+    hbm, output, logsumexp = SlowMemory(), q.new_empty(n_q, v.shape[1]), q.new_empty(n_q)
     key_tiles = tile_ranges(n_k, tiling.block_k)
 
     for i, rows in enumerate(tile_ranges(n_q, tiling.block_q)):
         Q = hbm.load(q[slice(*rows)])
         # m = -inf, l = 0, O = 0
         m = Q.new_full((len(Q),), masked)
-        l, O, alpha = Q.new_zeros(len(Q)), torch.zeros_like(Q), Q.new_ones(len(Q))
+        l, O, alpha = Q.new_zeros(len(Q)), Q.new_zeros(len(Q), v.shape[1]), Q.new_ones(len(Q))
 
-        visited = key_tiles_visited(rows, n_k, tiling.block_k, causal=causal, offset=offset)
-        for j, columns in enumerate(key_tiles[: max(visited, break_it == "finite_sentinel")]):
+        visited = key_tiles_visited(rows, n_k, tiling.block_k, offset, bounds)
+        for j in visited or range(break_it == "finite_sentinel"):
+            columns, tile, before = key_tiles[j], (i, j, rows, key_tiles[j]), (m, l)
             K, V = hbm.load(k[slice(*columns)]), hbm.load(v[slice(*columns)])
-            tile, before = (i, j, rows, columns), (m, l)
 
-            # S = scale Q K^T, masked
+            # S = scale Q K^T,  S = c tanh(S / c),  masked
             S = scale * Q @ K.T
-            S = S.masked_fill(~visible(rows, columns, offset), masked) if causal else S
+            S = softcap * torch.tanh(S / softcap) if softcap else S
+            if break_it != "whole_tiles":
+                S = S.masked_fill(~visible(rows, columns, offset, bounds), masked)
             yield moment("scores", tile, S, before, (m, l, alpha, O), hbm)
 
             # m_new = max(m, rowmax(S)),  alpha = exp(m - m_new)

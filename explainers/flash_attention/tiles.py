@@ -3,220 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from explainers.contract.breaks import Break, break_field
 from explainers.contract.experiment import experiment, watch
-from explainers.contract.messages import Message, joined
-from explainers.contract.params import Adjustment, Params, choice, number, switch
 from explainers.contract.result import Check, Checked
-from explainers.flash_attention import blocks
-from explainers.flash_attention.kernel_trace import compare_traces, run_kernel
+from explainers.flash_attention.kernel_trace import compare_traces, run_kernel, trace_of
 from explainers.flash_attention.moves import standard_traffic
-from explainers.flash_attention.standard import masked_scores, standard_attention
-from explainers.flash_attention.tiled import TileStep, Tiling, tiled_attention
-
-MOST_TILES = 1024  # about a second of readable torch
-BreakIt = Literal["none", "no_rescale", "no_max", "finite_sentinel", "top_left", "fp16_accumulator"]
-
-BREAKS = (
-    Break(
-        name="no_rescale",
-        label="skip the rescale",
-        consequence=(
-            "What was summed under an old maximum was never brought to the new one, so early keys weigh too "
-            "much, and O is no longer the mean that softmax would give."
-        ),
-        settings={"seq_len": 64, "kv_len": 0, "block_k": 16},
-    ),
-    Break(
-        name="no_max",
-        label="skip the maximum",
-        consequence=(
-            "Without subtracting the running maximum, exp of a score above 88.7 overflows fp32: inf divided by "
-            "inf is NaN, and the whole row is lost."
-        ),
-        settings={"seq_len": 64, "kv_len": 0, "outlier": 100.0},
-    ),
-    Break(
-        name="finite_sentinel",
-        label="-1e6 in place of -inf",
-        consequence=(
-            "A row that may see no key should give 0; with -1e6 in place of -inf all its masked keys tie for "
-            "the maximum, and it silently becomes a plain mean of V."
-        ),
-        settings={"seq_len": 64, "kv_len": 32, "causal": True},
-    ),
-    Break(
-        name="top_left",
-        label="align the mask top-left",
-        consequence=(
-            "The mask is aligned to the first key in place of the last: the queries, which are the newest "
-            "tokens, no longer see exactly the keys up to their own position."
-        ),
-        settings={"seq_len": 64, "kv_len": 96, "causal": True},
-    ),
-    Break(
-        name="fp16_accumulator",
-        label="accumulate in fp16",
-        consequence=(
-            "fp16 keeps 11 significant bits, so every update of O and l is rounded to about 1 part in 2000, and"
-            " the error stays far above what fp32 reaches."
-        ),
-        settings={"seq_len": 64, "kv_len": 0},
-    ),
-)
-
-
-class TilesParams(Params):
-    seq_len: int = number(
-        64,
-        "Sequence length",
-        "Number of queries, in tokens",
-        least=8,
-        most=256,
-        comfort=(16, 128),
-        step=8,
-        unit="tokens",
-    )
-    kv_len: int = number(
-        0,
-        "Keys",
-        "Number of keys, in tokens; 0: as many as queries",
-        least=0,
-        most=256,
-        comfort=(0, 128),
-        step=8,
-        unit="tokens",
-    )
-    head_dim: int = number(
-        32,
-        "Head dimension",
-        "Numbers in one query, key or value",
-        least=8,
-        most=256,
-        options=(16, 32, 64, 128),
-    )
-    block_q: int = number(
-        16, "Query block", "Rows of a tile", least=4, most=256, options=(8, 16, 32, 64), unit="rows"
-    )
-    block_k: int = number(
-        16, "Key block", "Columns of a tile", least=4, most=256, options=(8, 16, 32, 64), unit="columns"
-    )
-    causal: bool = switch(
-        True, "Causal", "A query sees keys up to its own position only, aligned to the last key"
-    )
-    score_scale: float = number(
-        1.0,
-        "Score scale",
-        "Multiplies 1/sqrt(d); larger makes the softmax sharper",
-        least=0.1,
-        most=8,
-        comfort=(0.5, 4),
-        step=0.5,
-    )
-    outlier: float = number(
-        0.0,
-        "Outlier",
-        "Added to every score of one key, three quarters along",
-        least=0,
-        most=200,
-        comfort=(0, 120),
-        step=5,
-    )
-    seed: int = number(0, "Seed", "Draws Q, K and V", least=0, most=2**31 - 1, comfort=(0, 99), step=1)
-    row: int = number(
-        55,
-        "Followed row",
-        "The query whose numbers are shown step by step",
-        least=0,
-        most=255,
-        comfort=(0, 127),
-        step=1,
-    )
-    backend: Literal["torch", "triton"] = choice(
-        "torch",
-        "Computed by",
-        "torch: the readable loop; triton: the kernel",
-        {"torch": "PyTorch", "triton": "Triton kernel"},
-    )
-    break_it: BreakIt = break_field(BREAKS)
-
-    @property
-    def keys(self) -> int:
-        """The number of keys, with 0 resolved."""
-        return self.kv_len or self.seq_len
-
-    @property
-    def followed_row(self) -> int:
-        """The row whose numbers are shown; the last row where the sequence is shorter."""
-        return min(self.row, self.seq_len - 1)
-
-    @property
-    def scale(self) -> float:
-        """What multiplies Q K^T."""
-        return self.score_scale / math.sqrt(self.head_dim)
-
-    @property
-    def needs_button(self) -> bool:
-        """Whether it takes too long to start without a button: the interpreted kernel beyond 128 tokens."""
-        return self.backend == "triton" and max(self.seq_len, self.keys) > 128
-
-    @property
-    def why_button(self) -> str:
-        return Message(
-            "The Triton kernel is interpreted; beyond 128 tokens that takes seconds, so it starts by a button."
-        )
-
-    @property
-    def kernel_can_follow(self) -> bool:
-        """Whether the kernel, interpreted, can compute the same tiles at once, for comparison."""
-        asked = self.model_copy(update={"backend": "triton"})
-        return next(asked.adjustments(), None) is None and not asked.needs_button
-
-    def adjustments(self) -> Iterator[Adjustment]:
-        yield from blocks.at_most(MOST_TILES, self, self.seq_len, self.keys)
-        if self.backend == "triton":
-            yield from self._kernel_rules()
-        else:
-            yield from blocks.within_sequence(self, self.seq_len, self.keys)
-
-    def _kernel_rules(self) -> Iterator[Adjustment]:
-        if self.head_dim < 16:
-            sentence = Message(
-                "head_dim = {head_dim} is too small for the Triton kernel; allowed: 16 to 256.",
-                head_dim=self.head_dim,
-            )
-            yield Adjustment("head_dim", 16, sentence)
-        for name, block, length in (
-            ("block_q", self.block_q, self.seq_len),
-            ("block_k", self.block_k, self.keys),
-        ):
-            # tl.dot needs 16; a block may extend beyond a shorter sequence
-            most = _power_of_two_up_to(min(128, max(16, length)))
-            if block not in (16, 32, 64, 128) or block > most:
-                sentence = Message(
-                    "{name} = {block} does not fit the Triton kernel; allowed: {sizes}.",
-                    name=name,
-                    block=block,
-                    sizes=joined([str(size) for size in (16, 32, 64, 128) if size <= most]),
-                )
-                yield Adjustment(name, max(16, _power_of_two_up_to(min(block, most))), sentence)
-
-
-def _power_of_two_up_to(number: int) -> int:
-    return 1 << (number.bit_length() - 1)
+from explainers.flash_attention.standard import Definition, masked_scores, standard_attention
+from explainers.flash_attention.tiled import TileStep, tiled_attention
+from explainers.flash_attention.tiles_params import BREAKS, TilesParams
 
 
 @dataclass(frozen=True, eq=False)
 class TilesResult(Checked):
     """Tiled attention, compared with float64. Sizes in bytes; output (Nq, D), lse (Nq,).
 
+    tiles_skipped: those that the mask hides wholly, so that they are neither loaded nor computed.
     row_tiles: key tiles that the followed row visits; row_rescales: how many of them, the first not counted, raise
     its maximum, so that its sums are rescaled.
     """
@@ -224,6 +29,7 @@ class TilesResult(Checked):
     backend: str
     tiles_total: int
     tiles_visited: int
+    tiles_skipped: int
     max_abs_error: float
     tolerance: float
     bytes_read: int
@@ -254,11 +60,19 @@ def tiles(params: TilesParams) -> TilesResult:
     Raises RuntimeError when the backend is triton and Triton is not installed.
     """
     q, k, v = draw_qkv(params)
-    compute = _run_kernel if params.backend == "triton" else _run_torch
-    steps, output, lse = compute(params, q, k, v)
+    if params.backend == "triton":
+        steps, output, lse = run_kernel(q, k, v, params.tiling)
+    else:
+        steps, (output, lse) = watch(tiled_attention(q, k, v, params.tiling))
     in_double = [part.double() for part in (q, k, v)]
-    exact, _ = standard_attention(*in_double, causal=params.causal, scale=params.scale)
-    scores = masked_scores(in_double[0], in_double[1], causal=params.causal, scale=params.scale)
+    definition: Definition = {
+        "causal": params.causal,
+        "scale": params.scale,
+        "window": (params.window, -1),
+        "softcap": params.softcap,
+    }
+    exact, _ = standard_attention(*in_double, **definition)
+    scores = masked_scores(in_double[0], in_double[1], **definition)
     error = (output - exact).abs().max().item()
     tolerance = tolerance_for(params, q, k, v)
     visited = _visited(params, steps)
@@ -268,6 +82,7 @@ def tiles(params: TilesParams) -> TilesResult:
         backend=params.backend,
         tiles_total=visited.numel(),
         tiles_visited=int(visited.sum()),
+        tiles_skipped=int((~visited).sum()),
         max_abs_error=error,
         tolerance=tolerance,
         bytes_read=steps[-1][1].bytes_read,
@@ -325,28 +140,9 @@ def tolerance_for(params: TilesParams, q: Tensor, k: Tensor, v: Tensor) -> float
 
 def compare_with_kernel(params: TilesParams) -> tuple[Check, ...]:
     """Runs the Triton kernel on the same Q, K and V and compares every tile of its trace with the readable loop."""
-    from kernels.flash_attention import flash_attention_trace
-
     q, k, v = draw_qkv(params)
-    steps, _, _ = _run_torch(params, q, k, v)
-    return (compare_traces(steps, flash_attention_trace(q, k, v, **_tiling(params)), params.break_it),)
-
-
-def _run_torch(
-    params: TilesParams, q: Tensor, k: Tensor, v: Tensor
-) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    steps, (output, lse) = watch(tiled_attention(q, k, v, Tiling(**_tiling(params))))
-    return steps, output, lse
-
-
-def _run_kernel(
-    params: TilesParams, q: Tensor, k: Tensor, v: Tensor
-) -> tuple[list[tuple[int, TileStep]], Tensor, Tensor]:
-    return run_kernel(q, k, v, **_tiling(params))
-
-
-def _tiling(params: TilesParams) -> dict[str, Any]:
-    return params.model_dump(include={"block_q", "block_k", "causal", "break_it"}) | {"scale": params.scale}
+    steps, _ = watch(tiled_attention(q, k, v, params.tiling))
+    return (compare_traces(steps, trace_of(q, k, v, params.tiling), params.break_it),)
 
 
 def _visited(params: TilesParams, steps: list[tuple[int, TileStep]]) -> Tensor:

@@ -25,7 +25,7 @@ from pages.ui.settings.controls import Settings
 def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
     """The sizes of the grid; what computes it, where Triton is installed."""
     kernel = ("backend",) if triton_available() else ()
-    return ("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
+    return ("seq_len", "head_dim", "block_q", "block_k", "causal", "window", *kernel)
 
 
 def how_many_rescales(params: tiles.TilesParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -37,7 +37,13 @@ def how_many_rescales(params: tiles.TilesParams, facts: Mapping[str, Any]) -> Ma
 def tiles_and_bytes(shown: Shown) -> None:
     """What a change did to the tiles and the bytes, and where tiling moves more than it saves."""
     facts = shown.facts
-    shown.compare({"tiles visited": facts["tiles_visited"], "bytes moved": facts["bytes_moved"]})
+    shown.compare(
+        {
+            "tiles visited": facts["tiles_visited"],
+            "tiles skipped": facts["tiles_skipped"],
+            "bytes moved": facts["bytes_moved"],
+        }
+    )
     if facts["bytes_moved"] > facts["standard_bytes"]:
         st.caption(shown.said("more_traffic"))
 

@@ -87,7 +87,9 @@ def test_help_says_what_every_field_accepts(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert "--seq_len" in shown
     assert "a whole number from 8 to 256; default: 64" in shown
-    assert "one of none, no_rescale, no_max, finite_sentinel, top_left, fp16_accumulator" in shown
+    assert (
+        "one of none, no_rescale, no_max, finite_sentinel, top_left, whole_tiles, fp16_accumulator" in shown
+    )
     assert "--html FILE" in shown
 
 

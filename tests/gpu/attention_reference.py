@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,26 +21,40 @@ HEAD_DIMS = ORACLE["test_rule"]["head_dims"]
 OUTPUT_FACTOR, GRADIENT_FACTOR = 2.0, 3.0
 
 
-def visible(n_q: int, n_k: int, device: torch.device | str = "cpu") -> torch.Tensor:
-    """(Nq, Nk) bool: row i sees column j where j <= i + Nk - Nq."""
-    return torch.ones(n_q, n_k, dtype=torch.bool, device=device).tril(n_k - n_q)
+def visible(
+    n_q: int, n_k: int, causal: bool, window: tuple[int, int], device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """(Nq, Nk) bool: row i sees column j where i + Nk - Nq - left <= j <= i + Nk - Nq + right; -1: no bound."""
+    left, right = window[0], 0 if causal else window[1]
+    place = torch.arange(n_q, device=device)[:, None] + n_k - n_q
+    column = torch.arange(n_k, device=device)[None, :]
+    lowest = place - left if left >= 0 else torch.zeros_like(place)
+    highest = place + right if right >= 0 else torch.full_like(place, n_k)
+    return (column >= lowest) & (column <= highest)
 
 
 def plain_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float | None = None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    causal: bool = False,
+    window: tuple[int, int] = (-1, -1),
+    softcap: float = 0.0,
+    scale: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output and log-sum-exp of (B, Hq, Nq, D) by (B, Hkv, Nk, D), in the precision of the arguments."""
+    """Output and log-sum-exp of (B, Hq, Nq, D) by (B, Hkv, Nk, D) and (B, Hkv, Nk, Dv), in their precision."""
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
     scores = q @ k.transpose(-1, -2) * (scale if scale is not None else 1 / math.sqrt(q.shape[-1]))
-    if causal:
-        seen = visible(q.shape[2], k.shape[2], q.device)
-        scores = scores.masked_fill(~seen, -math.inf)
-    lse = scores.logsumexp(-1) if scores.shape[-1] else torch.full_like(scores.sum(-1), -math.inf)
-    weights = scores.softmax(-1)
-    if causal:  # a row without keys is NaN in softmax; its weights are 0 by definition
-        weights = torch.where(seen.any(-1)[:, None], weights, torch.zeros_like(weights))
-    return weights @ v, lse
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    seen = visible(q.shape[2], k.shape[2], causal, window, q.device)
+    some = seen.any(-1)  # a row without keys is NaN in softmax; its weights are 0 by definition
+    scores = scores.masked_fill(~seen, -math.inf).masked_fill(~some[:, None], 0)
+    weights = scores.softmax(-1).masked_fill(~some[:, None], 0)
+    lse = scores.logsumexp(-1) if scores.shape[-1] else scores.sum(-1)
+    return weights @ v, lse.masked_fill(~some, -math.inf)
 
 
 def gradients(
@@ -50,22 +65,25 @@ def gradients(
 
 def assert_follows_the_rule(
     ours: torch.Tensor, ours_gradients: tuple[torch.Tensor, ...], inputs: tuple[torch.Tensor, ...],
-    grad_output: torch.Tensor, causal: bool,
+    grad_output: torch.Tensor, **options: Any,
 ) -> None:  # fmt: skip
-    """Check an output and its gradients by the rule (float16, bfloat16) or against fixed gates (float32)."""
+    """Check an output and its gradients by the rule (float16, bfloat16) or against fixed gates (float32).
+
+    options: those of `plain_attention`.
+    """
     exact_inputs = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
-    exact, _ = plain_attention(*exact_inputs, causal=causal)
+    exact, _ = plain_attention(*exact_inputs, **options)
     exact_gradients = gradients(exact, exact_inputs, grad_output)
     error = (ours - exact).abs().max().item()
     errors = [
         (mine - true).abs().max().item() for mine, true in zip(ours_gradients, exact_gradients, strict=True)
     ]
     if ours.dtype == torch.float32:
-        assert error <= (ORACLE["test_rule"]["fp32_gate"] if ours.shape[-1] <= 128 else 5e-6)
+        assert error <= (ORACLE["test_rule"]["fp32_gate"] if inputs[0].shape[-1] <= 128 else 5e-6)
         assert max(errors) <= 1e-5
         return
     plain_inputs = tuple(tensor.detach().clone().requires_grad_() for tensor in inputs)
-    plain, _ = plain_attention(*plain_inputs, causal=causal)
+    plain, _ = plain_attention(*plain_inputs, **options)
     plain_gradients = gradients(plain, plain_inputs, grad_output)
     assert error <= OUTPUT_FACTOR * (plain - exact).abs().max().item()
     for mine, rough, true in zip(errors, plain_gradients, exact_gradients, strict=True):
@@ -74,7 +92,8 @@ def assert_follows_the_rule(
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of q (batch, query_heads, n_q, head_dim) and of k and v (batch, key_heads, n_k, head_dim)."""
+    """The sizes of q (batch, query_heads, n_q, head_dim), k (batch, key_heads, n_k, head_dim) and v (batch, key_heads,
+    n_k, value_dim); value_dim 0: as head_dim."""
 
     n_q: int
     n_k: int
@@ -82,6 +101,7 @@ class Shape:
     batch: int = 1
     query_heads: int = 1
     key_heads: int = 1
+    value_dim: int = 0
 
 
 def random_inputs(
@@ -94,8 +114,9 @@ def random_inputs(
     """
     generator = torch.Generator().manual_seed(seed)
     queries, keys = (shape.query_heads, shape.n_q), (shape.key_heads, shape.n_k)
+    width, value_width = shape.head_dim, shape.value_dim or shape.head_dim
     q, k, v, grad_output = (
-        torch.randn(shape.batch, heads, rows, shape.head_dim, generator=generator).to(device, dtype)
-        for heads, rows in (queries, keys, keys, queries)
+        torch.randn(shape.batch, *rows, numbers, generator=generator).to(device, dtype)
+        for rows, numbers in ((queries, width), (keys, width), (keys, value_width), (queries, value_width))
     )
     return (q.requires_grad_(), k.requires_grad_(), v.requires_grad_()), grad_output

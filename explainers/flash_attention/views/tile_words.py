@@ -11,6 +11,7 @@ from explainers.drawing.formula import formula
 from explainers.drawing.scene import Words
 from explainers.flash_attention.tiled import TileStep
 from explainers.flash_attention.tiles import TilesResult
+from explainers.flash_attention.tiles_params import TilesParams
 
 SYMBOLS = {
     "m": Message("m: running maximum, the largest score that this row has seen so far"),
@@ -19,6 +20,7 @@ SYMBOLS = {
         "α: rescale factor, exp(old maximum − new maximum); it brings old sums under the new maximum"
     ),
     "S": Message("S: scores, Q times K transposed, times the scale"),
+    "c": Message("c: soft cap; c tanh(S / c) is near S where S is small, and never beyond c"),
     "P": Message("P: exponentials of the scores under the current maximum, not yet divided by ℓ"),
     "O": Message("O: output accumulator of the query tile, divided by ℓ only at the end"),
     "Q": Message("Q: the query tile, loaded once and kept in fast memory"),
@@ -45,6 +47,14 @@ MOMENTS: dict[str, tuple[LiveMessage, str]] = {
             "× {columns:d} scores are computed. The largest that row {row:d} sees here is **{row_max:.2f}**."
         ),
         r"S = \mathrm{scale} \cdot Q K^T",
+    ),
+    "scores_capped": (
+        LiveMessage(
+            "Query tile {query_tile:d} meets key tile {key_tile:d}: K and V come into fast memory, {rows:d} × "
+            "{columns:d} scores are computed, and none passes the cap c. The largest that row {row:d} sees here "
+            "is **{row_max:.2f}**."
+        ),
+        r"S \leftarrow c \tanh(S / c), \quad S = \mathrm{scale} \cdot Q K^T",
     ),
     "scores_unseen": (
         LiveMessage(
@@ -148,7 +158,7 @@ def tile_words(result: TilesResult) -> tuple[Words, Words]:
     next_phases = [*(step.phase for step in steps[1:]), ""]
     which = np.array(
         [
-            NAMES.index(_moment(row, step, next_phase, result.params.break_it))
+            NAMES.index(_moment(row, step, next_phase, result.params))
             for row, step, next_phase in zip(numbers, steps, next_phases, strict=True)
         ]
     )
@@ -158,13 +168,15 @@ def tile_words(result: TilesResult) -> tuple[Words, Words]:
     return Words(sentences, which, values, formulas, columns=COLUMNS), table
 
 
-def _moment(numbers: Mapping[str, float], step: TileStep, next_phase: str, break_it: str) -> str:
+def _moment(numbers: Mapping[str, float], step: TileStep, next_phase: str, params: TilesParams) -> str:
     """Which of MOMENTS this step is for the followed row."""
     unseen = np.isneginf(numbers["m"])
     if step.phase == "maximum":
-        return _moment_of_maximum(numbers, break_it)
+        return _moment_of_maximum(numbers, params.break_it)
     if step.phase == "scores" and np.isneginf(numbers["row_max"]):
         return "scores_unseen"
+    if step.phase == "scores" and params.softcap:
+        return "scores_capped"
     if step.phase == "accumulate" and next_phase == "finish":
         return "accumulate_last"
     return "finish_unseen" if step.phase == "finish" and unseen else step.phase

@@ -76,7 +76,11 @@ def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
     return Matrix(
         name="scores",
         title="Scores S = QKᵀ·scale, tile by tile",
-        subtitle="darker: larger score · click a row to follow it",
+        subtitle=Message(
+            "{skipped} of {total} tiles skipped · darker: larger score · click a row to follow it",
+            skipped=result.tiles_skipped,
+            total=result.tiles_total,
+        ),
         height=HEIGHT,
         shape=scores.shape,
         values=scores,
