@@ -194,6 +194,8 @@ def modules_imported_by(name: str) -> Iterator[str]:
     ],
 )
 def test_every_break_opens_from_the_address(topic: str, chapter: str, name: str) -> None:
-    prefix = "" if next(each for each in chapters_of(topic) if each.key == chapter).main else f"{chapter}."
-    page = open_page(f"pages/{topic}.py", **{"chapter": chapter, f"{prefix}break_it": name})
+    known = chapters_of(topic)
+    prefix = "" if next(each for each in known if each.key == chapter).main else f"{chapter}."
+    named = {"chapter": chapter} if len(known) > 1 else {}
+    page = open_page(f"pages/{topic}.py", **named, **{f"{prefix}break_it": name})
     assert not [line for line in sentences(page) if "This run failed" in line or "ignored" in line]
