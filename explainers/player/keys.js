@@ -31,7 +31,10 @@ export function makeActiveIfNone(root) {
   if (!active.root?.isConnected) makeActive(root);
 }
 
-/** A pointer on the picture takes the keys from a button, tab or slider that was used before; never from a text. @param {HTMLElement} root @param {boolean} isCard */
+/**
+ * A pointer on the picture takes the keys from a button, tab or slider that was used before; never from a text.
+ * @param {HTMLElement} root @param {boolean} isCard
+ */
 export function takeKeys(root, isCard) {
   makeActive(root);
   const focused = document.activeElement;

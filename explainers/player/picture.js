@@ -65,7 +65,10 @@ function paintText(context, element, at) {
   }
 }
 
-/** The sentence and its formula: only the browser can draw MathML, so it does, as an SVG image. @param {Context} context @param {Shown} shown @param {Place} at */
+/**
+ * The sentence and its formula: only the browser can draw MathML, so it does, as an SVG image.
+ * @param {Context} context @param {Shown} shown @param {Place} at
+ */
 async function paintWords(context, { words, theme }, at) {
   const style = getComputedStyle(words.element);
   const look = `font:${style.fontSize}/${style.lineHeight} ${style.fontFamily.replace(/"/g, "'")};color:${style.color}`;

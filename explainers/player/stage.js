@@ -83,7 +83,10 @@ function showHit(panel, event, player) {
   player.tip.show(hit.text + hint, { left: event.clientX, bottom: event.clientY + 14 });
 }
 
-/** A click that does not paint goes to the step whose words are about its cell. @param {CanvasPanel} panel @param {CellsAsked} cells @param {MouseEvent} event @param {Player} player */
+/**
+ * A click that does not paint goes to the step whose words are about its cell.
+ * @param {CanvasPanel} panel @param {CellsAsked} cells @param {MouseEvent} event @param {Player} player
+ */
 function openTold(panel, cells, event, player) {
   if (player.shown?.options.paints || !cells.stepOf) return;
   const found = cells.stepOf(cells.at(...placeOn(panel, event, player)), player.playback.step, player.playback.steps);
@@ -92,7 +95,10 @@ function openTold(panel, cells, event, player) {
   player.go(found);
 }
 
-/** A drag over cells is one event when it ends, with all the cells that it crossed; a click is a drag of one cell. @param {CanvasPanel} panel @param {CellsAsked} cells @param {Player} player */
+/**
+ * A drag over cells is one event when it ends, with all the cells that it crossed; a click is a drag of one cell.
+ * @param {CanvasPanel} panel @param {CellsAsked} cells @param {Player} player
+ */
 function paintOn(panel, cells, player) {
   const { canvas } = panel;
   /** @param {PointerEvent} event @param {Set<number>} painting */

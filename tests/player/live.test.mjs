@@ -48,6 +48,14 @@ test("a chunk after another joins it, stops, axes and curves too", () => {
   assertSame(scene);
 });
 
+test("a track that names the row of each step joins one that does not", () => {
+  const chunks = liveRun();
+  chunks.add(chunk(0));
+  const named = chunk(1);
+  named.columns[1].panels[0].layers[0].y.at = { data: Int32Array.from({ length: CHUNK }, (_, step) => step), shape: [CHUNK] };
+  assertSame(chunks.add(named));
+});
+
 test("a chunk before another joins it", () => {
   const chunks = liveRun();
   chunks.add(chunk(1));

@@ -51,7 +51,10 @@ export function gridOf(spec) {
       return best;
     },
 
-    /** The probability of each action: as given, or epsilon-greedy in q; null where neither is known. @param {number} step @param {number} cell @returns {number[] | null} */
+    /**
+     * The probability of each action: as given, or epsilon-greedy in q; null where neither is known.
+     * @param {number} step @param {number} cell @returns {number[] | null}
+     */
     chances(step, cell) {
       if (grid.policy) return Array.from(grid.policy(step).subarray(cell * actions, (cell + 1) * actions));
       if (!grid.epsilon || !grid.q) return null;
