@@ -3,7 +3,7 @@
 import itertools
 import math
 import numbers
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 import torch
 
@@ -30,15 +30,18 @@ def problem_of(
     n_k: int,
     head_dim: int,
     starts: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None),
-    **options: Unpack[AttentionOptions],
+    *,
+    causal: bool = False,
+    window: Window = UNLIMITED,
+    softcap: float = 0.0,
+    scale: float | None = None,
 ) -> Problem:
     """The Problem of n_q queries and n_k keys under these options; starts: cu_seqlens of q and of k for a pack.
 
     Its scale may be 0 or negative, which the kernels do not take: `with_positive_scale` changes that.
     """
-    scale = options.get("scale")
-    left, right = _checked_window(options.get("window", UNLIMITED))
-    if options.get("causal", False):
+    left, right = _checked_window(window)
+    if causal:
         right = 0
     longest = n_q + n_k  # a wider window hides nothing more; so sums of positions stay within 32 bits
     return Problem(
@@ -47,7 +50,7 @@ def problem_of(
         window_left=min(left, longest),
         window_right=min(right, longest),
         scale=1.0 / math.sqrt(head_dim) if scale is None else _checked_scale(scale),
-        softcap=_checked_softcap(options.get("softcap", 0.0)),
+        softcap=_checked_softcap(softcap),
         cu_seqlens_q=starts[0],
         cu_seqlens_k=starts[1],
     )

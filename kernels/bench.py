@@ -1,11 +1,13 @@
-"""Throughput of the attention kernels beside PyTorch's: python -m kernels.bench [--quick] [--dtype bfloat16]
+"""Throughput of the attention kernels beside PyTorch's: python -m kernels.bench [--quick] [--dims 192 128]
 
 Prints a Markdown table of TFLOP/s, forward and backward, and the ratio ours / SDPA's flash backend; a line of
 correctness for each problem; and packs of unequal lengths against the same lengths padded. Needs a CUDA
 device.
 
-Counting as in the flash-attention repository: forward 4 B H N^2 d operations, half of that if causal;
-backward 2.5 times the forward. Every problem has 16384 tokens and 2048 / d heads.
+Counting as in the flash-attention repository: every product of N^2 pairs is 2 B H N^2 d operations, half of that if
+causal. Forward: Q K^T with the numbers d of a key, P V with the dv of a value, together 4 B H N^2 d where dv = d;
+backward: Q K^T again, dQ and dK with d, dV and dO V^T with dv, 2.5 times the forward. Every problem has 16384 tokens
+and 2048 / d heads.
 """
 
 import argparse
@@ -20,13 +22,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from kernels.arguments import LARGEST_HEAD_DIM, SMALLEST_HEAD_DIM
 from kernels.flash_attention import flash_attention, flash_attention_varlen
 
 TOKENS = 16384
 HIDDEN = 2048
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 QUICK_LENGTHS = (1024, 4096)
-HEAD_DIMS = (64, 128)
+HEAD_DIMS = ((64, 64), (128, 128))  # numbers of a key, of a value
 BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -53,6 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--dtype", choices=("float16", "bfloat16"), default="float16", help="default: float16"
     )
+    parser.add_argument(
+        "--dims",
+        nargs=2,
+        type=_head_dim,
+        metavar=("D", "DV"),
+        help="only these numbers of a key and of a value",
+    )
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("kernels.bench needs a CUDA device, and PyTorch finds none here.", file=sys.stderr)
@@ -60,16 +70,23 @@ def main(arguments: list[str] | None = None) -> int:
     dtype = getattr(torch, options.dtype)
     _print_heading(options.dtype)
     milliseconds = 30 if options.quick else 100
-    for head_dim in HEAD_DIMS:
+    for dims in [tuple(options.dims)] if options.dims else HEAD_DIMS:
         for causal in (False, True):
             for length in QUICK_LENGTHS if options.quick else LENGTHS:
-                _dense_rows(length, head_dim, causal, dtype, milliseconds)
+                _dense_rows(length, dims, causal, dtype, milliseconds)
     print("\n| pack | causal | pass | ours varlen ms | SDPA padded ms | padded / ours |")
     print("|---|---|---|---|---|---|")
     for name, lengths in SKEWS.items():
         for causal in (False, True):
             _varlen_rows(name, lengths, causal, dtype, milliseconds)
     return 0
+
+
+def _head_dim(text: str) -> int:
+    if not text.isdecimal() or not SMALLEST_HEAD_DIM <= int(text) <= LARGEST_HEAD_DIM:
+        allowed = f"from {SMALLEST_HEAD_DIM} to {LARGEST_HEAD_DIM}"
+        raise argparse.ArgumentTypeError(f"must be a whole number {allowed}, got {text!r}.")
+    return int(text)
 
 
 def _print_heading(dtype: str) -> None:
@@ -79,19 +96,23 @@ def _print_heading(dtype: str) -> None:
     print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {device}, torch {torch.__version__}, "
           f"CUDA {torch.version.cuda}, triton {triton.__version__}, {dtype}, TFLOP/s\n")  # fmt: skip
     print(
-        "| d | N | causal | pass | ours | "
+        "| d, dv | N | causal | pass | ours | "
         + " | ".join(BACKENDS)
         + " | ours / flash | max error | of flash |"
     )
     print("|" + "---|" * (8 + len(BACKENDS)))
 
 
-def _dense_rows(length: int, head_dim: int, causal: bool, dtype: torch.dtype, milliseconds: int) -> None:
+def _dense_rows(
+    length: int, dims: tuple[int, int], causal: bool, dtype: torch.dtype, milliseconds: int
+) -> None:
     """One row for the forward pass and one for the backward."""
-    shape = (TOKENS // length, HIDDEN // head_dim, length, head_dim)
+    head_dim, value_dim = dims
+    shape = (TOKENS // length, HIDDEN // head_dim, length)
     generator = torch.Generator("cuda").manual_seed(0)
     q, k, v, grad_output = (
-        torch.randn(shape, generator=generator, device="cuda", dtype=dtype) for _ in range(4)
+        torch.randn(*shape, numbers, generator=generator, device="cuda", dtype=dtype)
+        for numbers in (head_dim, head_dim, value_dim, value_dim)
     )
     attentions: dict[str, Attention] = {"ours": functools.partial(flash_attention, causal=causal)}
     for name, backend in BACKENDS.items():
@@ -99,9 +120,10 @@ def _dense_rows(length: int, head_dim: int, causal: bool, dtype: torch.dtype, mi
     scores = shape[0] * shape[1] * length**2
     if scores * MATH_BYTES_PER_SCORE > torch.cuda.mem_get_info()[0]:
         del attentions["math"]
-    operations = 4 * scores * head_dim * (0.5 if causal else 1.0)
+    pairs = scores * (0.5 if causal else 1.0)
+    forward, backward = 2 * pairs * (head_dim + value_dim), 2 * pairs * (3 * head_dim + 2 * value_dim)
     errors = {name: _largest_error(attentions[name], q, k, v, causal) for name in ("ours", "flash")}
-    for kind, count in (("forward", operations), ("backward", 2.5 * operations)):
+    for kind, count in (("forward", forward), ("backward", backward)):
         rates = {}
         for name, attention in attentions.items():
             measured = _milliseconds(attention, (q, k, v), grad_output, kind == "backward", milliseconds)
@@ -110,7 +132,7 @@ def _dense_rows(length: int, head_dim: int, causal: bool, dtype: torch.dtype, mi
         ratio = f"{rates['ours'] / rates['flash']:.2f}" if {"ours", "flash"} <= rates.keys() else "-"
         cells = [f"{rates[name]:.0f}" if name in rates else "-" for name in ("ours", *BACKENDS)]
         limits = [f"{errors[name]:.1e}" if errors[name] is not None else "-" for name in ("ours", "flash")]
-        row = [head_dim, length, "yes" if causal else "no", kind, *cells, ratio, *limits]
+        row = [f"{head_dim}, {value_dim}", length, "yes" if causal else "no", kind, *cells, ratio, *limits]
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 

@@ -19,7 +19,7 @@ TILES = Chapter(
     params=TilesParams,
     main=True,
     fields=parts.tile_fields,
-    behind={MORE: ("kv_len", "softcap", "score_scale", "outlier", "row", "seed")},
+    behind={MORE: ("window", "softcap", "kv_len", "score_scale", "outlier", "row", "seed")},
     question=parts.how_many_rescales,
     tries=(
         Try("rescale", "A late outlier", {"outlier": 12.0}),

@@ -24,16 +24,16 @@ class Definition(TypedDict):
     softcap: NotRequired[float]
 
 
-def masked_scores(q: Tensor, k: Tensor, **definition: Unpack[Definition]) -> Tensor:
+def masked_scores(
+    q: Tensor, k: Tensor, *, causal: bool, scale: float, window: Window = UNLIMITED, softcap: float = 0.0
+) -> Tensor:
     """S (Nq, Nk) for q (Nq, D) and k (Nk, D): scaled dot products, capped, -inf where a key may not be seen."""
     # S = scale Q K^T
-    S = definition["scale"] * q @ k.T
+    S = scale * q @ k.T
     # S = c tanh(S / c)
-    softcap = definition.get("softcap", 0.0)
     S = softcap * torch.tanh(S / softcap) if softcap else S
     (n_q, n_k), seen = S.shape, torch.ones_like(S, dtype=torch.bool)
-    left, right = definition.get("window", UNLIMITED)
-    right = 0 if definition["causal"] else right
+    left, right = window[0], 0 if causal else window[1]
     if right >= 0:
         seen = seen.tril(n_k - n_q + right)
     if left >= 0:

@@ -39,7 +39,7 @@ BREAKS = (
     ),
     Break(
         name="finite_sentinel",
-        label="-1e6 in place of -inf",
+        label="-1e6, not -inf",
         consequence=(
             "A row that may see no key should give 0; with -1e6 in place of -inf all its masked keys tie for "
             "the maximum, and it silently becomes a plain mean of V."
@@ -48,7 +48,7 @@ BREAKS = (
     ),
     Break(
         name="top_left",
-        label="align the mask top-left",
+        label="top-left mask",
         consequence=(
             "The mask is aligned to the first key in place of the last: the queries, which are the newest "
             "tokens, no longer see exactly the keys up to their own position."
@@ -57,7 +57,7 @@ BREAKS = (
     ),
     Break(
         name="whole_tiles",
-        label="skip tiles, but mask none",
+        label="mask no tile",
         consequence=(
             "Skipping hides keys a whole tile at a time. In the tiles that the edge of the mask crosses, queries "
             "now see keys outside their window, and later tokens."
@@ -66,7 +66,7 @@ BREAKS = (
     ),
     Break(
         name="fp16_accumulator",
-        label="accumulate in fp16",
+        label="fp16 sums",
         consequence=(
             "fp16 keeps 11 significant bits, so every update of O and l is rounded to about 1 part in 2000, and"
             " the error stays far above what fp32 reaches."

@@ -25,7 +25,7 @@ from pages.ui.settings.controls import Settings
 def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
     """The sizes of the grid; what computes it, where Triton is installed."""
     kernel = ("backend",) if triton_available() else ()
-    return ("seq_len", "head_dim", "block_q", "block_k", "causal", "window", *kernel)
+    return ("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
 
 
 def how_many_rescales(params: tiles.TilesParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:

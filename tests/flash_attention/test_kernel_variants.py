@@ -89,7 +89,7 @@ def assert_exact(shape: Shape, seed: int, **chosen: Any) -> None:
         assert_close(mine, right, 1e-5, rtol=1e-5)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(shape=shapes, chosen=options, seed=st.integers(0, 99))
 def test_any_variant_is_exact(small_tiles: None, shape: Shape, chosen: dict[str, Any], seed: int) -> None:
     assert_exact(shape, seed, **chosen)
@@ -116,7 +116,7 @@ def test_the_heads_of_mla(small_tiles: None, seed: int) -> None:
     assert_exact(Shape(40, 40, 192, query_heads=2, key_heads=2, value_dim=128), seed, causal=True)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     lengths=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=3),
     chosen=options,

@@ -166,7 +166,7 @@ def test_a_cap_bounds_the_scores_and_its_words_say_so() -> None:
     assert plain.scores[-1].max() > 50
     assert 4.9 < capped.scores[-1].max() <= 5
     sentences = [step_words(result) for result in (plain, capped)]
-    assert ["cap c" in words for words in sentences] == [False, True]
+    assert ["{cap:" in words for words in sentences] == [False, True]
 
 
 def step_words(result: tiles.TilesResult) -> str:

@@ -260,3 +260,10 @@ def test_where_triton_is_missing_the_sentence_says_so(monkeypatch):
     monkeypatch.setattr(attention, "triton_available", lambda: False)
     with pytest.raises(RuntimeError, match=r"^Triton is not installed here"):
         flash_attention(*heads())
+
+
+def test_an_unknown_option_is_refused():
+    whole = torch.tensor([0, 6], dtype=torch.int32)
+    varlen: Any = flash_attention_varlen
+    with pytest.raises(TypeError, match="casual"):
+        varlen(*torch.zeros(3, 6, 2, 16), whole, whole, 6, 6, casual=True)

@@ -20,7 +20,6 @@ SYMBOLS = {
         "α: rescale factor, exp(old maximum − new maximum); it brings old sums under the new maximum"
     ),
     "S": Message("S: scores, Q times K transposed, times the scale"),
-    "c": Message("c: soft cap; c tanh(S / c) is near S where S is small, and never beyond c"),
     "P": Message("P: exponentials of the scores under the current maximum, not yet divided by ℓ"),
     "O": Message("O: output accumulator of the query tile, divided by ℓ only at the end"),
     "Q": Message("Q: the query tile, loaded once and kept in fast memory"),
@@ -30,10 +29,10 @@ SYMBOLS = {
 
 # One step's numbers, for the followed row: the tile's place; the row's state before and now; the largest score and the
 # sum of the weights that it has in this tile; error, bytes moved and log-sum-exp so far; the size of the tile; the
-# correct alpha, which a broken run may not use.
+# correct alpha, which a broken run may not use; the soft cap.
 COLUMNS = (
     "query_tile", "key_tile", "row", "m_before", "m", "l_before", "l", "alpha", "row_max", "row_sum", "error", "moved",
-    "lse", "rows", "columns", "true_alpha",
+    "lse", "rows", "columns", "true_alpha", "cap",
 )  # fmt: skip
 
 _MAXIMUM = r"m \leftarrow \max(m, \max_j S_j) = \max(\slot{m_before:.2f}, \slot{row_max:.2f}) = \slot{m:.2f}"
@@ -50,11 +49,10 @@ MOMENTS: dict[str, tuple[LiveMessage, str]] = {
     ),
     "scores_capped": (
         LiveMessage(
-            "Query tile {query_tile:d} meets key tile {key_tile:d}: K and V come into fast memory, {rows:d} × "
-            "{columns:d} scores are computed, and none passes the cap c. The largest that row {row:d} sees here "
-            "is **{row_max:.2f}**."
+            "Query tile {query_tile:d} meets key tile {key_tile:d}: {rows:d} × {columns:d} scores are computed and "
+            "capped, each within ±{cap:.3g}. The largest that row {row:d} sees here is **{row_max:.2f}**."
         ),
-        r"S \leftarrow c \tanh(S / c), \quad S = \mathrm{scale} \cdot Q K^T",
+        r"S = \slot{cap:.3g} \cdot \tanh(\mathrm{scale} \cdot Q K^T / \slot{cap:.3g})",
     ),
     "scores_unseen": (
         LiveMessage(
@@ -216,6 +214,7 @@ def _numbers(result: TilesResult, number: int, step: TileStep) -> dict[str, floa
         "rows": step.rows[1] - step.rows[0],
         "columns": step.columns[1] - step.columns[0],
         "true_alpha": _true_alpha(step.m_before[place].item(), step.m[place].item()),
+        "cap": result.params.softcap,
     }
 
 

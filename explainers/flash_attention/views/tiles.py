@@ -75,9 +75,9 @@ def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
     shown = scores[np.isfinite(scores)]
     return Matrix(
         name="scores",
-        title="Scores S = QKᵀ·scale, tile by tile",
+        title=_score_title(result.params.softcap),
         subtitle=Message(
-            "{skipped} of {total} tiles skipped · darker: larger score · click a row to follow it",
+            "darker: larger score · {skipped:,} of {total:,} tiles skipped",
             skipped=result.tiles_skipped,
             total=result.tiles_total,
         ),
@@ -96,6 +96,12 @@ def _score_grid(result: TilesResult, steps: list[TileStep]) -> Panel:
         column_name="key",
         action=Action("follow_row", "Click to follow this query"),
     )
+
+
+def _score_title(softcap: float) -> str:
+    if softcap:
+        return Message("Scores S = {c}·tanh(QKᵀ·scale/{c})", c=f"{softcap:g}")
+    return Message("Scores S = QKᵀ·scale, tile by tile")
 
 
 def _written_output(result: TilesResult, steps: list[TileStep]) -> Panel:
