@@ -37,6 +37,7 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
 
     from kernels.flash_attention_backward import backward
     from kernels.flash_attention_forward import forward, forward_trace
+    from kernels.flash_decoding_kernel import decode, decode_latent
     from kernels.problem import Problem
 
     np.seterr(all="ignore")  # some lessons overflow on purpose
@@ -48,6 +49,7 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
         problem = Problem(16, 16, window_left=-1, window_right=0, scale=1.0)
         output, lse = forward(q, q, q, problem)
         backward(q, q, q, output, lse, q, lse, problem)
+        decode(q[0], q, q, scale=1.0, splits=2)
         return ()
 
     def on_problem(launcher: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
@@ -60,7 +62,8 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
         return launch
 
     launchers = {"forward": forward, "forward_trace": forward_trace, "backward": backward}
-    return {"ready": ready} | {name: on_problem(launcher) for name, launcher in launchers.items()}
+    decoding = {"decode": decode, "decode_latent": decode_latent}
+    return {"ready": ready, **decoding} | {name: on_problem(launcher) for name, launcher in launchers.items()}
 
 
 def _serve(
