@@ -137,8 +137,8 @@ def flash_decoding_latent(
     q_latent: (B, H, R), the queries with the keys' up-projection absorbed; q_rope: (B, H, Dr); latents: (B, N, R),
     the c of each token, R from 16 to 512; rope_keys: (B, N, Dr), the decoupled RoPE keys k_rope, Dr from 16 to 256.
     All heads share them, and a latent is read once as key and as value: R + Dr numbers a token. DeepSeek-V2 has
-    H = 128, R = 512, Dr = 64. scale: finite, in DeepSeek-V2 1/sqrt(128 + 64), from the head dimension before absorption, which the
-    tensors no longer show.
+    H = 128, R = 512, Dr = 64. scale: finite, in DeepSeek-V2 1/sqrt(128 + 64), where 128 is the head dimension before
+    absorption, which the tensors no longer show.
     lengths, splits and return_lse as in `flash_decoding`. Returns the output (B, H, R), a mixture of latents that the
     absorbed output projection takes, and the log-sum-exp (B, H) float32.
 

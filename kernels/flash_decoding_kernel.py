@@ -216,12 +216,9 @@ def _launch(arguments: dict[str, Any], scale: float, splits: int | None) -> tupl
     """Compute the splits, and merge them where there is more than one."""
     q, key_heads, value_dim = arguments["q_ptr"], arguments["key_heads"], arguments["VALUE_DIM"]
     batch, query_heads, head_dim = q.shape
-    group = query_heads // key_heads
-    block_d, block_dv = tuning.padded_head_dim(head_dim), tuning.padded_head_dim(value_dim)
-    block_q = tuning.decoding_rows(group, q.element_size())
-    programs = batch * key_heads * triton.cdiv(group, block_q)
+    block_q, programs = _query_tiles(q, key_heads)
     if splits is None:
-        splits = splits_that_fill(_room(q.device, max(block_d, block_dv)), programs, arguments["n_k"])
+        splits = chosen_splits(q, key_heads, arguments["n_k"], value_dim)
     output = torch.empty(batch, query_heads, value_dim, dtype=q.dtype, device=q.device)
     lse = torch.empty(batch, query_heads, dtype=torch.float32, device=q.device)
     if programs == 0:
@@ -230,8 +227,10 @@ def _launch(arguments: dict[str, Any], scale: float, splits: int | None) -> tupl
     if splits > 1:
         partial = torch.empty(*lse.shape, splits, value_dim, dtype=torch.float32, device=q.device)
         partial_lse = torch.empty(*lse.shape, splits, dtype=torch.float32, device=q.device)
-    arguments |= {"q_batch_stride": q.stride(0), "q_head_stride": q.stride(1), "group": group}
-    arguments |= {"HEAD_DIM": head_dim, "BLOCK_D": block_d, "BLOCK_DV": block_dv, "BLOCK_Q": block_q}
+    arguments |= {"q_batch_stride": q.stride(0), "q_head_stride": q.stride(1)}
+    arguments |= {"group": query_heads // key_heads, "BLOCK_Q": block_q}
+    arguments |= {"HEAD_DIM": head_dim, "BLOCK_D": tuning.padded_head_dim(head_dim)}
+    arguments |= {"BLOCK_DV": tuning.padded_head_dim(value_dim)}
     arguments |= {"RAGGED": arguments["lengths_ptr"] is not None, "scale_log2": scale * LOG2_E}
     arguments |= {"partial_ptr": partial, "partial_lse_ptr": partial_lse, "splits": splits}
     tuning.launch_decoding(flash_decoding, programs * splits, arguments)
@@ -242,6 +241,12 @@ def _launch(arguments: dict[str, Any], scale: float, splits: int | None) -> tupl
     return output, lse
 
 
+def chosen_splits(q: torch.Tensor, key_heads: int, n_k: int, value_dim: int) -> int:
+    """The splits that `decode` and `decode_latent` choose for queries (B, Hq, D) on n_k keys."""
+    _, programs = _query_tiles(q, key_heads)
+    return splits_that_fill(_room(q.device, max(q.shape[2], value_dim)), programs, n_k)
+
+
 def splits_that_fill(room: int, programs: int, n_k: int) -> int:
     """Into how many splits `programs` programs, one for each tile of query heads, divide their keys.
 
@@ -249,6 +254,13 @@ def splits_that_fill(room: int, programs: int, n_k: int) -> int:
     for a free multiprocessor while the others idle. But no split gets fewer than SHORTEST_SPLIT of the n_k keys.
     """
     return max(1, min(room // max(1, programs), n_k // SHORTEST_SPLIT))
+
+
+def _query_tiles(q: torch.Tensor, key_heads: int) -> tuple[int, int]:
+    """The rows of a tile of query heads, and how many such tiles all sequences have."""
+    group = q.shape[1] // key_heads
+    rows = tuning.decoding_rows(group, q.element_size())
+    return rows, q.shape[0] * key_heads * triton.cdiv(group, rows)
 
 
 def _room(device: torch.device, width: int) -> int:
