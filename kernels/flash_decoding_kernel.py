@@ -140,10 +140,10 @@ def merge_splits(
 
     # L = logsumexp_s L_s; where no split saw a key, largest = -inf, and exp(-inf - -inf) would be NaN: subtract 0
     every_split = tl.arange(0, BLOCK_SPLITS)
-    partial_lse = tl.load(partial_lse_ptr + every_split, mask=every_split < splits, other=float("-inf"))
-    largest = tl.max(partial_lse, 0)
+    every_lse = tl.load(partial_lse_ptr + every_split, mask=every_split < splits, other=float("-inf"))
+    largest = tl.max(every_lse, 0)
     largest = tl.where(largest == float("-inf"), 0.0, largest)
-    total = tl.sum(tl.exp(partial_lse - largest), 0)
+    total = tl.sum(tl.exp(every_lse - largest), 0)
     divisor = tl.where(total == 0.0, 1.0, total)
     tl.store(lse_ptr + row, tl.where(total == 0.0, float("-inf"), largest + tl.log(divisor)))
 
@@ -154,8 +154,8 @@ def merge_splits(
         some = start + tl.arange(0, BLOCK_S)
         mask = (some < splits)[:, None] & (value_dims < VALUE_DIM)[None, :]
         partial = tl.load(partial_ptr + some[:, None] * VALUE_DIM + value_dims[None, :], mask=mask, other=0.0)
-        partial_lse = tl.load(partial_lse_ptr + some, mask=some < splits, other=float("-inf"))
-        weights = tl.exp(partial_lse - largest) / divisor
+        some_lse = tl.load(partial_lse_ptr + some, mask=some < splits, other=float("-inf"))
+        weights = tl.exp(some_lse - largest) / divisor
         output += tl.sum(weights[:, None] * partial, 0)
     output_ptrs = output_ptr + row * VALUE_DIM + value_dims
     tl.store(output_ptrs, output.to(output_ptr.dtype.element_ty), mask=value_dims < VALUE_DIM)
