@@ -46,17 +46,14 @@ def shared_memory(kernel: Any, arguments: dict[str, Any], num_warps: int, num_st
     signature, constants, known = {}, {}, {}
     for index, parameter in enumerate(kernel.params):
         value = arguments[parameter.name]
-        if (
-            parameter.is_constexpr
-            or value is None
-            or (value is not True and isinstance(value, int) and value == 1)
-        ):
+        specialized = isinstance(value, int) and not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or (specialized and value == 1):
             signature[parameter.name], constants[index,] = "constexpr", value
         elif torch.is_tensor(value):
             signature[parameter.name], known[index,] = POINTERS[value.dtype], [["tt.divisibility", 16]]
         else:
             signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
-            if isinstance(value, int) and value % 16 == 0 and not parameter.do_not_specialize:
+            if specialized and value % 16 == 0:
                 known[index,] = [["tt.divisibility", 16]]
     source = triton.compiler.ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=known)
     options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": True}
@@ -68,8 +65,8 @@ def launch(rows: int, width: int, rope_dim: int, dtype: torch.dtype, lengths: to
     from kernels.flash_decoding_kernel import decode, decode_latent
 
     if rope_dim:
-        latents = Latents(64, rows, width, rope_dim).random(dtype)
-        decode_latent(*latents, lengths, scale=0.1, splits=3)
+        q_latent, q_rope, latents, rope_keys = Latents(64, rows, width, rope_dim).random(dtype)
+        decode_latent(q_latent, q_rope, latents, rope_keys, lengths, scale=0.1, splits=3)
     else:
         decode(*Cache(64, rows * 2, 2, width, width).random(dtype), lengths, scale=0.1, splits=3)
 
@@ -83,7 +80,7 @@ def test_both_kernels_compile(launched, rope_dim, lengths):
     assert shared_memory(merging, merged, 4, 3) <= SHARED_MEMORY_OF_AN_H100
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("rope_dim", [0, 64, 256], ids=["gqa", "mla", "mla, wide RoPE"])
 def test_every_candidate_fits_an_h100(launched, rope_dim):
     from kernels import tuning
