@@ -29,32 +29,43 @@ def int32(*lengths: int) -> torch.Tensor:
     return torch.tensor(lengths, dtype=torch.int32, device="cuda")
 
 
+# Each case is compiled for each type: every tile of heads, odd dimensions, the widest, and those of known models.
+GQA = [
+    (4, 4, 64, 64),
+    (32, 8, 128, 128),
+    (64, 8, 128, 128),
+    (20, 1, 40, 96),
+    (71, 1, 192, 128),
+    (6, 2, 256, 256),
+]
+MLA = [(128, 512, 64), (3, 512, 64), (20, 100, 40), (40, 256, 32), (128, 512, 256)]
+FILLED = ((1, (0, 1, 1)), (257, (257, 0, 256)), (3001, (3001, 777, 1)))  # rows of the cache, of each sequence
+
+
 @pytest.mark.parametrize("splits", SPLITS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("head_dim", "value_dim"), [(64, 64), (128, 128), (40, 96), (192, 128), (256, 256)])
-@pytest.mark.parametrize(("query_heads", "key_heads"), [(4, 4), (32, 8), (64, 8), (20, 1), (71, 1)], ids=str)
+@pytest.mark.parametrize(("query_heads", "key_heads", "head_dim", "value_dim"), GQA)
 def test_gqa_follows_the_rule(query_heads, key_heads, head_dim, value_dim, dtype, splits):
-    for n_k, lengths in ((1, (0, 1, 1)), (3001, (3001, 777, 1)), (257, None)):
-        filled = None if lengths is None else int32(*lengths)
+    for n_k, filled in FILLED:
+        lengths = int32(*filled)
         inputs = Cache(n_k, query_heads, key_heads, head_dim, value_dim).random(dtype, "cuda")
-        ours = flash_decoding(*inputs, lengths=filled, splits=splits, return_lse=True)
-        assert_decodes(ours, inputs, lengths=filled, scale=1 / math.sqrt(head_dim))
+        ours = flash_decoding(*inputs, lengths=lengths, splits=splits, return_lse=True)
+        assert_decodes(ours, inputs, lengths=lengths, scale=1 / math.sqrt(head_dim))
 
 
 @pytest.mark.parametrize("splits", SPLITS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("latent_dim", "rope_dim"), [(512, 64), (100, 40), (256, 32), (512, 256)])
-@pytest.mark.parametrize("heads", [3, 20, 128])
+@pytest.mark.parametrize(("heads", "latent_dim", "rope_dim"), MLA)
 def test_mla_follows_the_rule(heads, latent_dim, rope_dim, dtype, splits):
     scale = 1 / math.sqrt(latent_dim + rope_dim)
-    for n_k, lengths in ((1, (0, 1, 1)), (3001, (3001, 777, 1)), (257, None)):
-        filled = None if lengths is None else int32(*lengths)
+    for n_k, filled in FILLED:
+        lengths = int32(*filled)
         inputs = Latents(n_k, heads, latent_dim, rope_dim).random(dtype, "cuda")
-        ours = flash_decoding_latent(*inputs, scale=scale, lengths=filled, splits=splits, return_lse=True)
-        assert_decodes(ours, inputs, lengths=filled, scale=scale)
+        ours = flash_decoding_latent(*inputs, scale=scale, lengths=lengths, splits=splits, return_lse=True)
+        assert_decodes(ours, inputs, lengths=lengths, scale=scale)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_every_candidate_gives_the_same(dtype, monkeypatch):
     from kernels import tuning
 
@@ -65,11 +76,11 @@ def test_every_candidate_gives_the_same(dtype, monkeypatch):
             monkeypatch.setitem(tuning.DECODING_CANDIDATES, row, [tiling])
             if width <= 256:
                 inputs = Cache(1000, rows, 1, width, width, batch=2).random(dtype, "cuda")
-                ours = flash_decoding(*inputs, lengths=lengths, splits=3, return_lse=True)
-                assert_decodes(ours, inputs, lengths=lengths, scale=1 / math.sqrt(width))
-            latents = Latents(1000, rows, width, 64, batch=2).random(dtype, "cuda")
-            ours = flash_decoding_latent(*latents, scale=0.05, lengths=lengths, splits=3, return_lse=True)
-            assert_decodes(ours, latents, lengths=lengths, scale=0.05)
+                ours = flash_decoding(*inputs, lengths=lengths, scale=0.05, splits=3, return_lse=True)
+            else:
+                inputs = Latents(1000, rows, width, 64, batch=2).random(dtype, "cuda")
+                ours = flash_decoding_latent(*inputs, scale=0.05, lengths=lengths, splits=3, return_lse=True)
+            assert_decodes(ours, inputs, lengths=lengths, scale=0.05)
 
 
 def test_a_tuned_launch_is_right(monkeypatch):
