@@ -49,7 +49,7 @@ def problem_of(
         max_seqlen_k=n_k,
         window_left=min(left, longest),
         window_right=min(right, longest),
-        scale=1.0 / math.sqrt(head_dim) if scale is None else _checked_scale(scale),
+        scale=1.0 / math.sqrt(head_dim) if scale is None else checked_scale(scale),
         softcap=_checked_softcap(softcap),
         cu_seqlens_q=starts[0],
         cu_seqlens_k=starts[1],
@@ -59,34 +59,65 @@ def problem_of(
 def check_tensors(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: str, dimensions: int) -> None:
     """q, k and v are tensors of this layout that the kernels take, and fit together."""
     named = {"q": q, "k": k, "v": v}
+    check_layouts(named, dict.fromkeys(named, (layout, dimensions)))
+    check_types(named)
+    check_head_dim("q", q)
+    check_head_dim("v", v)
+    check_keys_and_values(q, k, v)
+
+
+def check_layouts(named: dict[str, torch.Tensor], layouts: dict[str, tuple[str, int]]) -> None:
+    """Each is a tensor with the dimensions of its layout, given as words and as a number."""
     for name, tensor in named.items():
         if not torch.is_tensor(tensor):
             raise ValueError(f"{name} must be a torch tensor, got {type(tensor).__name__}.")
+        layout, dimensions = layouts[name]
         if tensor.dim() != dimensions:
             raise ValueError(
                 f"{name} must have {dimensions} dimensions {layout}, got shape {tuple(tensor.shape)}."
             )
+
+
+def check_types(named: dict[str, torch.Tensor]) -> None:
+    """The tensors have one dtype and one device, those of the first, and the kernels take them."""
+    first_name, first = next(iter(named.items()))
     for name, tensor in named.items():
         if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise ValueError(f"{name} must be float32, float16 or bfloat16, got {tensor.dtype}.")
         if tensor.device.type not in ("cpu", "cuda"):
             raise ValueError(f"{name} must be on the CPU or on a CUDA device, got {tensor.device}.")
-        if tensor.dtype != q.dtype or tensor.device != q.device:
-            raise ValueError(f"{name} must have the dtype and device of q, {q.dtype} on {q.device}.")
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu":
+        if tensor.dtype != first.dtype or tensor.device != first.device:
+            raise ValueError(
+                f"{name} must have the dtype and device of {first_name}, {first.dtype} on {first.device}."
+            )
+    if first.dtype == torch.bfloat16 and first.device.type == "cpu":
         raise ValueError(
-            "q must be float32 or float16 on the CPU: Triton's interpreter cannot compute in bfloat16."
+            f"{first_name} must be float32 or float16 on the CPU: "
+            "Triton's interpreter cannot compute in bfloat16."
         )
-    for name in ("q", "v"):
-        if not SMALLEST_HEAD_DIM <= named[name].shape[-1] <= LARGEST_HEAD_DIM:
-            allowed = f"from {SMALLEST_HEAD_DIM} to {LARGEST_HEAD_DIM}"
-            raise ValueError(f"{name} must have a head dimension {allowed}, got {named[name].shape[-1]}.")
+
+
+def check_head_dim(name: str, tensor: torch.Tensor, largest: int = LARGEST_HEAD_DIM) -> None:
+    """The last dimension is one that a tile of the kernels holds."""
+    if not SMALLEST_HEAD_DIM <= tensor.shape[-1] <= largest:
+        allowed = f"from {SMALLEST_HEAD_DIM} to {largest}"
+        raise ValueError(f"{name} must have a head dimension {allowed}, got {tensor.shape[-1]}.")
+
+
+def check_keys_and_values(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+    """A key has the head dimension of a query, and every key has a value."""
     if k.shape[-1] != q.shape[-1]:
         raise ValueError(f"k must have the head dimension of q, {q.shape[-1]}, got {k.shape[-1]}.")
     if v.shape[:-1] != k.shape[:-1]:
         raise ValueError(
             f"v must have the shape of k but for its head dimension, {tuple(k.shape[:-1])}, got {tuple(v.shape)}."
         )
+
+
+def check_batch(name: str, tensor: torch.Tensor, q_name: str, q: torch.Tensor) -> None:
+    """There are as many sequences as of queries."""
+    if tensor.shape[0] != q.shape[0]:
+        raise ValueError(f"{name} must have the batch size of {q_name}, {q.shape[0]}, got {tensor.shape[0]}.")
 
 
 def check_heads(query_heads: int, key_heads: int) -> None:
@@ -134,7 +165,8 @@ def _checked_window(window: Window) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _checked_scale(scale: float) -> float:
+def checked_scale(scale: float) -> float:
+    """The scale, a finite number that the kernels can multiply by log2(e)."""
     if not isinstance(scale, numbers.Real) or not abs(scale) <= LARGEST_FACTOR:
         allowed = f"a finite number from {-LARGEST_FACTOR:g} to {LARGEST_FACTOR:g}"
         raise ValueError(f"scale must be {allowed}, got {scale!r}.")

@@ -25,12 +25,13 @@ from kernels.arguments import (
     UNLIMITED,
     AttentionOptions,
     Window,
+    check_batch,
     check_heads,
     check_lengths,
     check_tensors,
     problem_of,
 )
-from kernels.interpreter import interpreter, triton_available
+from kernels.dispatch import interpreted, ready_for_kernels
 from kernels.problem import Problem
 
 TRACE_BLOCKS = (16, 32, 64, 128)
@@ -94,8 +95,7 @@ def flash_attention(
     Source: FlashAttention-2, Algorithms 1 and 2; window and alignment as in the flash-attention repository.
     """
     check_tensors(q, k, v, "(batch, heads, rows, head_dim)", 4)
-    if q.shape[0] != k.shape[0]:
-        raise ValueError(f"k must have the batch size of q, {q.shape[0]}, got {k.shape[0]}.")
+    check_batch("k", k, "q", q)
     check_heads(q.shape[1], k.shape[1])
     options: AttentionOptions = {"causal": causal, "window": window, "softcap": softcap, "scale": scale}
     problem = problem_of(q.shape[2], k.shape[2], q.shape[3], **options)
@@ -325,22 +325,10 @@ def _launch(
     operation: str, tensors: dict[str, torch.Tensor], problem: Problem, **options: int | str
 ) -> tuple[torch.Tensor, ...]:
     """Call a launcher of the kernel modules where the tensors are: here on a GPU, in the worker on a CPU."""
-    tensors = {name: _last_dimension_contiguous(tensor) for name, tensor in tensors.items()}
-    if not triton_available():
-        raise RuntimeError(
-            "Triton is not installed here, so its kernels cannot run; it exists for Linux only."
-        )
-    if not tensors["q"].is_cuda:
-        sent = {**tensors, **vars(problem), **options}  # the worker puts the Problem together again
-        arrays = {name: value.detach().numpy() for name, value in sent.items() if torch.is_tensor(value)}
-        settings = {name: value for name, value in sent.items() if name not in arrays}
-        return tuple(torch.from_numpy(result) for result in interpreter.run(operation, arrays, settings))
+    tensors = ready_for_kernels(tensors)
+    if not tensors["q"].is_cuda:  # the worker puts the Problem together again
+        return interpreted(operation, {**tensors, **vars(problem), **options})
     from kernels import flash_attention_backward, flash_attention_forward
 
     module = flash_attention_backward if operation == "backward" else flash_attention_forward
     return getattr(module, operation)(**tensors, problem=problem, **options)
-
-
-def _last_dimension_contiguous(tensor: torch.Tensor) -> torch.Tensor:
-    """The kernels take strides for all dimensions but the last."""
-    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

@@ -9,7 +9,7 @@ interpreter runs a tile as NumPy calls, whose cost is mostly per call: there the
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +29,14 @@ class Tiling(NamedTuple):
     """Tile sizes in rows, and how many warps and pipeline stages work on a tile."""
 
     block_q: int
+    block_k: int
+    num_warps: int
+    num_stages: int
+
+
+class DecodingTiling(NamedTuple):
+    """The same where the rows of a tile of queries are given: the heads that share a key head."""
+
     block_k: int
     num_warps: int
     num_stages: int
@@ -87,10 +95,51 @@ CANDIDATES: dict[tuple[str, int, int], list[Tiling]] = {
     ("grad_queries", 4, 256): [Tiling(32, 16, 8, 1), Tiling(16, 16, 4, 1)],
 }
 
+# (rows of a tile of query heads, bytes an element, larger padded dimension, a latent's too) -> candidates.
+DECODING_CANDIDATES: dict[tuple[int, int, int], list[DecodingTiling]] = {
+    (16, 2, 64): [
+        DecodingTiling(64, 4, 3),
+        DecodingTiling(128, 4, 3),
+        DecodingTiling(128, 4, 2),
+        DecodingTiling(64, 4, 2),
+    ],
+    (16, 2, 128): [
+        DecodingTiling(64, 4, 3),
+        DecodingTiling(64, 4, 2),
+        DecodingTiling(128, 4, 2),
+        DecodingTiling(128, 8, 2),
+        DecodingTiling(32, 4, 3),
+    ],
+    (16, 2, 256): [DecodingTiling(64, 8, 2), DecodingTiling(32, 4, 3), DecodingTiling(64, 4, 2)],
+    (16, 2, 512): [DecodingTiling(32, 8, 2), DecodingTiling(32, 8, 3), DecodingTiling(64, 8, 2)],
+    (32, 2, 64): [DecodingTiling(64, 4, 3), DecodingTiling(128, 8, 2), DecodingTiling(64, 4, 2)],
+    (32, 2, 128): [DecodingTiling(64, 4, 3), DecodingTiling(64, 4, 2), DecodingTiling(32, 4, 3)],
+    (32, 2, 256): [DecodingTiling(64, 8, 2), DecodingTiling(32, 4, 3)],
+    (32, 2, 512): [DecodingTiling(32, 8, 2), DecodingTiling(32, 8, 3), DecodingTiling(64, 8, 2)],
+    (64, 2, 64): [DecodingTiling(64, 4, 3), DecodingTiling(64, 8, 2), DecodingTiling(32, 4, 3)],
+    (64, 2, 128): [DecodingTiling(64, 8, 2), DecodingTiling(64, 4, 2), DecodingTiling(32, 4, 3)],
+    (64, 2, 256): [DecodingTiling(64, 8, 2), DecodingTiling(32, 4, 3)],
+    (64, 2, 512): [DecodingTiling(32, 8, 2), DecodingTiling(32, 8, 3), DecodingTiling(64, 8, 2)],
+    (16, 4, 64): [DecodingTiling(32, 8, 1), DecodingTiling(32, 4, 2)],
+    (16, 4, 128): [DecodingTiling(32, 8, 1), DecodingTiling(16, 4, 1), DecodingTiling(32, 4, 2)],
+    (16, 4, 256): [DecodingTiling(32, 8, 1), DecodingTiling(16, 4, 1), DecodingTiling(32, 4, 2)],
+    (16, 4, 512): [DecodingTiling(16, 8, 1), DecodingTiling(32, 8, 1)],
+}
+
 
 def padded_head_dim(head_dim: int) -> int:
     """The power of two, at least 16, that a tile's rows are padded to: tl.dot takes no other sizes."""
     return max(16, triton.next_power_of_2(head_dim))
+
+
+def decoding_rows(group: int, element_size: int) -> int:
+    """Rows of a tile of query heads: all that share a key head, padded to a power of two as tl.dot wants, 16 at least.
+
+    At most 64: there the fast matrix instructions of a Hopper card begin, and 64 rows of 512 numbers of output still
+    fit the registers. float32 is not multiplied by matrix instructions, and 16 rows need fewer registers.
+    """
+    most = 64 if element_size == 2 else 16
+    return min(padded_head_dim(group), most)
 
 
 @contextlib.contextmanager
@@ -117,30 +166,53 @@ def launch(name: str, kernel: Any, owner: str, sequences_times_heads: int, argum
         return (triton.cdiv(length, values[block]) * sequences_times_heads,)
 
     q = arguments["q_ptr"]
-    arguments = _taken_by(kernel, arguments)
     if length * sequences_times_heads == 0:
         return
     if not q.is_cuda:
-        kernel[grid](**arguments, **interpreted_blocks(arguments["n_q"], arguments["n_k"]))
+        blocks = interpreted_blocks(arguments["n_q"], arguments["n_k"])
+        kernel[grid](**_taken_by(kernel, arguments), **blocks)
         return
-    longest = max(arguments["n_q"], arguments["n_k"])
     row = (name, q.element_size(), max(64, arguments["BLOCK_D"], arguments["BLOCK_DV"]))
+    constants = ("HEAD_DIM", "VALUE_DIM", "BOUND_LEFT", "BOUND_RIGHT", "SOFTCAP", "VARLEN")
+    _launch_compiled(kernel, grid, arguments, CANDIDATES[row], constants)
+
+
+def launch_decoding(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
+    """Run the decoding kernel with this many programs.
+
+    arguments: all that the kernel takes except BLOCK_K, and maybe more.
+    """
+    q = arguments["q_ptr"]
+    if not q.is_cuda:
+        block_k = interpreted_blocks(1, arguments["n_k"])["BLOCK_K"]
+        kernel[(programs,)](**_taken_by(kernel, arguments), BLOCK_K=block_k)
+        return
+    width = max(64, arguments["BLOCK_D"], arguments["BLOCK_DV"])
+    candidates = DECODING_CANDIDATES[arguments["BLOCK_Q"], q.element_size(), width]
+    constants = ("HEAD_DIM", "VALUE_DIM", "ROPE_DIM", "BLOCK_Q", "RAGGED")
+    _launch_compiled(kernel, (programs,), arguments, candidates, constants)
+
+
+def _launch_compiled(
+    kernel: Any,
+    grid: Any,
+    arguments: dict[str, Any],
+    candidates: Sequence[Tiling | DecodingTiling],
+    constants: tuple[str, ...],
+) -> None:
+    """Run `kernel` with the fastest candidate: one for each device, length and kind of problem, which the `constants`
+    tell apart; with the first where nothing is tuned."""
+    q = arguments["q_ptr"]
+    longest = max(arguments.get("n_q", 1), arguments["n_k"])
     with _on_device(q):
         if not _tuning_enabled or longest < SHORTEST_TUNED_LENGTH:
-            first = CANDIDATES[row][0]
-            kernel[grid](
-                **arguments,
-                BLOCK_Q=first.block_q,
-                BLOCK_K=first.block_k,
-                num_warps=first.num_warps,
-                num_stages=first.num_stages,
-                enable_fp_fusion=True,
-            )
+            first = _config(candidates[0])
+            kernel[grid](**_taken_by(kernel, arguments), **first.all_kwargs(), enable_fp_fusion=True)
             return
         bucket = min(triton.next_power_of_2(longest), LARGEST_LENGTH_BUCKET)
-        constants = ("HEAD_DIM", "VALUE_DIM", "BOUND_LEFT", "BOUND_RIGHT", "SOFTCAP", "VARLEN")
         key = (*(arguments[constant] for constant in constants), bucket, str(q.device))
-        _tuned(kernel, row, key)[grid](**arguments, enable_fp_fusion=True)
+        tuned = _tuned(kernel, tuple(candidates), (q.element_size(), *key))
+        tuned[grid](**_taken_by(kernel, arguments), enable_fp_fusion=True)
 
 
 def launch_untuned(kernel: Any, programs: int, arguments: dict[str, Any], options: dict[str, Any]) -> None:
@@ -171,18 +243,16 @@ def interpreted_blocks(n_q: int, n_k: int) -> dict[str, int]:
 
 
 @functools.cache
-def _tuned(kernel: Any, row: tuple[str, int, int], key: tuple[Any, ...]) -> Any:
+def _tuned(kernel: Any, candidates: tuple[Tiling | DecodingTiling, ...], key: tuple[Any, ...]) -> Any:
     """One tuner for each kind of problem (`key` only tells them apart), so each measures and remembers its
     own."""
     tuner: Callable[[Any], Any] = triton.autotune(
-        configs=[
-            triton.Config(
-                {"BLOCK_Q": tiling.block_q, "BLOCK_K": tiling.block_k},
-                num_warps=tiling.num_warps,
-                num_stages=tiling.num_stages,
-            )
-            for tiling in CANDIDATES[row]
-        ],
+        configs=[_config(tiling) for tiling in candidates],
         key=[],
     )
     return tuner(kernel)
+
+
+def _config(tiling: Tiling | DecodingTiling) -> triton.Config:
+    blocks = {name.upper(): rows for name, rows in tiling._asdict().items() if name.startswith("block")}
+    return triton.Config(blocks, num_warps=tiling.num_warps, num_stages=tiling.num_stages)

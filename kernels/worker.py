@@ -37,13 +37,14 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
 
     from kernels.flash_attention_backward import backward
     from kernels.flash_attention_forward import forward, forward_trace
+    from kernels.flash_decoding_kernel import decode, decode_latent
     from kernels.problem import Problem
 
     np.seterr(all="ignore")  # some lessons overflow on purpose
     torch.set_num_threads(1)
 
     def ready() -> tuple[Any, ...]:
-        """Run everything once, small: the interpreter rewrites each kernel's source on its first launch."""
+        """Run what the pages run once, small: the interpreter rewrites each kernel's source on its first launch."""
         q = torch.zeros(1, 1, 16, 16)
         problem = Problem(16, 16, window_left=-1, window_right=0, scale=1.0)
         output, lse = forward(q, q, q, problem)
@@ -60,7 +61,8 @@ def _load_operations() -> dict[str, Callable[..., tuple[Any, ...]]]:
         return launch
 
     launchers = {"forward": forward, "forward_trace": forward_trace, "backward": backward}
-    return {"ready": ready} | {name: on_problem(launcher) for name, launcher in launchers.items()}
+    decoding = {"decode": decode, "decode_latent": decode_latent}
+    return {"ready": ready, **decoding} | {name: on_problem(launcher) for name, launcher in launchers.items()}
 
 
 def _serve(

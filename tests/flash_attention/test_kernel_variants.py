@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from kernels import flash_attention as attention
+from kernels import dispatch
 from kernels import interpreter as interpreting
 from kernels.flash_attention import flash_attention, flash_attention_varlen
 from tests.gpu.attention_reference import (
@@ -70,9 +70,9 @@ def small_tiles(request: pytest.FixtureRequest) -> Any:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreting, "_start_worker", start_worker)
-        patch.setattr(attention, "interpreter", interpreting.Interpreter())
+        patch.setattr(dispatch, "interpreter", interpreting.Interpreter())
         yield
-        attention.interpreter.shut_down()
+        dispatch.interpreter.shut_down()
 
 
 def assert_exact(shape: Shape, seed: int, **chosen: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import flash_attention as attention
+from kernels import dispatch
 from kernels import interpreter as interpreting
 from kernels.flash_attention import (
     flash_attention,
@@ -257,7 +257,7 @@ def test_a_bad_trace_is_named(name, change):
 
 
 def test_where_triton_is_missing_the_sentence_says_so(monkeypatch):
-    monkeypatch.setattr(attention, "triton_available", lambda: False)
+    monkeypatch.setattr(dispatch, "triton_available", lambda: False)
     with pytest.raises(RuntimeError, match=r"^Triton is not installed here"):
         flash_attention(*heads())
 
