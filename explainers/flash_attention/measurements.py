@@ -67,8 +67,8 @@ class Varlen:
 class Decoding:
     """One decode step: a query for each sequence, which reads its whole cache.
 
-    batch: sequences. n_k: keys in the cache of each. splits: parts of a cache that are read in parallel. bytes: all that
-    is read and written. copy_bytes_per_second: the same of a plain copy on this card.
+    batch: sequences. n_k: keys in the cache of each. splits: parts of a cache that are read in parallel. bytes: all
+    that is read and written. copy_bytes_per_second: the same of a plain copy on this card.
     """
 
     attention: str

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from explainers.contract.messages import Message
 from explainers.flash_attention.measured import (
+    FASTER,
     NAMES,
     PRINTED_N,
     PRINTED_SOURCE,
@@ -17,6 +18,7 @@ from explainers.flash_attention.measured import (
 )
 from explainers.flash_attention.measurements import Decoding, Machine
 from explainers.flash_attention.views.race import COLOURS as RACE_COLOURS
+from explainers.flash_attention.views.race import NAMES as RACE_NAMES
 
 COLOURS = {
     "ours": RACE_COLOURS["triton"],
@@ -27,7 +29,7 @@ COLOURS = {
 }
 PRINT_COLOUR = "#D55E00"
 DECODING_COLOURS = {"ours": RACE_COLOURS["triton"], "sdpa": RACE_COLOURS["sdpa"]}
-DECODING_NAMES = {"ours": NAMES["ours"], "sdpa": "PyTorch SDPA"}
+DECODING_NAMES = {"ours": NAMES["ours"], "sdpa": RACE_NAMES["sdpa"]}
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 Model = tuple[str, int, int, int]  # attention, query heads, key heads, head dimension
@@ -58,7 +60,7 @@ def throughput_over_tokens(result: MeasuredResult) -> go.Figure:
         rows = sorted((row for row in result.dense if row.method == method), key=lambda row: row.n)
         if not rows:
             continue
-        faster = [ratios.get((method, row.n), 1.0) > 1 for row in rows]
+        faster = [ratios.get((method, row.n), 1.0) >= FASTER for row in rows]
         figure.add_scatter(
             x=[row.n for row in rows],
             y=[row.tflops for row in rows],
