@@ -152,7 +152,8 @@ def _printed(params: MeasuredParams, gpu: Gpu | None) -> tuple[Printed, ...]:
 def _who_is_faster(rows: tuple[Dense, ...]) -> Iterator[str]:
     """A sentence for each method that is faster than our kernel somewhere, or one that none is."""
     ratios = over_ours(rows)
-    rivals = [method for method in NAMES if any(row.method == method != "ours" for row in rows)]
+    compared = {method for method, _ in ratios}
+    rivals = [method for method in NAMES if method in compared and method != "ours"]
     leads = {
         rival: {n: ratio for (method, n), ratio in ratios.items() if method == rival and ratio >= FASTER}
         for rival in rivals

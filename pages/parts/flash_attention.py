@@ -108,7 +108,7 @@ def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
         errors.report(error, MEASURED)
         return
     if result.machine is None:
-        tables.lines(result.notes)
+        st.caption(" ".join(result.notes))
     else:
         st.caption(tables.plain(measured_figures.provenance(result.machine)))
         _measured_race(result, settings, words)

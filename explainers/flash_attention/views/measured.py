@@ -170,7 +170,7 @@ def bandwidth_over_keys(result: MeasuredResult, model: Model) -> go.Figure:
     """TB/s against the length of the cache, a line for each method and batch, under what the card can move."""
     rows = decoding_models(result)[model]
     batches, lengths = sorted({row.batch for row in rows}), sorted({row.n_k for row in rows})
-    figure = go.Figure()
+    figure = go.Figure(layout={"meta": model_name(model)})  # Streamlit refuses equal charts
     for method, colour in DECODING_COLOURS.items():
         for number, batch in enumerate(batches):
             line = sorted(
