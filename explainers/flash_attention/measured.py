@@ -163,11 +163,12 @@ def _who_is_faster(rows: tuple[Dense, ...]) -> Iterator[str]:
             n = max(lead, key=lead.__getitem__)
             yield plural(
                 "{rival} is {ratio:.2f} times as fast as our kernel at N = {n:,}, and at no other length faster.",
-                "{rival} is {ratio:.2f} times as fast as our kernel at N = {n:,}, and faster at {count} lengths.",
+                "{rival} is {ratio:.2f} times as fast as our kernel at N = {n:,}, and faster at {count} of {lengths}.",
                 count=len(lead),
                 rival=NAMES[rival],
                 ratio=lead[n],
                 n=n,
+                lengths=sum(method == rival for method, _ in ratios),
             )
     if rivals and not any(leads.values()):
         yield Message("No other method is faster than our kernel at any length.")

@@ -16,15 +16,18 @@ from explainers.flash_attention.views import race as race_figures
 from explainers.flash_attention.views import traffic as traffic_figures
 from kernels.interpreter import interpreter, triton_available
 from pages.ui import lesson, page
-from pages.ui.cards import charts, checks, tables
+from pages.ui.cards import charts, checks, share, tables
+from pages.ui.cards.commands import command
 from pages.ui.cards.predict import counted
 from pages.ui.chapter import Chapter, Shown
 from pages.ui.jobs import background, errors, long_run
+from pages.ui.jobs.cache import result_json
 from pages.ui.player.mount import Click
 from pages.ui.prose import Prose
 from pages.ui.settings.controls import Settings
 
 MEASURED = "measured"  # the prefix of the settings of what was measured on a GPU
+MEASURED_EXPERIMENT = "flash_attention.measured"
 
 
 def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
@@ -141,8 +144,13 @@ def _measured_race(result: MeasuredResult, settings: Settings, words: Prose) -> 
         st.dataframe(measured_figures.varlen_table(result), hide_index=True)
     if result.decoding:
         _measured_decoding(result, words)
-    with page.card("measured-checked", "Checked"):
+    left, right = st.columns(2)
+    with left, page.card("measured-checked", "Checked"):
         checks.show(result.checks)
+    with right, page.card("measured-take", "Take it along"):
+        st.code(command(MEASURED_EXPERIMENT, result.params, "--json"), language=None, wrap_lines=True)
+        numbers = ("JSON", "json", lambda: result_json(MEASURED_EXPERIMENT, result.params))
+        share.downloads(MEASURED_EXPERIMENT, (numbers,))
 
 
 def _measured_decoding(result: MeasuredResult, words: Prose) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from explainers.contract.messages import Message
+from explainers.contract.messages import Message, plural
 from explainers.flash_attention.measured import (
     FASTER,
     NAMES,
@@ -70,6 +70,8 @@ def throughput_over_tokens(result: MeasuredResult) -> go.Figure:
             marker={
                 "symbol": ["triangle-up" if each else "circle" for each in faster],
                 "size": [11 if each else 6 for each in faster],
+                "opacity": 1,
+                "line": {"width": 0},
             },
             hovertext=[
                 Message(
@@ -211,11 +213,12 @@ def _add_limit(figure: go.Figure, lengths: list[int], bandwidth: float, label: s
 def model_name(model: Model) -> Message:
     """What a chart of decoding is about."""
     attention, query_heads, key_heads, head_dim = model
-    return Message(
-        "{attention}, {query_heads} query and {key_heads} KV heads, d = {head_dim}",
+    return plural(
+        "{attention}, {query_heads} query heads and {count} KV head, d = {head_dim}",
+        "{attention}, {query_heads} query heads and {count} KV heads, d = {head_dim}",
+        count=key_heads,
         attention=attention.upper(),
         query_heads=query_heads,
-        key_heads=key_heads,
         head_dim=head_dim,
     )
 
