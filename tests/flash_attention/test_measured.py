@@ -16,8 +16,11 @@ from explainers.contract.result import as_json
 from explainers.flash_attention import measurements
 from explainers.flash_attention.measured import PRINTED, MeasuredParams, MeasuredResult, measured, over_ours
 from explainers.flash_attention.measurements import FILE, UnreadableMeasurements, read_measurements
+from explainers.flash_attention.race import RaceParams, RaceResult, RaceRow
 from explainers.flash_attention.views import measured as figures
+from explainers.flash_attention.views import race as race_figures
 from explainers.hardware.gpus import GPUS
+from pages.ui.jobs import long_run
 from tests.flash_attention.gpu_file import BATCHES, KEYS, LENGTHS, RATES, contents, write
 from tests.flash_attention.runs import ORACLE
 from tests.pages.without_browser import open_page, run, sentences
@@ -345,6 +348,18 @@ def test_the_page_shows_what_was_measured() -> None:
     page = run(page.select_slider(key="measured.head_dim").set_value(192))
     assert "Not measured at these settings" in said(page)
     assert len(page.get("plotly_chart")) == 2
+
+
+@pytest.mark.usefixtures("own_navigation", "made_up")
+def test_the_live_race_stays_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tuple(RaceRow(method, 256, 0.001, 10**6, 1e-7) for method in ("naive", "tiles", "sdpa", "triton"))
+    live = RaceResult("cuda", "float16", 2, rows, (), RaceParams())
+    monkeypatch.setattr(long_run, "result_of", lambda *_: live)
+    page = open_race()
+    assert len(page.get("plotly_chart")) == 2 + 3
+    first, second, *_ = [table.value for table in page.dataframe]
+    assert list(first["method"]) == [race_figures.NAMES[row.method] for row in live.rows]
+    assert list(second["N"]) == list(LENGTHS)
 
 
 @pytest.mark.usefixtures("own_navigation")
