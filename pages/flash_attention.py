@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from explainers.flash_attention.backward import BackwardParams
 from explainers.flash_attention.loop_orders import LoopOrdersParams
+from explainers.flash_attention.measured import MeasuredParams
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams
 from explainers.flash_attention.race import RaceParams
 from explainers.flash_attention.tiles_params import TilesParams
@@ -74,6 +75,7 @@ RACE = Chapter(
     heading="The race, on this machine",
     fields=("longest", "heads", "head_dim", "causal"),
     show=parts.show_race,
+    further={parts.MEASURED: MeasuredParams},
 )
 
 lesson.show("flash_attention", (TILES, SOFTMAX, TRAFFIC, ORDERS, BACKWARD, RACE))

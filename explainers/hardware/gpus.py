@@ -188,3 +188,18 @@ GPUS: Mapping[GpuName, Gpu] = {
 }
 
 LABELS: Mapping[str, str] = {name: gpu.name for name, gpu in GPUS.items()}
+
+# What `torch.cuda.get_device_name` and `nvidia-smi` call them.
+DEVICE_NAMES: Mapping[str, GpuName] = {
+    "NVIDIA A100-SXM4-40GB": "a100-40gb",
+    "NVIDIA A100-SXM4-80GB": "a100-80gb",
+    "NVIDIA H100 80GB HBM3": "h100-80gb",
+    "NVIDIA H200": "h200-141gb",
+    "NVIDIA B200": "b200-180gb",
+    "NVIDIA A10": "a10-24gb",
+    "NVIDIA L4": "l4-24gb",
+    "NVIDIA L40S": "l40s-48gb",
+    "NVIDIA GeForce RTX 3090": "rtx-3090-24gb",
+    "NVIDIA GeForce RTX 4090": "rtx-4090-24gb",
+    "NVIDIA GeForce RTX 5090": "rtx-5090-32gb",
+}

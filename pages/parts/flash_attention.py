@@ -8,18 +8,26 @@ from typing import Any
 import streamlit as st
 
 from explainers.flash_attention import race, tiles
+from explainers.flash_attention.measured import MeasuredResult, measured
+from explainers.flash_attention.measurements import UnreadableMeasurements
 from explainers.flash_attention.traffic import PAPER_SOURCE, traffic
+from explainers.flash_attention.views import measured as measured_figures
 from explainers.flash_attention.views import race as race_figures
 from explainers.flash_attention.views import traffic as traffic_figures
 from kernels.interpreter import interpreter, triton_available
 from pages.ui import lesson, page
-from pages.ui.cards import charts, checks
+from pages.ui.cards import charts, checks, share, tables
+from pages.ui.cards.commands import command
 from pages.ui.cards.predict import counted
 from pages.ui.chapter import Chapter, Shown
-from pages.ui.jobs import background, long_run
+from pages.ui.jobs import background, errors, long_run
+from pages.ui.jobs.cache import result_json
 from pages.ui.player.mount import Click
 from pages.ui.prose import Prose
 from pages.ui.settings.controls import Settings
+
+MEASURED = "measured"  # the prefix of the settings of what was measured on a GPU
+MEASURED_EXPERIMENT = "flash_attention.measured"
 
 
 def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
@@ -93,8 +101,23 @@ def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
 
 @st.fragment
 def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine."""
+    """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine; then what a GPU measured."""
     lesson.heading(chapter, words)
+    _live_race(chapter, settings, words)
+    st.subheader("On a GPU", anchor=False)
+    try:
+        result = measured(settings.params(MEASURED))
+    except UnreadableMeasurements as error:
+        errors.report(error, MEASURED)
+        return
+    if result.machine is None:
+        st.caption(" ".join(result.notes))
+    else:
+        st.caption(tables.plain(measured_figures.provenance(result.machine)))
+        _measured_race(result, settings, words)
+
+
+def _live_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
     params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
     result = long_run.result_of(chapter.experiment, params, lambda: race.run_race_with_progress(params))
     if result is None:
@@ -105,3 +128,36 @@ def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
     )
     st.dataframe(race_figures.table(result), hide_index=True)
     lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
+
+
+def _measured_race(result: MeasuredResult, settings: Settings, words: Prose) -> None:
+    """The chosen pass as a chart and a table, packs of sequences, and decoding."""
+    st.markdown(words["race.measured"])
+    settings.panel("direction", "causal", "head_dim", prefix=MEASURED)
+    if result.dense:
+        charts.show(measured_figures.throughput_over_tokens(result), alt=words["race.throughput_alt"])
+    tables.lines((*result.notes, *((measured_figures.printed_note(result),) if result.printed else ())))
+    if result.dense:
+        st.dataframe(measured_figures.throughput_table(result), hide_index=True)
+    if result.varlen:
+        st.markdown(words["race.packs"])
+        st.dataframe(measured_figures.varlen_table(result), hide_index=True)
+    if result.decoding:
+        _measured_decoding(result, words)
+    left, right = st.columns(2)
+    with left, page.card("measured-checked", "Checked"):
+        checks.show(result.checks)
+    with right, page.card("measured-take", "Take it along"):
+        st.code(command(MEASURED_EXPERIMENT, result.params, "--json"), language=None, wrap_lines=True)
+        numbers = ("JSON", "json", lambda: result_json(MEASURED_EXPERIMENT, result.params))
+        share.downloads(MEASURED_EXPERIMENT, (numbers,))
+
+
+def _measured_decoding(result: MeasuredResult, words: Prose) -> None:
+    st.markdown(words["race.decoding"])
+    models = list(measured_figures.decoding_models(result))
+    for column, model in zip(st.columns(len(models)), models, strict=True):
+        with column:
+            st.markdown(f"**{tables.plain(measured_figures.model_name(model))}**")
+            charts.show(measured_figures.bandwidth_over_keys(result, model), alt=words["race.decoding_alt"])
+    st.dataframe(measured_figures.decoding_table(result), hide_index=True)

@@ -72,7 +72,7 @@ class Chapter:
     more beside them. question: what is asked before the answer is shown, from params and facts. tries: settings to
     try. below: draws what stands under the picture. on_click: answers a click on the picture. verify: draws one more
     check, which may take a moment. above: draws what stands over the chapter. show: draws the whole chapter, where it
-    is not a picture in the player.
+    is not a picture in the player. further: the settings of other experiments that `show` draws, by their prefix.
     """
 
     key: str
@@ -91,6 +91,7 @@ class Chapter:
     verify: Callable[[Shown], None] | None = None
     above: Callable[[Chapter, Settings, Prose], None] | None = None
     show: Callable[[Chapter, Settings, Prose], None] | None = None
+    further: Mapping[str, type[Params]] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:

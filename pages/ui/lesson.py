@@ -54,6 +54,8 @@ def _settings(chapters: Sequence[Chapter]) -> Settings:
     """The settings of all chapters, those of the main one first, and which chapter is on the screen."""
     in_order = sorted(chapters, key=lambda chapter: not chapter.main)
     types: dict[str, type[Params]] = {chapter.prefix: chapter.params for chapter in in_order}
+    for chapter in chapters:
+        types |= chapter.further
     if len(chapters) > 1:
         types[OF_PAGE] = _page_params(tuple((chapter.key, chapter.title) for chapter in chapters))
     main = types.pop("", None)

@@ -76,7 +76,7 @@ def test_what_needs_no_torch_does_not_import_it() -> None:
 def test_without_arguments_it_lists_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     listed = capsys.readouterr().out
-    for name in ("backward", "loop_orders", "online_softmax", "race", "tiles", "traffic"):
+    for name in ("backward", "loop_orders", "measured", "online_softmax", "race", "tiles", "traffic"):
         assert f"flash_attention.{name} " in listed
     assert main(["--help"]) == 0
     assert listed in capsys.readouterr().out
