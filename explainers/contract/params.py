@@ -80,8 +80,8 @@ class Params(BaseModel):
         presets = tuple((chooser, getattr(self, chooser)) for chooser in self.fills)
         return _baseline(type(self), presets).model_copy(update=dict(self._derived_here()))
 
-    def chosen(self) -> dict[str, Any]:
-        """The fields without those that have their derived default, which follows when another field changes."""
+    def without_derived(self) -> dict[str, Any]:
+        """The fields, except those at their derived default, which changes with the others."""
         here = self._derived_here()
         return {
             name: value
@@ -325,5 +325,5 @@ def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:
         made.append(adjustment)
         if len(made) > len(type(params).model_fields):
             raise RuntimeError(f"the rules of {type(params).__name__} never settle: {adjustment.sentence}")
-        params = type(params)(**{**params.chosen(), adjustment.field: adjustment.value})
+        params = type(params)(**{**params.without_derived(), adjustment.field: adjustment.value})
     return params, made

@@ -226,8 +226,8 @@ class AgentParams(_WithLambda):
             return {}
         is_of_source = world.world == PRESETS[world.preset].get("world", names["world"].default)
         limit = SOURCE_LIMITS.get(world.preset) if is_of_source else None
-        limit = limit or limit_of(world.grid)
-        return {"episode_length": limit} if limit else {}
+        default = cls.model_fields["episode_length"].default
+        return {"episode_length": limit or limit_of(world.grid) or default}
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()

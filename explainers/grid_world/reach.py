@@ -57,7 +57,7 @@ def hitting_time(world: World) -> float:
     likely = _likely(world)[before[rows], which]
     P = csr_array((likely, (rows, to[rows, which])), shape=2 * (len(before),))
     # (I - P) h = 1
-    h = np.atleast_1d(spsolve(csc_array(eye_array(len(before)) - P), np.ones(len(before))))
+    h = np.atleast_1d(np.asarray(spsolve(csc_array(eye_array(len(before)) - P), np.ones(len(before)))))
     return float(h[number[world.start]])
 
 
