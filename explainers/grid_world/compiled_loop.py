@@ -325,10 +325,9 @@ def live(table, rules, memory, steps, returns, lengths, record):
         k += 1
         visits[s, a] += 1
         so_far += r
-        last = ended or k >= rules.episode_length
+        last, goes_on = ended or k >= rules.episode_length, not ended or rules.beyond_the_end
         where[REACHED] += target[s2]
         where[CUT] += last and not ended
-        goes_on = not ended or rules.beyond_the_end
         c, a2 = (0 if columns == 1 else a), -1
         if chooses_first:
             a2 = _choose(rules, policy, q, q2, s2, epsilon, actions, next_key)
