@@ -49,7 +49,7 @@ def ride_page(**given: str) -> AppTest:
     return run(page)
 
 
-def shown(page: AppTest) -> tuple[int, int, dict[str, str]]:
+def shown(page: AppTest) -> tuple[Any, Any, dict[str, str]]:
     """The minutes in force, the minutes on the control, and the address."""
     return page.session_state["ride"].minutes, page.slider(key="minutes").value, query(page)
 

@@ -64,7 +64,7 @@ def problem_under(known: Experiment, chosen: Break, name: str, value: Any) -> st
         for chapter in chapters_with(known.name):
             if chapter.question and (asked := chapter.question(params, facts(result))) is not None:
                 assert asked["right"] in asked["answers"]
-    except Exception as problem:  # noqa: BLE001  any exception would end the page
+    except Exception as problem:  # any of them would end the page
         return f"{name} = {value}: {type(problem).__name__}: {problem}"
     return ""
 
