@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
-from explainers.contract.messages import Message
 from explainers.grid_world.exact import MOST_STATES
-from explainers.grid_world.memory import Memory, Slot
 from explainers.grid_world.reach import hitting_time
 from explainers.grid_world.world import World
 
@@ -28,17 +25,3 @@ def limit_of(world: World) -> int | None:
         return LEAST
     magnitude = 10 ** math.floor(math.log10(least))
     return min(MOST, next(part * magnitude for part in READABLE if part * magnitude >= least))
-
-
-def never_arrived(memory: Memory) -> bool:
-    """Whether episodes were cut, and the agent has not entered a target in any."""
-    return bool(memory.where[Slot.CUT] and not memory.where[Slot.REACHED])
-
-
-def warning(memory: Memory, limit: int) -> Iterator[str]:
-    """A sentence for an agent that has never arrived at a target, as its episodes were cut at the limit."""
-    if never_arrived(memory):
-        yield Message(
-            "No episode has reached the target within {limit:,} steps; raise the limit (longest episode).",
-            limit=limit,
-        )

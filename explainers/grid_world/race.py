@@ -15,7 +15,7 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled, learn_params
-from explainers.grid_world.episode_limit import never_arrived
+from explainers.grid_world.arrival import was_always_cut
 from explainers.grid_world.exact import ROUNDING
 from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
 from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
@@ -132,7 +132,7 @@ def race(params: RaceParams) -> RaceResult:
         start = time.perf_counter()
         steps += _learn_in_parallel(phase, memories, returns[row])
         seconds += time.perf_counter() - start
-        if all(never_arrived(memory) for memory in memories):
+        if all(was_always_cut(params, memory) for memory in memories):
             lost.append(algorithm)
         greedy[row] = [_greedy(params, phase, memory) for memory in memories]
     # cut all agents to the number of episodes that the slowest has finished

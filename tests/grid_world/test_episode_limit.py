@@ -161,3 +161,8 @@ def test_an_episode_that_falls_into_a_hole_was_not_cut() -> None:
     found = learned(preset="frozen_lake_4x4", episodes=3, seed=1)
     assert (found.returns == 0).all()
     assert not any("No episode" in note for note in found.notes)
+
+
+def test_a_broken_agent_is_not_told_to_be_patient() -> None:
+    broken = {"preset": "frozen_lake_4x4", "epsilon": 0, "break_it": "first_index_ties"}
+    assert not any("No episode" in note for note in learned(**broken).notes)
