@@ -28,6 +28,7 @@ GREEDY_EPISODES = 20
 POINTS = 50  # a smooth curve has fewer than twice as many
 MOST_STEPS = 1_000_000  # of one agent
 LONG = 2_000_000  # episodes of all agents; above, a page waits for a button
+LONG_STEPS = 100_000_000  # the same, steps of all agents in a world whose episodes only end by being cut
 BREAKS = tuple(  # of one agent, whose algorithm a race does not set
     replace(each, settings={name: value for name, value in each.settings.items() if name != "algorithm"})
     for each in learn_params.BREAKS
@@ -56,7 +57,9 @@ class RaceParams(AgentParams):
 
     @property
     def needs_button(self) -> bool:
-        return self.seeds * self.episodes * len(self.algorithms) > LONG
+        agents = self.seeds * len(self.algorithms)
+        steps = min(MOST_STEPS, self.episodes * self.episode_length) if self.target == "continue" else 0
+        return agents * self.episodes > LONG or agents * steps > LONG_STEPS
 
     @property
     def why_button(self) -> str:

@@ -166,3 +166,13 @@ def test_an_episode_that_falls_into_a_hole_was_not_cut() -> None:
 def test_a_broken_agent_is_not_told_to_be_patient() -> None:
     broken = {"preset": "frozen_lake_4x4", "epsilon": 0, "break_it": "first_index_ties"}
     assert not any("No episode" in note for note in learned(**broken).notes)
+
+
+def test_a_race_whose_episodes_are_long_waits_for_a_button() -> None:
+    """Where the target goes on, every episode lasts as long as the limit that the world asks for."""
+    labyrinth = "/".join(["S8.", *(["8#.", "9.", ".8#", "9."] * 3), "8.T"])
+    long = RaceParams(preset="zhao_5x5", world=labyrinth)
+    assert long.episode_length >= 10_000
+    assert long.needs_button
+    assert not long.model_copy(update={"target": "end"}).needs_button
+    assert not RaceParams(preset="zhao_5x5").needs_button
