@@ -12,6 +12,9 @@ from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
 TURNS = "3000:r_forbidden=-10|8000:world=S..../.xx../..x../.x.x./.xT.."
+BLOCKED = {"algorithm": "dyna_q", "planning_steps": 50, "seed": 1}
+COSTLY = {"preset": "aima_4x3", "r_step": -2, "r_boundary": -2}
+BERKELEY = {"preset": "cs188_bridge", "gamma": 0.85, "slip": 0.1}
 RULES = ("forbidden", "target", "bump")
 WORLD = {"World": ("world",)}
 
@@ -29,7 +32,8 @@ LEARN = Chapter(
         Try("cliff", "The cliff", {"preset": "cliff", "algorithm": "sarsa"}),
         Try("ice", "Slippery ice", {"preset": "frozen_lake_4x4"}),
         Try("traces", "Traces", {"preset": "zhao_3x3", "algorithm": "sarsa_lambda", "lambda": 0.9}),
-        Try("dyna", "A learned model", {"preset": "windy", "algorithm": "dyna_q", "planning_steps": 30}),
+        Try("dyna", "A learned model", {"preset": "dyna_maze", "algorithm": "dyna_q", "planning_steps": 50}),
+        Try("blocked", "The wall moves", {"preset": "blocking_maze", **BLOCKED}),
         Try("change", "The world turns", {"preset": "zhao_5x5", "changes": TURNS}),
     ),
     below=parts.after_change,
@@ -42,7 +46,13 @@ SOLVE = Chapter(
     params=SolveParams,
     heading="Every value, exactly",
     fields=("preset", "policy", "gamma", "slip", "r_forbidden"),
-    behind={MORE: ("actions", *RULES), **WORLD},
+    behind={MORE: ("r_step", "r_boundary", "actions", *RULES), **WORLD},
+    tries=(
+        Try("utilities", "Utilities", {"preset": "aima_4x3"}),
+        Try("costly", "A costly life", COSTLY),
+        Try("discount", "Two exits", {"preset": "cs188_discount"}),
+        Try("bridge", "The bridge", BERKELEY),
+    ),
     above=parts.offer_agents_world,
 )
 PLAN = Chapter(

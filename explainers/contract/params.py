@@ -44,10 +44,12 @@ class Params(BaseModel):
     """The settings of one experiment: immutable, validated, every field with a default.
 
     fills: field -> its value (a preset) -> the other fields that this preset sets unless they are given.
+    derived: fields whose default `derive` computes from the other fields.
     shared: fields whose value all experiments of a page that inherit them share.
     """
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    derived: ClassVar[tuple[str, ...]] = ()
     shared: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -55,18 +57,41 @@ class Params(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
-        """Split lists, which an address and the command line write with commas; fill in presets."""
+        """Split lists, which an address and the command line write with commas; fill in presets, then `derive`."""
         if not isinstance(values, dict):
             return values
         given = {name: _from_text(cls, name, value) for name, value in values.items()}
         filled: dict[str, Any] = {}
         for chooser, presets in cls.fills.items():
             filled |= presets.get(given.get(chooser, cls.model_fields[chooser].default), {})
-        return filled | given
+        values = filled | given
+        return values if values.keys() >= set(cls.derived) else {**cls.derive(values), **values}
+
+    @classmethod
+    def derive(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The defaults of the `derived` fields; none where the values do not allow it.
+
+        values: of other fields, given or set by a preset, as text or typed, not validated yet.
+        """
+        return {}
 
     def baseline(self) -> Self:
-        """The same presets, and the defaults for all other fields."""
-        return _baseline(type(self), tuple((chooser, getattr(self, chooser)) for chooser in self.fills))
+        """The same presets, and the defaults for all other fields, derived from these settings."""
+        presets = tuple((chooser, getattr(self, chooser)) for chooser in self.fills)
+        return _baseline(type(self), presets).model_copy(update=dict(self._derived_here()))
+
+    def without_derived(self) -> dict[str, Any]:
+        """The fields, except those at their derived default, which changes with the others."""
+        here = self._derived_here()
+        return {
+            name: value
+            for name, value in self.model_dump().items()
+            if name not in here or value != here[name]
+        }
+
+    def _derived_here(self) -> Mapping[str, Any]:
+        """The derived defaults for these settings."""
+        return self.derive(self.model_dump(exclude=set(self.derived))) if self.derived else {}
 
     @property
     def now(self) -> Params:
@@ -300,5 +325,5 @@ def fit(params: ParamsT) -> tuple[ParamsT, list[Adjustment]]:
         made.append(adjustment)
         if len(made) > len(type(params).model_fields):
             raise RuntimeError(f"the rules of {type(params).__name__} never settle: {adjustment.sentence}")
-        params = type(params)(**{**params.model_dump(), adjustment.field: adjustment.value})
+        params = type(params)(**{**params.without_derived(), adjustment.field: adjustment.value})
     return params, made

@@ -310,6 +310,8 @@ def transitions(table: Table, rules: Rules, memory: Memory) -> Generator[Transit
         memory.visits[s, a] += 1
         memory.sums[0] += r
         last = ended or where[Slot.STEP] >= rules.episode_length
+        where[Slot.REACHED] += table.target[s2]
+        where[Slot.CUT] += last and not ended
         a2 = agent.choose(s2, time + 1) if rules.kind in CHOOSES_FIRST else -1
         agent.changed = []
         error = rule(agent, Step(s, a, r, s2, a2, ended, last, time))

@@ -37,7 +37,13 @@ def _compile() -> None:
     """Takes one transition in the smallest world, so that numba compiles the loop or loads it from its cache."""
     pair, none = np.zeros((2, 1)), np.zeros((0, 0))
     table = Table(
-        np.zeros((2, 1), np.int32), pair, np.ones((2, 1), bool), np.ones((1, 1)), np.zeros(1, np.int64), none
+        to=np.zeros((2, 1), np.int32),
+        reward=pair,
+        ends=np.ones((2, 1), bool),
+        reaching=np.ones((1, 1)),
+        starts=np.zeros(1, np.int64),
+        policy=none,
+        target=np.zeros(2, bool),
     )
     rules = Rules(SARSA, 1.0, 0.5, CONSTANT, 0.0, False, 0.0, 1, 0, False, False, False, False, False, 1)
     memory = new_memory(rules, 2, 1, 1, 0.0, 0)

@@ -30,7 +30,7 @@ SARSA, EXPECTED_SARSA, Q_LEARNING, DOUBLE_Q_LEARNING, N_STEP, LAMBDA, DYNA, MONT
     int(kind) for kind in Kind
 )
 CONSTANT, ONE_OVER_N, POLYNOMIAL, ONE_OVER_N_PLUS_ONE = (int(schedule) for schedule in Schedule)
-STATE, ACTION, TIME, EPISODE, STEP, TRACES, SEEN, SEED = (int(slot) for slot in Slot)
+STATE, ACTION, TIME, EPISODE, STEP, TRACES, SEEN, SEED, REACHED, CUT = (int(slot) for slot in Slot)
 SHIFTS = tuple(np.uint64(number) for number in (30, 27, 31, 11))
 UNIT = 1.0 / (1 << 53)
 
@@ -310,7 +310,7 @@ def live(table, rules, memory, steps, returns, lengths, record):
     transition by transition; empty arrays ask for none. whole (n, 5): state, action, move, after, end. real (n, 2):
     reward, error. starts (n + 1,): where the changes of each transition begin in the log.
     """
-    to, reward, ends, reaching, first_states, policy = table
+    to, reward, ends, reaching, first_states, policy, target = table
     q, q2, count, visits, where = memory.q, memory.q2, memory.count, memory.visits, memory.where
     whole, real, starts, log = record
     kind, columns, actions, seed = rules.kind, memory.q.shape[1], len(reaching), where[SEED]
@@ -325,8 +325,9 @@ def live(table, rules, memory, steps, returns, lengths, record):
         k += 1
         visits[s, a] += 1
         so_far += r
-        last = ended or k >= rules.episode_length
-        goes_on = not ended or rules.beyond_the_end
+        last, goes_on = ended or k >= rules.episode_length, not ended or rules.beyond_the_end
+        where[REACHED] += target[s2]
+        where[CUT] += last and not ended
         c, a2 = (0 if columns == 1 else a), -1
         if chooses_first:
             a2 = _choose(rules, policy, q, q2, s2, epsilon, actions, next_key)

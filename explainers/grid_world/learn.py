@@ -12,7 +12,7 @@ from explainers.contract.experiment import experiment
 from explainers.contract.messages import Message, plural
 from explainers.contract.params import number
 from explainers.contract.result import Check, Checked
-from explainers.grid_world import compiled, exact
+from explainers.grid_world import arrival, compiled, exact
 from explainers.grid_world.learn_params import BREAKS, OneAgentParams, converges_to_optimum, truth
 from explainers.grid_world.learning import (
     NO_LENGTHS,
@@ -89,7 +89,7 @@ def learn(params: LearnParams) -> LearnResult:
         visits=memory.visits,
         policy=_greedy(q, world.acting),
         steps=steps,
-        notes=tuple(_notes(params, ended)),
+        notes=(*arrival.advice(params, memory), *_notes(params, ended)),
         checks=tuple(checks_of(params, phase, chunk)),
     )
 

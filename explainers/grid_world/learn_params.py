@@ -8,14 +8,15 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from cachetools import LRUCache, cached
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
 from explainers.contract.breaks import Break, break_field
 from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, choice, number, switch
 from explainers.grid_world import exact
+from explainers.grid_world.episode_limit import limit_of
 from explainers.grid_world.memory import Kind, Rules, Schedule, Table
-from explainers.grid_world.reach import ends_under, start_reaches_an_aim
+from explainers.grid_world.reach import aims, ends_under, start_reaches_an_aim
 from explainers.grid_world.solve import policy_of
 from explainers.grid_world.world_params import PRESETS, WorldParams
 
@@ -65,18 +66,12 @@ BAD_OFFSET = 100.0  # added to q0 by the break "bad initial value"
 
 # Settings with which an agent learns each world well; the preset fills them in, too.
 LEARNING: dict[str, dict[str, Any]] = {
-    "zhao_5x5": {"episode_length": 100},
-    "zhao_2x2": {"episode_length": 20},
-    "zhao_3x3": {"episode_length": 50},
-    "zhao_two_cells": {"episode_length": 20},
-    "sutton_5x5": {"episode_length": 100},
     "sutton_4x4": {"epsilon": 0.1},
     "windy": {"alpha": 0.5},
     "cliff": {"alpha": 0.5, "epsilon": 0.1, "gamma": 1.0, "q0": 0.0},
-    "random_walk": {},
-    "frozen_lake_4x4": {"episode_length": 100},
-    "frozen_lake_8x8": {"episode_length": 200},
 }
+# The longest episodes of worlds whose source names them (Gymnasium), or never cuts an episode (the random walk).
+SOURCE_LIMITS = {"frozen_lake_4x4": 100, "frozen_lake_8x8": 200, "random_walk": 1000}
 
 BREAKS = (
     Break(
@@ -145,8 +140,9 @@ class AgentParams(_WithLambda):
     """The settings of an agent, for all algorithms."""
 
     fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-        "preset": {name: PRESETS[name] | LEARNING[name] for name in PRESETS}
+        "preset": {name: PRESETS[name] | LEARNING.get(name, {}) for name in PRESETS}
     }
+    derived: ClassVar[tuple[str, ...]] = ("episode_length",)
 
     alpha: float = number(
         0.1,
@@ -187,7 +183,7 @@ class AgentParams(_WithLambda):
     episode_length: int = number(
         1000,
         "Longest episode",
-        "Steps after which an episode is cut",
+        "Steps after which an episode is cut; by default 1.5 times the mean of random walks to the target, or more",
         least=1,
         most=1_000_000,
         comfort=(1, 2000),
@@ -219,6 +215,19 @@ class AgentParams(_WithLambda):
     )
     seed: int = number(0, "Seed", "Of the random draws", least=0, most=10**6, step=1)
     break_it: BreakIt = break_field(BREAKS)
+
+    @classmethod
+    def derive(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The longest episode: as the source of a preset has it, else from the world's hitting time."""
+        names = WorldParams.model_fields
+        try:
+            world = WorldParams(**{name: values.get(name, cls.model_fields[name].default) for name in names})
+        except ValidationError:  # said of the field itself
+            return {}
+        is_of_source = world.world == PRESETS[world.preset].get("world", names["world"].default)
+        limit = SOURCE_LIMITS.get(world.preset) if is_of_source else None
+        default = cls.model_fields["episode_length"].default
+        return {"episode_length": limit or limit_of(world.grid) or default}
 
     def adjustments(self) -> Iterator[Adjustment]:
         yield from super().adjustments()
@@ -279,7 +288,7 @@ def table_of(params: AgentParams, algorithm: str) -> Table:
     starts = np.flatnonzero(world.acting) if algorithm == "mc_exploring_starts" else np.array([world.start])
     policy = predicted_policy(params) if algorithm == "td0" else np.zeros((0, 0))
     moves = world.moves
-    return Table(moves.to, moves.reward, moves.ends, _summed(moves.mix), starts, _summed(policy))
+    return Table(moves.to, moves.reward, moves.ends, _summed(moves.mix), starts, _summed(policy), aims(world))
 
 
 def _summed(likely: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from explainers.contract.experiment import experiment
 from explainers.contract.messages import Message, joined
 from explainers.contract.result import Check, Checked
 from explainers.drawing.scene import KEYFRAME_EVERY
-from explainers.grid_world import changes
+from explainers.grid_world import arrival, changes
 from explainers.grid_world.learn_params import truth
 from explainers.grid_world.learning import (
     Checkpoint,
@@ -80,7 +80,7 @@ def live(params: LiveParams) -> LiveResult:
         returns=returns,
         lengths=lengths,
         visits=after.memory.visits.sum(axis=1).reshape(world.cells.shape),
-        notes=tuple(_notes(params)),
+        notes=(*arrival.advice(params, after.memory), *_notes(params)),
         checks=tuple(_checks(params, phases, chunk)),
         params=params,
         chunk=chunk,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError, field_validator
 
@@ -13,6 +13,7 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, as_text, number, text
 from explainers.grid_world import changes, learn_params
 from explainers.grid_world.learn_params import OneAgentParams
+from explainers.grid_world.world_params import BLOCKED
 
 TRANSITIONS = 5_120  # in a chunk: 80 keyframes, one every 64
 MOST_CHUNKS = 1_000
@@ -23,7 +24,15 @@ BREAKS = tuple(replace(each, settings={**each.settings, "changes": ""}) for each
 
 
 class LiveParams(OneAgentParams):
-    """An agent that keeps learning while its settings change."""
+    """An agent that keeps learning while its settings change. The wall of the blocking maze moves by itself."""
+
+    fills: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
+        **OneAgentParams.fills,
+        "preset": {
+            **OneAgentParams.fills["preset"],
+            "blocking_maze": {**OneAgentParams.fills["preset"]["blocking_maze"], "changes": BLOCKED},
+        },
+    }
 
     changes: str = text(
         "",
@@ -61,13 +70,17 @@ class LiveParams(OneAgentParams):
 
         Fields that may change during a run change from the next transition on, and later changes are discarded, as the
         reader has stepped back before them. Any other field begins a new run, with the settings that the controls show.
+        A new run in the world of a preset keeps the changes of that preset, such as the wall that moves.
         """
+        begins = step == 0 or not differences.keys() <= set(changes.CHANGEABLE)
+        if begins and "world" not in differences and self.changes == self.baseline().changes:
+            return differences
         if not differences.keys() <= set(changes.CHANGEABLE):
             changed = {
                 change.field: getattr(self.now, change.field) for change in changes.parse(self.changes)
             }
             return {**changed, "changes": "", **differences}
-        if step == 0:
+        if begins:
             return {"changes": "", **differences}
         time = step + 1
         earlier = [change for change in changes.parse(self.changes) if change.time <= time]

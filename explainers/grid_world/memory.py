@@ -42,7 +42,7 @@ class Table(NamedTuple):
 
     to, reward, ends: (states, moves). reaching: (actions, moves) cumulative probabilities. starts: (starts,) the states
     in which episodes may begin. policy: (states, actions) cumulative probabilities of the predicted policy; (0, 0) for
-    control.
+    control. target: (states,) bool.
     """
 
     to: np.ndarray
@@ -51,6 +51,7 @@ class Table(NamedTuple):
     reaching: np.ndarray
     starts: np.ndarray
     policy: np.ndarray
+    target: np.ndarray
 
 
 class Rules(NamedTuple):
@@ -115,6 +116,8 @@ class Slot(IntEnum):
     TRACES = 5
     SEEN = 6
     SEED = 7  # of the random numbers
+    REACHED = 8  # how often the agent has entered a target
+    CUT = 9  # episodes that were cut
 
 
 def new_memory(rules: Rules, states: int, actions: int, columns: int, q0: float, seed: int) -> Memory:

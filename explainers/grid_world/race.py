@@ -15,6 +15,7 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, choice, number, several
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import compiled, learn_params
+from explainers.grid_world.arrival import was_always_cut
 from explainers.grid_world.exact import ROUNDING
 from explainers.grid_world.learn_params import LABELS, AgentParams, Algorithm, OneAgentParams
 from explainers.grid_world.learning import Checkpoint, Phase, advance, newborn, phase_of
@@ -27,6 +28,7 @@ GREEDY_EPISODES = 20
 POINTS = 50  # a smooth curve has fewer than twice as many
 MOST_STEPS = 1_000_000  # of one agent
 LONG = 2_000_000  # episodes of all agents; above, a page waits for a button
+LONG_STEPS = 100_000_000  # the same, steps of all agents in a world whose episodes only end by being cut
 BREAKS = tuple(  # of one agent, whose algorithm a race does not set
     replace(each, settings={name: value for name, value in each.settings.items() if name != "algorithm"})
     for each in learn_params.BREAKS
@@ -55,7 +57,9 @@ class RaceParams(AgentParams):
 
     @property
     def needs_button(self) -> bool:
-        return self.seeds * self.episodes * len(self.algorithms) > LONG
+        agents = self.seeds * len(self.algorithms)
+        steps = min(MOST_STEPS, self.episodes * self.episode_length) if self.target == "continue" else 0
+        return agents * self.episodes > LONG or agents * steps > LONG_STEPS
 
     @property
     def why_button(self) -> str:
@@ -122,6 +126,7 @@ def race(params: RaceParams) -> RaceResult:
     compiled.wait()
     returns = np.full((len(params.algorithms), params.seeds, params.episodes), np.nan)
     greedy = np.zeros((len(params.algorithms), params.seeds, 2))
+    lost: list[str] = []
     steps, seconds = 0, 0.0
     for row, algorithm in enumerate(params.algorithms):
         agent = agent_params(params, algorithm)
@@ -130,6 +135,8 @@ def race(params: RaceParams) -> RaceResult:
         start = time.perf_counter()
         steps += _learn_in_parallel(phase, memories, returns[row])
         seconds += time.perf_counter() - start
+        if all(was_always_cut(params, memory) for memory in memories):
+            lost.append(algorithm)
         greedy[row] = [_greedy(params, phase, memory) for memory in memories]
     # cut all agents to the number of episodes that the slowest has finished
     finished = int(np.isfinite(returns).all(axis=(0, 1)).sum())
@@ -152,6 +159,7 @@ def race(params: RaceParams) -> RaceResult:
         seconds=seconds,
         steps_per_second=steps / seconds,
         notes=(
+            *_lost_in_words(params, lost),
             Message("{steps:,} steps in {seconds:.2f} s of learning.", steps=steps, seconds=seconds),
             *_notes(params, greedy[:, :, 1].sum(axis=1), finished),
         ),
@@ -233,6 +241,16 @@ def _checks(params: RaceParams, greedy: np.ndarray, best: float) -> Iterator[Che
             error=over,
             tolerance=ROUNDING,
             reference="exact planning",
+        )
+
+
+def _lost_in_words(params: RaceParams, lost: list[str]) -> Iterator[str]:
+    for algorithm in lost:
+        yield Message(
+            "{algorithm}: no episode of any seed has reached the target within {limit:,} steps; raise the limit "
+            "(longest episode).",
+            algorithm=LABELS[algorithm],
+            limit=params.episode_length,
         )
 
 

@@ -16,6 +16,7 @@ from explainers.contract.messages import Message, plural
 from explainers.contract.params import Adjustment, choice
 from explainers.contract.result import Check, Checked
 from explainers.grid_world import exact
+from explainers.grid_world.published import Printed, checks_against_print, printed_of
 from explainers.grid_world.reach import ends_under
 from explainers.grid_world.world import ACTIONS, WALL, Moves, World
 from explainers.grid_world.world_params import WorldParams
@@ -86,13 +87,15 @@ class SolveResult(Checked):
 
     values: (rows, columns), NaN in walls. q: (states, actions), NaN where no agent acts. optimal_actions: for each
     state, row by row, the numbers of its best actions (1 up, 2 right, 3 down, 4 left, 5 stay, then the diagonals);
-    empty where no agent acts. residual: the largest error of the Bellman equation.
+    empty where no agent acts. residual: the largest error of the Bellman equation. published: what textbooks print of
+    this world and policy.
     """
 
     values: np.ndarray
     q: np.ndarray
     optimal_actions: tuple[tuple[int, ...], ...]
     residual: float
+    published: tuple[Printed, ...]
     notes: tuple[str, ...]
     checks: tuple[Check, ...]
     params: SolveParams = field(metadata={"shell": False})
@@ -130,8 +133,12 @@ def solve(params: SolveParams) -> SolveResult:
         q=np.where(world.acting[:, None], q, np.nan),
         optimal_actions=tuple(tuple(int(number) for number in numbers[row]) for row in best.best),
         residual=residual,
+        published=printed_of(params, params.policy),
         notes=tuple(_notes(params)),
-        checks=tuple(_checks(params, values, policy, residual)),
+        checks=(
+            *_checks(params, values, policy, residual),
+            *checks_against_print(params, params.policy, values, best.best),
+        ),
         params=params,
         policy=np.where(world.acting[:, None], policy, np.nan),
     )

@@ -18,7 +18,8 @@ from explainers.grid_world.world import FORBIDDEN, TARGET, Actions, Bump, Forbid
 
 Preset = Literal[
     "zhao_5x5", "zhao_2x2", "zhao_3x3", "zhao_two_cells", "sutton_5x5", "sutton_4x4", "windy", "cliff", "random_walk",
-    "frozen_lake_4x4", "frozen_lake_8x8",
+    "frozen_lake_4x4", "frozen_lake_8x8", "aima_4x3", "cs188_bridge", "cs188_discount", "cs188_maze", "dyna_maze",
+    "blocking_maze",
 ]  # fmt: skip
 
 # The fields that complete the cells of a world.
@@ -34,6 +35,12 @@ _FROZEN = {
     "r_forbidden": 0.0, "r_boundary": 0.0, "actions": "four", "forbidden": "end", "target": "end", "slip": 2 / 3,
     "gamma": 0.99,
 }  # fmt: skip
+# Russell and Norvig: of ten moves one goes to the left of its direction, one to the right.
+_SLIPPERY = {"actions": "four", "forbidden": "end", "target": "end", "slip": 0.2}
+# Berkeley's CS188, whose "noise" is our slip, at the defaults of the project's gridworld.py.
+_BERKELEY = _SLIPPERY | {"r_target": 10.0, "r_boundary": 0.0, "gamma": 0.9}
+# Sutton and Barto, section 8.2: the goal is worth 1, everything else 0.
+_MAZE = {"actions": "four", "target": "end", "r_boundary": 0.0, "gamma": 0.95}
 
 # Other fields keep their defaults, which are those of Zhao's 5 x 5 world.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -53,7 +60,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "world": "S7./8./...x4./5.x../...x4./.xx...x./.x..x.x./...x...T",
     }
     | _FROZEN,
+    "aima_4x3": {"world": "...T/.#.x/S...", "r_boundary": -0.04, "r_step": -0.04, "gamma": 1.0} | _SLIPPERY,
+    "cs188_bridge": {"world": "#5x#/TS4.T/#5x#;reward=7:1", "r_forbidden": -100.0} | _BERKELEY,
+    "cs188_discount": {"world": "5./.#3./.#T#T/S4./5x;reward=12:1", "r_forbidden": -10.0} | _BERKELEY,
+    "cs188_maze": {"world": "...T/##.#/.#../.##./S..."} | _BERKELEY | {"r_target": 1.0},
+    "dyna_maze": {"world": "7.#T/..#4.#./S.#4.#./..#6./5.#3./9."} | _MAZE,
+    "blocking_maze": {"world": "8.T/9./9./8#./9./...S5."} | _MAZE,
 }
+# The wall of the blocking maze moves one cell to the right, at transition 1,000 (Sutton and Barto, example 8.2).
+BLOCKED = "1000:world=8.T/9./9./.8#/9./...S5."
 
 
 PRESET_LABELS: dict[str, str] = {
@@ -68,6 +83,12 @@ PRESET_LABELS: dict[str, str] = {
     "random_walk": Message("random walk"),
     "frozen_lake_4x4": Message("frozen lake 4×4"),
     "frozen_lake_8x8": Message("frozen lake 8×8"),
+    "aima_4x3": "AIMA 4×3",
+    "cs188_bridge": Message("CS188 bridge"),
+    "cs188_discount": Message("CS188 discount"),
+    "cs188_maze": Message("CS188 maze"),
+    "dyna_maze": Message("Dyna maze"),
+    "blocking_maze": Message("blocking maze"),
 }
 
 

@@ -15,36 +15,11 @@ from explainers.grid_world.reach import cells_that_reach_an_end
 from explainers.grid_world.solve import policy_of
 from explainers.grid_world.views.plan import scene as plan_scene
 from explainers.grid_world.views.solve import scene as solve_scene
-from explainers.grid_world.world import DIRECTIONS, FORBIDDEN, TARGET, WALL, World
+from explainers.grid_world.world import World
 from explainers.grid_world.world_params import PRESETS, WorldParams
+from tests.grid_world.by_hand import step_by_hand
 from tests.grid_world.fitted import planned, solved
 from tests.grid_world.worlds import worlds
-
-
-def step_by_hand(world: World, s: int, direction: int) -> tuple[int, float]:
-    """Where a move leads and its reward, cell by cell, as the rules say."""
-    kinds, columns = world.cells.ravel(), world.columns
-
-    def further(cell: int, down: int, right: int) -> int | None:
-        row, column = cell // columns + down, cell % columns + right
-        inside = 0 <= row < world.rows and 0 <= column < columns
-        return row * columns + column if inside and kinds[row * columns + column] != WALL else None
-
-    there = further(s, *DIRECTIONS[direction])
-    at = s if there is None else there
-    gusts = world.wind[s % columns] if world.wind else 0
-    for _ in range(gusts):
-        blown = further(at, -1, 0)
-        at = at if blown is None else blown
-    if there is None:
-        both = world.bump == "both" and kinds[s] == FORBIDDEN
-        return at, world.r_boundary + (world.r_forbidden if both else 0)
-    reward = {TARGET: world.r_target, FORBIDDEN: world.r_forbidden}.get(int(kinds[at]), world.r_step)
-    if kinds[at] == FORBIDDEN and world.forbidden == "restart":
-        at = world.start
-    elif kinds[at] == FORBIDDEN and world.forbidden == "bounce":
-        at = s
-    return at, reward
 
 
 @given(worlds())

@@ -51,6 +51,31 @@ def test_an_agent_under_a_new_wall_goes_to_the_start() -> None:
     assert cell not in after.chunk.state[time:]
 
 
+def test_the_wall_of_the_blocking_maze_moves() -> None:
+    """Sutton and Barto, example 8.2: after 1,000 transitions the short way closes, and a long one opens."""
+    params = LiveParams(preset="blocking_maze", algorithm="dyna_q", seed=1)
+    found = live(params)
+    chunk = found.chunk
+    passed = [cell for cell in (27, 35) if cell in chunk.state[:1000]]
+    later = [cell for cell in (27, 35) if cell in chunk.state[1000:]]
+    assert (passed, later) == ([35], [27])
+    over = np.cumsum(found.lengths)
+    assert found.lengths[over < 1000].min() == 10
+    assert found.lengths[over > 4000].min() == 16
+
+
+def test_the_wall_still_moves_when_another_agent_begins() -> None:
+    params = LiveParams(preset="blocking_maze")
+    for differences in ({"planning_steps": 50}, {"seed": 3}, {"algorithm": "sarsa"}):
+        assert params.moved(differences, 0) == differences
+    assert params.moved({"seed": 3}, 2000) == {"seed": 3}
+    assert params.moved({"epsilon": 0.3}, 1999) == {"changes": f"{params.changes}|2000:epsilon=0.3"}
+    assert params.moved({"epsilon": 0.3}, 499) == {"changes": "500:epsilon=0.3"}
+    painted = params.grid.cells.size * "."
+    assert params.moved({"world": painted}, 0) == {"changes": "", "world": painted}
+    assert LiveParams(preset="dyna_maze").changes == ""
+
+
 def test_a_moved_control_is_a_change_from_the_next_step_on() -> None:
     params = LiveParams(changes="100:epsilon=0.5|900:alpha=0.2")
     assert params.now.epsilon == 0.5

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from explainers.grid_world import exact, planners
-from explainers.grid_world.solve import policy_of
-from explainers.grid_world.world_params import WorldParams
-from tests.grid_world.fitted import planned, solved
+from explainers.grid_world import exact, planners, published
+from explainers.grid_world.solve import SolveResult, policy_of
+from explainers.grid_world.world_params import PRESETS, WorldParams
+from tests.grid_world.fitted import learned, planned, solved
 from tests.published import ROWS
 
 
@@ -187,6 +188,91 @@ def test_value_iteration_touches_its_bound() -> None:
     assert found.policy_optimal_at == 6
     assert planned(r_forbidden=-10).policy_optimal_at == 8
     assert int(np.argmax(found.errors <= 1e-3)) == 88
+
+
+def test_utilities_of_the_4_by_3_world_count_the_cell_itself() -> None:
+    found = solved(preset="aima_4x3")
+    printed = np.array(ROWS["aima17.3"]["value"], float)
+    known = ~np.isnan(printed)
+    np.testing.assert_allclose(
+        (found.values - 0.04)[known], printed[known], rtol=0, atol=ROWS["aima17.3"]["tolerance"]
+    )
+
+
+def arrows_of(found: SolveResult) -> str:
+    """The best action of each cell, row by row, as the oracle writes it; "." where no agent acts."""
+    letters = ["".join("^>v<"[number - 1] for number in best) or "." for best in found.optimal_actions]
+    return "/".join("".join(letters[row : row + 4]) for row in (0, 4, 8))
+
+
+def test_policies_of_the_4_by_3_world_at_other_living_rewards() -> None:
+    for rewards, arrows in ROWS["aima17.2"]["value"].items():
+        for reward in map(float, rewards.split(",")):
+            found = solved(preset="aima_4x3", r_step=reward, r_boundary=reward)
+            assert arrows_of(found) == arrows
+            assert any("published actions" in check.what for check in found.checks)
+    between = solved(preset="aima_4x3", r_step=-0.6, r_boundary=-0.6)
+    assert arrows_of(between) not in ROWS["aima17.2"]["value"].values()
+    assert not between.published
+
+
+def test_berkeleys_grids_where_leaving_is_one_more_action() -> None:
+    for name, rows, settings in (
+        ("cs188_discount", slice(None), {}),
+        ("cs188_bridge", (1, slice(1, 6)), {"gamma": 0.85, "slip": 0.1}),
+    ):
+        found, printed = solved(preset=name, **settings), np.array(ROWS[name]["value"], float)
+        theirs = (found.params.gamma * found.values)[rows]
+        known = ~np.isnan(printed)
+        np.testing.assert_allclose(theirs[known], printed[known], rtol=0, atol=ROWS[name]["tolerance"])
+
+
+def test_the_bridge_is_crossed_only_where_moves_hardly_slip() -> None:
+    """CS188, question 2: at gamma 0.9 and noise 0.2 the agent does not cross; a change of the noise lets it."""
+    start = 8
+    assert solved(preset="cs188_bridge").optimal_actions[start] == (4,)
+    assert solved(preset="cs188_bridge", slip=0.01).optimal_actions[start] == (2,)
+
+
+def test_dyna_plans_its_way_through_the_maze() -> None:
+    row = ROWS["dyna_maze"]
+    for planning, episodes in row["value"].items():
+        runs = [
+            learned(
+                preset="dyna_maze",
+                algorithm="dyna_q",
+                planning_steps=int(planning),
+                episodes=50,
+                episode_length=1_000_000,
+                seed=seed,
+            )
+            for seed in range(30)
+        ]
+        lengths = np.mean([found.lengths for found in runs], axis=0)
+        near = 1 + int(np.argmax(lengths < 1.25 * lengths[-10:].mean()))
+        assert near == pytest.approx(episodes, abs=row["tolerance"][planning])
+
+
+@pytest.mark.parametrize("number", range(len(published.PRINTED)))
+def test_every_printed_table_belongs_to_a_preset_and_can_fail(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every table is checked and green; with its values, actions or steps changed, the check is red."""
+    printed = published.PRINTED[number]
+    reward = {} if printed.living is None else {"r_step": sum(printed.living) / 2}
+    settings = {**PRESETS[printed.preset], **printed.settings, **reward}
+    if reward:
+        settings["r_boundary"] = settings["r_step"]
+    found = solved(preset=printed.preset, policy=printed.policy, **settings)
+    assert printed in found.published
+    assert found.passed
+    worse = {
+        "values": tuple(tuple(v if v is None else v + 1 for v in row) for row in printed.values),
+        "arrows": printed.arrows.translate(str.maketrans("^>v<", "<^>v")),
+        "steps": None if printed.steps is None else printed.steps + 1,
+    }
+    monkeypatch.setattr(published, "PRINTED", (replace(printed, **worse),))
+    assert not solved(preset=printed.preset, policy=printed.policy, **settings).passed
 
 
 def test_a_small_model_that_is_no_grid() -> None:

@@ -74,3 +74,19 @@ def test_a_module_says_only_what_the_joiner_understands(path: Path) -> None:
     known = len(source.EXPORT.findall(text)) + text.count("\nexport default function")
     assert len(re.findall(r"^export\b", text, re.MULTILINE)) == known
     assert " as " not in " ".join(match["names"] or "" for match in source.IMPORT.finditer(text))
+
+
+@pytest.mark.parametrize("entry", ["streamlit.js", "offline.js"])
+def test_every_name_that_a_module_takes_is_given(entry: str) -> None:
+    """`export const A = 0, B = 1` gave only A, and the walls of the grid world were drawn as floor."""
+    joined = source.javascript(entry)
+    given = {
+        name: set(re.findall(r"\w+", exports))
+        for name, exports in re.findall(
+            r"^const (module_\w+) = \(\(\) => \{$.*?^return \{([^}]*)\};\n\}\)\(\);$", joined, re.M | re.S
+        )
+    }
+    taken = re.findall(r"^const \{([^}]*)\} = (module_\w+);$", joined, re.M)
+    assert len(given) > 10
+    for names, module in taken:
+        assert set(re.findall(r"\w+", names)) <= given[module], module

@@ -5,7 +5,10 @@ import { reader } from "../data.js";
 /** @import { Cells, Context, NumberArray, Point, Track } from "../types.d.ts" */
 /** @typedef {{polygon: Point[], middle: Point, unit: Point, action: number}} Sector */
 
-export const FLOOR = 0, WALL = 1, FORBIDDEN = 2, TARGET = 3;
+export const FLOOR = 0;
+export const WALL = 1;
+export const FORBIDDEN = 2;
+export const TARGET = 3;
 const LARGEST_SIDE = 120; // px of a cell
 const NO_AGENT = [-1, -1, -1];
 

@@ -84,24 +84,27 @@ def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
     chosen = next((each for each in breaks if each.name == params.break_it), None)
     if chosen is None:
         return
-    defaults, titles = type(params)(), type(params).model_fields
-    needed = {
-        name: value
-        for name, value in chosen.settings.items()
-        if value
-        == getattr(params, name)
-        != getattr(defaults, name)  # what a reader changed since is not named
-    }
-    set_for_it = ", ".join(
-        f"{titles[name].title} {named(control_of(type(params), name), value)}"
-        for name, value in needed.items()
-    )
+    needed = set_for(chosen, params)
     back = " Choose “nothing” to restore your settings." if prefix in _held() else ""
     with st.container(key=f"switches-lost-{prefix}"):  # on the whole screen too
         st.markdown(
             f":red[**What is lost.**] {chosen.consequence} See the checks below."
-            + (f" :gray[Set for it: {set_for_it}.{back}]" if needed else "")
+            + (f" :gray[Set for it: {needed}.{back}]" if needed else "")
         )
+
+
+def set_for(chosen: Break, params: Params) -> str:
+    """The settings that a break needed and that differ from their defaults; what a reader changed since is left out."""
+    defaults, titles = type(params)(), type(params).model_fields
+    needed = {
+        name: value
+        for name, value in chosen.settings.items()
+        if value == getattr(params, name) != getattr(defaults, name)
+    }
+    return ", ".join(
+        f"{titles[name].title} {named(control_of(type(params), name), value)}"
+        for name, value in needed.items()
+    )
 
 
 def harmless(params: Params, found: Iterable[Check]) -> None:

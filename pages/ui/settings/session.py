@@ -161,7 +161,7 @@ class Session:
                 self.shown.refused[self.keys[prefix][problem.field]] = (
                     f"{sentence} The page still uses {used}."
                 )
-            params = type(params)(**(params.model_dump() | kept))
+            params = type(params)(**(params.without_derived() | kept))
         params, adjusted = fit(params)
         self.shown.params[prefix] = params
         notes = query_of({prefix: params})[1]
@@ -180,7 +180,7 @@ class Session:
     def _wanted(self, prefix: str, said: Mapping[str, Any]) -> dict[str, Any]:
         """The values that the controls show, or a button asked for; of fields without a control, those in force."""
         params = self.shown.params[prefix]
-        held, now = params.model_dump(), params.now.model_dump()
+        held, now = params.without_derived(), params.now.model_dump()
         is_stale = self._is_stale if is_asking(player_key(prefix)) else lambda key, value: False
         drawn = {
             name: _clean(said[key])
@@ -196,7 +196,7 @@ class Session:
         wanted = held | dict(moved) | asked
         for chooser, presets in self.types[prefix].fills.items():
             if wanted[chooser] != held[chooser]:  # another preset: what any of them sets is given no more
-                settable = set().union(*presets.values()) - asked.keys()
+                settable = set(params.derived).union(*presets.values()) - asked.keys()
                 wanted = {name: value for name, value in wanted.items() if name not in settable}
         return wanted
 
@@ -236,7 +236,7 @@ def _share(params_of: dict[str, Params], before: Mapping[str, Params]) -> None:
     for prefix, params in params_of.items():
         update = {name: changed[name] for name in params.shared if name in changed}
         if any(getattr(params, name) != value for name, value in update.items()):
-            params_of[prefix] = fit(type(params)(**(params.model_dump() | update)))[0]
+            params_of[prefix] = fit(type(params)(**(params.without_derived() | update)))[0]
 
 
 def _same(drawn: Any, held: Any) -> bool:
