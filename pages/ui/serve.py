@@ -14,14 +14,13 @@ import streamlit as st
 
 from pages.ui.jobs import warm_up
 from pages.ui.log import OncePerMinute
-from pages.ui.streamlit_internals import check_messages, filter_log, use_own_navigation
+from pages.ui.streamlit_internals import filter_log, use_own_navigation
 
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[None]:
     """Starts the warming once the server is up."""
     filter_log(OncePerMinute())
-    check_messages()
     use_own_navigation()  # before the first reader
     warm_up.start()
     yield
