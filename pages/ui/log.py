@@ -53,7 +53,7 @@ def _kind(record: logging.LogRecord) -> tuple[object, ...]:
 
 
 def _shorten(record: logging.LogRecord, more: int, is_first: bool) -> None:
-    """Makes the entry one line, but for the traceback of a first one. more: those of its kind that were only counted."""
+    """Makes the entry one line, but for the traceback of a first one. more: those only counted."""
     words = " ".join(record.getMessage().split())
     if record.exc_info and not is_first:
         words = f"{words}: {type(record.exc_info[1]).__name__}: {' '.join(str(record.exc_info[1]).split())}"

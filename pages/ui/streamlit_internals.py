@@ -19,17 +19,24 @@ from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state.common import (
+    GENERATED_ELEMENT_ID_PREFIX,
     WidgetMetadata,
     unpack_widget_state_value,
     user_key_from_element_id,
 )
-from streamlit.runtime.state.session_state import Serialized, SessionState
+from streamlit.runtime.state.session_state import (
+    STREAMLIT_INTERNAL_KEY_PREFIX,
+    Serialized,
+    SessionState,
+)
 
 # What a page of ours sends: it runs again or stops, says that it is open, or asks for a file to download.
 OUR_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
 LONGEST_VALUE = 1_000_000  # bytes of one control's value
 DEEPEST_JSON = 8  # lists and objects within each other, of what the player and the cards send
-NUMBERS = frozenset({"int_value", "double_value"})  # a field for whole numbers is declared as one for decimals
+NUMBERS = frozenset(
+    {"int_value", "double_value"}
+)  # a field for whole numbers is declared as one for decimals
 _DROPPED = "_dropped_values"
 _log = logger.get_logger(__name__)
 
@@ -122,11 +129,18 @@ def dropped_values() -> list[str]:
 
 
 def _drop(sent: WidgetStates, known: dict[str, WidgetMetadata[Any]]) -> list[str]:
-    """Removes the values that do not fit their controls from a message. Returns the keys of those controls."""
+    """Removes the values that do not fit their controls from a message. Returns the keys of those controls.
+
+    A control that is not known yet may be of a page that is to be drawn; but a name that Streamlit gives to none stops
+    a run.
+    """
     dropped = []
     for place in reversed(range(len(sent.widgets))):
-        metadata = known.get(sent.widgets[place].id)
-        if metadata is not None and not _fits(sent.widgets[place], metadata):
+        name = sent.widgets[place].id
+        metadata = known.get(name)
+        if not name.startswith((GENERATED_ELEMENT_ID_PREFIX, STREAMLIT_INTERNAL_KEY_PREFIX)):
+            del sent.widgets[place]
+        elif metadata is not None and not _fits(sent.widgets[place], metadata):
             dropped.append(user_key_from_element_id(metadata.id) or "")
             del sent.widgets[place]
     if dropped:

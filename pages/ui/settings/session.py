@@ -66,7 +66,7 @@ class Session:
         self.set_now: set[str] = set()  # controls whose value was set, and that are not drawn since
         self.settled = False  # since the page itself ran, and not a fragment of it
         self.settled_in: object = None  # the run in which it was settled last
-        self.unfit: list[str] = []  # what the browser sent and no control can hold, in sentences; told once
+        self.unfit: list[str] = []  # a sentence for each value that its control cannot take; shown once
 
     def title(self, name: str, prefix: str = "") -> str:
         """What the screen calls a field."""
@@ -103,7 +103,7 @@ class Session:
                 self._set_controls(prefix, said)
 
     def _unfit(self, dropped: Iterable[str]) -> list[str]:
-        """A sentence for each setting whose control was sent what it cannot hold, and one for all other controls."""
+        """A sentence for each setting whose control was sent a value that it cannot take, and one for all other controls."""
         places = {key: (prefix, name) for prefix, keys in self.keys.items() for name, key in keys.items()}
         sentences = []
         for key in sorted(dropped, key=lambda key: key not in places):
@@ -113,7 +113,7 @@ class Session:
             prefix, name = places[key]
             sentences.append(
                 Message(
-                    "{field} was sent what it cannot hold; allowed: {allowed}. The page still uses {used}.",
+                    "{field} received a value that it cannot take; allowed: {allowed}. The page still uses {used}.",
                     field=self.title(name, prefix),
                     allowed=allowed(self.types[prefix], name),
                     used=short(as_text(getattr(self.shown.params[prefix], name))),
