@@ -61,9 +61,9 @@ class Client:
         """Notices what the server sends until a run of the script ends that no other one follows."""
         while True:
             message = await self.receive()
-            if message.WhichOneof("type") == "script_finished":
-                if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
-                    return
+            ended = message.WhichOneof("type") == "script_finished"
+            if ended and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                return
 
     async def receive(self) -> ForwardMsg:
         """The next message of the server, noticed."""

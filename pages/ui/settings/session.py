@@ -103,7 +103,7 @@ class Session:
                 self._set_controls(prefix, said)
 
     def _unfit(self, dropped: Iterable[str]) -> list[str]:
-        """A sentence for each setting whose control was sent a value that it cannot take, and one for all other controls."""
+        """A sentence for each setting that was sent what it cannot take, and one for all other controls."""
         places = {key: (prefix, name) for prefix, keys in self.keys.items() for name, key in keys.items()}
         sentences = []
         for key in sorted(dropped, key=lambda key: key not in places):
