@@ -6,6 +6,7 @@ Streamlit looks for it in the text of the script that it serves: `st.App` in `pa
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Collection
@@ -14,10 +15,12 @@ from typing import Any
 import streamlit as st
 from streamlit import logger
 from streamlit.components.v2 import component as component
+from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import _coalesce_widget_states
 from streamlit.runtime.state.common import (
     GENERATED_ELEMENT_ID_PREFIX,
     WidgetMetadata,
@@ -29,6 +32,8 @@ from streamlit.runtime.state.session_state import (
     Serialized,
     SessionState,
 )
+
+from pages.ui.slow_lane import SlowLane
 
 # What a page of ours sends: it runs again or stops, says that it is open, or asks for a file to download.
 OUR_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
@@ -93,21 +98,29 @@ def check_messages() -> None:
 
     Streamlit takes a value as it comes: one of the wrong kind raises in the widget that draws it, and ends the page.
     Here such a value counts as not sent, so that its control keeps what it had. The other kinds of messages would clear
-    every reader's cache, or look for a git repository while all readers wait.
+    every reader's cache, or look for a git repository while all readers wait. Who sends such things gets a slower lane.
     """
     if getattr(AppSession.handle_backmsg, "checks", False):
         return
     handle, take = AppSession.handle_backmsg, SessionState.set_widgets_from_proto
     register = SessionState.register_widget
+    lane = SlowLane(_merged)
 
     def handle_ours(session: AppSession, message: Any) -> None:
-        if message.WhichOneof("type") in OUR_MESSAGES:
+        kind = message.WhichOneof("type")
+        if kind == "rerun_script":
+            lane.handle(session.id, message, functools.partial(handle, session))
+        elif kind in OUR_MESSAGES:
             handle(session, message)
         else:
+            lane.enter(session.id)
             _log.warning("ignored a message that no page sends")
 
     def take_fitting(state: SessionState, sent: WidgetStates) -> None:
+        count, context = len(sent.widgets), get_script_run_ctx()
         state._new_session_state[_DROPPED] = _drop(sent, state._new_widget_state.widget_metadata)
+        if len(sent.widgets) < count and context is not None:
+            lane.enter(context.session_id)
         take(state, sent)
 
     def register_fitting(state: SessionState, metadata: WidgetMetadata[Any], user_key: str | None) -> Any:
@@ -121,6 +134,16 @@ def check_messages() -> None:
     AppSession.handle_backmsg = handle_ours  # type: ignore[method-assign]
     SessionState.set_widgets_from_proto = take_fitting  # type: ignore[method-assign]
     SessionState.register_widget = register_fitting  # type: ignore[method-assign]
+
+
+def _merged(earlier: BackMsg, later: BackMsg) -> BackMsg:
+    """One message for two: the later values, the buttons of both; the whole page if they are for different parts."""
+    asked, before = later.rerun_script, earlier.rerun_script
+    if states := _coalesce_widget_states(before.widget_states, asked.widget_states):
+        asked.widget_states.CopyFrom(states)
+    if before.fragment_id != asked.fragment_id:
+        asked.fragment_id = ""
+    return later
 
 
 def dropped_values() -> list[str]:

@@ -33,36 +33,36 @@ JSONS = (
 )
 
 
-def values(name: str) -> Iterator[WidgetState]:
-    """One state for each hostile value of the control with this id."""
+def values() -> Iterator[WidgetState]:
+    """A state for each hostile value, without an id."""
     for number in (0, -1, 10**18, -(2**63)):
-        yield WidgetState(id=name, int_value=number)
+        yield WidgetState(int_value=number)
     for number in (0.5, math.nan, math.inf, -1e308, 1e308):
-        yield WidgetState(id=name, double_value=number)
-        yield _listed(name, "double_array_value", [number])
-        yield _listed(name, "double_array_value", [number, number])
+        yield WidgetState(double_value=number)
+        yield _listed("double_array_value", [number])
+        yield _listed("double_array_value", [number, number])
     for text in ("", "no such option", "NaN", "🦊" * 50, "[" * 50_000, "{" * 50, "9" * 5_000, "x" * HUGE):
-        yield WidgetState(id=name, string_value=text)
-        yield _listed(name, "string_array_value", [text])
+        yield WidgetState(string_value=text)
+        yield _listed("string_array_value", [text])
     for many in ([], ["x"] * 50_000, ["none", "none", "none"]):
-        yield _listed(name, "string_array_value", many)
-    yield _listed(name, "double_array_value", [])
-    yield _listed(name, "double_array_value", [1.0] * 50_000)
-    yield _listed(name, "int_array_value", [2**62])
-    yield WidgetState(id=name, bool_value=True)
-    yield WidgetState(id=name, bytes_value=b"\xff" * 1_000)
-    yield WidgetState(id=name)
+        yield _listed("string_array_value", many)
+    yield _listed("double_array_value", [])
+    yield _listed("double_array_value", [1.0] * 50_000)
+    yield _listed("int_array_value", [2**62])
+    yield WidgetState(bool_value=True)
+    yield WidgetState(bytes_value=b"\xff" * 1_000)
+    yield WidgetState()
     for text in JSONS:
-        yield WidgetState(id=name, json_value=text)
-        yield WidgetState(id=name, json_trigger_value=text)
+        yield WidgetState(json_value=text)
+        yield WidgetState(json_trigger_value=text)
     for field in ("file_uploader_state_value", "arrow_value", "string_trigger_value", "chat_input_value"):
-        state = WidgetState(id=name)
+        state = WidgetState()
         getattr(state, field).SetInParent()
         yield state
 
 
-def _listed(name: str, field: str, listed: list) -> WidgetState:
-    state = WidgetState(id=name)
+def _listed(field: str, listed: list) -> WidgetState:
+    state = WidgetState()
     getattr(state, field).data.extend(listed)
     return state
 
@@ -74,26 +74,31 @@ def ids(client: Client) -> list[str]:
     return [*own, *events, "", "$$ID-", "$$ID-0-None", "seq_len", "_shown", "x" * 1_000]
 
 
-ROUNDS = len(list(values("")))
+VALUES = tuple(values())
+ROUNDS = len(VALUES)
 
 
 def messages(client: Client) -> Iterator[BackMsg]:
     """Hostile messages for the page on the screen, without end.
 
-    By turns, a hostile value for each control of the page, and a message that names only what does not exist. After
-    ROUNDS of the first kind each control was sent each value.
+    Each has a hostile value for each control of the page, so that after ROUNDS of them each control was sent each
+    value; every eighth one names only what does not exist.
     """
     for turn in itertools.count():
         yield client.message(round_of(client, turn), fragment_of(client, turn))
-        yield _of_nothing(client, turn)
+        if turn % 7 == 6:
+            yield _of_nothing(client, turn // 7)
 
 
 def round_of(client: Client, turn: int) -> list[WidgetState]:
     """A hostile value for each id: that of this turn, shifted by one from id to id."""
-    return [
-        next(itertools.islice(values(name), (turn + place) % ROUNDS, None))
-        for place, name in enumerate(ids(client))
-    ]
+    states = []
+    for place, name in enumerate(ids(client)):
+        state = WidgetState()
+        state.CopyFrom(VALUES[(turn + place) % ROUNDS])
+        state.id = name
+        states.append(state)
+    return states
 
 
 def fragment_of(client: Client, turn: int) -> str:

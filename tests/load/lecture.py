@@ -59,9 +59,12 @@ class Session(Client):
     async def move(self, dice: random.Random) -> float:
         """Moves one slider somewhere; the seconds until the page, or the slider's fragment, has run again."""
         slider, fragment = dice.choice(list(self.sliders.values()))
-        place = dice.randint(0, round((slider.max - slider.min) / slider.step))
-        self.values[slider.id] = _value(slider, slider.min + slider.step * place)
+        self.put(slider, dice.randint(0, round((slider.max - slider.min) / slider.step)))
         return await self.run_as_it_is(fragment)
+
+    def put(self, slider: Slider, place: int) -> None:
+        """Puts a slider to one of its places, counted from the least; the next run tells the server."""
+        self.values[slider.id] = _value(slider, slider.min + slider.step * place)
 
     async def run_as_it_is(self, fragment: str = "") -> float:
         """Runs the page with the sliders as they are; the seconds until the script has finished."""
@@ -133,12 +136,11 @@ async def to_and_fro(site: Site, page: str, clocks: Path) -> float:
     async with connected(site, page, Session) as session:
         await session.run_as_it_is()
         slider, fragment = next(iter(session.sliders.values()))
-        places = [_value(slider, slider.min), _value(slider, slider.min + slider.step)]
         before = 0.0
         for move in range(TO_AND_FRO + 4):
             if move == 4:  # both pictures are in the cache
                 before = read_clocks(clocks)["cpu"]
-            session.values[slider.id] = places[move % 2]
+            session.put(slider, move % 2)
             await session.run_as_it_is(fragment)
     return (read_clocks(clocks)["cpu"] - before) / TO_AND_FRO
 

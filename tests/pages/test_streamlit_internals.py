@@ -15,6 +15,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.fragment import MemoryFragmentStorage
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner_utils import script_requests
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 from streamlit.runtime.state.common import WidgetMetadata
 from streamlit.runtime.state.session_state import SessionState, WStates
@@ -72,6 +73,10 @@ def test_streamlit_is_as_we_know_it() -> None:
                 callable(getattr(AppSession, "handle_backmsg", None))
                 and {field.name for field in BackMsg.DESCRIPTOR.fields} >= streamlit_internals.OUR_MESSAGES,
                 "messages cannot be told apart: any reader can clear the cache of all",
+            ),
+            (
+                callable(getattr(script_requests, "_coalesce_widget_states", None)),
+                "two messages cannot be made one: a reader in the slow lane loses clicks",
             ),
             (
                 callable(getattr(logger, "setup_formatter", None)) and isinstance(logger._loggers, dict),
