@@ -78,13 +78,13 @@ VALUES = tuple(values())
 ROUNDS = len(VALUES)
 
 
-def messages(client: Client) -> Iterator[BackMsg]:
+def messages(client: Client, first: int = 0) -> Iterator[BackMsg]:
     """Hostile messages for the page on the screen, without end.
 
     Each has a hostile value for each control of the page, so that after ROUNDS of them each control was sent each
-    value; every eighth one names only what does not exist.
+    value; every eighth one names only what does not exist. first: the turn to begin with.
     """
-    for turn in itertools.count():
+    for turn in itertools.count(first):
         yield client.message(round_of(client, turn), fragment_of(client, turn))
         if turn % 7 == 6:
             yield _of_nothing(client, turn // 7)

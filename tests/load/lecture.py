@@ -77,7 +77,7 @@ class Session(Client):
             slider = element.slider
             self.sliders[slider.id] = (slider, message.delta.fragment_id)
             if slider.set_value or slider.id not in self.values:
-                self.values[slider.id] = _shown(slider)
+                self.values[slider.id] = shown(slider)
 
 
 def _state(name: str, value: Value) -> WidgetState:
@@ -95,7 +95,7 @@ def _value(slider: Slider, place: float) -> Value:
     return slider.options[round(place)] if slider.type == Slider.SELECT_SLIDER else place
 
 
-def _shown(slider: Slider) -> Value:
+def shown(slider: Slider) -> Value:
     """What a slider shows as the page sends it."""
     if slider.set_value:
         return slider.raw_value[0] if slider.type == Slider.SELECT_SLIDER else slider.value[0]
