@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -23,6 +24,7 @@ class SlowLane(Generic[MessageT]):
 
     def __init__(self, merge: Callable[[MessageT, MessageT], MessageT]) -> None:
         self._merge = merge
+        self._lock = threading.Lock()  # of _until
         self._until: dict[str, float] = {}  # reader -> when the lane is left
         self._second: dict[str, tuple[int, int]] = {}  # reader -> a second, and the messages in it
         self._waiting: dict[str, tuple[MessageT, Callable[[MessageT], None]]] = {}
@@ -30,10 +32,11 @@ class SlowLane(Generic[MessageT]):
 
     def enter(self, reader: str) -> None:
         """Puts a reader into the lane. May be called from any thread."""
-        self._until.pop(reader, None)
-        self._until[reader] = time.monotonic() + FORGIVEN_AFTER
-        if len(self._until) > REMEMBERED:
-            self._until.pop(next(iter(self._until)), None)
+        with self._lock:
+            self._until.pop(reader, None)
+            self._until[reader] = time.monotonic() + FORGIVEN_AFTER
+            if len(self._until) > REMEMBERED:
+                del self._until[next(iter(self._until))]
 
     def handle(self, reader: str, message: MessageT, handle: Callable[[MessageT], None]) -> None:
         """Handles a message, at once or in its turn. Called from the thread of the server's event loop."""

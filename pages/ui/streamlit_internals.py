@@ -37,6 +37,7 @@ from pages.ui.slow_lane import SlowLane
 
 # What a page of ours sends: it runs again or stops, says that it is open, or asks for a file to download.
 OUR_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
+MOST_VALUES = 1_000  # controls in a message; a page has about fifty
 LONGEST_VALUE = 1_000_000  # bytes of one control's value
 DEEPEST_JSON = 8  # lists and objects within each other, of what the player and the cards send
 NUMBERS = frozenset(
@@ -143,6 +144,7 @@ def _merged(earlier: BackMsg, later: BackMsg) -> BackMsg:
         asked.widget_states.CopyFrom(states)
     if before.fragment_id != asked.fragment_id:
         asked.fragment_id = ""
+    asked.is_history_navigation |= before.is_history_navigation
     return later
 
 
@@ -154,18 +156,18 @@ def dropped_values() -> list[str]:
 def _drop(sent: WidgetStates, known: dict[str, WidgetMetadata[Any]]) -> list[str]:
     """Removes the values that do not fit their controls from a message. Returns the keys of those controls.
 
-    A control that is not known yet may be of a page that is to be drawn; but a name that Streamlit gives to none stops
-    a run.
+    A control that is not known yet may be of a page that is to be drawn; but a name that Streamlit gives to none would
+    stop the run.
     """
-    dropped = []
-    for place in reversed(range(len(sent.widgets))):
-        name = sent.widgets[place].id
-        metadata = known.get(name)
-        if not name.startswith((GENERATED_ELEMENT_ID_PREFIX, STREAMLIT_INTERNAL_KEY_PREFIX)):
-            del sent.widgets[place]
-        elif metadata is not None and not _fits(sent.widgets[place], metadata):
-            dropped.append(user_key_from_element_id(metadata.id) or "")
-            del sent.widgets[place]
+    kept, dropped = [], []
+    for state in sent.widgets[:MOST_VALUES]:
+        metadata = known.get(state.id)
+        if metadata is not None and not _fits(state, metadata):
+            dropped.append(user_key_from_element_id(state.id) or "")
+        elif state.id.startswith((GENERATED_ELEMENT_ID_PREFIX, STREAMLIT_INTERNAL_KEY_PREFIX)):
+            kept.append(state)
+    if len(kept) < len(sent.widgets):
+        sent.CopyFrom(WidgetStates(widgets=kept))
     if dropped:
         _log.warning("ignored a value of the wrong kind for %s", ", ".join(dropped))
     return dropped

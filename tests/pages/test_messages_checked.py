@@ -112,13 +112,44 @@ def test_a_name_that_no_control_has_does_not_stop_the_page(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["clear_cache", "load_git_info", "set_run_on_save"])
 def test_no_reader_clears_the_cache_of_all(kind: str) -> None:
-    session, message = mock.Mock(spec=AppSession), BackMsg()
+    session, message = mock.Mock(spec=AppSession, id="a session"), BackMsg()
     setattr(message, kind, True)
     AppSession.handle_backmsg(session, message)
     assert not session.method_calls
 
 
 def test_what_pages_send_is_handled() -> None:
-    session = mock.Mock(spec=AppSession)
+    session = mock.Mock(spec=AppSession, id="a session")
     AppSession.handle_backmsg(session, BackMsg(app_heartbeat=True))
     assert session.method_calls == [mock.call._handle_app_heartbeat_request()]
+
+
+def test_a_message_with_a_crowd_of_values_costs_no_more_than_a_page() -> None:
+    crowd = WidgetStates(
+        widgets=[WidgetState(id=f"$$ID-{number}-x", int_value=1) for number in range(50_000)]
+    )
+    state = SessionState()
+    state.set_widgets_from_proto(crowd)
+    assert len(state._new_widget_state) <= streamlit_internals.MOST_VALUES
+
+
+def test_two_messages_in_the_slow_lane_keep_both_clicks_and_the_later_value() -> None:
+    earlier, later = BackMsg(), BackMsg()
+    for message, button, size in ((earlier, "a", 1), (later, "b", 2)):
+        states = message.rerun_script.widget_states.widgets
+        states.extend([WidgetState(id=button, trigger_value=True), WidgetState(id=NAME, int_value=size)])
+        message.rerun_script.fragment_id = "f"
+    earlier.rerun_script.is_history_navigation = True
+    merged = streamlit_internals._merged(earlier, later).rerun_script
+    held = {state.id: state for state in merged.widget_states.widgets}
+    assert held["a"].trigger_value
+    assert held["b"].trigger_value
+    assert held[NAME].int_value == 2
+    assert merged.fragment_id == "f"
+    assert merged.is_history_navigation
+
+
+def test_two_messages_for_different_parts_run_the_whole_page() -> None:
+    earlier, later = BackMsg(), BackMsg()
+    earlier.rerun_script.fragment_id, later.rerun_script.fragment_id = "f", "g"
+    assert streamlit_internals._merged(earlier, later).rerun_script.fragment_id == ""
