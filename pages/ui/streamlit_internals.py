@@ -39,6 +39,7 @@ from pages.ui.slow_lane import SlowLane
 OUR_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
 MOST_VALUES = 1_000  # controls in a message; a page has about fifty
 LONGEST_VALUE = 1_000_000  # bytes of one control's value
+LONGEST_JSON = 20_000  # bytes of what the player or a card sends: a step, a click, an address
 DEEPEST_JSON = 8  # lists and objects within each other, of what the player and the cards send
 NUMBERS = frozenset(
     {"int_value", "double_value"}
@@ -110,6 +111,9 @@ def check_messages() -> None:
     def handle_ours(session: AppSession, message: Any) -> None:
         kind = message.WhichOneof("type")
         if kind == "rerun_script":
+            known = session.session_state._new_widget_state.widget_metadata
+            if not all(_is_of_kind(sent, known) for sent in message.rerun_script.widget_states.widgets):
+                lane.enter(session.id)
             lane.handle(session.id, message, functools.partial(handle, session))
         elif kind in OUR_MESSAGES:
             handle(session, message)
@@ -118,16 +122,13 @@ def check_messages() -> None:
             _log.warning("ignored a message that no page sends")
 
     def take_fitting(state: SessionState, sent: WidgetStates) -> None:
-        count, context = len(sent.widgets), get_script_run_ctx()
         state._new_session_state[_DROPPED] = _drop(sent, state._new_widget_state.widget_metadata)
-        if len(sent.widgets) < count and context is not None:
-            lane.enter(context.session_id)
         take(state, sent)
 
     def register_fitting(state: SessionState, metadata: WidgetMetadata[Any], user_key: str | None) -> Any:
         """For a control that was not drawn before; what is known of it is known only now."""
         sent = state._new_widget_state.states.get(metadata.id)
-        if isinstance(sent, Serialized) and not _fits(sent.value, metadata):
+        if isinstance(sent, Serialized) and not _fits(sent.value, {metadata.id: metadata}):
             del state._new_widget_state[metadata.id]
         return register(state, metadata, user_key)
 
@@ -156,16 +157,12 @@ def dropped_values() -> list[str]:
 def _drop(sent: WidgetStates, known: dict[str, WidgetMetadata[Any]]) -> list[str]:
     """Removes the values that do not fit their controls from a message. Returns the keys of those controls.
 
-    A control that is not known yet may be of a page that is to be drawn; but a name that Streamlit gives to none would
-    stop the run.
+    known: the controls that were drawn before, by id.
     """
-    kept, dropped = [], []
-    for state in sent.widgets[:MOST_VALUES]:
-        metadata = known.get(state.id)
-        if metadata is not None and not _fits(state, metadata):
-            dropped.append(user_key_from_element_id(state.id) or "")
-        elif state.id.startswith((GENERATED_ELEMENT_ID_PREFIX, STREAMLIT_INTERNAL_KEY_PREFIX)):
-            kept.append(state)
+    fit = [_fits(state, known) for state in sent.widgets[:MOST_VALUES]]
+    kept = [state for state, fits in zip(sent.widgets, fit, strict=False) if fits]
+    wrong = [state.id for state, fits in zip(sent.widgets, fit, strict=False) if not fits]
+    dropped = [user_key_from_element_id(name) or "" for name in wrong if name in known]
     if len(kept) < len(sent.widgets):
         sent.CopyFrom(WidgetStates(widgets=kept))
     if dropped:
@@ -173,13 +170,27 @@ def _drop(sent: WidgetStates, known: dict[str, WidgetMetadata[Any]]) -> list[str
     return dropped
 
 
-def _fits(sent: WidgetState, metadata: WidgetMetadata[Any]) -> bool:
+def _is_of_kind(sent: WidgetState, known: dict[str, WidgetMetadata[Any]]) -> bool:
+    """Whether a value is of the kind that its control takes, and not too long.
+
+    A control that is not known yet may be of a page that is to be drawn; but a name that Streamlit gives to none would
+    stop the run.
+    """
+    kind, metadata = sent.WhichOneof("value"), known.get(sent.id)
+    if kind is None or sent.ByteSize() > (LONGEST_JSON if kind.startswith("json") else LONGEST_VALUE):
+        return False
+    if metadata is None:
+        return sent.id.startswith((GENERATED_ELEMENT_ID_PREFIX, STREAMLIT_INTERNAL_KEY_PREFIX))
+    return kind == metadata.value_type or NUMBERS.issuperset((kind, metadata.value_type))
+
+
+def _fits(sent: WidgetState, known: dict[str, WidgetMetadata[Any]]) -> bool:
     """Whether a control can take a value: of its kind, not too long, and readable."""
-    kind = sent.WhichOneof("value")
-    if kind is None or sent.ByteSize() > LONGEST_VALUE:
+    kind, metadata = sent.WhichOneof("value"), known.get(sent.id)
+    if kind is None or not _is_of_kind(sent, known):
         return False
-    if kind != metadata.value_type and not NUMBERS.issuperset((kind, metadata.value_type)):
-        return False
+    if metadata is None:
+        return True
     try:
         value = unpack_widget_state_value(sent)
         if kind.startswith("json"):
