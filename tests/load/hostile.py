@@ -11,7 +11,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from tests.load.client import Client
 
-HUGE = 300_000  # characters
+HUGE = 100_000  # characters; more of them would keep the test's own process busy
 SURROGATE = (
     '{"click": {"panel": "\\ud800", "action": "cell", "index": [0]}, "step": "\\ud800", "code": "\\ud800"}'
 )
@@ -108,7 +108,7 @@ def fragment_of(client: Client, turn: int) -> str:
 
 def _of_nothing(client: Client, turn: int) -> BackMsg:
     message = BackMsg()
-    match turn % 6:
+    match turn % 7:
         case 0:
             message.clear_cache = True
         case 1:
@@ -120,6 +120,9 @@ def _of_nothing(client: Client, turn: int) -> BackMsg:
             message.file_urls_request.file_names.extend(["x"] * 1_000)
         case 4:
             message.backend_operation_request.request_id = "x" * 10_000
+        case 5:
+            huge = [WidgetState(id=name, string_value="x" * 2_000_000) for name in ids(client)[:1]]
+            message = client.message(huge)
         case _:
             message = client.message(fragment="x" * 10_000)
             message.rerun_script.page_script_hash = "no such page"
