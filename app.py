@@ -5,9 +5,10 @@ import streamlit as st
 from pages.ui import navigation, page
 from pages.ui.jobs import warm_up
 from pages.ui.settings import address
-from pages.ui.streamlit_internals import show_default_page_unless
+from pages.ui.streamlit_internals import check_messages, show_default_page_unless
 from pages.ui.topics import SECTIONS, TOPICS
 
+check_messages()
 st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide", initial_sidebar_state=232)
 
 home = st.Page("pages/home.py", title="Lantern", url_path="home", default=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,17 @@ from typing import Any
 import streamlit as st
 
 from pages.ui.jobs import warm_up
-from pages.ui.streamlit_internals import use_own_navigation
+from pages.ui.log import OncePerMinute
+from pages.ui.streamlit_internals import filter_log, use_own_navigation
 
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[None]:
     """Starts the warming once the server is up."""
+    entries = OncePerMinute()
+    filter_log(entries)
+    if logging.lastResort is not None:  # where our own loggers write
+        logging.lastResort.addFilter(entries)
     use_own_navigation()  # before the first reader
     warm_up.start()
     yield

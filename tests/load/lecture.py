@@ -13,30 +13,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import websockets
-from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.Slider_pb2 import Slider
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from pages.ui.topics import TOPICS
 from tests.browser.site import Site, serve
+from tests.load.client import Client, connected
 
 PAGES = ("flash_attention", *sorted(topic.name for topic in TOPICS if topic.name != "flash_attention"))
 TO_AND_FRO = 40  # moves between two places whose pictures are in the cache
 WARMING = 15.0  # seconds in which torch and the kernel's worker load, and the agents are compiled
 PAUSE = 5.0  # seconds between two moves of one reader, on average
-PATIENCE = 60.0  # seconds after which a rerun counts as lost
 MOST_READERS = 300
 MOST_SECONDS = 300
 
@@ -54,64 +50,44 @@ class Tally:
 
 
 @dataclass
-class Session:
+class Session(Client):
     """One reader's connection. sliders: of the page, with the fragment that each runs; values: as they stand."""
 
-    socket: websockets.ClientConnection
-    tally: Tally
-    page: str
     sliders: dict[str, tuple[Slider, str]] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
-    page_hash: str = ""
 
     async def move(self, dice: random.Random) -> float:
         """Moves one slider somewhere; the seconds until the page, or the slider's fragment, has run again."""
         slider, fragment = dice.choice(list(self.sliders.values()))
-        place = dice.randint(0, round((slider.max - slider.min) / slider.step))
+        self.put(slider, dice.randint(0, round((slider.max - slider.min) / slider.step)))
+        return await self.run_as_it_is(fragment)
+
+    def put(self, slider: Slider, place: int) -> None:
+        """Puts a slider to one of its places, counted from the least; the next run tells the server."""
         self.values[slider.id] = _value(slider, slider.min + slider.step * place)
-        return await self.run(fragment)
 
-    async def run(self, fragment: str = "") -> float:
-        """Runs the page with the sliders as they stand; the seconds until the script has finished."""
-        message = BackMsg()
-        state = message.rerun_script
-        state.page_script_hash, state.fragment_id = self.page_hash, fragment
-        if not self.page_hash:
-            state.page_name = self.page
-        for name, value in self.values.items():
-            widget = state.widget_states.widgets.add(id=name)
-            if isinstance(value, str):
-                widget.string_array_value.data.append(value)
-            else:
-                widget.double_array_value.data.append(value)
-        started = time.perf_counter()
-        await self.socket.send(message.SerializeToString())
-        await asyncio.wait_for(self._until_finished(), PATIENCE)
-        return time.perf_counter() - started
+    async def run_as_it_is(self, fragment: str = "") -> float:
+        """Runs the page with the sliders as they are; the seconds until the script has finished."""
+        return await self.run([_state(name, value) for name, value in self.values.items()], fragment)
 
-    async def _until_finished(self) -> None:
-        while True:
-            data = await self.socket.recv()
-            self.tally.received += len(data)
-            message = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
-            match message.WhichOneof("type"):
-                case "new_session":
-                    self.page_hash = message.new_session.page_script_hash
-                case "delta":
-                    self._notice(message)
-                case "script_finished":
-                    return
-
-    def _notice(self, message: ForwardMsg) -> None:
+    def notice(self, message: ForwardMsg) -> None:
+        super().notice(message)
         element = message.delta.new_element
-        match element.WhichOneof("type"):
-            case "slider":
-                slider = element.slider
-                self.sliders[slider.id] = (slider, message.delta.fragment_id)
-                if slider.set_value or slider.id not in self.values:
-                    self.values[slider.id] = _shown(slider)
-            case "exception":
-                self.tally.errors.append(f"{element.exception.type}: {element.exception.message[:200]}")
+        if element.WhichOneof("type") == "slider":
+            slider = element.slider
+            self.sliders[slider.id] = (slider, message.delta.fragment_id)
+            if slider.set_value or slider.id not in self.values:
+                self.values[slider.id] = shown(slider)
+
+
+def _state(name: str, value: Value) -> WidgetState:
+    """A slider's place as the browser sends it."""
+    state = WidgetState(id=name)
+    if isinstance(value, str):
+        state.string_array_value.data.append(value)
+    else:
+        state.double_array_value.data.append(value)
+    return state
 
 
 def _value(slider: Slider, place: float) -> Value:
@@ -119,35 +95,32 @@ def _value(slider: Slider, place: float) -> Value:
     return slider.options[round(place)] if slider.type == Slider.SELECT_SLIDER else place
 
 
-def _shown(slider: Slider) -> Value:
+def shown(slider: Slider) -> Value:
     """What a slider shows as the page sends it."""
     if slider.set_value:
         return slider.raw_value[0] if slider.type == Slider.SELECT_SLIDER else slider.value[0]
     return _value(slider, slider.default[0])
 
 
-@contextlib.asynccontextmanager
-async def connected(site: Site, tally: Tally, page: str) -> AsyncIterator[Session]:
-    """One reader's connection to the server, before the page is opened."""
-    url = f"ws://{urlsplit(site.url).netloc}/_stcore/stream"
-    assert urlsplit(url).hostname == "127.0.0.1"
-    subprotocols = [websockets.Subprotocol("streamlit")]
-    async with websockets.connect(url, subprotocols=subprotocols, max_size=None) as socket:
-        yield Session(socket, tally, page)
-
-
 async def read(site: Site, tally: Tally, page: str, seconds: float, dice: random.Random) -> None:
     """One reader: arrives some time in the first seconds, then moves sliders until the time is over."""
     await asyncio.sleep(dice.uniform(0, PAUSE))
     try:
-        async with connected(site, tally, page) as session:
-            tally.arrivals.append(await session.run())
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                await asyncio.sleep(dice.uniform(0.5, 1.5) * PAUSE)
-                tally.reruns.append(await session.move(dice))
+        async with connected(site, page, Session) as session:
+            try:
+                await _move_until(time.perf_counter() + seconds, session, tally, dice)
+            finally:
+                tally.received += session.received
+                tally.errors += session.errors
     except Exception as error:  # whatever happens to a reader is a finding
         tally.errors.append(f"{type(error).__name__}: {error}")
+
+
+async def _move_until(end: float, session: Session, tally: Tally, dice: random.Random) -> None:
+    tally.arrivals.append(await session.run_as_it_is())
+    while time.perf_counter() < end:
+        await asyncio.sleep(dice.uniform(0.5, 1.5) * PAUSE)
+        tally.reruns.append(await session.move(dice))
 
 
 async def lecture(site: Site, page: str, readers: int, seconds: float) -> Tally:
@@ -160,16 +133,15 @@ async def lecture(site: Site, page: str, readers: int, seconds: float) -> Tally:
 
 async def to_and_fro(site: Site, page: str, clocks: Path) -> float:
     """Seconds of the server's processor for a slider move whose picture is cached, over TO_AND_FRO moves."""
-    async with connected(site, Tally(), page) as session:
-        await session.run()
+    async with connected(site, page, Session) as session:
+        await session.run_as_it_is()
         slider, fragment = next(iter(session.sliders.values()))
-        places = [_value(slider, slider.min), _value(slider, slider.min + slider.step)]
         before = 0.0
         for move in range(TO_AND_FRO + 4):
             if move == 4:  # both pictures are in the cache
                 before = read_clocks(clocks)["cpu"]
-            session.values[slider.id] = places[move % 2]
-            await session.run(fragment)
+            session.put(slider, move % 2)
+            await session.run_as_it_is(fragment)
     return (read_clocks(clocks)["cpu"] - before) / TO_AND_FRO
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit import logger
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.fragment import MemoryFragmentStorage
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner_utils import script_requests
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
+from streamlit.runtime.state.common import WidgetMetadata
+from streamlit.runtime.state.session_state import SessionState, WStates
 from streamlit.testing.v1 import AppTest
 
 from pages.ui import streamlit_internals
@@ -54,6 +62,25 @@ def test_streamlit_is_as_we_know_it() -> None:
             (
                 hasattr(AppTest, "switch_page") and "to_dict" in dir(type(st.session_state)),
                 "a session cannot be read whole: settings/session.py compares what all controls say at once",
+            ),
+            (
+                all(hasattr(SessionState, name) for name in ("set_widgets_from_proto", "register_widget"))
+                and {"states", "widget_metadata"} <= {field.name for field in fields(WStates)}
+                and {"value_type", "max_array_length"} <= {field.name for field in fields(WidgetMetadata)},
+                "what a browser sends is not checked: a value of the wrong kind ends its page",
+            ),
+            (
+                callable(getattr(AppSession, "handle_backmsg", None))
+                and {field.name for field in BackMsg.DESCRIPTOR.fields} >= streamlit_internals.OUR_MESSAGES,
+                "messages cannot be told apart: any reader can clear the cache of all",
+            ),
+            (
+                callable(getattr(script_requests, "_coalesce_widget_states", None)),
+                "two messages cannot be made one: a reader in the slow lane loses clicks",
+            ),
+            (
+                callable(getattr(logger, "setup_formatter", None)) and isinstance(logger._loggers, dict),
+                "Streamlit's loggers cannot be found: a flood of messages floods the log",
             ),
         )
         if not holds
@@ -99,3 +126,41 @@ def test_outside_of_a_run_nothing_is_asked_for(name: str) -> None:
 
 def test_a_page_that_is_known_has_no_such_sentence() -> None:
     assert not [line for line in sentences(open_page("pages/home.py")) if "There is no page" in line]
+
+
+def test_controls_say_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control whose declared kind is not what its browser side sends would never be heard."""
+
+    def script() -> None:
+        import streamlit as st
+
+        st.number_input("a", 0, 9, key="whole")
+        st.number_input("a", 0.0, 9.0, key="decimal")
+        st.slider("a", 0, 9, key="slider")
+        st.select_slider("a", [1, 2], key="stepped")
+        st.text_input("a", key="text")
+        st.segmented_control("a", ["x"], key="choice")
+        st.selectbox("a", ["x"], key="list")
+        st.multiselect("a", ["x"], key="several")
+        st.button("a", key="button")
+
+    kinds = {}
+    register = SessionState.register_widget
+
+    def noted(state: SessionState, metadata: WidgetMetadata[Any], key: str | None) -> Any:
+        kinds[key] = metadata.value_type
+        return register(state, metadata, key)
+
+    monkeypatch.setattr(SessionState, "register_widget", noted)
+    AppTest.from_function(script).run()
+    assert kinds == {
+        "whole": "double_value",
+        "decimal": "double_value",
+        "slider": "double_array_value",
+        "stepped": "string_array_value",
+        "text": "string_value",
+        "choice": "string_array_value",
+        "list": "string_value",
+        "several": "string_array_value",
+        "button": "trigger_value",
+    }

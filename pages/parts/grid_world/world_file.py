@@ -30,7 +30,7 @@ def _use_pasted(settings: Settings) -> None:
     """Begins a new run in the pasted world."""
     try:
         pasted = json.loads(st.session_state[PASTED])
-    except ValueError:
+    except (ValueError, RecursionError):  # lists within lists within lists
         queue_toast(Message("Not valid JSON. Paste a file saved by “World as JSON”."))
         return
     if not isinstance(pasted, dict):

@@ -16,7 +16,7 @@ from pages.ui.jobs.cache import result_json
 from pages.ui.settings import address
 from pages.ui.streamlit_internals import component
 
-LONGEST_QR = 2000  # characters; more makes a code that no camera reads
+LONGEST_QR = 2000  # bytes; more makes a code that no camera reads
 
 _html, _css, _js = (
     Path(__file__).with_name(f"take.{ending}").read_text(encoding="utf-8") for ending in ("html", "css", "js")
@@ -32,12 +32,12 @@ def link(commands: str) -> None:
     data = {"commands": commands}
     result = _link(key="_link", data=data, height="content", on_code_change=lambda: None)
     here = (address.visit().page, address.written(address.visit().page))
-    if result.code:
+    if isinstance(result.code, str) and result.code:  # not so if something else than our page sent it
         st.session_state["_code"] = (result.code, here)
     shown, belongs_to = st.session_state.get("_code", ("", here))
     if not shown or belongs_to != here:
         return
-    if len(shown) > LONGEST_QR:
+    if len(shown.encode()) > LONGEST_QR:
         st.text("This link is too long for a QR code that a camera can read; copy it instead.")
         return
     st.image(qr_svg(shown), width=220)

@@ -172,6 +172,8 @@ class Settings(Session):
         own = {key_of(prefix, name) for name in self.types[prefix].model_fields}
         sentences += [words for key, words in self.shown.refused.items() if key in own]
         sentences += self.shown.notes.get(prefix, [])
+        sentences += self.unfit
+        self.unfit = []
         place = st.empty()  # always there, so that what follows keeps its place, an open popover too
         if not sentences:
             return

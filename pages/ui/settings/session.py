@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
-from explainers.contract.params import Params, as_text, fit, read, several_of
+from explainers.contract.messages import Message
+from explainers.contract.params import Params, allowed, as_text, fit, read, several_of
 from pages.ui.player.mount import is_asking, player_key, step_on_screen
 from pages.ui.settings import address
 from pages.ui.settings.link import key_of, own_fields, query_of, short, take, take_step, titled, unknown
-from pages.ui.streamlit_internals import this_run
+from pages.ui.streamlit_internals import dropped_values, this_run
 
 STALE_FOR = 30.0  # seconds after which we trust that the browser has applied a value that was set
 
@@ -65,6 +66,7 @@ class Session:
         self.set_now: set[str] = set()  # controls whose value was set, and that are not drawn since
         self.settled = False  # since the page itself ran, and not a fragment of it
         self.settled_in: object = None  # the run in which it was settled last
+        self.unfit: list[str] = []  # a sentence for each value that its control cannot take; shown once
 
     def title(self, name: str, prefix: str = "") -> str:
         """What the screen calls a field."""
@@ -80,6 +82,7 @@ class Session:
         if run is not None and run is self.settled_in and not self._is_pending():
             return
         self.settled_in = run
+        self.unfit = self._unfit(dropped_values())
         said = st.session_state.to_dict()
         number = address.visit().number
         if self.shown.visit != number:
@@ -98,6 +101,25 @@ class Session:
         if heard:
             for prefix in self.types:
                 self._set_controls(prefix, said)
+
+    def _unfit(self, dropped: Iterable[str]) -> list[str]:
+        """A sentence for each setting that was sent what it cannot take, and one for all other controls."""
+        places = {key: (prefix, name) for prefix, keys in self.keys.items() for name, key in keys.items()}
+        sentences = []
+        for key in sorted(dropped, key=lambda key: key not in places):
+            if key not in places:
+                words = Message("The browser sent something that no part of this page takes; it was ignored.")
+                return [*sentences, words]
+            prefix, name = places[key]
+            sentences.append(
+                Message(
+                    "{field} received a value that it cannot take; allowed: {allowed}. The page still uses {used}.",
+                    field=self.title(name, prefix),
+                    allowed=allowed(self.types[prefix], name),
+                    used=short(as_text(getattr(self.shown.params[prefix], name))),
+                )
+            )
+        return sentences
 
     def _is_pending(self) -> bool:
         """Whether a button or a click requested a change that is not applied yet."""
