@@ -11,7 +11,7 @@ TYPESCRIPT := 5.9.3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: run test test-slow quick browser lint messages bench lecture picture chromium clean
+.PHONY: run test test-slow quick browser lint messages bench gpu lecture picture chromium clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.running  ## serves the site on this machine
@@ -43,6 +43,9 @@ messages: $(VENV)/.running  ## writes lantern.pot, every sentence that can be tr
 bench: $(VENV)/.testing chromium  ## measures, and prints the ratios
 	@for script in tests/bench/*.py; do case $$script in *__init__.py) ;; *) \
 		echo "== $$script"; $(PYTHON) -m $$(echo $${script%.py} | tr / .) || exit 1;; esac; done
+
+gpu:  ## on a machine with a GPU: measures attention, then tests it; make gpu WHOLE=1 for every test
+	$(or $(wildcard $(PYTHON)),python3) -m tests.gpu $(if $(WHOLE),--whole)
 
 lecture: $(VENV)/.testing  ## a lecture hall of readers at once; make lecture PAGE=grid_world
 	$(PYTHON) -m tests.load.lecture $(if $(PAGE),--page $(PAGE))

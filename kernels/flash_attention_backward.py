@@ -27,7 +27,7 @@ import triton.language as tl
 from kernels import tuning
 from kernels.flash_attention_forward import empty_like, kernel_arguments, strides
 from kernels.problem import Problem
-from kernels.scores import key_tiles_of, query_tiles_of, tanh
+from kernels.scores import add_product, key_tiles_of, query_tiles_of, tanh
 
 
 @triton.jit(do_not_specialize=["n_q"])
@@ -175,14 +175,14 @@ def flash_attention_grad_keys_values(
                     seen = columns[:, None] >= rows[None, :] + offset - window_left
                     weights = tl.where(seen, weights, 0.0)
                 # dV = P^T dO
-                grad_v = tl.dot(weights.to(v.dtype), grad_output, grad_v, input_precision="ieee")
+                grad_v = add_product(weights.to(v.dtype), grad_output, grad_v)
                 # dP^T = V dO^T, dS^T = P^T * (dP^T - delta)
                 grad_weights = tl.dot(v, tl.trans(grad_output), input_precision="ieee")
                 grad_scores = weights * (grad_weights - delta[None, :])
                 if SOFTCAP:
                     grad_scores = grad_scores * (1.0 - scores * scores)
                 # dK = scale dS^T Q (the scale once, at the end)
-                grad_k = tl.dot(grad_scores.to(q.dtype), q, grad_k, input_precision="ieee")
+                grad_k = add_product(grad_scores.to(q.dtype), q, grad_k)
 
     grad_k_ptr += first_column.to(tl.int64) * grad_k_row_stride
     grad_v_ptr += first_column.to(tl.int64) * grad_v_row_stride
@@ -308,7 +308,7 @@ def flash_attention_grad_queries(
             if SOFTCAP:
                 grad_scores = grad_scores * (1.0 - scores * scores)
             # dQ = scale dS K (the scale once, at the end)
-            grad_q = tl.dot(grad_scores.to(k.dtype), k, grad_q, input_precision="ieee")
+            grad_q = add_product(grad_scores.to(k.dtype), k, grad_q)
 
     grad_q = grad_q * scale
     tl.store(grad_q_ptr + grad_q_offsets, grad_q.to(grad_q_ptr.dtype.element_ty), mask=q_mask)

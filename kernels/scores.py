@@ -70,3 +70,13 @@ def tanh(x):
     series = square * (0.13333333333333333 + square * (-0.05396825396825397 + square * 0.021869488536155203))
     series = x * (1.0 + square * (-0.3333333333333333 + series))
     return tl.where(tl.abs(x) < 0.25, series, tl.where(x < 0, -ratio, ratio))
+
+
+@triton.jit
+def add_product(a, b, acc):
+    """acc + a b. In float32 the product of a tile is summed apart and then added: a chain of N additions onto acc would
+    round N times at the size of the whole sum."""
+    if a.dtype == tl.float32:
+        # a fused multiply-add by 1, since the compiler would turn a plain addition into such a chain
+        return tl.fma(tl.dot(a, b, input_precision="ieee"), tl.full(acc.shape, 1.0, tl.float32), acc)
+    return tl.dot(a, b, acc, input_precision="ieee")

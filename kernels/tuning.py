@@ -1,8 +1,9 @@
 """Which tile sizes a kernel runs with: measured on a GPU, as large as possible in the interpreter.
 
 A GPU wants tiles that fill its tensor cores without spilling registers; which are best depends on the head
-dimension, the length and the mask, so a few candidates are timed at the first launch (triton.autotune). Each
-candidate below was compiled for an H100 (sm_90) and kept if its shared memory fits and it spills little. The
+dimension, the length and the mask, so a few candidates are timed at the first launch (triton.autotune). The first of
+each row of CANDIDATES was the fastest on an H200, and Hopper GPUs take it at once, so that nobody waits. Three stages
+were slower than two almost everywhere: with them ptxas runs the tensor cores' instructions one after another. The
 interpreter runs a tile as NumPy calls, whose cost is mostly per call: there the largest tile is the fastest.
 """
 
@@ -18,6 +19,7 @@ import triton
 LARGEST_INTERPRETED_BLOCK = 256
 LARGEST_LENGTH_BUCKET = 8192
 SHORTEST_TUNED_LENGTH = 256
+MEASURED_CAPABILITY = (9, 0)  # of the GPU on which the order of CANDIDATES was measured
 
 # Triton's launcher and tuner keep state between calls; compiled launches are asynchronous, so waiting is
 # cheap.
@@ -45,49 +47,47 @@ class DecodingTiling(NamedTuple):
 # (kernel, bytes an element, larger padded head dimension) -> candidates; the first is used where nothing is tuned.
 CANDIDATES: dict[tuple[str, int, int], list[Tiling]] = {
     ("forward", 2, 64): [
+        Tiling(64, 64, 4, 2),
+        Tiling(128, 64, 8, 2),
         Tiling(128, 64, 4, 3),
-        Tiling(128, 64, 4, 4),
-        Tiling(128, 128, 8, 3),
-        Tiling(128, 64, 8, 3),
         Tiling(64, 64, 4, 3),
     ],
     ("forward", 2, 128): [
         Tiling(128, 128, 8, 2),
+        Tiling(64, 64, 4, 2),
+        Tiling(128, 64, 8, 2),
         Tiling(128, 64, 8, 3),
-        Tiling(128, 64, 4, 3),
-        Tiling(128, 128, 8, 3),
-        Tiling(64, 64, 4, 3),
     ],
     ("forward", 2, 256): [Tiling(128, 64, 8, 2), Tiling(128, 32, 8, 2), Tiling(64, 32, 4, 2)],
     ("forward", 4, 64): [Tiling(64, 32, 8, 1), Tiling(32, 32, 4, 1)],
     ("forward", 4, 128): [Tiling(32, 32, 8, 1), Tiling(32, 32, 4, 1)],
     ("forward", 4, 256): [Tiling(32, 16, 8, 1), Tiling(16, 16, 4, 1)],
     ("grad_keys_values", 2, 64): [
-        Tiling(64, 128, 8, 2),
-        Tiling(64, 128, 8, 3),
+        Tiling(128, 64, 4, 2),
+        Tiling(32, 128, 4, 2),
         Tiling(64, 64, 4, 2),
-        Tiling(32, 128, 4, 3),
+        Tiling(64, 128, 8, 1),
     ],
     ("grad_keys_values", 2, 128): [
-        Tiling(64, 128, 8, 2),
-        Tiling(32, 128, 8, 3),
-        Tiling(64, 64, 8, 2),
-        Tiling(32, 64, 4, 3),
+        Tiling(64, 128, 8, 1),
+        Tiling(64, 64, 4, 1),
+        Tiling(32, 64, 4, 2),
+        Tiling(32, 128, 8, 2),
     ],
     ("grad_keys_values", 2, 256): [Tiling(32, 64, 8, 2), Tiling(32, 32, 4, 1)],
     ("grad_keys_values", 4, 64): [Tiling(32, 32, 4, 1), Tiling(32, 64, 8, 1)],
     ("grad_keys_values", 4, 128): [Tiling(32, 32, 8, 1), Tiling(32, 16, 4, 1)],
     ("grad_keys_values", 4, 256): [Tiling(16, 16, 4, 1), Tiling(16, 32, 8, 1)],
     ("grad_queries", 2, 64): [
+        Tiling(128, 64, 8, 2),
+        Tiling(64, 64, 4, 2),
         Tiling(128, 64, 8, 3),
-        Tiling(128, 128, 8, 2),
-        Tiling(128, 32, 4, 3),
-        Tiling(64, 64, 4, 3),
+        Tiling(64, 128, 4, 2),
     ],
     ("grad_queries", 2, 128): [
+        Tiling(64, 64, 4, 2),
         Tiling(128, 64, 8, 2),
-        Tiling(128, 32, 8, 3),
-        Tiling(64, 32, 4, 3),
+        Tiling(128, 128, 8, 1),
     ],
     ("grad_queries", 2, 256): [Tiling(128, 32, 8, 2), Tiling(64, 32, 8, 2)],
     ("grad_queries", 4, 64): [Tiling(32, 64, 8, 1), Tiling(32, 32, 4, 1)],
@@ -174,7 +174,10 @@ def launch(name: str, kernel: Any, owner: str, sequences_times_heads: int, argum
         return
     row = (name, q.element_size(), max(64, arguments["BLOCK_D"], arguments["BLOCK_DV"]))
     constants = ("HEAD_DIM", "VALUE_DIM", "BOUND_LEFT", "BOUND_RIGHT", "SOFTCAP", "VARLEN")
-    _launch_compiled(kernel, grid, arguments, CANDIDATES[row], constants)
+    candidates = CANDIDATES[row]
+    if torch.cuda.get_device_capability(q.device) == MEASURED_CAPABILITY:
+        candidates = candidates[:1]
+    _launch_compiled(kernel, grid, arguments, candidates, constants)
 
 
 def launch_decoding(kernel: Any, programs: int, arguments: dict[str, Any]) -> None:
@@ -201,11 +204,11 @@ def _launch_compiled(
     constants: tuple[str, ...],
 ) -> None:
     """Run `kernel` with the fastest candidate: one for each device, length and kind of problem, which the `constants`
-    tell apart; with the first where nothing is tuned."""
+    tell apart; with the first where there is no other or nothing is tuned."""
     q = arguments["q_ptr"]
     longest = max(arguments.get("n_q", 1), arguments["n_k"])
-    with _on_device(q):
-        if not _tuning_enabled or longest < SHORTEST_TUNED_LENGTH:
+    with on_device(q):
+        if len(candidates) == 1 or not _tuning_enabled or longest < SHORTEST_TUNED_LENGTH:
             first = _config(candidates[0])
             kernel[grid](**_taken_by(kernel, arguments), **first.all_kwargs(), enable_fp_fusion=True)
             return
@@ -217,7 +220,7 @@ def _launch_compiled(
 
 def launch_untuned(kernel: Any, programs: int, arguments: dict[str, Any], options: dict[str, Any]) -> None:
     """Run `kernel` with this many programs and with the tile sizes given in `options`."""
-    with _on_device(arguments["q_ptr"]):
+    with on_device(arguments["q_ptr"]):
         kernel[(programs,)](**_taken_by(kernel, arguments), **options)
 
 
@@ -227,7 +230,7 @@ def _taken_by(kernel: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _on_device(tensor: torch.Tensor) -> Iterator[None]:
+def on_device(tensor: torch.Tensor) -> Iterator[None]:
     """Launch where `tensor` lives; on a GPU one launch at a time."""
     if not tensor.is_cuda:
         yield
