@@ -6,6 +6,7 @@ import numbers
 from typing import Any, TypedDict
 
 import torch
+from torch.utils.weak import WeakIdKeyDictionary
 
 from kernels.problem import LARGEST_FACTOR, Problem
 
@@ -14,6 +15,9 @@ SMALLEST_SOFTCAP = 1e-30  # still a float32 where it is multiplied by a score
 UNLIMITED = (-1, -1)
 
 Window = int | tuple[int, int]
+
+# cu_seqlens -> (its version, which counts changes in place, the tokens it divides, the longest sequence)
+_checked_lengths = WeakIdKeyDictionary()
 
 
 class AttentionOptions(TypedDict, total=False):
@@ -135,20 +139,34 @@ def check_lengths(name: str, cu_seqlens: torch.Tensor, max_seqlen: int, tensor: 
         raise ValueError(
             f"{argument} must have at least one entry and be on the device of {name}, {tensor.device}."
         )
+    longest = _longest_sequence(name, cu_seqlens, tensor.shape[0])
+    if not isinstance(max_seqlen, numbers.Integral) or int(max_seqlen) < longest:
+        allowed = f"an integer no smaller than the longest sequence, {longest}"
+        raise ValueError(f"max_seqlen_{name} must be {allowed}, got {max_seqlen}.")
+
+
+def _longest_sequence(name: str, cu_seqlens: torch.Tensor, tokens: int) -> int:
+    """The longest of the sequences that cu_seqlens divides `tokens` rows into, once they are checked.
+
+    Reading them waits for the GPU, so what was found is kept with the tensor until it changes: the layers of a model
+    share the lengths of a pack.
+    """
+    version = None if cu_seqlens.is_inference() else cu_seqlens._version
+    found = _checked_lengths.get(cu_seqlens)
+    if found is not None and version is not None and found[:2] == (version, tokens):
+        return found[2]
+    argument = f"cu_seqlens_{name}"
     starts = cu_seqlens.tolist()
     lengths = [end - start for start, end in itertools.pairwise(starts)]
     if starts[0] != 0:
         raise ValueError(f"{argument} must start with 0, got {starts[0]}.")
     if min(lengths, default=0) < 0:
         raise ValueError(f"{argument} must not decrease.")
-    if starts[-1] != tensor.shape[0]:
-        raise ValueError(
-            f"{argument} must end with the {tensor.shape[0]} tokens of {name}, got {starts[-1]}."
-        )
+    if starts[-1] != tokens:
+        raise ValueError(f"{argument} must end with the {tokens} tokens of {name}, got {starts[-1]}.")
     longest = max(lengths, default=0)
-    if not isinstance(max_seqlen, numbers.Integral) or int(max_seqlen) < longest:
-        allowed = f"an integer no smaller than the longest sequence, {longest}"
-        raise ValueError(f"max_seqlen_{name} must be {allowed}, got {max_seqlen}.")
+    _checked_lengths[cu_seqlens] = (version, tokens, longest)
+    return longest
 
 
 def _checked_window(window: Window) -> tuple[int, int]:

@@ -121,7 +121,8 @@ def flash_attention_varlen(
     each sequence has its own diagonal. Returns (Tq, Hq, Dv).
 
     Raises ValueError for arguments outside this, RuntimeError where Triton is not installed. On a GPU the
-    check of the lengths waits for them to be copied to the host.
+    first check of the lengths waits for them to be copied to the host; a tensor that has not changed since is not
+    checked again.
     """
     check_tensors(q, k, v, "(tokens, heads, head_dim)", 3)
     check_heads(q.shape[1], k.shape[1])

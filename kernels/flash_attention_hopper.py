@@ -18,6 +18,7 @@ Scores are in units of ln 2, as in the other kernels; L is stored in natural uni
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 # pyright: reportAssignmentType=false
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -45,19 +46,23 @@ store_tile = tma.async_store if hasattr(tma, "async_store") else tma.async_copy_
 
 
 class Settings(NamedTuple):
-    """How the kernel runs for one head dimension. registers: of a computing thread; entry_registers: the limit with
-    which all threads start, so that those of the loading warps can be given away."""
+    """How the kernel runs for one head dimension.
+
+    registers: of a computing thread; entry_registers: the limit with which all threads start, so that those of the
+    loading warps can be given away. longest_causal: with more keys than this under a causal mask, the query tiles are
+    so unequal that the hardware gives them out better, one program each.
+    """
 
     warpgroups: int
     block_k: int
     stages: int
     registers: int
     entry_registers: int
+    longest_causal: int
 
 
 # Measured on an H200 (docs/benchmarks.md); smaller key tiles and two warpgroups at D = 64 were 5 to 15 % slower.
-SETTINGS = {64: Settings(3, 128, 2, 160, 128), 128: Settings(2, 128, 2, 240, 168)}
-LONGEST_STAYING_CAUSAL = 8192  # beyond, unequal tiles are better given out by the hardware, one program each
+SETTINGS = {64: Settings(3, 128, 2, 160, 128, 4096), 128: Settings(2, 128, 2, 240, 168, 8192)}
 HEADS_TOGETHER_BYTES = 12e6  # keys and values that programs share in the L2 cache
 
 
@@ -369,7 +374,7 @@ def launch_forward(
     n_k, causal = k.shape[2], problem.window_right == 0
     settings = SETTINGS[head_dim]
     query_tiles = triton.cdiv(n_q, ROWS * settings.warpgroups) * heads * batches
-    stays = not causal or n_k <= LONGEST_STAYING_CAUSAL
+    stays = not causal or n_k <= settings.longest_causal
     processors = torch.cuda.get_device_properties(q.device).multi_processor_count
     flash_attention_forward_hopper[(min(processors, query_tiles) if stays else query_tiles,)](
         _descriptor(q, ROWS),
@@ -406,9 +411,14 @@ def _descriptor(tensor: torch.Tensor, rows: int) -> Any:
     """A tile of `rows` rows of one head, (1, 1, rows, D), for the memory accelerator."""
     dtype = gl.bfloat16 if tensor.dtype == torch.bfloat16 else gl.float16
     block = [1, 1, rows, tensor.shape[3]]
-    layout = gl.NVMMASharedLayout.get_default_for(block, dtype)
+    layout = _layout(rows, tensor.shape[3], dtype)
     strides = [
         stride if size > 1 else math.prod(block)
         for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
     ]
     return TensorDescriptor(tensor, list(tensor.shape), [*strides[:3], 1], block, layout)
+
+
+@functools.cache
+def _layout(rows: int, head_dim: int, dtype: Any) -> Any:
+    return gl.NVMMASharedLayout.get_default_for([1, 1, rows, head_dim], dtype)

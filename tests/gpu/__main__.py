@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-SELECTION = "1023 or log_sum_exp or tuned or varlen or trace or cache or captured or mla_follows"  # the ragged shapes of each kind
+# Ragged shapes, and each kind of launch.
+SELECTION = "1023 or log_sum_exp or tuned or varlen or trace or cache or captured or mla_follows"
 PROCESSES = 15
 
 

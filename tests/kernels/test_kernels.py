@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kernels import dispatch
 from kernels import interpreter as interpreting
+from kernels.arguments import check_lengths
 from kernels.flash_attention import (
     flash_attention,
     flash_attention_trace,
@@ -267,3 +268,19 @@ def test_an_unknown_option_is_refused():
     varlen: Any = flash_attention_varlen
     with pytest.raises(TypeError, match="casual"):
         varlen(*torch.zeros(3, 6, 2, 16), whole, whole, 6, 6, casual=True)
+
+
+def test_the_lengths_of_a_pack_are_read_again_only_after_a_change(monkeypatch):
+    starts = torch.tensor([0, 4, 6], dtype=torch.int32)
+    q = torch.randn(6, 1, 16)
+    check_lengths("q", starts, 4, q)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "tolist", lambda _tensor: pytest.fail("the lengths were read again"))
+        check_lengths("q", starts, 5, q)
+        with pytest.raises(ValueError, match="no smaller than the longest sequence, 4"):
+            check_lengths("q", starts, 3, q)
+    with pytest.raises(ValueError, match="must end with the 7 tokens"):
+        check_lengths("q", starts, 4, torch.randn(7, 1, 16))
+    starts[1] = 7
+    with pytest.raises(ValueError, match="must not decrease"):
+        check_lengths("q", starts, 4, q)
