@@ -56,7 +56,7 @@ GOOD = [
 BAD = [
     ("string_value", message(int_value=5)),
     ("string_value", message()),
-    ("string_value", message(string_value="x" * 2_000_000)),
+    ("string_value", message(string_value="x" * 9_000_000)),
     ("double_value", message(string_value="5")),
     ("bool_value", message(trigger_value=True)),
     ("string_array_value", message(string_value="abc")),
