@@ -71,7 +71,7 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
 
 def _is_kernel(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether Triton compiles it: a kernel takes one parameter, a line each, for every pointer, stride and constant."""
-    return any(ast.unparse(one).startswith("triton.jit") for one in node.decorator_list)
+    return any(ast.unparse(one).startswith(("triton.jit", "gluon.jit")) for one in node.decorator_list)
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -96,6 +96,7 @@ def test_a_kernel_may_have_more_parameters() -> None:
     kernel = "def kernel(a, b, c, d, e, f, g, h, i): ..."
     assert list(over_in(kernel))
     assert not list(over_in(f'@triton.jit(do_not_specialize=["a"])\n{kernel}'))
+    assert not list(over_in(f"@gluon.jit\n{kernel}"))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ from pages.ui.slow_lane import SlowLane
 # What a page of ours sends: it runs again or stops, says that it is open, or asks for a file to download.
 OUR_MESSAGES = frozenset({"rerun_script", "stop_script", "app_heartbeat", "backend_operation_request"})
 MOST_VALUES = 1_000  # controls in a message; a page has about fifty
-LONGEST_VALUE = 8_000_000  # bytes of one control's value; a pasted text that is too long gets the sentence of its field
+LONGEST_VALUE = (
+    8_000_000  # bytes of one control's value; a pasted text that is too long gets the sentence of its field
+)
 LONGEST_JSON = 20_000  # bytes of what the player or a card sends: a step, a click, an address
 DEEPEST_JSON = 8  # lists and objects within each other, of what the player and the cards send
 NUMBERS = frozenset(
