@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from explainers.contract.messages import Message
 from explainers.drawing.panels import Code
 from explainers.drawing.scene import Track
 
-_one_parser = (
-    threading.Lock()
-)  # CPython 3.11's parser raises SystemError now and then when two threads are in it
+# CPython 3.11's parser raises SystemError now and then when two threads are in it.
+_one_parser = threading.Lock()
 
 
 def source_of(function: Callable[..., Any]) -> tuple[str, int]:
@@ -48,10 +48,11 @@ def code_panel(
     """
     source, first_line = source_of(function)
     before = line_with(start, function) - first_line
+    file = function.__module__.replace(".", "/") + ".py"
     return Code(
         name,
         title,
-        function.__module__.replace(".", "/") + ".py" + (f"; {note}" if note else ""),
+        Message("{file}; {note}", file=file, note=note) if note else file,
         height,
         source=textwrap.dedent("".join(source.splitlines(keepends=True)[before:])),
         first_line=first_line + before,
