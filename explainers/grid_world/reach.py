@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.csgraph import breadth_first_order
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 
 from explainers.grid_world.world import TARGET, World
 
@@ -40,8 +40,9 @@ def start_reaches_an_aim(world: World) -> bool:
 def hitting_time(world: World) -> float:
     """The expected steps of a random walk, with equal probabilities of the actions, from the start to an aim or an end.
 
-    Infinite where the walk may get to cells that lead to neither. The solution of h(s) = 1 + sum_s' P(s, s') h(s') over
-    the cells before an aim or an end, where h is 0 (Norris, Markov Chains, 1997, theorem 1.3.5).
+    Infinite where the walk may get to cells that lead to neither, or only with probabilities too small for float64. The
+    solution of h(s) = 1 + sum_s' P(s, s') h(s') over the cells before an aim or an end, where h is 0 (Norris, Markov
+    Chains, 1997, theorem 1.3.5).
     """
     last = aims(world) | world.terminal
     walked = _walked(world, last)
@@ -57,8 +58,12 @@ def hitting_time(world: World) -> float:
     likely = _likely(world)[before[rows], which]
     P = csr_array((likely, (rows, to[rows, which])), shape=2 * (len(before),))
     # (I - P) h = 1
-    h = np.atleast_1d(np.asarray(spsolve(csc_array(eye_array(len(before)) - P), np.ones(len(before)))))
-    return float(h[number[world.start]])
+    try:
+        h = splu(csc_array(eye_array(len(before)) - P)).solve(np.ones(len(before)))
+    except RuntimeError:  # singular in float64
+        return math.inf
+    time = float(h[number[world.start]])
+    return time if time >= 1 and math.isfinite(time) else math.inf
 
 
 def _likely(world: World) -> np.ndarray:

@@ -80,6 +80,7 @@ def test_the_hitting_time_of_a_line_is_known() -> None:
         ("S.#T", {}),
         ("S..T/###./..../....;wind=0,0,0,0;jump=1>8:1", {}),
         ("S..T/...#/#.##/....", {"slip": 1, "actions": "two"}),
+        ("S.T/...", {"slip": 1e-292, "actions": "two"}),  # possible, but not in float64
     ],
 )
 def test_where_a_walk_cannot_arrive_there_is_no_limit(world: str, more: dict[str, Any]) -> None:
