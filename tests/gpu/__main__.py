@@ -2,7 +2,8 @@
 
 First the benchmark, then the tests of correctness: a selection in about a minute, or with --whole all of them in about
 five. Needs torch, triton, pytest and hypothesis, and nothing else of requirements.txt. With pytest-xdist the tests run
-in 15 processes, since most of their time goes into compiling.
+in 15 processes, since most of their time goes into compiling. Without a GPU, python -m tests.kernels.ahead_of_time
+rehearses the compiling.
 """
 
 import argparse
