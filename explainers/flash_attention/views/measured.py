@@ -141,7 +141,7 @@ def varlen_table(result: MeasuredResult) -> dict[str, list[Any]]:
     packs = list(dict.fromkeys(row.pack for row in result.varlen))
     ours, padded = ([rows.get((pack, method)) for pack in packs] for method in ("ours", "sdpa padded"))
     errors = [_error(row and row.max_error) for row in ours]
-    return {
+    columns: dict[str, list[Any]] = {
         Message("pack"): packs,
         Message("ours, ms"): [row and round(row.milliseconds, 3) for row in ours],
         Message("SDPA, padded, ms"): [row and round(row.milliseconds, 3) for row in padded],
@@ -149,7 +149,8 @@ def varlen_table(result: MeasuredResult) -> dict[str, list[Any]]:
             round(theirs.milliseconds / mine.milliseconds, 2) if mine and theirs else None
             for mine, theirs in zip(ours, padded, strict=True)
         ],
-    } | ({Message("our max error"): errors} if any(errors) else {})
+    }
+    return columns | ({Message("our max error"): errors} if any(errors) else {})
 
 
 def _error(error: float | None) -> str | None:
