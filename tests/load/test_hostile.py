@@ -149,3 +149,21 @@ def test_nonsense_from_one_reader_harms_nobody(tmp_path: Path) -> None:
     assert p95(seen.attacked) <= max(2 * p95(seen.alone), UNNOTICED), str(seen)
     assert not seen.wrong
     assert 0 < len(lines) <= LINES, lines
+
+
+async def every_value(site: Site, page: str) -> list[str]:
+    """What is wrong with a page after each of its controls was sent each hostile value, a run for each round."""
+    async with connected(site, page, Session) as session:
+        await session.run_as_it_is()
+        for turn in range(hostile.ROUNDS):
+            await session.run(hostile.round_of(session, turn))
+        return await use(session)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("page", PAGES)
+def test_every_control_takes_every_hostile_value(page: str, tmp_path: Path) -> None:
+    with serve(tmp_path / "server.log") as site:
+        time.sleep(WARMING)
+        assert not asyncio.run(every_value(site, page))
+        assert "Traceback" not in site.printed()
