@@ -5,8 +5,9 @@
         heading="Who shares what", fields=("kind", "groups"), behind={MORE: ("heads", "seed")},
     )
 
-Its words are sections of `pages/prose/en/<topic>.md` under its key: `sharing`, and where it asks or offers something
-`sharing.predict`, `sharing.reveal`, `sharing.try.<name>`.
+Its words are sections of `pages/prose/en/<topic>.md` under its key, an arc: `sharing.claim` over the picture,
+`sharing.predict` and `sharing.reveal` around it, `sharing.surprise` in one sentence, `sharing` the explanation,
+`sharing.check` and `sharing.answer` to check oneself, `sharing.try.<name>` what to look for.
 """
 
 from __future__ import annotations
@@ -69,10 +70,11 @@ class Chapter:
     key: in the address, in the prose and before its settings (`sharing.heads`). title: on its tab. experiment, params:
     what runs, and its settings. main: its settings have bare names in the address; one chapter of a page. heading: over
     its words. fields: the controls. behind: further controls, each group behind a button of that label. tools: draws
-    more beside them. question: what is asked before the answer is shown, from params and facts. tries: settings to
-    try. below: draws what stands under the picture. on_click: answers a click on the picture. verify: draws one more
-    check, which may take a moment. above: draws what stands over the chapter. show: draws the whole chapter, where it
-    is not a picture in the player. further: the settings of other experiments that `show` draws, by their prefix.
+    more beside them. question: what is asked before the answer is shown, from params and facts. check_yourself: what
+    is asked in the end, alike. tries: settings to try. below: draws what stands under the picture. on_click: answers a
+    click on the picture. verify: draws one more check, which may take a moment. above: draws what stands over the
+    chapter. show: draws the whole chapter, where it is not a picture in the player. further: the settings of other
+    experiments that `show` draws, by their prefix.
     """
 
     key: str
@@ -85,6 +87,7 @@ class Chapter:
     behind: Mapping[str, Fields] = field(default_factory=dict)
     tools: Callable[[Settings], None] | None = None
     question: Callable[[Any, Mapping[str, Any]], Asked] | None = None
+    check_yourself: Callable[[Any, Mapping[str, Any]], Asked] | None = None
     tries: Sequence[Try] = ()
     below: Callable[[Shown], None] | None = None
     on_click: Callable[[Settings, Click], None] | None = None

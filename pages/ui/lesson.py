@@ -205,7 +205,8 @@ def cards(shown: Shown) -> None:
     before the browser has its last run, Streamlit drops what that run drew, but not what fragments inside it drew, and
     the page goes blank.
     """
-    chapter, question = shown.chapter, _question(shown)
+    chapter, question = shown.chapter, _question(shown, "question", "predict", "reveal")
+    in_the_end = _question(shown, "check_yourself", "check", "answer")
     left, right = st.columns(2)
     with left, page.card("checked", "Checked"):
         checks.show(shown.checks)
@@ -224,18 +225,22 @@ def cards(shown: Shown) -> None:
                     (each.label, each.changes, shown.said(f"try.{each.name}")) for each in chapter.tries
                 ]
                 shown.settings.try_this(offers, chapter.prefix)
+    if in_the_end:
+        with page.card("yourself", "Check yourself"):
+            predict.ask(in_the_end)
     if chapter.verify:
         with below_checks:
             chapter.verify(shown)
 
 
-def _question(shown: Shown) -> predict.Question | None:
-    """The question of a chapter in the words of the page; None where the settings leave nothing to ask."""
-    chapter, asks = shown.chapter, shown.chapter.question
+def _question(shown: Shown, name: str, before: str, after: str) -> predict.Question | None:
+    """A question of a chapter in the words of the page; None where the settings leave nothing to ask.
+
+    name: the chapter's field that asks. before, after: the sections with the question and with what follows the answer.
+    """
+    chapter, asks = shown.chapter, getattr(shown.chapter, name)
     if asks is None or (asked := asks(shown.params, shown.facts)) is None:
         return None
     plain = {key: tables.plain(value) if isinstance(value, str) else value for key, value in asked.items()}
-    predicted, revealed = (
-        shown.words.filled(f"{chapter.key}.{part}", plain) for part in ("predict", "reveal")
-    )
+    predicted, revealed = (shown.words.filled(f"{chapter.key}.{part}", plain) for part in (before, after))
     return predict.Question(predicted, asked["answers"], asked["right"], revealed)
