@@ -9,7 +9,7 @@ from pages.ui.streamlit_internals import check_messages, show_default_page_unles
 from pages.ui.topics import SECTIONS, TOPICS
 
 check_messages()
-st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide", initial_sidebar_state=232)
+st.set_page_config(page_title="Lantern", page_icon="🏮", layout="wide")
 
 home = st.Page("pages/home.py", title="Lantern", url_path="home", default=True)
 pages = {
@@ -27,7 +27,6 @@ unknown = show_default_page_unless(titles.keys())
 chosen = st.navigation({"": [home], **sections}, position="hidden")
 address.enter(chosen.url_path)
 page.style()
-navigation.draw(home, sections, chosen)
 warm_up.start()
 navigation.report_unknown("" if unknown == "home" else unknown, titles)
 chosen.run()

@@ -54,6 +54,7 @@ MODEL = Chapter(
     heading="Full size, without the memory",
     fields=parts.model_fields,
     show=parts.show_model,
+    below=parts.verdict_and_bytes,
 )
 OPTIMAL = Chapter(
     key="optimal",

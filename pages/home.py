@@ -7,6 +7,7 @@ import streamlit as st
 from explainers.contract.experiment import find
 from explainers.player.source import Options
 from pages.ui import page
+from pages.ui.cards import actions
 from pages.ui.player.mount import play
 from pages.ui.prose import prose
 from pages.ui.topics import TOPICS
@@ -22,12 +23,17 @@ def picture(number: int) -> bytes:
 
 
 words = prose("home")
-page.frame("Lantern", words.title, words["claim"])
-st.markdown(words["how"])
-for number, topic in enumerate(TOPICS):
-    if number % CARDS_IN_A_ROW == 0:
-        row = st.columns(CARDS_IN_A_ROW)
-    with row[number % CARDS_IN_A_ROW], page.card(topic.name):
-        st.page_link(f"pages/{topic.name}.py", label=f"**{topic.title}** →")
-        st.markdown(prose(topic.name)["claim"])
-        play(picture(number), Options(mode="card"), key=f"picture-{topic.name}")
+with page.bar("", "Topics"):
+    pass
+with st.container(key="_actions"):
+    actions.show()
+with st.container(key="_home"):
+    st.title(words.title, anchor=False)
+    st.markdown(words["how"])
+    for number, topic in enumerate(TOPICS):
+        if number % CARDS_IN_A_ROW == 0:
+            row = st.columns(CARDS_IN_A_ROW)
+        with row[number % CARDS_IN_A_ROW], page.card(topic.name):
+            st.page_link(f"pages/{topic.name}.py", label=f"**{topic.title}** →")
+            st.markdown(prose(topic.name)["claim"])
+            play(picture(number), Options(mode="card"), key=f"picture-{topic.name}")

@@ -25,6 +25,9 @@ const CYCLE = {
   dark: ["#3F8FDB", "#EDA63F", "#2A9B76", "#E8A6CB", "#A9744A", "#8FD0F5", "#9470DB", "#E9DC5E"],
 };
 
+export const LETTER = 12; // px of the smallest letters of a picture
+export const LETTER_WIDTH = 7.2; // px that one of them takes, about
+
 /** The colours in force where `element` stands; Streamlit's variables win, the system's choice is the fallback. @param {HTMLElement} element */
 export function readTheme(element) {
   const style = getComputedStyle(element);
@@ -110,12 +113,12 @@ export function sizeCanvas(canvas, width, height, zoom) {
 }
 
 /**
- * The width in px that the numbers beside an upright axis take, of about six px a letter: at least so much, if any.
+ * The width in px that the numbers beside an upright axis take: at least so much, if any.
  * @param {Axis} axis @param {number} least
  */
 export function roomForTicks(axis, least) {
   if (!axis.ticks.length) return 0;
-  return Math.max(least, 8 + 6.4 * Math.max(...axis.ticks.map((tick) => formatNumber(tick, axis.format).length)));
+  return Math.max(least, 8 + LETTER_WIDTH * Math.max(...axis.ticks.map((tick) => formatNumber(tick, axis.format).length)));
 }
 
 /** Data -> pixels along one direction of a panel (Axis in panels.py). @param {Axis} axis @param {number} from @param {number} to */
@@ -149,7 +152,7 @@ export function hatch(context, x, y, width, height, colour) {
 }
 
 /** @param {Context} context @param {Theme} theme @param {string} text @param {number} x @param {number} y @param {Look} [look] */
-export function write(context, theme, text, x, y, { colour = theme.muted, size = 11, weight = 400, align = "left" } = {}) {
+export function write(context, theme, text, x, y, { colour = theme.muted, size = LETTER, weight = 400, align = "left" } = {}) {
   context.font = `${weight} ${size}px ${theme.font}`;
   context.fillStyle = colour;
   context.textAlign = align;
@@ -163,4 +166,4 @@ export function write(context, theme, text, x, y, { colour = theme.muted, size =
  * @param {string} number
  * @param {number} left from the middle of the number to that end, in px
  */
-export const isClear = (label, number, left) => !label || left - 3.2 * number.length > 6.4 * label.length + 4;
+export const isClear = (label, number, left) => !label || left - (LETTER_WIDTH / 2) * number.length > LETTER_WIDTH * label.length + 4;

@@ -4,16 +4,16 @@ import { blur, changesControl, listensTo, makeActive, makeActiveIfNone, meaningO
 
 /** @import { FullScreen, Player } from "./types.d.ts" */
 
-const NARROW = 700; // below this width in px the columns are one below the other
+const NARROW = 600; // below this width in px the columns are one below the other
+const WIDE = 1280; // from this width in px on the code has room beside the picture
 
 /**
  * Connects a player to the document. Returns what disconnects it again.
  * @param {Player} player
  * @param {FullScreen} fullScreen
- * @param {Element | null} content the element of the page that grows when a row of controls comes
  * @returns {() => void}
  */
-export function connect(player, fullScreen, content) {
+export function connect(player, fullScreen) {
   const { root } = player;
   const leaving = new AbortController();
   const capture = { capture: true, signal: leaving.signal };
@@ -27,7 +27,6 @@ export function connect(player, fullScreen, content) {
   makeActiveIfNone(root);
   const sizes = sizesOf(player, fullScreen);
   sizes.observe(root);
-  if (content) sizes.observe(content);
   return () => {
     sizes.disconnect();
     leaving.abort();
@@ -82,15 +81,17 @@ function ownEvents(player) {
 
 /** @param {Player} player @param {FullScreen} fullScreen */
 function sizesOf(player, fullScreen) {
-  let lastWidth = 0;
+  let last = "";
   return new ResizeObserver((entries) => {
-    fullScreen.refitIfMoved();
     const entry = entries.find((each) => each.target === player.root);
     if (!entry) return;
     const width = Math.round(entry.contentRect.width);
-    player.root.classList.toggle("narrow", width < NARROW);
-    if (width === lastWidth || !player.shown) return;
-    lastWidth = width;
+    const narrow = width < NARROW;
+    player.root.classList.toggle("narrow", narrow);
+    player.root.classList.toggle("wide", width >= WIDE);
+    const size = narrow ? `${width}` : `${width} ${window.innerHeight}`; // on a phone the window grows while one scrolls
+    if (size === last || !player.shown) return;
+    last = size;
     player.redrawSoon();
   });
 }

@@ -17,7 +17,7 @@ PAGE = """<!doctype html>
 <style>
 {style}
 body {{ margin: 0; background: Canvas; color-scheme: light dark; }}
-main {{ max-width: 1180px; margin: 24px auto; padding: 0 12px; }}
+main {{ max-width: 1600px; margin: 8px auto; padding: 0 8px; }}
 </style>
 </head>
 <body class="player-page">

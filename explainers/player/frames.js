@@ -1,6 +1,7 @@
 // When the picture is drawn: at once, or with the browser's next frame.
 
 import { readTheme, sizeCanvas } from "./drawing.js";
+import { fitPanels } from "./fit.js";
 import { countText } from "./transport.js";
 
 /** @import { Player } from "./types.d.ts" */
@@ -24,11 +25,7 @@ export function framesOf(player, origin, drawn) {
     if (!player.shown) return;
     player.shown.theme = readTheme(root);
     root.style.setProperty("--current", player.shown.theme.hues.current);
-    for (const panel of player.panels) {
-      if (!("canvas" in panel)) continue;
-      panel.width = panel.canvas.parentElement?.clientWidth ?? 0;
-      panel.height = panel.layout(panel.width, player.flatness);
-    }
+    fitPanels(player);
   }
 
   function redraw() {

@@ -1,13 +1,11 @@
-// The player on the whole screen: picture, sentence and controls as large as it allows; the code waits outside.
-
-import { find } from "./elements.js";
+// Presenting: the player on the whole screen, with letters for the back row.
 
 /** @import { Player } from "./types.d.ts" */
 
-const WIDEST = 1180; // px at which everything has its normal size
-const LARGEST = 2.5; // times its normal size
-const FLATTEST = 0.76; // of the height of charts
-const SMALLEST = 0.6;
+const ENLARGED = 1.5; // times the normal size, at least: letters of 12 px become 18 px
+const [WIDE, HIGH] = [1040, 585]; // px of a screen on which that is enough; on larger ones everything grows with the screen
+const LESS = 0.96;
+const MOST_ROUNDS = 10; // of making everything smaller until it fits
 
 /**
  * On the site the whole page fills the screen, and its style sheet leaves only the controls and the picture; a page that
@@ -17,20 +15,14 @@ const SMALLEST = 0.6;
  */
 export function fullScreenOf(player, site) {
   const { root } = player;
-  let above = 0; // px of the whole screen that the controls take
 
-  const isFull = () => Boolean(document.fullscreenElement) && player.shown?.options.mode !== "card";
+  const isFull = () => Boolean(document.fullscreenElement) && !player.isCard();
 
   /** @param {number} factor */
   function zoomTo(factor) {
     player.zoom = factor;
     root.style.zoom = factor === 1 ? "" : String(factor);
-    player.redraw();
-  }
-
-  /** @param {number} share */
-  function squeeze(share) {
-    player.flatness = share;
+    root.style.setProperty("--zoom", String(factor));
     player.redraw();
   }
 
@@ -39,19 +31,13 @@ export function fullScreenOf(player, site) {
     const full = isFull();
     root.classList.toggle("full", full);
     player.shown.transport.showFull(full);
-    squeeze(1);
-    zoomTo(full ? Math.min(window.innerWidth / WIDEST, LARGEST) : 1);
-    above = site && full ? root.getBoundingClientRect().top : 0;
-    if (full) shrink(window.innerHeight - above - (site ? 16 : 0));
+    zoomTo(full ? Math.max(ENLARGED, Math.min(window.innerWidth / WIDE, window.innerHeight / HIGH)) : 1);
+    for (let round = 0; full && round < MOST_ROUNDS && overflows(); round++) zoomTo(player.zoom * LESS);
   }
 
-  /** Makes picture and dock fit into a height in px: flatter charts first, whose letters stay as large; then all smaller. @param {number} room */
-  function shrink(room) {
-    const [stage, dock] = [find(root, ".stage"), find(root, ".dock")];
-    const fits = () => room / (player.zoom * (stage.offsetHeight + dock.offsetHeight + (site ? 28 : 50)));
-    while (fits() < 1 && player.flatness > FLATTEST) squeeze(player.flatness * Math.max(0.9, Math.min(0.98, fits())));
-    // What is drawn smaller is wider for its height, and may grow: a few rounds until all of it fits.
-    for (let round = 0; round < 5 && fits() < 1; round++) zoomTo(Math.max(SMALLEST, player.zoom * fits()));
+  function overflows() {
+    const stage = root.querySelector(".stage");
+    return stage !== null && stage.scrollHeight > stage.clientHeight + 1;
   }
 
   return {
@@ -64,10 +50,6 @@ export function fullScreenOf(player, site) {
     /** Fits again if it fills the screen. */
     refit() {
       if (isFull()) fit();
-    },
-    /** Fits again if a row of controls has come or gone above the player. */
-    refitIfMoved() {
-      if (isFull() && site && Math.abs(root.getBoundingClientRect().top - above) > 2) fit();
     },
   };
 }

@@ -25,7 +25,7 @@ const OUT_OF_SIGHT = 8; // px of the picture that the dock may hide
 const leftAt = new Map();
 
 /** A player in `host`. @param {HTMLElement | ShadowRoot} host @param {Page} page what is around the player */
-export function mountPlayer(host, { onEvent, onStep, site, content }) {
+export function mountPlayer(host, { onEvent, onStep, site }) {
   /** @type {PlayerElement} */
   const root = make("div", { class: "player", tabindex: "-1", role: "group" });
   host.append(root);
@@ -35,7 +35,7 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
   const address = addressOf({ name: () => player.shown?.options.address ?? "", step: shownStep, playing: () => playback.playing });
   /** @type {Player} */
   const player = {
-    root, playback, tip, address, shown: null, panels: [], zoom: 1, flatness: 1,
+    root, playback, tip, address, shown: null, panels: [], zoom: 1,
     still: window.matchMedia("(prefers-reduced-motion: reduce)"),
     isCard: () => player.shown?.options.mode === "card",
     themeChanged: () => player.shown !== null && readTheme(root).key !== player.shown.theme.key,
@@ -117,7 +117,8 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
     const below = columnsElement(scene.below, "stage below", player, tools);
     const nextStop = () => goTo(stopAfter(player.shown?.scene.stops ?? [], playback.step, playback.steps - 1));
     const transport = transportOf(scene, playback, { goTo, nextStop, toggle, fill: fullScreen.toggle, save: () => savePicture(player) });
-    root.replaceChildren(stage, make("div", { class: "dock" }, words.element, transport.element), below, tip.element);
+    const dock = make("div", { class: "dock" }, words.element, transport.element);
+    root.replaceChildren(make("div", { class: "frame" }, stage, dock), below, tip.element);
     return { scene, options, words, transport, theme: readTheme(root) };
   }
 
@@ -211,7 +212,7 @@ export function mountPlayer(host, { onEvent, onStep, site, content }) {
 
   // --------------------------------------------------------------------------------------------------- life
 
-  const disconnect = connect(player, fullScreen, content);
+  const disconnect = connect(player, fullScreen);
 
   function destroy() {
     frames.stop();

@@ -16,7 +16,6 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
       onEvent: (event) => setTriggerValue("click", event),
       onStep: (step) => setStateValue("step", step),
       site,
-      content: document.querySelector("[data-testid=stMainBlockContainer]") ?? site,
     });
     entry = { player, data: null };
     playersByPlace.set(parentElement, entry);

@@ -81,8 +81,10 @@ export interface Hit {
 
 /** A panel on a canvas. */
 export interface CanvasDrawing {
-  /** The height in px; of a chart, `share` of its own. */
-  layout(width: number, share: number): number;
+  /** Finds its places in a width and in at most `room` px of height; Infinity: as high as it likes. Returns its height. */
+  layout(width: number, room: number): number;
+  /** The width in px that it makes use of, if it keeps its cells square. */
+  used?(): number;
   draw(context: Context, theme: Theme, state: State): void;
   hit(x: number, y: number, state: State): Hit | null;
   describe(state: State): string;
@@ -103,6 +105,8 @@ export interface CellsAsked {
 /** A panel in the document. */
 export interface ElementDrawing {
   element: HTMLElement;
+  /** Takes a height in px, Infinity: its own. Returns it. */
+  resize?(room: number): number;
   update(state: State): void;
   describe(state: State): string;
 }
@@ -128,8 +132,6 @@ export interface Page {
   onStep: (step: number) => void;
   /** The element that holds the page, null if there is only the player. */
   site: Element | null;
-  /** The element that grows when a row of controls comes. */
-  content: Element | null;
 }
 
 /** What a loaded scene puts on the screen. */
@@ -157,8 +159,6 @@ export interface Player {
   panels: MountedPanel[];
   /** How much larger everything is on a full screen. */
   zoom: number;
-  /** The height of charts, as a share of their own. */
-  flatness: number;
   /** Whether the reader asked for no motion. */
   still: MediaQueryList;
   tip: ReturnType<typeof tipOf>;

@@ -84,17 +84,18 @@ def bytes_and_count(shown: Shown) -> None:
 @st.fragment
 def show_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A whole Llama on fake tensors; it starts by a button, because it takes seconds."""
-    lesson.heading(chapter, words)
-    settings.settle()
-    params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
-    packed = long_run.result_of(chapter.experiment, params, lambda: traced(params))
-    if packed is None:
-        return
-    lesson.picture(settings, packed, chapter.prefix)
-    st.markdown(f"**{tables.plain(packed.facts['verdict'])}**")
-    shown = Shown(chapter, settings, words, params, packed.facts, packed.checks, packed.scene)
+    lesson.play_run(
+        chapter,
+        settings,
+        words,
+        run=lambda params: long_run.result_of(chapter.experiment, params, lambda: traced(params)),
+    )
+
+
+def verdict_and_bytes(shown: Shown) -> None:
+    """Whether the model fits, and the same in bytes as of a small one."""
+    st.markdown(f"**{tables.plain(shown.facts['verdict'])}**")
     in_bytes(shown)
-    lesson.cards(shown)
 
 
 def traced(

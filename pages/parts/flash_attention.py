@@ -10,7 +10,7 @@ import streamlit as st
 from explainers.flash_attention import race, tiles
 from explainers.flash_attention.measured import MeasuredResult, measured
 from explainers.flash_attention.measurements import UnreadableMeasurements
-from explainers.flash_attention.traffic import PAPER_SOURCE, traffic
+from explainers.flash_attention.traffic import PAPER_SOURCE, TrafficResult, traffic
 from explainers.flash_attention.views import measured as measured_figures
 from explainers.flash_attention.views import race as race_figures
 from explainers.flash_attention.views import traffic as traffic_figures
@@ -80,13 +80,21 @@ def compare_with_kernel(shown: Shown) -> None:
 @st.fragment
 def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Memory traffic: the bytes counted, beside the theorem."""
-    lesson.heading(chapter, words)
-    params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
-    result = traffic(params)
-    charts.pair(
-        (traffic_figures.accesses_over_tokens(result), words["traffic.tokens_alt"]),
-        (traffic_figures.accesses_over_sram(result), words["traffic.sram_alt"]),
-    )
+    settings.settle()
+    result = traffic(settings.params(chapter.prefix))
+
+    def draw() -> TrafficResult:
+        charts.pair(
+            (traffic_figures.accesses_over_tokens(result), words["traffic.tokens_alt"]),
+            (traffic_figures.accesses_over_sram(result), words["traffic.sram_alt"]),
+        )
+        return result
+
+    lesson.charted(chapter, settings, words, draw, lambda result: _why_it_pays(result, words))
+
+
+def _why_it_pays(result: TrafficResult, words: Prose) -> None:
+    """Rooflines, blocks that fit, the budget of fast memory, and the table in print."""
     st.markdown(words["traffic.roofline"])
     charts.pair(
         (traffic_figures.roofline(result), words["traffic.roofline_alt"]),
@@ -96,46 +104,65 @@ def show_traffic(chapter: Chapter, settings: Settings, words: Prose) -> None:
     with page.card("printed", "Printed, and counted here", PAPER_SOURCE):
         st.dataframe(traffic_figures.paper_table(result), hide_index=True)
         st.caption(result.paper_difference)
-    lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
 
 
 @st.fragment
 def show_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine; then what a GPU measured."""
-    lesson.heading(chapter, words)
-    _live_race(chapter, settings, words)
-    st.subheader("On a GPU", anchor=False)
+    """Naive, tiled, SDPA and, compiled, the kernel: measured now, on this machine; beside it what a GPU measured."""
+    settings.settle()
+    on_a_gpu = _measurements(settings)
+
+    def draw() -> race.RaceResult | None:
+        left, right = st.columns(2)
+        with left:
+            st.markdown(words["race.here"])
+            result = _race_here(chapter, settings, words)
+        with right:
+            st.markdown(words["race.on_a_gpu"])
+            if on_a_gpu and on_a_gpu.dense:
+                charts.show(
+                    measured_figures.throughput_over_tokens(on_a_gpu), alt=words["race.throughput_alt"]
+                )
+        return result
+
+    def below(result: race.RaceResult | None) -> None:
+        if result:
+            charts.show(race_figures.memory_over_tokens(result), alt=words["race.memory_alt"])
+            st.dataframe(race_figures.table(result), hide_index=True)
+        if on_a_gpu:
+            _measured_race(on_a_gpu, settings, words)
+
+    lesson.charted(chapter, settings, words, draw, below)
+
+
+def _race_here(chapter: Chapter, settings: Settings, words: Prose) -> race.RaceResult | None:
+    """The race on this machine: its times once it has been run, a button before."""
+    params = settings.params(chapter.prefix)
+    result = long_run.result_of(chapter.experiment, params, lambda: race.run_race_with_progress(params))
+    if result:
+        charts.show(race_figures.seconds_over_tokens(result), alt=words["race.time_alt"])
+    return result
+
+
+def _measurements(settings: Settings) -> MeasuredResult | None:
+    """What was measured on a GPU; None, with a sentence on the page, where that cannot be read."""
     try:
-        result = measured(settings.params(MEASURED))
+        return measured(settings.params(MEASURED))
     except UnreadableMeasurements as error:
         errors.report(error, MEASURED)
-        return
-    if result.machine is None:
-        st.caption(" ".join(result.notes))
-    else:
-        st.caption(tables.plain(measured_figures.provenance(result.machine)))
-        _measured_race(result, settings, words)
-
-
-def _live_race(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    params = settings.panel(*chapter.chosen(chapter.fields, settings), prefix=chapter.prefix)
-    result = long_run.result_of(chapter.experiment, params, lambda: race.run_race_with_progress(params))
-    if result is None:
-        return
-    charts.pair(
-        (race_figures.seconds_over_tokens(result), words["race.time_alt"]),
-        (race_figures.memory_over_tokens(result), words["race.memory_alt"]),
-    )
-    st.dataframe(race_figures.table(result), hide_index=True)
-    lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
+        return None
 
 
 def _measured_race(result: MeasuredResult, settings: Settings, words: Prose) -> None:
-    """The chosen pass as a chart and a table, packs of sequences, and decoding."""
+    """What was measured on a GPU: the chosen pass as a table, packs of sequences, and decoding."""
+    st.subheader("On a GPU", anchor=False)
+    if result.machine is None:
+        st.caption(" ".join(result.notes))
+        return
+    st.caption(tables.plain(measured_figures.provenance(result.machine)))
     st.markdown(words["race.measured"])
-    settings.panel("direction", "causal", "head_dim", prefix=MEASURED)
-    if result.dense:
-        charts.show(measured_figures.throughput_over_tokens(result), alt=words["race.throughput_alt"])
+    with st.container(key="_measured"):
+        settings.panel("direction", "causal", "head_dim", prefix=MEASURED)
     tables.lines((*result.notes, *((measured_figures.printed_note(result),) if result.printed else ())))
     if result.dense:
         st.dataframe(measured_figures.throughput_table(result), hide_index=True)

@@ -61,11 +61,14 @@ def sum_and_notes(shown: Shown) -> None:
 @st.fragment
 def show_published(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """Figures in print, beside the same figures counted here."""
-    lesson.heading(chapter, words)
-    params = published.PublishedParams()
-    result = published.published(params)
-    for agree, name in ((False, "differ"), (True, "agree")):
-        rows = [row for row in result.rows if row.agrees == agree]
-        with page.card(name, f"{len(rows)} figures that {name}"):
-            tables.show(size_tables.PUBLISHED_NAMES, size_tables.published_rows(rows), numbers=(2, 3))
-    lesson.cards(Shown(chapter, settings, words, params, {}, result.checks))
+    settings.settle()
+    result = published.published(published.PublishedParams())
+
+    def draw() -> published.PublishedResult:
+        for agree, name in ((False, "differ"), (True, "agree")):
+            rows = [row for row in result.rows if row.agrees == agree]
+            with page.card(name, f"{len(rows)} figures that {name}"):
+                tables.show(size_tables.PUBLISHED_NAMES, size_tables.published_rows(rows), numbers=(2, 3))
+        return result
+
+    lesson.charted(chapter, settings, words, draw)

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import streamlit as st
+
 from explainers.contract.params import Params
 from explainers.contract.result import Check
 from pages.ui.player.mount import Click
@@ -44,6 +46,7 @@ class Shown:
     """A run on the screen: its chapter, the page's settings and words, the params, and the facts of the result.
 
     facts: the Result's fields as JSON types, without arrays (pages/ui/jobs/prepared_run.py). scene: the player's blob.
+    changed: the place for what the last change did; None: where it is drawn.
     """
 
     chapter: Chapter
@@ -53,10 +56,12 @@ class Shown:
     facts: Mapping[str, Any]
     checks: Sequence[Check]
     scene: bytes | None = None
+    changed: Any = None
 
     def compare(self, numbers: Mapping[str, Any], sound: Mapping[str, Any] | None = None) -> None:
         """One line that says what the last change of a setting did to these numbers."""
-        self.settings.changed(numbers, self.chapter.prefix, sound)
+        with self.changed or st.container():
+            self.settings.changed(numbers, self.chapter.prefix, sound)
 
     def said(self, name: str) -> str:
         """The words of this chapter under a name."""
@@ -72,8 +77,8 @@ class Chapter:
     its words. fields: the controls. behind: further controls, each group behind a button of that label. tools: draws
     more beside them. question: what is asked before the answer is shown, from params and facts. check_yourself: what
     is asked in the end, alike. tries: settings to try. below: draws what stands under the picture. on_click: answers a
-    click on the picture. verify: draws one more check, which may take a moment. above: draws what stands over the
-    chapter. show: draws the whole chapter, where it is not a picture in the player. further: the settings of other
+    click on the picture. verify: draws one more check, which may take a moment. above: draws what stands over its
+    controls. show: draws the whole chapter, where it is not a picture in the player. further: the settings of other
     experiments that `show` draws, by their prefix.
     """
 

@@ -1,7 +1,7 @@
-"""A page as a list of chapters: `show` draws its head, the row of chapters, and the chosen one.
+"""A page as a list of chapters: `show` draws the top bar with the chapters, and the chosen one.
 
 One chapter is on the screen at a time, so that the others cost nothing. It is one fragment: moving its controls runs it
-alone. The picture is sent first, the controls above it afterwards.
+alone. The picture is sent first, the rail and all else afterwards.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice
 from explainers.player.source import Options
 from pages.ui import page
-from pages.ui.cards import checks, predict, share, tables
+from pages.ui.cards import actions, checks, predict, share, tables
 from pages.ui.chapter import Chapter, Shown
 from pages.ui.jobs.experiment_run import prepared_or_offered
-from pages.ui.jobs.prepared_run import PreparedRun
+from pages.ui.jobs.prepared_run import PreparedRun, facts
+from pages.ui.page import Places
 from pages.ui.player.mount import Click, play, player_key
 from pages.ui.prose import Prose, prose
 from pages.ui.settings import breaks, controls
@@ -38,16 +39,15 @@ OF_PAGE = "_page"  # the prefix of the page's own settings
 def show(topic: str, chapters: Sequence[Chapter]) -> None:
     """Draws the page of a topic."""
     words = prose(topic)
-    page.frame(topic_named(topic).section, words.title, words["claim"])
     settings = _settings(chapters)
     chapter = chapters[0]
-    if len(chapters) > 1:
-        chosen = settings.panel("chapter", prefix=OF_PAGE, reset=False).chapter
-        chapter = next(each for each in chapters if each.key == chosen)
-    if chapter.above:
-        chapter.above(chapter, settings, words)
-    (chapter.show or play_chapter)(chapter, settings, words)
-    page.sources(words["sources"])
+    with page.bar(topic, topic_named(topic).title):
+        if len(chapters) > 1:
+            chosen = settings.panel("chapter", prefix=OF_PAGE).chapter
+            chapter = next(each for each in chapters if each.key == chosen)
+    with st.container(key="_lesson"):
+        (chapter.show or play_chapter)(chapter, settings, words)
+        page.sources(words["sources"])
 
 
 def _settings(chapters: Sequence[Chapter]) -> Settings:
@@ -76,80 +76,84 @@ def _page_params(chapters: tuple[tuple[str, str], ...]) -> type[Params]:
 
 @st.fragment
 def play_chapter(chapter: Chapter, settings: Settings, words: Prose) -> None:
-    """A chapter that plays its experiment: controls, switches, player, and the cards under it."""
-    heading(chapter, words)
+    """A chapter that plays its experiment."""
     on_click = chapter.on_click
-    run = steered(
-        chapter,
-        settings,
-        lambda: chapter_controls(chapter, settings),
-        on_click=(lambda click: on_click(settings, click)) if on_click else None,
+    play_run(
+        chapter, settings, words, on_click=(lambda click: on_click(settings, click)) if on_click else None
     )
-    if run:
-        under_picture(chapter, settings, words, run)
 
 
-def heading(chapter: Chapter, words: Prose) -> None:
-    """The head of a chapter: its heading, which a page's first chapter does without, and what it is about."""
-    if chapter.heading:
-        st.header(chapter.heading, anchor=False)
-    st.markdown(words[chapter.key])
-
-
-def chapter_controls(chapter: Chapter, settings: Settings) -> None:
-    """The row of controls, the switches, and the settings behind buttons."""
-    prefix = chapter.prefix
-    settings.panel(*chapter.chosen(chapter.fields, settings), prefix=prefix)
-    broken_by = find(chapter.experiment).breaks
-    with st.container(horizontal=True, vertical_alignment="center", key=f"switches-{prefix}"):
-        if chapter.tools:
-            chapter.tools(settings)
-        elif broken_by:
-            breaks.switches(settings, broken_by, prefix)
-        for label, fields in chapter.behind.items():
-            with st.popover(label, type="tertiary"):
-                settings.panel(*chapter.chosen(fields, settings), prefix=prefix, reset=False)
-    if broken_by:
-        if chapter.tools:  # which fill the row
-            breaks.switches(settings, broken_by, prefix)
-        breaks.loss(settings, broken_by, prefix)
-
-
-def steered(
+def play_run(
     chapter: Chapter,
     settings: Settings,
-    controls: Callable[[], None],
+    words: Prose,
     *,
     on_click: Callable[[Click], None] | None = None,
     chunk: Callable[[Params], Params] | None = None,
     paints: bool = False,
     resumes: Callable[[], int | None] = lambda: None,
-) -> PreparedRun | None:
-    """The controls and the player under them. The picture is sent first: a reader who moves a slider waits for it.
+    run: Callable[[Params], PreparedRun | None] | None = None,
+) -> None:
+    """The player on the stage, then the rail and what is below. A reader who moves a slider waits for the picture.
 
-    controls: draws the controls. on_click: answers the picture. chunk: of a live run, the settings with the chunk to
-    draw. paints: a drag over its cells is for `on_click`. resumes: says, after `chunk`, to which step of a live run the
-    reader comes back. Returns the run; None without one.
+    on_click: answers the picture. chunk: of a live run, the settings with the chunk to draw. paints: a drag over its
+    cells is for `on_click`. resumes: says, after `chunk`, to which step of a live run the reader comes back. run: makes
+    the run, where it is not simply the experiment's.
     """
+    places = page.places()
     settings.settle()
-    above = st.container()
     params = settings.params(chapter.prefix)
-    if run := prepared_or_offered(chapter.experiment, chunk(params) if chunk else params):
-        picture(
-            settings,
-            run,
-            chapter.prefix,
-            on_click,
-            serves=chunk is not None,
-            paints=paints,
-            resumes=resumes(),
-        )
-        time.sleep(HEAD_START)
-    with above:
-        controls()
-        if run:
-            tables.doubts(run.facts.get("warnings", ()))
-    return run
+    params = chunk(params) if chunk else params
+    with places.stage:
+        changed = caption(chapter, settings, words)
+        made = run(params) if run else prepared_or_offered(chapter.experiment, params)
+        if made:
+            serves = chunk is not None
+            picture(settings, made, chapter.prefix, on_click, serves, paints, resumes())
+            time.sleep(HEAD_START)
+    shown = made and Shown(
+        chapter, settings, words, params, made.facts, made.checks, made.scene, changed=changed
+    )
+    rail(places, chapter, settings, words, shown)
+    finish(places, shown)
+
+
+def charted(
+    chapter: Chapter,
+    settings: Settings,
+    words: Prose,
+    draw: Callable[[], Any],
+    below: Callable[[Any], None] = lambda result: None,
+) -> None:
+    """A chapter of settled charts.
+
+    draw: puts them on the stage and returns the Result that they show, None while there is none. below: draws more of
+    it under the stage.
+    """
+    places = page.places()
+    with places.stage:
+        changed = caption(chapter, settings, words)
+        with st.container(key="_charts"):
+            result = draw()
+    params = settings.params(chapter.prefix)
+    shown = result and Shown(chapter, settings, words, params, facts(result), result.checks, changed=changed)
+    rail(places, chapter, settings, words, shown)
+    with places.below:
+        below(result)
+    finish(places, shown)
+
+
+def caption(chapter: Chapter, settings: Settings, words: Prose) -> Any:
+    """The head of the stage: the chapter's title, and its claim, or what its break loses.
+
+    Returns the place for what the last change did.
+    """
+    with st.container(key="_caption", gap=None):
+        st.title(chapter.heading or words.title, anchor=False)
+        changed = st.container(key="_changed")
+        lost = breaks.loss(settings, find(chapter.experiment).breaks, chapter.prefix)
+        st.markdown(lost or words.get(f"{chapter.key}.claim", "CLAIM"))
+    return changed
 
 
 def picture(
@@ -177,20 +181,57 @@ def picture(
     play(run.scene, options, key=player_key(prefix), on_click=on_click)
 
 
-# --------------------------------------------------------------------------------------- under a picture
+# --------------------------------------------------------------------------------------- the rail
 
 
-def under_picture(
-    chapter: Chapter, settings: Settings, words: Prose, run: PreparedRun, params: Params | None = None
-) -> None:
-    """Draws what is under the picture: what the chapter says of the run, and the cards.
+def rail(places: Places, chapter: Chapter, settings: Settings, words: Prose, shown: Shown | None) -> None:
+    """The question, the controls, the switches, and the settings to try. shown: None without a run."""
+    with places.rail:
+        if shown:
+            tables.doubts(shown.facts.get("warnings", ()))
+            if question := _question(shown, "question", "predict", "reveal"):
+                with page.card("predict", "Predict first"):
+                    predict.ask(question)
+        if chapter.above:
+            chapter.above(chapter, settings, words)
+        chapter_controls(chapter, settings)
+        if chapter.tries:
+            with st.container(key="_tries"):
+                st.markdown("Try this")
+                offers = [
+                    (each.label, each.changes, words[f"{chapter.key}.try.{each.name}"])
+                    for each in chapter.tries
+                ]
+                settings.try_this(offers, chapter.prefix)
 
-    params: those of the run, where they are not simply the settings of the chapter.
-    """
-    params = settings.params(chapter.prefix) if params is None else params
-    shown = Shown(chapter, settings, words, params, run.facts, run.checks, run.scene)
-    (chapter.below or notes)(shown)
-    cards(shown)
+
+def chapter_controls(chapter: Chapter, settings: Settings) -> None:
+    """The controls, the settings behind buttons, and the switches."""
+    prefix = chapter.prefix
+    settings.panel(*chapter.chosen(chapter.fields, settings), prefix=prefix)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"further-{prefix}"):
+        for label, fields in chapter.behind.items():
+            with st.popover(label, type="tertiary"):
+                settings.panel(*chapter.chosen(fields, settings), prefix=prefix)
+        settings.reset_button(prefix)
+    settings.report(prefix)
+    if chapter.tools:
+        chapter.tools(settings)
+    if broken_by := find(chapter.experiment).breaks:
+        breaks.switches(settings, broken_by, prefix)
+
+
+# --------------------------------------------------------------------------------------- below the stage
+
+
+def finish(places: Places, shown: Shown | None) -> None:
+    """What is below the stage, and the right end of the top bar. shown: None without a run."""
+    with places.below:
+        if shown:
+            (shown.chapter.below or notes)(shown)
+            cards(shown)
+    with places.actions:
+        actions.show(shown.checks if shown else ())
 
 
 def notes(shown: Shown) -> None:
@@ -199,35 +240,28 @@ def notes(shown: Shown) -> None:
 
 
 def cards(shown: Shown) -> None:
-    """The checks, what to take along, a question to predict, settings to try.
+    """The explanation, a question to check oneself, the checks, and what to take along.
 
     Nothing here is a separate fragment (docs/decisions/008-no-fragment-inside-a-fragment.md): if the chapter runs again
     before the browser has its last run, Streamlit drops what that run drew, but not what fragments inside it drew, and
     the page goes blank.
     """
-    chapter, question = shown.chapter, _question(shown, "question", "predict", "reveal")
-    in_the_end = _question(shown, "check_yourself", "check", "answer")
+    chapter = shown.chapter
     left, right = st.columns(2)
-    with left, page.card("checked", "Checked"):
-        checks.show(shown.checks)
-        breaks.harmless(shown.params, shown.checks)
-        below_checks = st.container()
-    with right, page.card("take", "Take it along"):
-        share.take_along(chapter.experiment, shown.params, shown.scene)
-    if question or chapter.tries:
-        left, right = st.columns(2)
-        if question:
-            with left, page.card("predict", "Predict first"):
-                predict.ask(question)
-        if chapter.tries:
-            with right if question else left, page.card("try", "Try this"):
-                offers = [
-                    (each.label, each.changes, shown.said(f"try.{each.name}")) for each in chapter.tries
-                ]
-                shown.settings.try_this(offers, chapter.prefix)
-    if in_the_end:
-        with page.card("yourself", "Check yourself"):
-            predict.ask(in_the_end)
+    with left, page.card("explained", "What happens here"):
+        st.markdown(f"**{shown.words.get(chapter.key + '.surprise', '')}**")
+        st.markdown(shown.words[chapter.key])
+    with right:
+        with page.card("checked", "Checked"):
+            checks.show(shown.checks)
+            breaks.harmless(shown.params, shown.checks)
+            breaks.set_for_it(shown.settings, find(chapter.experiment).breaks, chapter.prefix)
+            below_checks = st.container()
+        if in_the_end := _question(shown, "check_yourself", "check", "answer"):
+            with page.card("yourself", "Check yourself"):
+                predict.ask(in_the_end)
+        with page.card("take", "Take it along"):
+            share.take_along(chapter.experiment, shown.params, shown.scene)
     if chapter.verify:
         with below_checks:
             chapter.verify(shown)
@@ -242,5 +276,5 @@ def _question(shown: Shown, name: str, before: str, after: str) -> predict.Quest
     if asks is None or (asked := asks(shown.params, shown.facts)) is None:
         return None
     plain = {key: tables.plain(value) if isinstance(value, str) else value for key, value in asked.items()}
-    predicted, revealed = (shown.words.filled(f"{chapter.key}.{part}", plain) for part in (before, after))
-    return predict.Question(predicted, asked["answers"], asked["right"], revealed)
+    asking, answering = (shown.words.filled(f"{chapter.key}.{part}", plain) for part in (before, after))
+    return predict.Question(asking, asked["answers"], asked["right"], answering)

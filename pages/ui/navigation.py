@@ -1,31 +1,34 @@
-"""The way from page to page: links in the sidebar that lead back to what each page showed last."""
+"""The way from page to page: links in the top bar that lead back to what each page showed last."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import streamlit as st
 
 from pages.ui.settings import address
 from pages.ui.streamlit_internals import use_own_navigation
+from pages.ui.topics import SECTIONS, TOPICS
 
 
-def draw(home: Any, sections: Mapping[str, Sequence[Any]], chosen: Any) -> None:
-    """Draws the sidebar. A link carries the settings with which its page was left (`st.navigation`'s own do not).
+def draw(here: str, title: str) -> None:
+    """The link home, and the menu of topics. A link carries the settings with which its page was left.
 
-    The page on the screen is no link: its settings are in the address already.
+    here: the page on the screen, which is no link: its settings are in the address already. title: of the menu.
     """
-    with st.sidebar, st.container(key="navigation", gap=None):
-        with st.container(key="navigation-home"):
-            st.page_link(home)
-        for section, pages in sections.items():
+    with st.container(key="_bar-home"):
+        st.page_link("pages/home.py", label="Lantern")
+    with st.popover(title, type="tertiary", key="_topics"), st.container(key="_navigation", gap=None):
+        for section in SECTIONS:
             st.caption(section)
-            for page in pages:
-                here = page is chosen
+            for topic in (each for each in TOPICS if each.section == section):
+                query = None if topic.name == here else address.written(topic.name)
                 st.page_link(
-                    page, disabled=here, query_params=None if here else address.written(page.url_path)
+                    f"pages/{topic.name}.py",
+                    label=topic.title,
+                    disabled=topic.name == here,
+                    query_params=query,
                 )
 
 

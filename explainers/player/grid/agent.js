@@ -1,6 +1,6 @@
 // The agent of a grid world: where it is, where it came from, and the numbers of the step beside it.
 
-import { css, write } from "../drawing.js";
+import { css, LETTER, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { drawArrow } from "./grid.js";
 
@@ -92,7 +92,7 @@ function drawFlash(context, theme, step, [x, y], { flash, spec, box }) {
   const numbers = Array.from(flash(step), (value, k) => (Number.isNaN(value) ? "" : `${spec.flash_names[k]} ${formatNumber(value, spec.format)}`));
   const text = numbers.filter(Boolean).join("  ");
   if (!text) return;
-  context.font = `600 11px ${theme.font}`;
+  context.font = `600 ${LETTER}px ${theme.font}`;
   const wide = context.measureText(text).width + 12;
   const left = Math.max(2, Math.min(box.width - wide - 2, x - wide / 2));
   const top = y - 0.5 * box.side - 18 >= 0 ? y - 0.3 * box.side - 18 : y + 0.3 * box.side;
@@ -105,5 +105,5 @@ function drawFlash(context, theme, step, [x, y], { flash, spec, box }) {
   context.fill();
   context.stroke();
   context.globalAlpha = 1;
-  write(context, theme, text, left + 6, top + 9.5, { size: 11, weight: 600, colour: theme.text });
+  write(context, theme, text, left + 6, top + 9.5, { weight: 600, colour: theme.text });
 }

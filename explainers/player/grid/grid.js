@@ -9,7 +9,7 @@ export const FLOOR = 0;
 export const WALL = 1;
 export const FORBIDDEN = 2;
 export const TARGET = 3;
-const LARGEST_SIDE = 120; // px of a cell
+const LARGEST_SIDE = 150; // px of a cell
 const NO_AGENT = [-1, -1, -1];
 
 /** The readers, places and beliefs of a grid world. @param {Cells} spec */
@@ -28,10 +28,10 @@ export function gridOf(spec) {
     sectors: spec.directions.map(([down, right], action) => sectorOf(spec.directions, down, right, action)),
     box: { x: 0, y: 0, side: 1, width: 1, total: 1 },
 
-    /** Finds the places of the cells in a panel of this width. @param {number} width */
-    place(width) {
+    /** Finds the places of the cells in a panel of this width. @param {number} width @param {number} room px of height */
+    place(width, room) {
       const below = 24 + (spec.wind.some(Boolean) ? 18 : 0);
-      const side = Math.max(2, Math.floor(Math.min((width - 4) / columns, ((spec.height || 440) - below) / rows, LARGEST_SIDE)));
+      const side = Math.max(2, Math.floor(Math.min((width - 4) / columns, ((Number.isFinite(room) ? room : spec.height || 440) - 4 - below) / rows, LARGEST_SIDE)));
       grid.box = { x: 2, y: 2, side, width, total: side * rows + 4 + below };
     },
 

@@ -1,6 +1,6 @@
 // The cells of a grid world on a canvas of their own, on which only those are drawn again that change.
 
-import { colourTable, contextOf, css, hatch, write } from "../drawing.js";
+import { colourTable, contextOf, css, hatch, LETTER, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { drawArrow, FORBIDDEN, TARGET, WALL } from "./grid.js";
 
@@ -8,7 +8,7 @@ import { drawArrow, FORBIDDEN, TARGET, WALL } from "./grid.js";
 /** @typedef {"q" | "values" | "policy" | "kinds"} Layer */
 /** @typedef {Record<Layer, NumberArray | null>} Numbers of a step */
 
-const SMALLEST = 7; // px of a number that is drawn
+const LARGEST = 15; // px of the numbers in large cells
 const FAINTEST = 0.03; // probability of an action that is drawn: what exploring alone leaves is a heap of dots
 const VERMILION = { light: "#D55E00", dark: "#FF8A4C" }; // forbidden, in every theme
 
@@ -24,8 +24,7 @@ export function groundOf(grid) {
   const before = { q: null, values: null, policy: null, kinds: null };
   /** @type {[Layer, number][]} how many numbers of each a cell has */
   const widths = [["q", actions], ["values", 1], ["policy", actions], ["kinds", 1]];
-  const range = [0, 0]; // of all numbers seen in the triangles
-  let letters = { size: 0, decimals: 0 }; // of the numbers in triangles
+  let letters = { size: 0, room: 0 }; // of the numbers in triangles, and the px that each may take
   // Radius, in sides, of the disc of staying, which holds the policy or its number; without staying the policy's own.
   const disc = !sectors.includes(null) ? 0.155 : grid.epsilon || grid.policy ? 0.2 : 0.17;
 
@@ -35,15 +34,12 @@ export function groundOf(grid) {
     /** @type {Numbers} */
     const now = { q: grid.q?.(step) ?? null, values: grid.values?.(step) ?? null, policy: grid.policy?.(step) ?? null, kinds: grid.kinds(step) };
     const scale = grid.limit(step)[0] || 1;
-    if (now.q) {
-      widenRange(now.q);
-      letters = lettering();
-    }
     const exploring = grid.epsilon ? grid.epsilon(step)[0] : "";
-    const key = [theme.key, density, grid.box.side, scale, grid.start(step)[0], exploring, letters.size, letters.decimals].join(" ");
+    const key = [theme.key, density, grid.box.side, scale, grid.start(step)[0], exploring].join(" ");
     const all = key !== drawn.key;
     if (all) clear(theme, density, key);
     const on = contextOf(canvas);
+    if (all) letters = lettering(on, theme);
     on.setTransform(density, 0, 0, density, 0, 0);
     for (let cell = 0; cell < grid.count; cell++) {
       const differs = widths.some(([name, width]) => changed(now[name], before[name], cell, width));
@@ -84,8 +80,8 @@ export function groundOf(grid) {
     context.strokeRect(x - side / 2, y - side / 2, side, side);
     if (kind === FORBIDDEN || kind === TARGET) outline(context, theme, kind, x, y);
     if (kind !== WALL) drawPolicy(context, theme, step, cell, x, y, Boolean(now.q));
-    const startFits = cell === grid.start(step)[0] && side >= (now.values ? 40 : 14);
-    if (startFits) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { size: Math.min(11, side / 3), weight: 700, colour: theme.text });
+    const startFits = cell === grid.start(step)[0] && side >= (now.values ? 44 : 20);
+    if (startFits) write(context, theme, "S", x - side / 2 + 4, y - side / 2 + 8, { weight: 700, colour: theme.text });
   }
 
   /** @param {Context} context @param {Theme} theme @param {number} kind @param {number} x @param {number} y */
@@ -102,33 +98,29 @@ export function groundOf(grid) {
   /** @param {number} value @param {number} [decimals] */
   const numberOf = (value, decimals = spec.decimals) => formatNumber(value, `.${Math.abs(value) >= 100 ? 0 : decimals}f`);
 
-  /** @param {NumberArray} numbers */
-  function widenRange(numbers) {
-    for (const number of numbers) {
-      if (number < range[0]) range[0] = number;
-      else if (number > range[1]) range[1] = number;
-    }
-  }
-
-  /** Size and decimals of the numbers in the triangles: of all cells alike, so that the longest number so far fits. */
-  function lettering() {
+  /** How the numbers in triangles are written: alike in all cells; size 0 where they have no room. @param {Context} context @param {Theme} theme */
+  function lettering(context, theme) {
     const { side } = grid.box;
     const full = sectors.includes(null) || grid.epsilon || grid.policy; // a disc takes the middle: less is left for the numbers
-    const room = full ? (0.5 - disc) * side - 8 : 0.36 * side;
-    for (let decimals = spec.decimals; ; decimals--) {
-      const widest = range.flatMap((number) => [number, Math.max(-99, Math.min(99, number))]); // from 100 on without decimals
-      const longest = Math.max(...widest.map((number) => numberOf(number, decimals).length));
-      const size = Math.min(11, side / (actions > 5 ? 8.5 : 7.2), room / (0.6 * longest));
-      if (size >= SMALLEST || decimals === 0) return { size, decimals };
-    }
+    const room = full ? (0.5 - disc) * side - 3 : 0.4 * side;
+    const size = Math.min(LARGEST, Math.max(LETTER, side / 8));
+    context.font = `700 ${size}px ${theme.font}`;
+    return { size: context.measureText("-10").width <= room ? size : 0, room };
+  }
+
+  /** A number of a triangle, without decimals where it is too long with them. @param {Context} context @param {number} value */
+  function shortened(context, value) {
+    const text = numberOf(value);
+    return context.measureText(text).width <= letters.room ? text : numberOf(value, 0);
   }
 
   /** @param {Context} context @param {Theme} theme @param {number} cell @param {NumberArray} numbers @param {number} scale @param {number} x @param {number} y */
   function drawTriangles(context, theme, cell, numbers, scale, x, y) {
     const half = grid.box.side / 2, best = grid.bestOf(numbers, cell);
-    const { size, decimals } = letters;
+    const { size } = letters;
+    context.font = `700 ${size}px ${theme.font}`;
     /** @param {number} value */
-    const isBest = (value) => numberOf(value, decimals) === numberOf(best, decimals); // what reads the same looks the same
+    const isBest = (value) => shortened(context, value) === shortened(context, best); // what reads the same looks the same
     for (const sector of sectors.filter((each) => each !== null)) {
       const value = numbers[cell * actions + sector.action], colour = colourAt(value, scale);
       context.beginPath();
@@ -139,12 +131,13 @@ export function groundOf(grid) {
       context.strokeStyle = css(theme.ground);
       context.lineWidth = 0.7;
       context.stroke();
-      if (size < SMALLEST) continue;
-      const [right, down] = sector.middle, strong = isBest(value);
+      if (!size) continue;
+      context.font = `700 ${size}px ${theme.font}`;
+      const [right, down] = sector.middle, strong = isBest(value), text = shortened(context, value);
       const sideways = Math.abs(down) < 0.01; // such numbers keep to the edge of their cell
       const align = sideways ? (right > 0 ? "right" : "left") : "center";
-      const at = sideways ? Math.sign(right) * (half - 6) : right * half;
-      write(context, theme, numberOf(value, decimals), x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
+      const at = sideways ? Math.sign(right) * (half - 4) : right * half;
+      write(context, theme, text, x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
     }
     const stay = sectors.indexOf(null);
     if (stay < 0 || grid.box.side < 12) return;
@@ -152,8 +145,8 @@ export function groundOf(grid) {
     fillDisc(context, css(colour), x, y);
     context.strokeStyle = css(theme.ground);
     context.stroke();
-    if (grid.epsilon || grid.policy || size < SMALLEST) return; // the policy is drawn there
-    write(context, theme, numberOf(value, decimals), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour, isBest(value)) });
+    if (grid.epsilon || grid.policy || !size) return; // the policy is drawn there
+    write(context, theme, shortened(context, value), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour, isBest(value)) });
   }
 
   /** @param {Context} context @param {string} colour @param {number} x @param {number} y */
@@ -169,9 +162,10 @@ export function groundOf(grid) {
     const { side } = grid.box, colour = colourAt(value, scale), half = side / 2;
     context.fillStyle = css(colour);
     context.fillRect(x - half, y - half, side, side);
-    const text = numberOf(value), size = Math.min(14, side / 3.4, (1.4 * side) / text.length);
-    const arrows = grid.policy || grid.epsilon;
-    if (size >= SMALLEST) write(context, theme, text, x, y + (arrows ? 0.32 * side : 0), { align: "center", size, weight: 600, colour: inkOn(colour, true) });
+    const text = numberOf(value), arrows = grid.policy || grid.epsilon;
+    const size = Math.max(LETTER, Math.min(LARGEST, side / 4.5));
+    context.font = `600 ${size}px ${theme.font}`;
+    if (context.measureText(text).width <= side - 6 && side >= (arrows ? 44 : 20)) write(context, theme, text, x, y + (arrows ? 0.32 * side : 0), { align: "center", size, weight: 600, colour: inkOn(colour, true) });
   }
 
   /**

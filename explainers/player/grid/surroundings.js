@@ -1,12 +1,14 @@
 // What a grid world has besides its cells: jumps, wind, a legend, and words for each cell.
 
-import { css, write } from "../drawing.js";
+import { css, LETTER, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { AGENT } from "./agent.js";
 import { drawArrow, FLOOR, FORBIDDEN, TARGET, WALL } from "./grid.js";
 import { forbiddenColour } from "./ground.js";
 
 /** @import { Context, Grid, Point, Theme } from "../types.d.ts" */
+
+const SMALLEST_WITH_JUMP = 40; // px of a cell in which the label of a jump has room
 
 /** @type {Record<number, string>} */
 const KINDS = { [FLOOR]: "", [WALL]: "wall", [FORBIDDEN]: "forbidden", [TARGET]: "target" };
@@ -34,14 +36,14 @@ export function drawJumps(context, theme, grid) {
  * @param {Context} context @param {Theme} theme @param {string} label @param {Point} place @param {number} side
  */
 function writeJump(context, theme, label, [right, top], side) {
-  const size = Math.max(7, Math.min(11, side / 9));
-  context.font = `700 ${size}px ${theme.font}`;
+  if (side < SMALLEST_WITH_JUMP) return;
+  context.font = `700 ${LETTER}px ${theme.font}`;
   const wide = context.measureText(label).width + 4;
   context.save();
   context.fillStyle = css(theme.ground);
-  context.fillRect(right - wide, top, wide, size + 4);
+  context.fillRect(right - wide, top, wide, LETTER + 4);
   context.restore();
-  write(context, theme, label, right - 2, top + size / 2 + 2, { align: "right", size, weight: 700, colour: theme.hues.score });
+  write(context, theme, label, right - 2, top + LETTER / 2 + 2, { align: "right", weight: 700, colour: theme.hues.score });
 }
 
 /** @param {Context} context @param {Theme} theme @param {Grid} given */

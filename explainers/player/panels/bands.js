@@ -1,10 +1,12 @@
 // Quantities stacked over the steps (scene.Bands): what has been is drawn full, what comes is drawn faint.
 
-import { hatch, write, tint } from "../drawing.js";
+import { hatch, LETTER, LETTER_WIDTH, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
 /** @import { Context, Theme } from "../types.d.ts" */
+
+const LEGEND_ROW = 18; // px
 
 registerPanel("bands", (spec) => {
   const [bands, steps] = spec.values.shape;
@@ -72,25 +74,25 @@ registerPanel("bands", (spec) => {
   function drawLegend(context, theme) {
     let [x, y] = [box.x, 8];
     spec.names.forEach((name, band) => {
-      context.font = `400 11px ${theme.font}`;
+      context.font = `400 ${LETTER}px ${theme.font}`;
       const wide = 20 + context.measureText(name).width + 12;
-      if (x + wide > box.x + box.width && x > box.x) [x, y] = [box.x, y + 16];
+      if (x + wide > box.x + box.width && x > box.x) [x, y] = [box.x, y + LEGEND_ROW];
       context.fillStyle = theme.hues[spec.hues[band]];
       context.strokeStyle = theme.hues[spec.hues[band]];
       context.lineWidth = 1;
       if (!spec.styles[band] || spec.styles[band] === "solid") context.fillRect(x, y - 5, 14, 10);
       else context.strokeRect(x + 0.5, y - 4.5, 13, 9);
       if (spec.styles[band] === "hatched") hatch(context, x, y - 5, 14, 10, theme.hues[spec.hues[band]]);
-      write(context, theme, name, x + 19, y, { size: 11 });
+      write(context, theme, name, x + 19, y);
       x += wide;
     });
   }
 
-  /** Rows that the legend needs at this width, in a script of about six px a letter. @param {number} width */
+  /** Rows that the legend needs at this width. @param {number} width */
   function legendRows(width) {
     let [rows, x] = [1, 0];
     for (const name of spec.names) {
-      const wide = 32 + 6.3 * name.length;
+      const wide = 32 + LETTER_WIDTH * name.length;
       if (x + wide > width && x > 0) [rows, x] = [rows + 1, 0];
       x += wide;
     }
@@ -108,7 +110,7 @@ registerPanel("bands", (spec) => {
       context.stroke();
       context.setLineDash([]);
       if (!line.label || !line.x.data.length) continue;
-      write(context, theme, line.label, box.x + 6, up(line.y.data[0]) - 8, { colour: theme.hues[line.hue], size: 11, weight: 600 });
+      write(context, theme, line.label, box.x + 6, up(line.y.data[0]) - 8, { colour: theme.hues[line.hue], weight: 600 });
     }
   }
 
@@ -127,15 +129,15 @@ registerPanel("bands", (spec) => {
     const near = Math.abs(x - across(current)) < 90;
     const right = near ? spec.marked > current : x < box.x + box.width / 2;
     write(context, theme, `peak ${formatNumber(total(spec.marked), spec.format)}`, x + (right ? 7 : -7), y - 9, {
-      colour: theme.text, size: 11, weight: 600, align: right ? "left" : "right",
+      colour: theme.text, weight: 600, align: right ? "left" : "right",
     });
   }
 
   return {
-    layout(width, share) {
-      const top = 8 + 16 * legendRows(width - 2);
-      const tall = Math.round((spec.height || 220) * share);
-      const below = spec.step_label ? 18 : 2;
+    layout(width, room) {
+      const top = 8 + LEGEND_ROW * legendRows(width - 2);
+      const tall = Math.round(Number.isFinite(room) ? room - top : spec.height || 220);
+      const below = spec.step_label ? 20 : 2;
       box = { x: 1, y: top, width: width - 2, height: tall - below, total: top + tall };
       return box.total;
     },
@@ -159,10 +161,10 @@ registerPanel("bands", (spec) => {
       const right = near ? !currentOnRight(state.step) : x > box.x + box.width * 0.75;
       const words = `${state.step === spec.marked ? "peak " : ""}${formatNumber(total(state.step), spec.format)}`;
       write(context, theme, words, x + (right ? -6 : 6), box.y + 9, {
-        colour: theme.hues.current, size: 12, weight: 700, align: right ? "right" : "left",
+        colour: theme.hues.current, weight: 700, align: right ? "right" : "left",
       });
       drawLegend(context, theme);
-      if (spec.step_label) write(context, theme, spec.step_label, box.x + box.width, box.y + box.height + 10, { align: "right", size: 10 });
+      if (spec.step_label) write(context, theme, spec.step_label, box.x + box.width, box.y + box.height + 11, { align: "right" });
     },
     hit(x, y) {
       if (x < box.x || x > box.x + box.width || y < box.y || y > box.y + box.height) return null;

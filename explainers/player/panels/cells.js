@@ -35,10 +35,11 @@ registerPanel("cells", (spec) => {
 
   return {
     cells,
-    layout(width) {
-      grid.place(width);
+    layout(width, room) {
+      grid.place(width, room);
       return grid.box.total;
     },
+    used: () => grid.columns * grid.box.side + 4,
     draw(context, theme, state) {
       ground.paint(context, theme, state.step);
       drawJumps(context, theme, grid);

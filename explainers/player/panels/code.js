@@ -10,7 +10,6 @@ registerPanel("code", (spec) => {
   const list = document.createElement("pre");
   list.tabIndex = 0;
   list.setAttribute("aria-label", spec.title || "source code");
-  if (spec.height) list.style.height = `${spec.height}px`;
   const colour = pythonColours();
   const rows = spec.source.replace(/\n$/, "").split("\n").map((text) => {
     const row = document.createElement("code");
@@ -32,6 +31,13 @@ registerPanel("code", (spec) => {
 
   return {
     element: list,
+    /** @param {number} room */
+    resize(room) {
+      const height = Number.isFinite(room) ? room : spec.height;
+      list.style.height = height ? `${height}px` : "";
+      laidOut = false;
+      return list.offsetHeight;
+    },
     /** @param {State} state */
     update(state) {
       const row = line && rows[line(state.step)[0] - spec.first_line];

@@ -1,13 +1,14 @@
 // Curves that grow with the steps (scene.Lines).
 
 import { reader } from "../data.js";
-import { roomForTicks, axisScale, write, tint, isClear } from "../drawing.js";
+import { axisScale, isClear, LETTER_WIDTH, roomForTicks, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
 /** @import { Area, Context, Line, Theme } from "../types.d.ts" */
 
 const FARTHEST = 1e5; // px: a canvas draws no line to much farther
+const LEGEND_ROW = 18; // px
 const EDGE = 1; // px by which lines may reach over the frame
 
 registerPanel("lines", (spec) => {
@@ -16,12 +17,12 @@ registerPanel("lines", (spec) => {
   let [across, up] = [axisScale(spec.x, 0, 1), axisScale(spec.y, 0, 1)];
   const exact = spec.y.log ? ".3e" : ".4g"; // the format of the hover
 
-  /** @param {number} width @param {number} share */
-  function place(width, share) {
-    const total = Math.round((spec.height || 150) * share);
+  /** @param {number} width @param {number} room */
+  function place(width, room) {
+    const total = Math.round(Number.isFinite(room) ? room : spec.height || 150);
     const left = roomForTicks(spec.y, 40);
-    const below = spec.x.ticks.length || spec.x.label ? 18 : 0;
-    const top = 16 * legendRows(width - left - 1);
+    const below = spec.x.ticks.length || spec.x.label ? 20 : 0;
+    const top = LEGEND_ROW * legendRows(width - left - 1);
     box = { x: left, y: top, width: width - left - 1, height: total - below - top - 1, total };
     across = axisScale(spec.x, box.x + 8, box.x + box.width - 8);
     up = axisScale(spec.y, box.y + box.height - 6, box.y + 6);
@@ -116,14 +117,14 @@ registerPanel("lines", (spec) => {
       context.moveTo(box.x, up(tick));
       context.lineTo(box.x + box.width, up(tick));
       context.stroke();
-      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right", size: 10 });
+      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right" });
     }
     for (const tick of spec.x.ticks) {
       const number = formatNumber(tick, spec.x.format);
       if (!isClear(spec.x.label, number, box.x + box.width - across(tick))) continue;
-      write(context, theme, number, across(tick), box.y + box.height + 10, { align: "center", size: 10 });
+      write(context, theme, number, across(tick), box.y + box.height + 11, { align: "center" });
     }
-    if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 10, { align: "right", size: 10 });
+    if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 11, { align: "right" });
   }
 
   /** Where something else begins to hold. @param {Context} context @param {Theme} theme */
@@ -143,19 +144,19 @@ registerPanel("lines", (spec) => {
   /** @param {Context} context @param {Theme} theme */
   function drawLegend(context, theme) {
     for (const { line, x, row } of legendPlaces(box.width)) {
-      const y = 7.5 + 16 * row;
+      const y = 8 + LEGEND_ROW * row;
       context.fillStyle = theme.hues[line.hue];
       if (line.dashed) for (const at of [0, 7]) context.fillRect(box.x + x + at, y - 1.5, 5, 2.5);
       else context.fillRect(box.x + x, y - 1.5, 12, 2.5);
-      write(context, theme, line.label, box.x + x + 16, y, { size: 10 });
+      write(context, theme, line.label, box.x + x + 16, y);
     }
   }
 
-  /** Where each label of the legend stands at this width, in a script of about six px a letter. @param {number} width */
+  /** Where each label of the legend stands at this width. @param {number} width */
   function legendPlaces(width) {
     let [x, row] = [0, 0];
     return spec.lines.filter((line) => line.label).map((line) => {
-      const wide = 16 + 6 * line.label.length;
+      const wide = 16 + LETTER_WIDTH * line.label.length;
       if (x > 0 && x + wide > width) [x, row] = [0, row + 1];
       const place = { line, x, row };
       x += wide + 14;
@@ -170,8 +171,8 @@ registerPanel("lines", (spec) => {
   const countAt = (line, step) => (shown ? Math.min(shown(step)[0], line.x.data.length) : line.x.data.length);
 
   return {
-    layout(width, share) {
-      place(width, share);
+    layout(width, room) {
+      place(width, room);
       return box.total;
     },
     draw(context, theme, state) {

@@ -1,7 +1,7 @@
 // Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
 
 import { reader } from "../data.js";
-import { roomForTicks, axisScale, hatch, write, tint, isClear } from "../drawing.js";
+import { axisScale, hatch, isClear, LETTER, roomForTicks, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
@@ -26,11 +26,11 @@ registerPanel("marks", (spec) => {
   let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
   let [across, up] = [axisScale(spec.x, 0, 1), axisScale(spec.y, 0, 1)];
 
-  /** @param {number} width @param {number} share */
-  function place(width, share) {
-    const total = Math.round((spec.height || 180) * share);
+  /** @param {number} width @param {number} room */
+  function place(width, room) {
+    const total = Math.round(Number.isFinite(room) ? room : spec.height || 180);
     const left = roomForTicks(spec.y, 44);
-    const below = (readout ? 24 : 0) + (hasAxis ? 18 : 0);
+    const below = (readout ? 24 : 0) + (hasAxis ? 20 : 0);
     box = { x: left, y: 1, width: width - left - 1, height: total - below - 2, total };
     const edge = spec.frame ? 8 : 0;
     across = axisScale(spec.x, box.x + edge, box.x + box.width - edge);
@@ -128,7 +128,7 @@ registerPanel("marks", (spec) => {
     const onColour = layer.style === "hollow" ? (theme.dark ? "#10131a" : "#ffffff") : null;
     const colour = onColour || (layer.hue === "muted" ? theme.muted : theme.hues[layer.hue]);
     const strong = layer.numbers || layer.style === "solid";
-    write(context, theme, labelText(layer, k, step), x, y, { colour, align: ALIGNS[layer.anchor], size: layer.size + 7, weight: strong ? 600 : 400 });
+    write(context, theme, labelText(layer, k, step), x, y, { colour, align: ALIGNS[layer.anchor], size: Math.max(LETTER, layer.size + 7), weight: strong ? 600 : 400 });
   }
 
   /** @param {Context} context @param {Theme} theme @param {State} state */
@@ -153,12 +153,12 @@ registerPanel("marks", (spec) => {
     for (const tick of spec.x.ticks) {
       const number = formatNumber(tick, spec.x.format);
       if (!isClear(spec.x.label, number, box.x + box.width - across(tick))) continue;
-      write(context, theme, number, across(tick), box.y + box.height + 9, { align: "center", size: 10 });
+      write(context, theme, number, across(tick), box.y + box.height + 11, { align: "center" });
     }
     for (const tick of spec.y.ticks) {
-      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right", size: 10 });
+      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right" });
     }
-    if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 9, { align: "right", size: 10 });
+    if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 11, { align: "right" });
   }
 
   /** @param {Found} found @param {State} state */
@@ -170,8 +170,8 @@ registerPanel("marks", (spec) => {
   }
 
   return {
-    layout(width, share) {
-      place(width, share);
+    layout(width, room) {
+      place(width, room);
       return box.total;
     },
     draw(context, theme, state) {

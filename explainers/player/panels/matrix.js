@@ -1,12 +1,15 @@
 // A matrix of values as coloured cells, with tiles on it (scene.Matrix).
 
 import { reader } from "../data.js";
-import { colourTable, contextOf, hatch, mix, parseColour, write, css, tint } from "../drawing.js";
+import { colourTable, contextOf, css, hatch, LETTER, LETTER_WIDTH, mix, parseColour, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
 /** @import { Band, Context, NumberArray, Rectangle, State, Theme, Tiles } from "../types.d.ts" */
 /** @typedef {ReturnType<typeof tilesOf>} Tiling */
+
+const LEFT_BAND = 30; // px, the gap beside it among them
+const TOP_BAND = 20;
 
 registerPanel("matrix", (spec) => {
   const [rows, columns] = spec.shape;
@@ -51,12 +54,12 @@ registerPanel("matrix", (spec) => {
     context.putImageData(pixels, 0, 0);
   }
 
-  /** @param {number} width */
-  function place(width) {
-    const left = leftBands.length * 26;
-    const top = topBands.length * 19;
-    const below = pinned && spec.pinned_label ? 18 : 2;
-    const high = (spec.height || width) - top - below;
+  /** @param {number} width @param {number} room */
+  function place(width, room) {
+    const left = leftBands.length * LEFT_BAND;
+    const top = topBands.length * TOP_BAND;
+    const below = pinned && spec.pinned_label ? 20 : 2;
+    const high = (Number.isFinite(room) ? room - 1 : spec.height || width) - top - below;
     let [wide, tall] = [width - left - 2, high];
     if (spec.cell === "square") {
       const side = Math.min(wide / columns, tall / rows);
@@ -123,13 +126,13 @@ registerPanel("matrix", (spec) => {
     leftBands.forEach((band, k) => {
       for (let row = 0; row < tiles.rows; row++) {
         const [, y, , height] = tileBox(tiles, row, 0);
-        drawBand(context, theme, band, row, row === currentRow, [k * 26, y + 1, 21, height - 2]);
+        drawBand(context, theme, band, row, row === currentRow, [k * LEFT_BAND, y + 1, LEFT_BAND - 5, height - 2]);
       }
     });
     topBands.forEach((band, k) => {
       for (let column = 0; column < tiles.columns; column++) {
         const [x, , width] = tileBox(tiles, 0, column);
-        drawBand(context, theme, band, column, column === currentColumn, [x + 1, k * 19, width - 2, 15]);
+        drawBand(context, theme, band, column, column === currentColumn, [x + 1, k * TOP_BAND, width - 2, TOP_BAND - 4]);
       }
     });
   }
@@ -141,10 +144,9 @@ registerPanel("matrix", (spec) => {
     context.roundRect(x, y, Math.max(1, width), Math.max(1, height), 2);
     context.fill();
     const label = `${band.label}${index}`;
-    const size = width < 6 + 6.5 * label.length ? 8.5 : 10;
-    if (width < 2 + 0.58 * size * label.length || height < 11) return;
+    if (width < LETTER_WIDTH * label.length || height < LETTER) return;
     const colour = lit ? (theme.dark ? "#10131a" : "#ffffff") : theme.text;
-    write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", size, weight: 600, colour });
+    write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", weight: 600, colour });
   }
 
   /** @param {Context} context @param {Theme} theme @param {number} row */
@@ -174,10 +176,11 @@ registerPanel("matrix", (spec) => {
   }
 
   return {
-    layout(width) {
-      place(width);
+    layout(width, room) {
+      place(width, room);
       return box.total;
     },
+    used: () => box.x + box.width + 1,
     draw(context, theme, state) {
       paintCells(theme, values(state.step), state.step);
       context.imageSmoothingEnabled = false;

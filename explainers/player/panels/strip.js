@@ -1,6 +1,6 @@
 // Packs as rows of coloured runs of tokens (scene.Strip): documents in a cycle of hues, padding hatched.
 
-import { hatch, write, css, tint } from "../drawing.js";
+import { css, hatch, LETTER, LETTER_WIDTH, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 import { apart, inkOn, shortened } from "../strip/labels.js";
@@ -10,7 +10,7 @@ import { alternation, hulls, openings } from "../strip/runs.js";
 
 const [PADDING, NEUTRAL, IGNORED] = [-1, -2, -3];
 const ROW_PITCH = [5, 24]; // px from one row to the next: the least and the most; one of them is the gap below it
-const RULER_HEIGHT = 22;
+const RULER_HEIGHT = 24;
 const MOST_OUTLINED = 8; // where more come at once, none of them is the current one
 
 registerPanel("strip", (spec) => {
@@ -21,7 +21,7 @@ registerPanel("strip", (spec) => {
   const opens = openings(spec.rows, row, appears);
   const alternates = alternation(spec.rows, { row, start, hue });
   const arrivals = [...row.keys()].filter((k) => hue[k] >= 0).sort((a, b) => appears[a] - appears[b]);
-  /** @type {Map<string, number>} in px, by size and text */
+  /** @type {Map<string, number>} in px, by text */
   const textWidths = new Map();
   let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
   let pitch = ROW_PITCH[1];
@@ -43,16 +43,17 @@ registerPanel("strip", (spec) => {
   const rowName = (at) => spec.row_names[at] ?? (spec.rows > 1 ? `row ${at + 1}` : spec.title);
   const scrolls = () => shownRows < spec.rows;
 
-  /** @param {number} width */
-  function place(width) {
+  /** @param {number} width @param {number} given px of height; Infinity: as many as it likes */
+  function place(width, given) {
     const letters = Math.max(0, ...spec.row_names.map((name) => name.length));
-    const names = letters ? Math.min(10 + 6.4 * letters, 0.34 * width) : 0;
+    const names = letters ? Math.min(10 + LETTER_WIDTH * letters, 0.34 * width) : 0;
     const below = spec.ruler.length ? RULER_HEIGHT : 0;
     const [least, most] = ROW_PITCH;
-    const room = (spec.height || Math.min(spec.rows, 12) * most + below + 4) - below - 4;
+    const bounded = Number.isFinite(given);
+    const room = (bounded ? given : spec.height || Math.min(spec.rows, 12) * most + below + 4) - below - 4;
     pitch = Math.min(most, Math.max(least, room / spec.rows));
     shownRows = Math.max(1, Math.min(spec.rows, Math.floor(room / pitch + 1e-6)));
-    const high = spec.height ? room : shownRows * pitch;
+    const high = bounded || spec.height ? room : shownRows * pitch;
     box = { x: names + 1, y: 2, width: width - names - (scrolls() ? 12 : 3), height: high, total: high + below + 4 };
   }
 
@@ -97,12 +98,12 @@ registerPanel("strip", (spec) => {
   /** @param {Context} context @param {Theme} theme @param {number} step */
   function drawNames(context, theme, step) {
     if (!spec.row_names.length) return;
-    const every = Math.ceil(12 / pitch);
-    context.font = `400 10px ${theme.font}`;
+    const every = Math.ceil((LETTER + 2) / pitch);
+    context.font = `400 ${LETTER}px ${theme.font}`;
     for (let at = firstRow; at < firstRow + shownRows; at++) {
       if (at % every !== 0 || step < opens[at]) continue;
       const name = shortened(context, rowName(at), box.x - 6);
-      write(context, theme, name, box.x - 6, Math.max(6, top(at) + tall() / 2 + 0.5), { size: 10, align: "right" });
+      write(context, theme, name, box.x - 6, Math.max(6, top(at) + tall() / 2 + 0.5), { align: "right" });
     }
   }
 
@@ -147,17 +148,15 @@ registerPanel("strip", (spec) => {
   function drawText(context, theme, k, colour) {
     const text = spec.texts[k];
     const [x, y, wide, high] = runBox(k);
-    if (!text || high < 10) return;
-    const size = Math.min(11, high - 2);
-    const key = `${size} ${text}`;
-    let needed = textWidths.get(key);
+    if (!text || high < LETTER) return;
+    let needed = textWidths.get(text);
     if (needed === undefined) {
-      context.font = `600 ${size}px ${theme.font}`;
+      context.font = `600 ${LETTER}px ${theme.font}`;
       needed = context.measureText(text).width;
-      textWidths.set(key, needed);
+      textWidths.set(text, needed);
     }
     if (needed > wide - 4) return;
-    write(context, theme, text, x + wide / 2, y + high / 2 + 0.5, { colour, size, weight: 600, align: "center" });
+    write(context, theme, text, x + wide / 2, y + high / 2 + 0.5, { colour, weight: 600, align: "center" });
   }
 
   /**
@@ -188,12 +187,12 @@ registerPanel("strip", (spec) => {
       context.lineTo(left(position), y + 5);
     }
     context.stroke();
-    for (const { text, x } of rulerLabels(context, theme)) write(context, theme, text, x, y + 12, { size: 10, align: "center" });
+    for (const { text, x } of rulerLabels(context, theme)) write(context, theme, text, x, y + 13, { align: "center" });
   }
 
   /** @param {Context} context @param {Theme} theme */
   function rulerLabels(context, theme) {
-    context.font = `400 10px ${theme.font}`;
+    context.font = `400 ${LETTER}px ${theme.font}`;
     return apart(spec.ruler.map(([position, text]) => {
       const half = context.measureText(text).width / 2;
       return { text, half, x: Math.max(half, Math.min(left(position), box.x + box.width + 2 - half)) };
@@ -231,8 +230,8 @@ registerPanel("strip", (spec) => {
   }
 
   return {
-    layout(width) {
-      place(width);
+    layout(width, room) {
+      place(width, room);
       return box.total;
     },
     draw(context, theme, state) {

@@ -84,14 +84,13 @@ def brushes_and_world(settings: Settings) -> None:
     """The brushes, and behind a button the settings of the world."""
     painting.brushes(settings)
     with st.popover("The world", type="tertiary"):
-        settings.panel(*WORLD, reset=False)
+        settings.panel(*WORLD)
         world_file.import_and_export(settings)
 
 
 @st.fragment
 def show_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """An agent that keeps learning while the reader changes its settings and its world."""
-    lesson.heading(chapter, words)
     live_run = LiveRun(settings, chapter.prefix, TRANSITIONS, MOST_CHUNKS)
 
     def answer(click: Click) -> None:
@@ -100,17 +99,15 @@ def show_learning(chapter: Chapter, settings: Settings, words: Prose) -> None:
         elif click.action == "paint":
             painting.painted(settings, click)
 
-    packed = lesson.steered(
+    lesson.play_run(
         chapter,
         settings,
-        lambda: lesson.chapter_controls(chapter, settings),
+        words,
         on_click=answer,
         chunk=live_run.chunk,
         paints=painting.brush_taken(),
         resumes=live_run.resumes,
     )
-    if packed:
-        lesson.under_picture(chapter, settings, words, packed, live_run.chunk(settings.params()))
 
 
 def after_change(shown: Shown) -> None:
@@ -142,7 +139,7 @@ def offer_agents_world(chapter: Chapter, settings: Settings, words: Prose) -> No
     if not names:
         return
     titles = ", ".join(settings.title(name, chapter.prefix) for name in names)
-    with st.container(horizontal=True, vertical_alignment="center", key=f"borrowing-{chapter.prefix}"):
+    with st.container(gap=None, key=f"borrowing-{chapter.prefix}"):
         st.caption(words["another_world"].format(fields=titles))
         changes = {name: getattr(main, name) for name in names}
         st.button("Take the agent's", type="tertiary", on_click=settings.open, args=(changes, chapter.prefix))

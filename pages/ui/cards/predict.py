@@ -33,9 +33,7 @@ def ask(question: Question) -> None:
     key = f"_predict-{question.words}-{question.right}"
     st.markdown(question.words)
     chosen = st.segmented_control(question.words, question.answers, key=key, label_visibility="collapsed")
-    if chosen is None:
-        st.caption("Choose an answer to see what was computed.")
-    elif chosen == question.right:
+    if chosen == question.right:
         st.markdown(f":green[**✓ Yes, {question.right}.**] {question.because}")
-    else:
+    elif chosen is not None:
         st.markdown(f":red[**✗ It is {question.right}.**] {question.because}")

@@ -1,4 +1,4 @@
-// "Take it along": copies the link and the commands, and asks the page for a QR code.
+// "Take it along": copies the commands.
 
 /** @import { Component } from "../../../explainers/player/types.d.ts" */
 
@@ -23,15 +23,11 @@ function find(place, selector) {
 }
 
 /** @param {Component<{commands: string}>} component */
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement }) {
   const status = find(parentElement, "[role=status]");
-  /** @param {string} text @param {string} done */
-  const copy = (text, done) => copied(text).then(
-    () => { status.textContent = done; },
+  find(parentElement, "pre").textContent = data.commands;
+  find(parentElement, ".commands").onclick = () => copied(data.commands).then(
+    () => { status.textContent = "Copied"; },
     () => { status.textContent = "The browser refused to copy; please copy by hand"; },
   );
-  find(parentElement, "pre").textContent = data.commands;
-  find(parentElement, ".copy").onclick = () => copy(window.location.href, "Copied, with its settings and step");
-  find(parentElement, ".commands").onclick = () => copy(data.commands, "Copied");
-  find(parentElement, ".qr").onclick = () => setTriggerValue("code", window.location.href);
 }

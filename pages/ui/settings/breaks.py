@@ -16,7 +16,7 @@ from pages.ui.settings.controls import Settings
 
 
 def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
-    """A row of switches for the field break_it.
+    """A list of switches for the field break_it; the hover says what each loses.
 
     Choosing a break applies the settings that make it visible; the next choice first restores the
     reader's settings, except those changed since.
@@ -25,13 +25,16 @@ def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> N
     labels = control_of(type(params), "break_it").labels or {}
     given = _given_back(params, breaks, prefix)
     needed = {each.name: each.settings for each in breaks}
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"breaks-{prefix}"):
+    lost = {each.name: each.consequence for each in breaks}
+    with st.container(gap=None, key=f"breaks-{prefix}"):
         st.markdown("Break it")
         for name in choices_of(type(params), "break_it"):
             st.button(
                 labels.get(name, name),
                 key=f"break-{prefix}-{name}",
                 type="primary" if params.break_it == name else "secondary",
+                help=lost.get(name),
+                width="stretch",
                 on_click=_choose,
                 args=(settings, given, needed.get(name, {}), name, prefix),
             )
@@ -78,19 +81,24 @@ def _held() -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
     return st.session_state.setdefault("_before_break", {}).setdefault(visit().page, {})
 
 
-def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
-    """What the chosen break loses, and what was set to make it visible; nothing while nothing is broken."""
+def loss(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> str:
+    """What the chosen break loses, as Markdown; "" while nothing is broken."""
+    chosen = _chosen(settings.params(prefix), breaks)
+    return f":red[**What is lost.**] {chosen.consequence}" if chosen else ""
+
+
+def set_for_it(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
+    """What was set to make the chosen break visible; nothing while nothing is broken."""
     params = settings.params(prefix)
-    chosen = next((each for each in breaks if each.name == params.break_it), None)
-    if chosen is None:
+    chosen = _chosen(params, breaks)
+    if chosen is None or not (needed := set_for(chosen, params)):
         return
-    needed = set_for(chosen, params)
     back = " Choose “nothing” to restore your settings." if prefix in _held() else ""
-    with st.container(key=f"switches-lost-{prefix}"):  # on the whole screen too
-        st.markdown(
-            f":red[**What is lost.**] {chosen.consequence} See the checks below."
-            + (f" :gray[Set for it: {needed}.{back}]" if needed else "")
-        )
+    st.caption(f"Set for the break: {needed}.{back}")
+
+
+def _chosen(params: Params, breaks: Sequence[Break]) -> Break | None:
+    return next((each for each in breaks if each.name == getattr(params, "break_it", "none")), None)
 
 
 def set_for(chosen: Break, params: Params) -> str:

@@ -51,33 +51,20 @@ def settings(main: type[Params] | None = None, /, **others: type[Params]) -> Set
 class Settings(Session):
     """All settings of a page. `panel` draws controls, `params` gives values, `apply` changes them from a button."""
 
-    reporting: str | None = None  # the experiment whose panel reports what of the address was ignored
-
     # ------------------------------------------------------------------------------------------- for a page
 
     def params(self, prefix: str = "") -> Any:
         """The Params now in force."""
         return self.shown.params[prefix]
 
-    def panel(self, *names: str, prefix: str = "", reset: bool = True) -> Any:
-        """Draws the controls of the named fields in one compact row that wraps, and returns the Params.
-
-        reset: the first row of an experiment, which ends with a button to reset and reports what was ignored
-        or adjusted; the first such row on the page also reports what of the address was ignored.
-        """
+    def panel(self, *names: str, prefix: str = "") -> Any:
+        """Draws the controls of the named fields, one below the other, and returns the Params."""
         self.settle()  # a fragment runs without the rest of its page
-        with st.container(
-            horizontal=True, vertical_alignment="bottom", gap="medium", key=f"controls-{prefix}-{names[0]}"
-        ):
+        with st.container(gap=None, key=f"controls-{prefix}-{names[0] if names else ''}"):
             if values := {name: value for name in names if (value := self._shown_value(prefix, name))}:
                 st.html(_value_style(prefix, values))
             for name in names:
                 self._draw(prefix, name)
-            if reset:
-                self.reset_button(prefix)
-        if reset:
-            self.reporting = prefix if self.reporting is None else self.reporting
-            self._report(prefix)
         return self.shown.params[prefix]
 
     def reset_button(self, prefix: str = "") -> None:
@@ -114,14 +101,26 @@ class Settings(Session):
         return self.shown.openings.get(prefix, 0)
 
     def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any], str]], prefix: str = "") -> None:
-        """One-click settings: label, what differs from the defaults, and the sentence of what to look for."""
-        for number, (label, changes, sentence) in enumerate(cases):
-            with st.container(
-                horizontal=True, wrap=False, vertical_alignment="center", key=f"try-{prefix}-{number}"
-            ):
-                key = f"try-button-{prefix}-{number}"
-                st.button(label, key=key, on_click=self._try, args=(changes, prefix))
-                st.markdown(sentence)
+        """One-click settings: label, what differs from the defaults, and the sentence of what to look for.
+
+        The sentence is shown with the settings, and on hover.
+        """
+        sentences = []
+        with st.container(horizontal=True, gap=None, key=f"try-{prefix}"):
+            for number, (label, changes, sentence) in enumerate(cases):
+                chosen = self.shown.params[prefix] == self.types[prefix](**changes)
+                st.button(
+                    label,
+                    key=f"try-button-{prefix}-{number}",
+                    type="primary" if chosen else "secondary",
+                    help=sentence,
+                    on_click=self._try,
+                    args=(changes, prefix),
+                )
+                sentences += [sentence] if chosen else []
+        place = st.empty()  # always there, so that what follows keeps its place
+        if sentences:
+            place.markdown(sentences[0])
 
     def _try(self, changes: Mapping[str, Any], prefix: str) -> None:
         self.open(self.types[prefix](**changes).model_dump(), prefix)
@@ -133,8 +132,7 @@ class Settings(Session):
         """
         step = self.shown.steps.get(prefix)
         if step is not None and steps is not None and step >= steps:
-            with st.container(key=f"notes-step-{prefix}"):
-                st.text(f"{key_of(prefix, STEP)} = {step} does not exist; showing the last step.")
+            self.unfit.append(f"{key_of(prefix, STEP)} = {step} does not exist; showing the last step.")
             return steps - 1
         return step
 
@@ -166,9 +164,9 @@ class Settings(Session):
             with st.container(key=f"changed-{prefix}"):
                 st.text(sentence)
 
-    def _report(self, prefix: str) -> None:
+    def report(self, prefix: str) -> None:
         """Says in one sentence each what was ignored, adjusted or left out: of the address, of this experiment."""
-        sentences = list(self.shown.problems.values()) if prefix == self.reporting else []
+        sentences = list(self.shown.problems.values())
         own = {key_of(prefix, name) for name in self.types[prefix].model_fields}
         sentences += [words for key, words in self.shown.refused.items() if key in own]
         sentences += self.shown.notes.get(prefix, [])
@@ -217,7 +215,9 @@ class Settings(Session):
         if described.annotation is bool:
             draw_choice(common, [True, False], {True: "on", False: "off"} | switch_labels(control), start)
         elif choices := choices_of(params_type, name):
-            draw_choice(common, list(choices), labels_of(choices, control), start)
+            draw_choice(
+                common, list(choices), labels_of(choices, control), start, in_a_row=not described.title
+            )
         elif choices := several_of(params_type, name):
             draw_several(
                 common, list(choices), labels_of(choices, control), longest_of(params_type, name), start

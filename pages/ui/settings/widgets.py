@@ -9,7 +9,8 @@ import streamlit as st
 
 from explainers.contract.params import Control, as_text
 
-SEGMENTS_UP_TO = 100  # characters of choices that stand side by side; more become a list
+RAIL = 234  # px: what stands in one row of the rail
+LETTER, SEGMENT = 7.4, 20  # px of a letter, and of a choice around its letters
 SLIDER_POSITIONS_UP_TO = 2000  # more make a slider too coarse for a finger, so the number is typed
 
 
@@ -19,17 +20,21 @@ def switch_labels(control: Control) -> dict[bool, str]:
 
 
 def draw_choice(
-    common: dict[str, Any], choices: list[Any], labels: Mapping[Any, str], start: Mapping[str, Any]
+    common: dict[str, Any],
+    choices: list[Any],
+    labels: Mapping[Any, str],
+    start: Mapping[str, Any],
+    in_a_row: bool = False,
 ) -> None:
-    """A few choices side by side, more as a list."""
-    if sum(len(label) for label in labels.values()) <= SEGMENTS_UP_TO:
+    """Choices side by side where the rail has room for that, more as a list. in_a_row: never as a list."""
+    if in_a_row or sum(SEGMENT + LETTER * len(label) for label in labels.values()) <= RAIL:
         chosen = {"default": start["value"]} if start else {}
         st.segmented_control(
             options=choices, required=True, format_func=labels.__getitem__, **chosen, **common
         )
     else:
         chosen = {"index": choices.index(start["value"])} if start else {}
-        st.selectbox(options=choices, format_func=labels.__getitem__, width=170, **chosen, **common)
+        st.selectbox(options=choices, format_func=labels.__getitem__, **chosen, **common)
 
 
 def draw_several(
@@ -55,6 +60,6 @@ def draw_number(
         st.select_slider(options=options, format_func=as_text, **common)
     elif (most - least) / step > SLIDER_POSITIONS_UP_TO:
         low, high = (kind(bound) for bound in bounds)
-        st.number_input(min_value=low, max_value=high, step=step, width=130, **common)
+        st.number_input(min_value=low, max_value=high, step=step, **common)
     else:
         st.slider(min_value=min(least, value), max_value=max(most, value), step=step, **common)
