@@ -51,12 +51,14 @@ from tests.pages.test_controls import Grid, Traffic
 
 address.enter("small")
 settings = controls.settings(Grid, traffic=Traffic)
+st.session_state["step"] = settings.step(10)
 grid = settings.panel("length", "block", "scale", "causal", "broken", "order", "seed", "row", "chosen", "words")
 settings.panel("length", prefix="traffic")
+settings.reset_button()
+settings.report("")
 settings.try_this([("Long", {"length": 128, "block": 32}, "Look.")])
 settings.changed({"tiles": grid.length // grid.block})
 st.session_state["grid"], st.session_state["traffic"] = grid, settings.params("traffic")
-st.session_state["step"] = settings.step(10)
 """
 
 

@@ -17,7 +17,7 @@ from explainers.contract.experiment import find
 from explainers.contract.params import Params, choice, number, read, switch, text
 from explainers.contract.result import Check
 from pages.ui import prose
-from pages.ui.cards import charts, checks, commands, predict, share, tables
+from pages.ui.cards import actions, charts, checks, commands, predict, tables
 from pages.ui.settings import changes, link
 
 ROOT = Path(__file__).parents[2]
@@ -253,7 +253,7 @@ def test_a_command_gives_the_same_settings(name: str, values: dict[str, object])
 
 
 def test_a_qr_code_is_an_svg_that_escapes_nothing_into_the_page() -> None:
-    drawn = share.qr_svg("http://127.0.0.1:8501/flash_attention?seq_len=128&seed=<script>")
+    drawn = actions.qr_svg("http://127.0.0.1:8501/flash_attention?seq_len=128&seed=<script>")
     assert drawn.startswith("<svg")
     assert "script" not in drawn
 
