@@ -40,7 +40,8 @@ def drawn(chapter: Chapter, count: int, texts: Mapping[str, Draw], **fixed: Any)
 def _drawn(params: type[Params], name: str, chance: random.Random) -> Any:
     described, control = params.model_fields[name], control_of(params, name)
     if choices := choices_of(params, name):
-        return chance.choice(choices)
+        sound = name == "break_it" and chance.random() < 0.6
+        return "none" if sound else chance.choice(choices)
     if described.annotation is bool:
         return chance.random() < 0.5
     if described.annotation in (int, float):
