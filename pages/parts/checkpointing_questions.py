@@ -13,6 +13,7 @@ from explainers.checkpointing.optimal import OptimalParams
 from explainers.checkpointing.schedule_params import ScheduleParams
 from explainers.checkpointing.schedules import sqrt_length
 from explainers.checkpointing.step_words import in_words
+from explainers.contract.messages import plural
 from pages.ui.chapter import Asked
 
 MORE_MEMORY = ("nothing", "up to 10%", "10% to 100%", "over 100%")
@@ -113,8 +114,8 @@ def largest_at_the_peak(params: MeasureParams, facts: Mapping[str, Any]) -> Aske
     right = max(alive, key=alive.__getitem__)
     in_order = sorted(alive, key=alive.__getitem__, reverse=True)
     return {
-        "layers": params.layers,
-        "tokens": params.batch * params.seq_len,
+        "layers": plural("{count} layer", "{count} layers", count=params.layers),
+        "tokens": plural("{count:,} token", "{count:,} tokens", count=params.batch * params.seq_len),
         "alive": ", ".join(f"{name} {in_words(alive[name])}" for name in in_order),
         "answers": tuple(ALIVE),
         "right": right,
@@ -183,7 +184,6 @@ def extra_time_of_the_best(params: OptimalParams, facts: Mapping[str, Any]) -> A
     fitting = [usual["extra_time"] for usual in facts["baselines"] if usual["fits"]]
     guessed = {0, forward, 2 * forward, min(fitting, default=forward)}
     return {
-        "layers": len(params.times),
         "budget": params.budget,
         "forward": forward,
         "all": params.boundaries[0] + sum(params.internals),

@@ -103,12 +103,13 @@ def where_a_document_begins(params: UnpadParams, facts: Mapping[str, Any]) -> As
     document = with_tokens[-1]
     starts, row = (0, *accumulate(tokens)), document * max(tokens)
     right = starts[document]
+    before = _sum([length for length in tokens[:document] if length])
     # where its padded row begins; one too late; where it ends
     answers = _counts({right, row, right + 1, starts[document + 1]})
     return {
         "lengths": ", ".join(map(str, tokens)),
         "document": document,
-        "sum": _sum([length for length in tokens[:document] if length]),
+        "sum": f"{before} = {right}" if "+" in before else before,
         "longest": max(tokens),
         "row": row,
         "answers": answers,
@@ -149,7 +150,6 @@ def documents_that_move(params: RunParams, facts: Mapping[str, Any]) -> Asked:
     right = sum(leak > 0 for observed, leak in enumerate(moved) if observed != document)
     return {
         "document": document,
-        "others": others,
         "before": before,
         "after": others - before,
         "answers": _counts({0, before, others - before, others, right}),

@@ -213,3 +213,24 @@ def test_the_root_of_the_layers_is_best_for_equal_parts_and_the_best_falls_with_
 def test_the_extra_time_falls_in_steps() -> None:
     found = optimal(OptimalParams())
     assert len(found.budgets) < found.budgets[-1] - found.budgets[0]
+
+
+# -------------------------------------------------------------------------------------------- the openings
+
+
+@pytest.mark.parametrize("key", ["schedule", "optimal"])
+def test_a_schedule_opens_where_memory_is_highest(key: str) -> None:
+    known = find(chapter_of("checkpointing", key).experiment)
+    for params in drawn(chapter_of("checkpointing", key), 8, DRAWS[key]):
+        result: Any = known(params)
+        scene = known.scene(result)
+        shown = scene.words.column("memory")
+        assert shown[scene.start] == max(moment.memory for moment in result.moments)
+
+
+def test_the_law_opens_at_the_best_length() -> None:
+    for params in drawn(chapter_of("checkpointing", "law"), 8, {}):
+        known = find("checkpointing.law")
+        scene = known.scene(known(params))
+        peaks = scene.words.column("peak")
+        assert peaks[scene.start] == peaks.min()
