@@ -7,6 +7,7 @@ from explainers.checkpointing.measure_params import MeasureParams, ModelParams
 from explainers.checkpointing.optimal import OptimalParams
 from explainers.checkpointing.schedule_params import ScheduleParams
 from pages.parts import checkpointing as parts
+from pages.parts import checkpointing_questions as asks
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
@@ -17,7 +18,8 @@ SCHEDULE = Chapter(
     params=ScheduleParams,
     main=True,
     fields=parts.schedule_fields,
-    question=parts.best_segment_length,
+    question=asks.best_segment_length,
+    check_yourself=asks.time_of_step,
     tries=(
         Try("none", "Keep everything", {"strategy": "none"}),
         Try("full", "Every layer", {"strategy": "full", "internal": 4}),
@@ -35,6 +37,8 @@ LAW = Chapter(
     params=LawParams,
     heading="How long should a segment be?",
     fields=("layers", "ratio"),
+    question=asks.price_of_sqrt,
+    check_yourself=asks.peak_of_deeper_chain,
 )
 MEASURE = Chapter(
     key="measure",
@@ -44,6 +48,8 @@ MEASURE = Chapter(
     heading="A training step, traced",
     fields=parts.measure_fields,
     behind={MORE: ("hidden", "heads", "kv_heads", "attention", "dropout", "dtype", "seed", "fake")},
+    question=asks.largest_at_the_peak,
+    check_yourself=asks.bytes_of_one_more_layer,
     below=parts.bytes_and_count,
 )
 MODEL = Chapter(
@@ -53,6 +59,8 @@ MODEL = Chapter(
     params=ModelParams,
     heading="Full size, without the memory",
     fields=parts.model_fields,
+    question=asks.bytes_of_parameters,
+    check_yourself=asks.activations_of_longer_sequences,
     show=parts.show_model,
     below=parts.verdict_and_bytes,
 )
@@ -63,6 +71,8 @@ OPTIMAL = Chapter(
     params=OptimalParams,
     heading="Layers that differ",
     fields=("budget", "times", "boundaries", "internals"),
+    question=asks.extra_time_of_the_best,
+    check_yourself=asks.least_budget,
 )
 
 lesson.show("checkpointing", (SCHEDULE, LAW, MEASURE, MODEL, OPTIMAL))

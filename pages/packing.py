@@ -7,6 +7,7 @@ from explainers.packing.pack_params import PackParams
 from explainers.packing.run_params import RunParams
 from explainers.packing.unpad_params import UnpadParams
 from pages.parts import packing as parts
+from pages.parts import packing_questions as asks
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
@@ -22,6 +23,7 @@ PACK = Chapter(
     fields=parts.pack_fields,
     behind={MORE: parts.further_pack_fields, "Lengths": ("lengths",)},
     question=parts.packs_twice_as_long,
+    check_yourself=asks.packs_half_as_long,
     tries=(
         Try("pad", "Pad to the longest", {"strategy": "pad_to_longest", "versus": "next_fit"}),
         Try("next_fit", "One open pack", {"strategy": "next_fit", "versus": "best_fit"}),
@@ -39,6 +41,8 @@ HISTOGRAM = Chapter(
     heading="Millions of documents at once",
     fields=("strategy", "depth"),
     behind={"Histogram": ("histogram",)},
+    question=asks.padding_left,
+    check_yourself=asks.times_faster,
     below=parts.packs_and_share,
 )
 UNPAD = Chapter(
@@ -49,6 +53,8 @@ UNPAD = Chapter(
     heading="Padding removed, tensor by tensor",
     fields=("lengths", "images", "model"),
     behind={MORE: ("pad_again", "heads", "kv_heads", "head_size", "block_q", "block_k")},
+    question=asks.where_a_document_begins,
+    check_yourself=asks.tokens_with_a_loss,
 )
 RUN = Chapter(
     key="run",
@@ -58,6 +64,8 @@ RUN = Chapter(
     heading="The same decoder, three ways",
     fields=("lengths", "layers", "hidden", "positions"),
     behind={MORE: ("heads", "kv_heads", "head_dim", "vocab", "backend", "seed")},
+    question=asks.documents_that_move,
+    check_yourself=asks.scores_unpadded,
     tries=(
         Try("empty", "Empty documents", {"lengths": "12,0,5,0,9"}),
         Try("long", "One long document", {"lengths": "64,3,2,5,4,2"}),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
 from explainers.checkpointing import measure_params
-from explainers.checkpointing.best_segment import best_segment
 from explainers.checkpointing.schedule_params import ScheduleParams
 from pages.ui import lesson, page
 from pages.ui.cards import tables
-from pages.ui.chapter import Asked, Chapter, Shown
+from pages.ui.chapter import Chapter, Shown
 from pages.ui.jobs import long_run, prepared_run
 from pages.ui.jobs.experiment_run import prepared_or_offered
 from pages.ui.player.mount import Click
@@ -38,13 +36,6 @@ def measure_fields(params: measure_params.MeasureParams) -> Sequence[str]:
 
 def model_fields(params: measure_params.ModelParams) -> Sequence[str]:
     return ("model", *measure_params.strategy_fields(params), "seq_len", "batch", "attention", "layers")
-
-
-def best_segment_length(params: ScheduleParams, facts: Mapping[str, Any]) -> Asked:
-    """Which segment length has the lowest peak; None where all possible answers are equally good."""
-    if (best := best_segment(params)) is None:
-        return None
-    return {**params.model_dump(), "answers": list(best.answers), "right": best.right, "why": best.why}
 
 
 def peak_and_forwards(shown: Shown) -> None:

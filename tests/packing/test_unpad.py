@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import TextInput
 from transformers import Qwen2_5_VLConfig, Qwen3VLConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
@@ -360,15 +361,16 @@ def test_the_worst_corner_stays_quick_and_whole() -> None:
 
 
 def test_a_picture_without_a_place_stays_typed_and_is_named_as_its_control_is(unpad_page: AppTest) -> None:
-    images, documents = (unpad_page.text_input(key=f"unpad.{name}") for name in ("images", "lengths"))
-    told = told_after(images.set_value("0:1x4x6@2,8:1x2x2"))
+    def control(name: str) -> TextInput:  # of the page as it is now, whose question changes with every run
+        return unpad_page.text_input(key=f"unpad.{name}")
+
+    told = told_after(control("images").set_value("0:1x4x6@2,8:1x2x2"))
     assert told == ["Images = 8:1x2x2 names document 8; allowed: documents 0 to 3. The page uses 0:1x4x6@2."]
-    assert images.value == "0:1x4x6@2,8:1x2x2"
-    (mended,) = told_after(documents.set_value("5,2;3,x"))[:1]
+    assert control("images").value == "0:1x4x6@2,8:1x2x2"
+    (mended,) = told_after(control("lengths").set_value("5,2;3,x"))[:1]
     assert mended.startswith("Documents = '5,2;3,x' is not accepted; allowed: whole numbers")
-    assert (
-        told_after(documents.set_value("5;" + "1," * 8)) == []
-    )  # document 9 is there: the image has its place
+    # document 9 is there: the image has its place
+    assert told_after(control("lengths").set_value("5;" + "1," * 8)) == []
 
 
 def test_the_examples_that_the_page_gives_are_accepted() -> None:

@@ -50,6 +50,7 @@ def scene(result: PackResult) -> Scene:
         words=words(result, outcomes, plays),
         stops=stops(plays[0]),
         start=steps - 1,  # before that, two strategies have placed different documents
+        reopens=True,
         rate=max(3.0, steps / 30),
         symbols=SYMBOLS,
         below=(Column(1, (_code(result, plays[0]),)),),
