@@ -26,7 +26,8 @@ LEARN = Chapter(
     main=True,
     fields=parts.learn_fields,
     behind={MORE: parts.further_learn_fields},
-    tools=parts.brushes_and_world,
+    above=parts.brushes,
+    tools=parts.world_and_undo,
     question=parts.estimates_of_first_reward,
     tries=(
         Try("cliff", "The cliff", {"preset": "cliff", "algorithm": "sarsa"}),

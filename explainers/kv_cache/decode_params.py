@@ -20,9 +20,9 @@ BREAKS = (
     Break(
         "rope_on_latent",
         "put RoPE on the keys of the latent",
-        "RoPE turns a key by an angle that depends on its position. A rotation that differs from token "
-        "to token then lies between W_Q and W_UK, and no one matrix can absorb it: the keys would have to be made "
-        "again from every latent at every step. This is why MLA puts RoPE on a few separate numbers.",
+        "RoPE turns each key by its position. A rotation that differs from token to token then lies between "
+        "W_Q and W_UK, and no one matrix can absorb it: the keys must be made again at every step. So MLA puts "
+        "RoPE on a few separate numbers.",
         {"kind": "mla"},
     ),
     Break(

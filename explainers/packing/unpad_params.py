@@ -53,9 +53,9 @@ BREAKS = (
         name="positions_not_reset",
         label="positions not reset",
         consequence=(
-            "A document's positions depend on its neighbours. Rotary attention sees differences only and "
-            "forgives it, as the green checks show, until the trained length is passed; learned positions do "
-            "not (Run it); and code that finds the documents where the position is 0 sees a single one."
+            "A document's positions depend on its neighbours. Rotary attention sees differences only and forgives "
+            "it, as the green checks show; learned positions do not (Run it), nor does code that finds documents by "
+            "position 0."
         ),
         settings={"lengths": "5,2;3,1"},
     ),

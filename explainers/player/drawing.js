@@ -121,6 +121,25 @@ export function roomForTicks(axis, least) {
   return Math.max(least, 8 + LETTER_WIDTH * Math.max(...axis.ticks.map((tick) => formatNumber(tick, axis.format).length)));
 }
 
+/**
+ * The ticks of an axis whose numbers do not touch: where each is, and its text.
+ * @param {Axis} axis @param {(value: number) => number} place @param {(text: string) => number} sizeOf px that a text takes along the axis
+ */
+export function legibleTicks(axis, place, sizeOf) {
+  let end = -Infinity;
+  const all = axis.ticks.map((tick) => ({ at: place(tick), text: formatNumber(tick, axis.format) })).sort((a, b) => a.at - b.at);
+  return all.filter(({ at, text }) => {
+    const half = sizeOf(text) / 2;
+    if (at - half < end) return false;
+    end = at + half;
+    return true;
+  });
+}
+
+/** px that a tick's text takes across, and up. */
+export const tickWidth = (/** @type {string} */ text) => LETTER_WIDTH * text.length + 6;
+export const tickHeight = () => LETTER + 2;
+
 /** Data -> pixels along one direction of a panel (Axis in panels.py). @param {Axis} axis @param {number} from @param {number} to */
 export function axisScale(axis, from, to) {
   /** @param {number} value */

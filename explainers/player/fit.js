@@ -9,8 +9,8 @@ import { find } from "./elements.js";
 
 const SMALL = 110; // px: a panel that wants less shows a few bars, which gain nothing when they grow much
 const GROWTH = 1.6; // of such a panel
-const SHRINKS = 0.55; // of the height that a panel would like
-const LEAST = 64; // px
+const SHRINKS = 0.35; // of the height that a panel would like
+const LEAST = 48; // px
 const ROUNDS = 4; // of sharing the widths: what one column leaves, others use
 const FOR_A_TITLE = 220; // px
 const ON_A_PHONE = 0.5; // of the window's height, for the main panels: the buttons below them stay in sight
@@ -84,7 +84,10 @@ function layOut({ element, items }, room, only = false) {
   const free = room - chrome.reduce((sum, part) => sum + part, 0) - gap * (items.length - 1);
   const wants = items.map((item) => wantOf(item));
   const natural = wants.reduce((sum, want) => sum + want.natural, 0);
-  if (!Number.isFinite(room) || (only && natural <= free)) return items.forEach((item) => placeItem(item, Infinity));
+  if (!Number.isFinite(room) || (only && natural <= free)) {
+    for (const item of items) placeItem(item, Infinity);
+    return;
+  }
   for (let round = 0; round < ROUNDS; round++) {
     const rooms = shareOut(wants, free);
     const heights = items.map((item, k) => placeItem(item, rooms[k]));

@@ -74,12 +74,12 @@ class Chapter:
 
     key: in the address, in the prose and before its settings (`sharing.heads`). title: on its tab. experiment, params:
     what runs, and its settings. main: its settings have bare names in the address; one chapter of a page. heading: over
-    its words. fields: the controls. behind: further controls, each group behind a button of that label. tools: draws
-    more beside them. question: what is asked before the answer is shown, from params and facts. check_yourself: what
-    is asked in the end, alike. tries: settings to try. below: draws what stands under the picture. on_click: answers a
-    click on the picture. verify: draws one more check, which may take a moment. above: draws what stands over its
-    controls. show: draws the whole chapter, where it is not a picture in the player. further: the settings of other
-    experiments that `show` draws, by their prefix.
+    its picture; the page's title where it is left out. fields: the controls. behind: further controls, each group
+    behind a button of that label. tools: draws more such buttons. question: what is asked before the answer is shown,
+    from params and facts. check_yourself: what is asked in the end, alike. tries: settings to try. below: draws what
+    is under the stage. on_click: answers a click on the picture. verify: draws one more check, which may take a moment.
+    above: draws what is over the controls. show: draws the whole chapter, where it is not a picture in the player.
+    further: the settings of other experiments that `show` draws, by their prefix.
     """
 
     key: str

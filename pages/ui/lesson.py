@@ -213,10 +213,10 @@ def chapter_controls(chapter: Chapter, settings: Settings) -> None:
         for label, fields in chapter.behind.items():
             with st.popover(label, type="tertiary"):
                 settings.panel(*chapter.chosen(fields, settings), prefix=prefix)
+        if chapter.tools:
+            chapter.tools(settings)
         settings.reset_button(prefix)
     settings.report(prefix)
-    if chapter.tools:
-        chapter.tools(settings)
     if broken_by := find(chapter.experiment).breaks:
         breaks.switches(settings, broken_by, prefix)
 

@@ -28,8 +28,8 @@ def scene(result: TilesResult) -> Scene:
         title="Flash attention, one tile at a time",
         steps=len(steps),
         columns=(
-            Column(1.85, (Row((_score_grid(result, steps), _written_output(result, steps)), (4.6, 1)),)),
-            Column(1.15, (_row_memory(result, steps),)),
+            Column(1.7, (Row((_score_grid(result, steps), _written_output(result, steps)), (4.6, 1)),)),
+            Column(1.3, (_row_memory(result, steps),)),
             Column(1, (_accumulator(result, steps), sram_panel(result, steps), traffic_panel(result, steps))),
         ),
         words=sentences,

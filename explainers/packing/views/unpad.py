@@ -77,9 +77,9 @@ def scene(result: UnpadResult) -> Scene:
         ),
         steps=steps,
         columns=(
-            Column(1.55, (packs_panel(result), rows_panel(result), flat_panel(result))),
-            Column(0.65, (attention_panel(result),)),
-            Column(1, (shapes_panel(result),)),
+            Column(1.35, (packs_panel(result), rows_panel(result), flat_panel(result))),
+            Column(0.6, (attention_panel(result),)),
+            Column(1.25, (shapes_panel(result),)),
         ),
         words=words(result),
         start=_step(result, "attention"),

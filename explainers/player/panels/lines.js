@@ -1,7 +1,7 @@
 // Curves that grow with the steps (scene.Lines).
 
 import { reader } from "../data.js";
-import { axisScale, isClear, LETTER_WIDTH, roomForTicks, tint, write } from "../drawing.js";
+import { axisScale, isClear, legibleTicks, LETTER_WIDTH, roomForTicks, tickHeight, tickWidth, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
@@ -110,19 +110,18 @@ registerPanel("lines", (spec) => {
     context.beginPath();
     context.roundRect(box.x, box.y, box.width, box.height, 4);
     context.fill();
-    for (const tick of spec.y.ticks) {
+    for (const { at, text } of legibleTicks(spec.y, up, tickHeight)) {
       context.strokeStyle = theme.line;
       context.lineWidth = 1;
       context.beginPath();
-      context.moveTo(box.x, up(tick));
-      context.lineTo(box.x + box.width, up(tick));
+      context.moveTo(box.x, at);
+      context.lineTo(box.x + box.width, at);
       context.stroke();
-      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right" });
+      write(context, theme, text, box.x - 5, at, { align: "right" });
     }
-    for (const tick of spec.x.ticks) {
-      const number = formatNumber(tick, spec.x.format);
-      if (!isClear(spec.x.label, number, box.x + box.width - across(tick))) continue;
-      write(context, theme, number, across(tick), box.y + box.height + 11, { align: "center" });
+    for (const { at, text } of legibleTicks(spec.x, across, tickWidth)) {
+      if (!isClear(spec.x.label, text, box.x + box.width - at)) continue;
+      write(context, theme, text, at, box.y + box.height + 11, { align: "center" });
     }
     if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 11, { align: "right" });
   }

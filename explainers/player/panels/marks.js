@@ -1,7 +1,7 @@
 // Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
 
 import { reader } from "../data.js";
-import { axisScale, hatch, isClear, LETTER, roomForTicks, tint, write } from "../drawing.js";
+import { axisScale, hatch, isClear, legibleTicks, LETTER, roomForTicks, tickHeight, tickWidth, tint, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
@@ -150,14 +150,10 @@ registerPanel("marks", (spec) => {
 
   /** @param {Context} context @param {Theme} theme */
   function drawTicks(context, theme) {
-    for (const tick of spec.x.ticks) {
-      const number = formatNumber(tick, spec.x.format);
-      if (!isClear(spec.x.label, number, box.x + box.width - across(tick))) continue;
-      write(context, theme, number, across(tick), box.y + box.height + 11, { align: "center" });
+    for (const { at, text } of legibleTicks(spec.x, across, tickWidth)) {
+      if (isClear(spec.x.label, text, box.x + box.width - at)) write(context, theme, text, at, box.y + box.height + 11, { align: "center" });
     }
-    for (const tick of spec.y.ticks) {
-      write(context, theme, formatNumber(tick, spec.y.format), box.x - 5, up(tick), { align: "right" });
-    }
+    for (const { at, text } of legibleTicks(spec.y, up, tickHeight)) write(context, theme, text, box.x - 5, at, { align: "right" });
     if (spec.x.label) write(context, theme, spec.x.label, box.x + box.width, box.y + box.height + 11, { align: "right" });
   }
 

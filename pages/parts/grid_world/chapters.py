@@ -80,12 +80,17 @@ def estimates_of_first_reward(params: LiveParams, facts: Mapping[str, Any]) -> A
     }
 
 
-def brushes_and_world(settings: Settings) -> None:
-    """The brushes, and behind a button the settings of the world."""
-    painting.brushes(settings)
+def brushes(chapter: Chapter, settings: Settings, words: Prose) -> None:
+    """What a drag over the cells paints."""
+    painting.brushes()
+
+
+def world_and_undo(settings: Settings) -> None:
+    """Behind a button the settings of the world; and a button that undoes the last painting."""
     with st.popover("The world", type="tertiary"):
         settings.panel(*WORLD)
         world_file.import_and_export(settings)
+    painting.undo_button(settings)
 
 
 @st.fragment

@@ -14,8 +14,8 @@ LOOK = "look"  # no brush: a click on a cell shows its last update
 PAINTED = "_painted"  # (world before, world after) of each painting
 
 
-def brushes(settings: Settings) -> None:
-    """A row of brushes, and a button that undoes the last painting."""
+def brushes() -> None:
+    """A row of brushes."""
     names = [LOOK, *paint.BRUSHES]
     st.segmented_control(
         "Paint cells as",
@@ -25,6 +25,10 @@ def brushes(settings: Settings) -> None:
         key=BRUSH,
         label_visibility="collapsed",
     )
+
+
+def undo_button(settings: Settings) -> None:
+    """A button that undoes the last painting."""
     painted_over = st.session_state.get(PAINTED)
     can_undo = bool(painted_over) and painted_over[-1][1] == settings.params().now.world
     hint = "Undo the last painting, and what the agent has learned since"

@@ -26,18 +26,25 @@ def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> N
     given = _given_back(params, breaks, prefix)
     needed = {each.name: each.settings for each in breaks}
     lost = {each.name: each.consequence for each in breaks}
+
+    def switch(name: str) -> None:
+        st.button(
+            labels.get(name, name),
+            key=f"break-{prefix}-{name}",
+            type="primary" if params.break_it == name else "secondary",
+            help=lost.get(name),
+            width="content" if name == "none" else "stretch",
+            on_click=_choose,
+            args=(settings, given, needed.get(name, {}), name, prefix),
+        )
+
     with st.container(gap=None, key=f"breaks-{prefix}"):
-        st.markdown("Break it")
+        with st.container(horizontal=True, vertical_alignment="center", key=f"breaks-none-{prefix}"):
+            st.markdown("Break it")
+            switch("none")
         for name in choices_of(type(params), "break_it"):
-            st.button(
-                labels.get(name, name),
-                key=f"break-{prefix}-{name}",
-                type="primary" if params.break_it == name else "secondary",
-                help=lost.get(name),
-                width="stretch",
-                on_click=_choose,
-                args=(settings, given, needed.get(name, {}), name, prefix),
-            )
+            if name != "none":
+                switch(name)
 
 
 def _choose(
