@@ -50,6 +50,7 @@ def drawn(
             comfort = control_of(params, name).comfort
             least, most = comfort if within_comfort and comfort else bounds_of(params, name)
             most = min(most, small.get(name, most))
+            least = min(least, most)
             values[name] = (
                 chance.randint(int(least), int(most))
                 if described.annotation is int
