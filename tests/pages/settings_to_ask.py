@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from explainers.contract.experiment import find
-from explainers.contract.params import Params, bounds_of, choices_of, control_of, fit, several_of
+from explainers.contract.params import Params, ParamsT, bounds_of, choices_of, control_of, fit, several_of
 from pages.ui.chapter import Asked, Chapter
 from pages.ui.prose import Prose
 
@@ -27,7 +27,7 @@ def settings_of(chapter: Chapter, small: Mapping[str, Any]) -> Iterator[Params]:
         yield fitted(chapter.params, drawn(chapter.params, chance, small, within_comfort=number % 3 > 0))
 
 
-def fitted(params: type[Params], values: Mapping[str, Any]) -> Params:
+def fitted(params: type[ParamsT], values: Mapping[str, Any]) -> ParamsT:
     """Params of these values, after the rules across fields."""
     return fit(params.model_validate(dict(values)))[0]
 

@@ -160,8 +160,8 @@ def test_when_the_policy_is_optimal_is_counted_stage_by_stage(algorithm: Any, va
     params = fitted(PlanParams, {"algorithm": algorithm, **values})
     result = plan(params)
     asked = questions.when_the_policy_is_optimal(params, facts(result))
-    counted = "improved" if params.model_dump()["algorithm"] == "policy_iteration" else "sweep"
-    acting, done, total = np.flatnonzero(params.grid.acting), None, 0  # type: ignore[attr-defined]
+    counted = "improved" if params.algorithm == "policy_iteration" else "sweep"
+    acting, done, total = np.flatnonzero(params.grid.acting), None, 0
     for stage in result.stages:
         total += stage.what == counted
         if done is None and result.best.best[acting, stage.chosen[acting]].all():

@@ -211,8 +211,8 @@ def _seen_by_an_episode(params: CostsParams) -> Asked:
     asked = among(1 - gamma**k, gamma**k, 1 - gamma, gamma ** (k - 1) * (1 - gamma), form=".1%")
     return asked and asked | {
         "asked": Message(
-            "A reward of 1 comes at every step, without end. With γ = {gamma:g}, what share of its whole discounted sum "
-            "do the first {k} steps bring?",
+            "A reward of 1 comes at every step, without end. With γ = {gamma:g}, what share of the whole discounted "
+            "sum do the first {k} steps bring?",
             gamma=gamma, k=k,
         ),
         "because": Message("1 − γ to the power of {k}: the later rewards add up to the rest.", k=k),
