@@ -120,8 +120,11 @@ class LiveParams(OneAgentParams):
 
 @functools.lru_cache(maxsize=256)
 def opening_step(params: LiveParams) -> int:
-    """The transition at which the picture of a run opens."""
-    phases = tuple(phase_of(changed, first) for first, changed in params.phases)
+    """The transition at which the picture of a run opens; 0 where no run can be computed."""
+    try:
+        phases = tuple(phase_of(changed, first) for first, changed in params.phases)
+    except ValueError:  # the policy to predict has no values (exact.optimal)
+        return 0
     chunk, _ = advance(phases, first_checkpoint(params), TRANSITIONS)
     return opening(chunk)
 

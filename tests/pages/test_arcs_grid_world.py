@@ -123,6 +123,22 @@ def test_a_control_moved_where_a_run_opens_begins_a_run() -> None:
     assert params.moved({"alpha": 0.2}, later) == {"changes": f"{later + 1}:alpha=0.2"}
 
 
+def test_a_control_can_be_moved_where_no_run_can_be_computed() -> None:
+    far = {"preset": "sutton_4x4", "r_step": -723_520, "policy": "optimal", "algorithm": "td0"}
+    params = LiveParams.model_validate(far)
+    with pytest.raises(ValueError, match="did not converge"):
+        live(params)
+    assert params.moved({"alpha": 0.2}, 500) == {"changes": "501:alpha=0.2"}
+
+
+@pytest.mark.parametrize("study", ["epsilon", "length", "sweeps"])
+def test_the_costs_open_where_the_policy_has_changed(study: Any) -> None:
+    result = costs(CostsParams(study=study))
+    start = find("grid_world.costs").scene(result).start
+    assert start > 0
+    assert result.wrong[start] != result.wrong[0]
+
+
 # ----------------------------------------------------------------------------------------------- the exact answer
 
 
