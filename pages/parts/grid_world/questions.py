@@ -17,7 +17,7 @@ from explainers.grid_world.world import ACTIONS
 from pages.parts.mistakes import among, true_minus
 from pages.ui.chapter import Asked
 
-SHARES = ("none", "up to a quarter", "up to half", "more than half")
+SHARES = ("none", "up to 25%", "25% to 50%", "over 50%")
 SHARES_OF_SWEEPS = ("up to 10%", "10% to 50%", "over 50%", "never")
 ESTIMATE, AHEAD = 1.0, 2.0  # of the update that a reader works out
 NTH = 2  # update of its pair
