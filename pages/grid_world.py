@@ -8,6 +8,7 @@ from explainers.grid_world.plan import PlanParams
 from explainers.grid_world.race import RaceParams
 from explainers.grid_world.solve import SolveParams
 from pages.parts.grid_world import chapters as parts
+from pages.parts.grid_world import questions
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
@@ -29,6 +30,7 @@ LEARN = Chapter(
     above=parts.brushes,
     tools=parts.world_and_undo,
     question=parts.estimates_of_first_reward,
+    check_yourself=questions.one_update,
     tries=(
         Try("cliff", "The cliff", {"preset": "cliff", "algorithm": "sarsa"}),
         Try("ice", "Slippery ice", {"preset": "frozen_lake_4x4"}),
@@ -48,6 +50,8 @@ SOLVE = Chapter(
     heading="Every value, exactly",
     fields=("preset", "policy", "gamma", "slip", "r_forbidden"),
     behind={MORE: ("r_step", "r_boundary", "actions", *RULES), **WORLD},
+    question=questions.cells_with_a_choice,
+    check_yourself=questions.reward_ahead,
     tries=(
         Try("utilities", "Utilities", {"preset": "aima_4x3"}),
         Try("costly", "A costly life", COSTLY),
@@ -64,6 +68,8 @@ PLAN = Chapter(
     heading="Planning, sweep by sweep",
     fields=parts.plan_fields,
     behind={MORE: ("tolerance", "in_place", "slip", *RULES), **WORLD},
+    question=questions.when_the_policy_is_optimal,
+    check_yourself=questions.sweeps_to_a_hundredth,
     tries=(
         Try("policy", "Policy iteration", {"algorithm": "policy_iteration", "r_forbidden": -10}),
         Try("short", "Short episodes", {"algorithm": "mc_basic", "episode_length": 4, "r_forbidden": -10}),
@@ -80,6 +86,8 @@ COSTS = Chapter(
     heading="What it costs",
     fields=parts.costs_fields,
     behind={MORE: ("slip", *RULES), **WORLD},
+    question=questions.what_it_costs,
+    check_yourself=questions.cost_by_hand,
     tries=(
         Try("epsilon", "A timid agent", {"study": "epsilon", "preset": "cliff", "gamma": 0.99}),
         Try("length", "How far an episode sees", {"study": "length", "r_forbidden": -10}),
@@ -87,6 +95,7 @@ COSTS = Chapter(
     ),
     above=parts.offer_agents_world,
 )
+RACERS = ("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip", *parts.SCHEDULES)
 ICE = {"algorithms": ("q_learning", "double_q_learning", "dyna_q"), "episodes": 2000}
 WIND = {"algorithms": ("sarsa", "n_step_sarsa", "sarsa_lambda", "dyna_q"), "episodes": 300}
 RACE = Chapter(
@@ -96,12 +105,9 @@ RACE = Chapter(
     params=RaceParams,
     heading="Many agents, the same random draws",
     fields=("preset", "algorithms", "alpha", "epsilon", "seeds", "episodes"),
-    behind={
-        MORE: (
-            *("gamma", "lambda", "n", "q0", "planning_steps", "episode_length", "slip"),
-            *parts.SCHEDULES,
-        )
-    },
+    behind={MORE: RACERS},
+    question=questions.earns_most,
+    check_yourself=questions.steps_without_exploring,
     tries=(
         Try("cliff", "On the cliff", {"algorithms": ("sarsa", "q_learning", "expected_sarsa")}),
         Try("ice", "On the ice", {"preset": "frozen_lake_4x4", **ICE}),

@@ -22,6 +22,7 @@ MEAN = Chapter(
     fields=parts.with_steps("w1", "sigma"),
     behind={MORE: ("mu", "distribution", "alpha", "steps", "seeds", "seed")},
     question=parts.counts_most,
+    check_yourself=parts.spread_of_the_estimate,
     tries=(
         Try("forgets", "A constant step", {**CONSTANT, "c": 0.1}),
         Try("slow", "Slower: 1/√k", {"p": 0.5}),
@@ -38,6 +39,7 @@ SEARCH = Chapter(
     fields=parts.with_steps("noise", "sigma", "w1", before=("function", "g")),
     behind={MORE: ("steps", "seeds", "seed", "low", "high")},
     question=parts.seeds_near_the_root,
+    check_yourself=parts.one_step_down,
     tries=(
         Try("printed", "As printed", {"function": "cubic"}),
         Try("mended", "As drawn", {"function": "cubic", "step_rule": "c/(k+b)", "b": 1}),
@@ -56,6 +58,7 @@ FORGETTING = Chapter(
     fields=parts.with_steps("w1", "steps"),
     behind={MORE: ("mu", "sigma", "distribution", "seeds", "seed")},
     question=parts.left_of_the_start,
+    check_yourself=parts.expected_after_three,
     tries=(
         Try("half", "Half way", TOO_SMALL),
         Try("once", "At once", {}),
@@ -72,6 +75,7 @@ SGD = Chapter(
     fields=parts.with_steps("problem", "batch_sizes", "steps"),
     behind={MORE: ("seeds", "start_x", "start_y", "seed")},
     question=parts.nearest_batch_size,
+    check_yourself=parts.error_of_a_batch,
     tries=(
         Try("all", "One against all", {"batch_sizes": ("1", "all")}),
         Try("line", "A line", {"problem": "regression", "batch_sizes": ("1", "5", "all"), "steps": 100}),
@@ -88,6 +92,7 @@ BRIDGE = Chapter(
     fields=parts.with_steps("updates", "seeds"),
     behind={MORE: ("seed",)},
     question=parts.shrinks_most,
+    check_yourself=parts.one_td_update,
     tries=(
         Try("constant", "Constant 0.1", {**CONSTANT, "c": 0.1, "updates": 1000}),
         Try("small", "Too small", TOO_SMALL),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +14,8 @@ from explainers.contract.messages import Message
 from explainers.contract.params import Adjustment, as_text, number, text
 from explainers.grid_world import changes, learn_params
 from explainers.grid_world.learn_params import OneAgentParams
+from explainers.grid_world.learning import advance, first_checkpoint, phase_of
+from explainers.grid_world.opening import opening
 from explainers.grid_world.world_params import BLOCKED
 
 TRANSITIONS = 5_120  # in a chunk: 80 keyframes, one every 64
@@ -70,9 +73,10 @@ class LiveParams(OneAgentParams):
 
         Fields that may change during a run change from the next transition on, and later changes are discarded, as the
         reader has stepped back before them. Any other field begins a new run, with the settings that the controls show.
+        So does any field at the step at which the run opens: of what comes then the reader has seen nothing yet.
         A new run in the world of a preset keeps the changes of that preset, such as the wall that moves.
         """
-        begins = step == 0 or not differences.keys() <= set(changes.CHANGEABLE)
+        begins = step in (0, opening_step(self)) or not differences.keys() <= set(changes.CHANGEABLE)
         if begins and "world" not in differences and self.changes == self.baseline().changes:
             return differences
         if not differences.keys() <= set(changes.CHANGEABLE):
@@ -112,6 +116,17 @@ class LiveParams(OneAgentParams):
         if problem:
             fitting = changes.parse(self.changes)[: len(phases) - 1]
             yield Adjustment("changes", changes.write(fitting), problem)
+
+
+@functools.lru_cache(maxsize=256)
+def opening_step(params: LiveParams) -> int:
+    """The transition at which the picture of a run opens; 0 where no run can be computed."""
+    try:
+        phases = tuple(phase_of(changed, first) for first, changed in params.phases)
+    except ValueError:  # the policy to predict has no values (exact.optimal)
+        return 0
+    chunk, _ = advance(phases, first_checkpoint(params), TRANSITIONS)
+    return opening(chunk)
 
 
 def _changed(params: LiveParams, change: changes.Change) -> LiveParams:

@@ -96,8 +96,9 @@ class RaceResult(Checked):
     points), the quartiles and between them the median over the seeds of means over `window` episodes. online_return:
     (algorithms,) the mean over the last 100 episodes of learning; online_sd: its standard deviation over the seeds.
     greedy_return: (algorithms,) the mean of the greedy policy after learning. online_median, greedy_median: their
-    medians over the seeds, which a few agents that walk in circles do not affect. greedy_stuck: (algorithms,) the
-    number of seeds whose greedy policy never ends an episode. best_return: the most that any policy earns on average.
+    medians over the seeds, which a few agents that walk in circles do not affect. earned: algorithm -> its
+    online_median. greedy_stuck: (algorithms,) the number of seeds whose greedy policy never ends an episode.
+    best_return: the most that any policy earns on average.
     steps_per_second: learning steps of all agents per second, without compilation and greedy episodes.
     """
 
@@ -109,6 +110,7 @@ class RaceResult(Checked):
     greedy_return: np.ndarray
     online_median: np.ndarray
     greedy_median: np.ndarray
+    earned: dict[str, float]
     greedy_stuck: np.ndarray
     online_sd: np.ndarray
     best_return: float
@@ -143,6 +145,7 @@ def race(params: RaceParams) -> RaceResult:
     returns = returns[:, :, :finished]
     best, window = _best_return(params), max(1, finished // POINTS)
     online = returns[:, :, -LAST:].mean(axis=2)
+    online_median = np.median(online, axis=1)
     return RaceResult(
         median=np.median(returns, axis=1),
         quartiles=_quantiles(returns, (0.25, 0.75)),
@@ -150,8 +153,9 @@ def race(params: RaceParams) -> RaceResult:
         window=window,
         online_return=online.mean(axis=1),
         greedy_return=greedy[:, :, 0].mean(axis=1),
-        online_median=np.median(online, axis=1),
+        online_median=online_median,
         greedy_median=np.median(greedy[:, :, 0], axis=1),
+        earned=dict(zip(params.algorithms, map(float, online_median), strict=True)),
         greedy_stuck=greedy[:, :, 1].sum(axis=1).astype(int),
         online_sd=online.std(axis=1),
         best_return=best,

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from explainers.stochastic_approximation import guesses
-from explainers.stochastic_approximation.bridge import LABELS, BridgeParams
+from explainers.contract.messages import Message
+from explainers.stochastic_approximation import guesses, laws
+from explainers.stochastic_approximation.bridge import GAMMA, LABELS, BridgeParams
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyParams
 from explainers.stochastic_approximation.mean import MeanParams
 from explainers.stochastic_approximation.robbins_monro_params import RobbinsMonroParams
-from explainers.stochastic_approximation.sgd import SgdParams, at_equal_samples, label
+from explainers.stochastic_approximation.sgd import POINTS, SgdParams, at_equal_samples, label
 from explainers.stochastic_approximation.steps import StepParams, step_fields
+from pages.parts.mistakes import among, true_minus
 from pages.ui import lesson, page
 from pages.ui.cards import tables
 from pages.ui.chapter import Asked, Shown
@@ -42,6 +44,9 @@ WHY_NOT_ALIKE = (
 )
 ALIKE = "all about the same"
 ALIKE_WITHIN = 1.25  # times each other
+CHECKED_STEP = 4  # whose step size a reader works out
+OFF = 10.0  # of the gradient of one sample
+WHY_EXACT = "All points together draw nothing by chance: their gradient is exact."
 
 
 def with_steps(*others: str, before: Sequence[str] = ()) -> Callable[[StepParams], Sequence[str]]:
@@ -122,6 +127,97 @@ def shrinks_most(params: BridgeParams, facts: Mapping[str, Any]) -> Asked:
         "why": WHY_THE_MEAN if right == LABELS["sgd"] else WHY_THE_OTHERS,
         "answers": tuple(shrunk),
         "right": right,
+    }
+
+
+# --------------------------------------------------------------------------------------------- to check oneself
+
+
+def spread_of_the_estimate(params: MeanParams, facts: Mapping[str, Any]) -> Asked:
+    """The standard deviation of the last estimate; None where the samples do not vary."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float((laws.weights(params.used, params.steps)[1:] ** 2).sum())
+    sigma, k = params.sigma, params.steps
+    if not sigma or not np.isfinite(squares):
+        return None
+    asked = among(sigma * np.sqrt(squares), sigma, sigma / np.sqrt(k), sigma / k)
+    return asked and asked | {
+        "sigma": sigma,
+        "steps": k,
+        "rule": params.used.words,
+        "squares": squares,
+        "alike": sigma / np.sqrt(k),
+    }
+
+
+def one_step_down(params: RobbinsMonroParams, facts: Mapping[str, Any]) -> Asked:
+    """Where one step leads from the start; None where g is not defined there."""
+    w, a = params.w1, float(params.used.at(np.array(CHECKED_STEP)))
+    with np.errstate(all="ignore"):
+        g = float(params.function_of_w.value(np.array(w)))
+    noise = 0.0 if params.noise == "none" else params.sigma / 2
+    seen = float(f"{g + noise:.3g}")
+    if not np.isfinite(seen):
+        return None
+    asked = among(w - a * seen, w + a * seen, w - seen, a * seen, form=".4g")
+    return asked and asked | {
+        "k": CHECKED_STEP,
+        "w": true_minus(w),
+        "seen": true_minus(seen),
+        "bracketed": f"({true_minus(seen)})" if seen < 0 else true_minus(seen),
+        "rule": params.used.words,
+        "a": a,
+    }
+
+
+def expected_after_three(params: DvoretzkyParams, facts: Mapping[str, Any]) -> Asked:
+    """Where the seeds are on average after three steps; None where they start at the mean."""
+    a = params.used.at(np.arange(1, 4))
+    left, far = float((1 - a).prod()), params.w1 - params.mu
+    if not far:
+        return None
+    asked = among(
+        *(params.mu + share * far for share in (left, 1 - a[-1], 1 - a.sum(), a.prod())), left * params.w1
+    )
+    return asked and asked | {
+        "w1": true_minus(params.w1),
+        "mu": true_minus(params.mu),
+        "rule": params.used.words,
+        "left": true_minus(left, ".3g"),
+        "factors": " · ".join(true_minus(factor, ".3g") for factor in 1 - a),
+    }
+
+
+def error_of_a_batch(params: SgdParams, facts: Mapping[str, Any]) -> Asked:
+    """How far the gradient of the largest batch is off, if that of one sample is off by ten.
+
+    None where there is only one sample, or a break moves all gradients.
+    """
+    largest = max(params.batch_sizes, key=lambda size: POINTS + 1 if size == "all" else int(size))
+    if largest == "1" or params.break_it == "biased_noise":
+        return None
+    m = POINTS if largest == "all" else int(largest)
+    right = 0.0 if largest == "all" else OFF / np.sqrt(m)
+    asked = among(right, OFF / np.sqrt(m), OFF / m, OFF, OFF * np.sqrt(m))
+    return asked and asked | {
+        "off": OFF,
+        "size": label(largest),
+        "why": WHY_EXACT if largest == "all" else Message("10 / √{m} = {right:.3g}.", m=m, right=right),
+    }
+
+
+def one_td_update(params: BridgeParams, facts: Mapping[str, Any]) -> Asked:
+    """The value after one update of TD(0); None where a break changes its targets."""
+    if params.break_it != "none":
+        return None
+    v, ahead, a = 0.5, 0.8, float(params.used.at(np.array(CHECKED_STEP)))
+    asked = among(v + a * (ahead - v), ahead, v + a * ahead, v + a * (GAMMA * ahead - v), v - a * (ahead - v))
+    return asked and asked | {
+        "k": CHECKED_STEP,
+        "v": v,
+        "ahead": ahead,
+        "rule": params.used.words,
+        "a": a,
     }
 
 

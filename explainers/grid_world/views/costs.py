@@ -72,12 +72,18 @@ def scene(result: CostsResult) -> Scene:
         steps=points,
         columns=(Column(1.15, (_world(result),)), Column(1, (_measured(result), _wrong(result)))),
         words=_words(result),
-        start=points // 3,
+        start=_start(result.wrong),
         reopens=True,
         rate=3,
         symbols=SYMBOLS,
         step_name=NAMES[study],
     )
+
+
+def _start(wrong: np.ndarray) -> int:
+    """The first point at which half of the wrong cells are right, or others are wrong; without one, a third."""
+    differs = wrong <= wrong[0] / 2 if wrong[-1] < wrong[0] else wrong != wrong[0]
+    return int(np.argmax(differs)) if differs.any() else len(wrong) // 3
 
 
 def _world(result: CostsResult) -> Cells:

@@ -27,6 +27,7 @@ from explainers.grid_world.learning import believed
 from explainers.grid_world.live import LiveResult
 from explainers.grid_world.live_params import MOST_CHUNKS, TRANSITIONS, LiveParams
 from explainers.grid_world.memory import Slot
+from explainers.grid_world.opening import opening
 from explainers.grid_world.views.ground import SYMBOLS, ground, limit, side_by_side
 from explainers.grid_world.views.live_steps import NOTHING, executed, phase_of_step
 from explainers.grid_world.views.live_words import live_words
@@ -56,6 +57,7 @@ def scene(result: LiveResult) -> Scene:
         ),
         words=live_words(result),
         stops=tuple(np.flatnonzero(result.chunk.end).tolist()),
+        start=0 if result.first else opening(result.chunk),
         rate=10.0,
         symbols={**SYMBOLS, **MORE_SYMBOLS},
         step_name=Message("transition"),

@@ -58,11 +58,26 @@ def scene(result: PlanResult) -> Scene:
             Column(1, (_error_lines(result, distance), *_zigzag(result), _wrong_lines(result))),
         ),
         words=_words(result, distance),
+        start=_start(result, distance),
         reopens=True,
         rate=max(2.0, len(stages) / 20),
         symbols=SYMBOLS,
         below=(Column(1, (_code(result),)),),
     )
+
+
+def _start(result: PlanResult, distance: np.ndarray) -> int:
+    """The first stage at which half of the cells that were wrong are right, or half of the error is gone."""
+    wrong = _wrong(result)
+    halved = wrong <= wrong[0] / 2 if wrong[0] else distance <= distance[0] / 2
+    halved[0] = False
+    return int(np.argmax(halved)) if halved.any() else len(halved) - 1
+
+
+def _wrong(result: PlanResult) -> np.ndarray:
+    """(stages,) the number of cells whose action is not optimal."""
+    acting = np.flatnonzero(result.params.grid.acting)
+    return np.array([(~result.best.best[acting, stage.chosen[acting]]).sum() for stage in result.stages])
 
 
 def _policies(result: PlanResult) -> list[np.ndarray]:
@@ -131,11 +146,7 @@ def _zigzag(result: PlanResult) -> tuple[Lines, ...]:
 
 def _wrong_lines(result: PlanResult) -> Lines:
     """The number of cells in which the policy is not yet optimal."""
-    acting = result.params.grid.acting
-    states = np.flatnonzero(acting)
-    wrong = np.array(
-        [(~result.best.best[states, stage.chosen[states]]).sum() for stage in result.stages], float
-    )
+    wrong = _wrong(result).astype(float)
     steps, highest = np.arange(len(wrong), dtype=float), max(float(wrong.max()), 1.0)
     return Lines(
         name="wrong",
@@ -208,7 +219,6 @@ def _words(result: PlanResult, distance: np.ndarray) -> Words:
     sentences, formulas = _sentences(algorithm)
     kinds = tuple(sentences)
     acting = np.flatnonzero(result.params.grid.acting)
-    wrong = [(~result.best.best[acting, stage.chosen[acting]]).sum() for stage in stages]
     before = [stages[max(k - 1, 0)].chosen for k in range(len(stages))]
     changed = [(stage.chosen != old)[acting].sum() for stage, old in zip(stages, before, strict=True)]
     number = _sweeps_before(result)
@@ -221,7 +231,7 @@ def _words(result: PlanResult, distance: np.ndarray) -> Words:
             for what, cells in zip(happened, changed, strict=True)
         ]
     values = np.stack(
-        [number, distance, np.array(wrong), np.array(changed), np.full(len(stages), gamma)],
+        [number, distance, _wrong(result), np.array(changed), np.full(len(stages), gamma)],
         axis=1,
     ).astype(float)
     return Words(

@@ -11,6 +11,7 @@ from explainers.drawing.panels import Axis, Layer, Line, Lines, Marks
 from explainers.drawing.scene import Column, Hue, Row, Scene, Track, Words
 from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.bridge import GAMMA, STATES, TITLES, BridgeResult, Learner
+from explainers.stochastic_approximation.views.opening import half_way
 
 HUES: dict[str, Hue] = {"sgd": "query", "td": "key", "q_learning": "score"}
 FAR = 20.0  # beyond which bars are cut off
@@ -62,6 +63,7 @@ def scene(result: BridgeResult) -> Scene:
             ),
         ),
         words=_words(result),
+        start=half_way(result.rmse["td"], log=True),
         reopens=True,
         rate=max(4.0, updates / 20),
         symbols=SYMBOLS,

@@ -12,6 +12,7 @@ from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.dvoretzky import DvoretzkyResult
 from explainers.stochastic_approximation.steps import Rule, is_broken
+from explainers.stochastic_approximation.views.opening import half_way
 
 # Rules whose products are drawn for comparison, from those that forget slowly to one that never does.
 BESIDE: tuple[tuple[Rule, Hue], ...] = (
@@ -47,6 +48,7 @@ def scene(result: DvoretzkyResult) -> Scene:
         steps=steps,
         columns=(Column(1, (_bar(result, product), _beside(result, product))), Column(1.2, (_runs(result),))),
         words=_words(result, product),
+        start=half_way(product),
         reopens=True,
         rate=max(2.0, steps / 20),
         symbols=SYMBOLS,

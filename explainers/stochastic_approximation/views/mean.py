@@ -20,6 +20,7 @@ from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation import laws
 from explainers.stochastic_approximation.mean import MeanResult
 from explainers.stochastic_approximation.steps import is_broken
+from explainers.stochastic_approximation.views.opening import half_way
 from explainers.stochastic_approximation.walks import walk
 
 BARS = 300  # at most, of samples
@@ -45,6 +46,7 @@ def scene(result: MeanResult) -> Scene:
             Column(1, (_variance(result), _bias(result))),
         ),
         words=_words(result),
+        start=half_way(np.append(result.params.sigma**2, result.variance_law[1:]), log=True),
         reopens=True,
         rate=max(2.0, steps / 25),
         symbols=SYMBOLS,

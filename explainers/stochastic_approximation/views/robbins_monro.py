@@ -14,7 +14,8 @@ from explainers.drawing.panels import Axis, Layer, Marks
 from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.printed import Printed
-from explainers.stochastic_approximation.robbins_monro import RobbinsMonroResult
+from explainers.stochastic_approximation.robbins_monro import NEAR, RobbinsMonroResult
+from explainers.stochastic_approximation.views.opening import FEWEST
 from explainers.stochastic_approximation.views.robbins_monro_curves import arrival, fan, sums
 from explainers.stochastic_approximation.walks import walk
 
@@ -56,6 +57,7 @@ def scene(result: RobbinsMonroResult) -> Scene:
             Column(1, (fan(result, low, high), *arrival(result), sums(result))),
         ),
         words=_words(result),
+        start=_start(result),
         reopens=True,
         rate=max(2.0, params.steps / 25),
         symbols=SYMBOLS,
@@ -75,6 +77,21 @@ def card(result: RobbinsMonroResult) -> Scene:
         words=words,
         start=min(8, len(result.moments) - 1),
     )
+
+
+def _start(result: RobbinsMonroResult) -> int:
+    """The step that first leads near the root, with a few before it; of a seed that is lost, the one out of sight."""
+    after = np.array([moment.after for moment in result.moments])
+    few = min(FEWEST, -(-len(after) // 3)) - 1
+    low, high = result.params.interval
+    with np.errstate(invalid="ignore"):
+        arrives = np.abs(after - result.root) <= NEAR
+        in_sight = np.abs(after - result.params.w1) <= AWAY * (high - low)
+    arrives[:few] = False
+    if arrives.any():
+        return int(np.argmax(arrives))
+    lost = np.flatnonzero(~in_sight)
+    return max(min(int(lost[0]) if len(lost) else few, len(after) - 1), 0)
 
 
 def _range(result: RobbinsMonroResult) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.drawing.source_code import code_panel, line_with
 from explainers.stochastic_approximation.sgd import POINTS, SgdResult, descend, label
 from explainers.stochastic_approximation.steps import is_broken
+from explainers.stochastic_approximation.views.opening import half_way
 
 HUES: tuple[Hue, ...] = ("query", "key", "value", "score")
 COLOURS = (
@@ -52,6 +53,7 @@ def scene(result: SgdResult) -> Scene:
         steps=steps,
         columns=(Column(1.15, (_plane(result),)), Column(1, right)),
         words=_words(result),
+        start=half_way(next(iter(result.rms_by_step.values())), log=True),
         reopens=True,
         rate=max(2.0, steps / 15),
         symbols=SYMBOLS,
