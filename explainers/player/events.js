@@ -25,7 +25,7 @@ export function connect(player, fullScreen) {
   window.addEventListener("popstate", player.followAddress, { signal: leaving.signal });
   ownEvents(player);
   makeActiveIfNone(root);
-  const sizes = sizesOf(player, fullScreen);
+  const sizes = sizesOf(player);
   sizes.observe(root);
   return () => {
     sizes.disconnect();
@@ -79,8 +79,8 @@ function ownEvents(player) {
   root.addEventListener("transitionend", (event) => { if (event.target === root && player.themeChanged()) player.redrawSoon(); });
 }
 
-/** @param {Player} player @param {FullScreen} fullScreen */
-function sizesOf(player, fullScreen) {
+/** @param {Player} player */
+function sizesOf(player) {
   let last = "";
   return new ResizeObserver((entries) => {
     const entry = entries.find((each) => each.target === player.root);

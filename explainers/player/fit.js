@@ -26,9 +26,8 @@ export function fitPanels(player) {
   const columns = partsOf(stage, shown.scene.columns.map((column) => column.weight), panels);
   stage.style.removeProperty("--columns");
   const narrow = root.classList.contains("narrow");
-  if (player.isCard() || (!narrow && !hasHeight(root))) columns.forEach((column) => layOut(column, Infinity));
-  else if (narrow) columns.forEach((column, k) => layOut(column, k ? Infinity : ON_A_PHONE * window.innerHeight, true));
-  else fillStage(stage, columns);
+  if (!narrow && !player.isCard() && hasHeight(root)) fillStage(stage, columns);
+  else for (const [k, column] of columns.entries()) layOut(column, narrow && k === 0 ? ON_A_PHONE * window.innerHeight : Infinity, true);
   for (const panel of panels) if ("canvas" in panel && !stage.contains(panel.canvas)) place(panel, Infinity);
 }
 

@@ -10,7 +10,7 @@ import { fullScreenOf } from "./fullscreen.js";
 import { isLive, lackingStep, liveRun } from "./live.js";
 import { savePicture } from "./picture.js";
 import { openingStep, Playback, stopAfter } from "./playback.js";
-import { columnsElement } from "./stage.js";
+import { columnsElement, unfoldElement } from "./stage.js";
 import { tipOf } from "./tip.js";
 import { transportOf } from "./transport.js";
 import { explainSymbols, wordsElement } from "./words.js";
@@ -118,7 +118,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
     const nextStop = () => goTo(stopAfter(player.shown?.scene.stops ?? [], playback.step, playback.steps - 1));
     const transport = transportOf(scene, playback, { goTo, nextStop, toggle, fill: fullScreen.toggle, save: () => savePicture(player) });
     const dock = make("div", { class: "dock" }, words.element, transport.element);
-    root.replaceChildren(make("div", { class: "frame" }, stage, dock), below, tip.element);
+    root.replaceChildren(make("div", { class: "frame" }, stage, dock), unfoldElement(scene, player), below, tip.element);
     return { scene, options, words, transport, theme: readTheme(root) };
   }
 

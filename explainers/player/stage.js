@@ -3,7 +3,7 @@
 import { make } from "./elements.js";
 import { createPanel } from "./panels.js";
 
-/** @import { CanvasDrawing, CanvasPanel, CellsAsked, Column, Player, Point, Row, Spec, Tools } from "./types.d.ts" */
+/** @import { CanvasDrawing, CanvasPanel, CellsAsked, Column, Player, Point, Row, Scene, Spec, Tools } from "./types.d.ts" */
 
 const MOST_PAINTED = 256; // cells that one drag changes
 
@@ -22,6 +22,24 @@ export function columnsElement(columns, name, player, tools) {
     stage.append(make("div", { class: "column" }, ...items));
   }
   return stage;
+}
+
+/**
+ * On a phone: what shows the panels beside the main ones, and the code, which are folded so that the controls are in reach.
+ * @param {Scene} scene @param {Player} player
+ */
+export function unfoldElement({ columns, below }, player) {
+  const panels = columns.slice(1).reduce((sum, column) => sum + column.panels.length, 0);
+  const parts = [panels ? `${panels} more panel${panels > 1 ? "s" : ""}` : "", below.length ? "the code" : ""].filter(Boolean);
+  const button = make("button", { type: "button", class: "unfold", "aria-expanded": "false" }, `Show ${parts.join(" and ")}`);
+  button.hidden = !parts.length;
+  button.addEventListener("click", () => {
+    const unfolded = player.root.classList.toggle("unfolded");
+    button.setAttribute("aria-expanded", String(unfolded));
+    button.textContent = `${unfolded ? "Fold" : "Show"} ${parts.join(" and ")}`;
+    player.redraw();
+  });
+  return button;
 }
 
 /** @param {Row} row @param {Player} player @param {Tools} tools */

@@ -127,8 +127,11 @@ registerPanel("marks", (spec) => {
   function drawLabel(context, theme, layer, k, x, y, step) {
     const onColour = layer.style === "hollow" ? (theme.dark ? "#10131a" : "#ffffff") : null;
     const colour = onColour || (layer.hue === "muted" ? theme.muted : theme.hues[layer.hue]);
-    const strong = layer.numbers || layer.style === "solid";
-    write(context, theme, labelText(layer, k, step), x, y, { colour, align: ALIGNS[layer.anchor], size: Math.max(LETTER, layer.size + 7), weight: strong ? 600 : 400 });
+    const weight = layer.numbers || layer.style === "solid" ? 600 : 400;
+    const [text, size, align] = [labelText(layer, k, step), Math.max(LETTER, layer.size + 7), ALIGNS[layer.anchor]];
+    context.font = `${weight} ${size}px ${theme.font}`;
+    const beyond = align === "left" ? x + context.measureText(text).width - (box.x + box.width) : 0;
+    write(context, theme, text, x - Math.max(0, beyond), y, { colour, align, size, weight }); // whole, if there is room at all
   }
 
   /** @param {Context} context @param {Theme} theme @param {State} state */

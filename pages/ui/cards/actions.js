@@ -8,6 +8,7 @@ const ICONS = {
   dark: "M20 14.5A8 8 0 0 1 9.5 4 8 8 0 1 0 20 14.5z",
   fold: "M4 5h16v14H4zM9.5 5v14",
 };
+const TABS = ".st-key-_bar [role=radiogroup] [role=radio]";
 const CHECKED = ".st-key-card-checked";
 
 /** @param {ParentNode} place @param {string} selector @returns {HTMLElement} */
@@ -40,10 +41,18 @@ function showBadge(badge, { passed, checks }) {
   badge.hidden = checks <= 0;
   const fails = checks - passed;
   badge.className = `badge ${fails ? "bad" : "good"}`;
-  badge.textContent = fails ? `✗ ${fails} of ${checks} fails` : `✓ ${checks} check${checks === 1 ? "" : "s"}`;
+  badge.innerHTML = fails ? `✗ ${fails}<span>&nbsp;of ${checks} fails</span>` : `✓ ${checks}<span>&nbsp;check${checks === 1 ? "" : "s"}</span>`;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   badge.onclick = () => document.querySelector(CHECKED)?.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "center" });
-  badge.onkeydown = (event) => { if (event.key === "Enter") badge.click(); };
+}
+
+/** The chapters as a list, for windows in which the tabs have no room: it presses the tabs. @param {HTMLSelectElement} list */
+function listChapters(list) {
+  /** @type {HTMLElement[]} */
+  const tabs = [...document.querySelectorAll(TABS)];
+  list.hidden = !tabs.length;
+  list.replaceChildren(...tabs.map((tab) => new Option(tab.innerText || tab.textContent, "", false, tab.getAttribute("aria-checked") === "true")));
+  list.onchange = () => tabs[list.selectedIndex].click();
 }
 
 /** Whether the page is dark now. @param {HTMLElement} host */
@@ -84,6 +93,7 @@ function foldButton(button, leaving) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const host = parentElement instanceof ShadowRoot ? /** @type {HTMLElement} */ (parentElement.host) : parentElement;
   const [open, sheet, status] = [find(parentElement, ".open"), find(parentElement, ".sheet"), find(parentElement, "[role=status]")];
+  listChapters(/** @type {HTMLSelectElement} */ (find(parentElement, ".chapters")));
   showBadge(find(parentElement, ".badge"), data);
   find(parentElement, ".code").innerHTML = data.code; // ours: the SVG of a QR code
   themeButton(find(parentElement, ".theme"), host, data.paths);
