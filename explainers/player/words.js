@@ -5,6 +5,8 @@ import { formatNumber } from "./numbers.js";
 
 /** @import { Tools, Words } from "./types.d.ts" */
 
+const MOST_TRIED = 200; // steps
+
 /**
  * The sentence and formula of a step (scene.Words). Each template is built once; a step only writes its numbers.
  * Unseen copies of all templates lie behind the one that is read, so that the tallest keeps the place open and the
@@ -28,7 +30,7 @@ export function wordsElement(words, tools) {
       root.append(" ", formula);
     }
     const template = { root, write: liveNumbers(root) };
-    const step = words.which.data.indexOf(k);
+    const step = longestStep(words.which.data, k, (at) => template.write(numbersOf(at)));
     if (step >= 0) {
       template.write(numbersOf(step));
       const copy = /** @type {HTMLElement} */ (root.cloneNode(true));
@@ -52,9 +54,25 @@ export function wordsElement(words, tools) {
 }
 
 /**
+ * Of the steps that show template k, or of some of them where they are many, the one whose text is the longest; -1 for none.
+ * @param {ArrayLike<number>} which @param {number} k @param {(step: number) => number} lengthAt
+ */
+function longestStep(which, k, lengthAt) {
+  const steps = [];
+  for (let step = 0; step < which.length; step++) if (which[step] === k) steps.push(step);
+  const every = Math.ceil(steps.length / MOST_TRIED);
+  let [longest, most] = [-1, -1];
+  for (let at = 0; at < steps.length; at += every) {
+    const length = lengthAt(steps[at]);
+    if (length > most) [longest, most] = [steps[at], length];
+  }
+  return longest;
+}
+
+/**
  * Text nodes under `root` with {column:format} in them -> a function that writes a step's numbers there.
  * @param {Node} root
- * @returns {(values: ArrayLike<number>) => void}
+ * @returns {(values: ArrayLike<number>) => number} how many letters they have then
  */
 function liveNumbers(root) {
   /** @type {[Node, string[]][]} */
@@ -65,7 +83,12 @@ function liveNumbers(root) {
     if (pieces.length > 1) nodes.push([node, pieces]);
   }
   return (values) => {
-    for (const [node, pieces] of nodes) node.nodeValue = filled(pieces, values);
+    let letters = 0;
+    for (const [node, pieces] of nodes) {
+      node.nodeValue = filled(pieces, values);
+      letters += node.nodeValue.length;
+    }
+    return letters;
   };
 }
 

@@ -16,7 +16,7 @@ from pages.ui.settings.controls import Settings
 
 
 def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> None:
-    """A list of switches for the field break_it; the hover says what each loses.
+    """A list of switches for the field break_it.
 
     Choosing a break applies the settings that make it visible; the next choice first restores the
     reader's settings, except those changed since.
@@ -25,14 +25,12 @@ def switches(settings: Settings, breaks: Sequence[Break], prefix: str = "") -> N
     labels = control_of(type(params), "break_it").labels or {}
     given = _given_back(params, breaks, prefix)
     needed = {each.name: each.settings for each in breaks}
-    lost = {each.name: each.consequence for each in breaks}
 
     def switch(name: str) -> None:
         st.button(
             labels.get(name, name),
             key=f"break-{prefix}-{name}",
             type="primary" if params.break_it == name else "secondary",
-            help=lost.get(name),
             width="content" if name == "none" else "stretch",
             on_click=_choose,
             args=(settings, given, needed.get(name, {}), name, prefix),

@@ -103,7 +103,7 @@ class Settings(Session):
     def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any], str]], prefix: str = "") -> None:
         """One-click settings: label, what differs from the defaults, and the sentence of what to look for.
 
-        The sentence is shown with the settings, and on hover.
+        The sentence is shown once the settings are in force.
         """
         sentences = []
         with st.container(horizontal=True, gap=None, key=f"try-{prefix}"):
@@ -113,7 +113,6 @@ class Settings(Session):
                     label,
                     key=f"try-button-{prefix}-{number}",
                     type="primary" if chosen else "secondary",
-                    help=sentence,
                     on_click=self._try,
                     args=(changes, prefix),
                 )
