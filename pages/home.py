@@ -1,6 +1,9 @@
-"""Home: what the site is, and one card a topic with a small picture from a tiny run. The fastest page of the site."""
+"""Home: a computation that plays, then a card a topic with a small picture from a tiny run. The fastest page."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -12,7 +15,15 @@ from pages.ui.player.mount import play
 from pages.ui.prose import prose
 from pages.ui.topics import TOPICS
 
-CARDS_IN_A_ROW = 2
+PLAYED = "flash_attention.online_softmax"  # what plays by itself
+PLAYED_SETTINGS: Mapping[str, Any] = {"length": 32, "block": 4, "outlier": 3.0, "outlier_at": 0.6}
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def played() -> bytes:
+    """The scene that plays by itself, packed."""
+    experiment = find(PLAYED)
+    return experiment.scene(experiment(experiment.params(**PLAYED_SETTINGS))).to_bytes()
 
 
 @st.cache_data(max_entries=len(TOPICS), show_spinner=False)
@@ -25,15 +36,18 @@ def picture(number: int) -> bytes:
 words = prose("home")
 with page.bar("", "Topics"):
     pass
-with st.container(key="_actions"):
-    actions.show()
 with st.container(key="_home"):
-    st.title(words.title, anchor=False)
+    with st.container(key="_welcome", gap=None):
+        st.title(words.title, anchor=False)
+        st.markdown(words["claim"])
+    with st.container(key="_played"):
+        play(played(), Options(plays=True), key="player-home")
+    with st.container(key="_cards"):
+        for number, topic in enumerate(TOPICS):
+            with page.card(topic.name):
+                st.page_link(f"pages/{topic.name}.py", label=f"**{topic.title}**")
+                st.markdown(prose(topic.name)["card"])
+                play(picture(number), Options(mode="card"), key=f"picture-{topic.name}")
     st.markdown(words["how"])
-    for number, topic in enumerate(TOPICS):
-        if number % CARDS_IN_A_ROW == 0:
-            row = st.columns(CARDS_IN_A_ROW)
-        with row[number % CARDS_IN_A_ROW], page.card(topic.name):
-            st.page_link(f"pages/{topic.name}.py", label=f"**{topic.title}** →")
-            st.markdown(prose(topic.name)["claim"])
-            play(picture(number), Options(mode="card"), key=f"picture-{topic.name}")
+with st.container(key="_actions"):
+    actions.show(on_home=True)

@@ -86,7 +86,7 @@ function sizesOf(player) {
     const entry = entries.find((each) => each.target === player.root);
     if (!entry) return;
     const width = Math.round(entry.contentRect.width);
-    const narrow = width < NARROW;
+    const narrow = width < NARROW && !player.isCard();
     player.root.classList.toggle("narrow", narrow);
     player.root.classList.toggle("wide", width >= WIDE);
     const size = narrow ? `${width}` : `${width} ${window.innerHeight}`; // on a phone the window grows while one scrolls

@@ -26,7 +26,7 @@ export function fitPanels(player) {
   const columns = partsOf(stage, shown.scene.columns.map((column) => column.weight), panels);
   stage.style.removeProperty("--columns");
   const narrow = root.classList.contains("narrow");
-  if (!narrow && !player.isCard() && hasHeight(root)) fillStage(stage, columns);
+  if (!narrow && hasHeight(root)) fillStage(stage, columns);
   else for (const [k, column] of columns.entries()) layOut(column, narrow && k === 0 ? ON_A_PHONE * window.innerHeight : Infinity, true);
   for (const panel of panels) if ("canvas" in panel && !stage.contains(panel.canvas)) place(panel, Infinity);
 }

@@ -321,4 +321,5 @@ export interface Options {
   serves: boolean;
   paints: boolean;
   resumes: number | null;
+  plays: boolean;
 }

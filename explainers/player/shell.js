@@ -10,6 +10,7 @@ import { fullScreenOf } from "./fullscreen.js";
 import { isLive, lackingStep, liveRun } from "./live.js";
 import { savePicture } from "./picture.js";
 import { openingStep, Playback, stopAfter } from "./playback.js";
+import { sightOf } from "./sight.js";
 import { columnsElement, unfoldElement } from "./stage.js";
 import { tipOf } from "./tip.js";
 import { transportOf } from "./transport.js";
@@ -44,6 +45,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
   };
   const frames = framesOf(player, origin, askForMore);
   const fullScreen = fullScreenOf(player, site);
+  const sight = sightOf(player);
   let chunkSteps = 0; // of what came last
   let asked = false; // whether the page was asked for more steps
   let askFrom = 0; // the time before which it is not asked
@@ -84,12 +86,13 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
     if (before || playback.step !== scene.start) address.remember();
     if (fullScreen.isFull() && !goesOn) fullScreen.fit();
     if (reopened) comeIntoView();
+    if (!before) sight.opened(options.plays);
   }
 
   /** How a scene is played. @param {Scene} scene @param {Options} options */
   function rules(scene, options) {
     const served = options.serves ? scene.live : null;
-    return { steps: scene.steps, rate: scene.rate, loops: options.mode === "card", waits: served !== null && !served.last, restarts: served === null };
+    return { steps: scene.steps, rate: scene.rate, loops: options.mode === "card" || options.plays, waits: served !== null && !served.last, restarts: served === null };
   }
 
   /**
@@ -106,6 +109,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
     player.panels = [];
     root.setAttribute("aria-label", `${scene.title}, ${scene.steps} steps`);
     root.classList.toggle("card", options.mode === "card");
+    root.classList.toggle("alone", options.plays);
     const stage = columnsElement(scene.columns, "stage", player, tools);
     const words = wordsElement(scene.words, tools);
     if (goesOn) {
@@ -216,6 +220,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
 
   function destroy() {
     frames.stop();
+    sight.stop();
     address.forget();
     disconnect();
     const { shown } = player;

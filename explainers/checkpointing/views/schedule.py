@@ -18,7 +18,7 @@ from explainers.checkpointing.views.playing import COLUMNS, Playing, condensed
 from explainers.contract.messages import LiveMessage, Message, joined, plural
 from explainers.drawing.formula import formula, product
 from explainers.drawing.panels import Axis, Bands, Code, Layer, Line, Marks
-from explainers.drawing.scene import Column, Hue, Panel, Scene, Track, Words
+from explainers.drawing.scene import Column, Hue, Scene, Track, Words
 from explainers.drawing.source_code import code_panel
 
 SYMBOLS: Mapping[str, str] = {
@@ -82,17 +82,14 @@ def scene(result: ScheduleResult) -> Scene:
 
 
 def card(result: ScheduleResult) -> Scene:
-    """The chain and its memory, small: the picture of this topic on the home page."""
+    """The memory over the steps, small: the picture of this topic on the home page."""
     playing = _playing(result)
-    panels: tuple[Panel, ...] = (
-        replace(chain_panel(playing), title="", subtitle="", action=None),
-        replace(memory_panel(playing, _expected(result)), height=84, title="", subtitle="", step_label=""),
-    )
+    memory = replace(memory_panel(playing, _expected(result)), title="", subtitle="", step_label="")
     return Scene(
         name="checkpointing.card",
         title="Memory kept, dropped and computed again",
         steps=playing.steps,
-        columns=(Column(1, panels),),
+        columns=(Column(1, (memory,)),),
         words=_words(result, playing),
         start=playing.peak,
         reopens=True,

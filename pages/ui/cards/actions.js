@@ -1,7 +1,7 @@
 // The right end of the top bar: the checks, the link and its QR code, presenting, the theme; and the fold of the rail.
 
 /** @import { Component } from "../../../explainers/player/types.d.ts" */
-/** @typedef {{passed: number, checks: number, code: string, paths: string[]}} Data checks: -1 where there is nothing to check. code: an SVG image */
+/** @typedef {{passed: number, checks: number, code: string, paths: string[], home: boolean}} Data checks: -1 where there is nothing to check. code: an SVG image */
 
 const ICONS = {
   light: "M12 3v2M12 19v2M3 12h2M19 12h2M5.6 5.6l1.4 1.4M17 17l1.4 1.4M18.4 5.6 17 7M7 17l-1.4 1.4M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8z",
@@ -99,6 +99,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   themeButton(find(parentElement, ".theme"), host, data.paths);
   const leaving = new AbortController();
   foldButton(find(parentElement, ".fold"), leaving.signal);
+  for (const name of [".fold", ".present"]) find(parentElement, name).hidden = data.home;
   find(parentElement, ".present").onclick = () => document.documentElement.requestFullscreen();
   /** @param {boolean} shown */
   const show = (shown) => {

@@ -25,10 +25,10 @@ _html, _css, _js = (
 _actions = component("lantern_actions", html=_html, css=_css, js=_js)
 
 
-def show(checks: Sequence[Check] = ()) -> None:
-    """How many checks pass, and the buttons that every page has."""
+def show(checks: Sequence[Check] = (), on_home: bool = False) -> None:
+    """How many checks pass, and the buttons that every page has. on_home: those of a chapter are left out."""
     passed = sum(check.passed for check in checks)
-    data = {"passed": passed, "checks": len(checks), "code": _code(), "paths": PATHS}
+    data = {"passed": passed, "checks": len(checks), "code": _code(), "paths": PATHS, "home": on_home}
     _actions(key=KEY, data=data, on_code_change=_ask_for_code)
 
 
