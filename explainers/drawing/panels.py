@@ -74,7 +74,7 @@ class Layer:
 
     x, y: where (rect and segment: to x2, y2; arrow: towards x2, y2). numbers: what a label shows by `format`
     right after its name, and the hover. names: what labels and the hover call each mark. style of a label:
-    "hollow" is written in the ground's colour, to stand on a filled rect. shown: a Track of one number, how many of the
+    "hollow" is written in black or white, to be read on a filled rect of its hue. shown: a Track of one number, how many of the
     marks there are so far.
     """
 

@@ -1,12 +1,13 @@
 // What panels share: the theme's colours, canvases, scales, hatching.
 
+import { inkOf } from "./contrast.js";
 import { formatNumber } from "./numbers.js";
 
 /** @import { Axis, Colour, Context, Hue, Theme } from "./types.d.ts" */
 /** @typedef {{colour?: string, size?: number, weight?: number, align?: CanvasTextAlign}} Look of a text */
 
 /** @type {Record<"light" | "dark", Record<Hue, string>>} Okabe-Ito hues, with purple for scores and teal for outputs; one meaning, one colour (DESIGN: visual grammar) */
-const HUES = {
+export const HUES = {
   light: {
     query: "#0072B2", key: "#E08E0B", value: "#009E73", score: "#6B3FA8", output: "#17858B", parameter: "#7A8296",
     gradient: "#8C5A2B", optimizer: "#A67C00", activation: "#3D9BD6", current: "#D55E00", muted: "#667085",
@@ -35,14 +36,17 @@ export function readTheme(element) {
   const dark = ground[0] * 0.3 + ground[1] * 0.59 + ground[2] * 0.11 < 128;
   const hues = dark ? HUES.dark : HUES.light;
   const text = parseColour(style.getPropertyValue("--text"));
+  const frame = mix(ground, text, dark ? 0.045 : 0.035);
+  const inks = Object.fromEntries(Object.entries(hues).map(([name, hue]) => [name, css(inkOf(parseColour(hue), frame, text))]));
   return {
     dark, hues, ground,
+    inks: /** @type {Record<Hue, string>} */ (inks), // the same for letters
     cycle: dark ? CYCLE.dark : CYCLE.light,
     key: style.getPropertyValue("--ground") + style.getPropertyValue("--text"),
     text: css(text),
-    muted: hues.muted,
+    muted: inks.muted,
     line: css(mix(ground, text, dark ? 0.2 : 0.14)),
-    frame: css(mix(ground, text, dark ? 0.045 : 0.035)),
+    frame: css(frame),
     font: style.fontFamily,
   };
 }

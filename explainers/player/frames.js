@@ -24,7 +24,7 @@ export function framesOf(player, origin, drawn) {
   function measure() {
     if (!player.shown) return;
     player.shown.theme = readTheme(root);
-    root.style.setProperty("--current", player.shown.theme.hues.current);
+    root.style.setProperty("--current", player.shown.theme.inks.current);
     fitPanels(player);
   }
 
@@ -48,7 +48,7 @@ export function framesOf(player, origin, drawn) {
       if ("element" in panel) panel.update(state);
       else if (panel.width > 0) {
         panel.draw(sizeCanvas(panel.canvas, panel.width, panel.height, player.zoom), theme, state);
-        panel.canvas.setAttribute("aria-label", panel.describe(state));
+        panel.canvas.setAttribute("aria-label", panel.describe(state) || panel.spec.name.replaceAll("_", " "));
       }
     }
     words.update(playback.step);

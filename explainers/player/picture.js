@@ -72,7 +72,7 @@ function paintText(context, element, at) {
 async function paintWords(context, { words, theme }, at) {
   const style = getComputedStyle(words.element);
   const look = `font:${style.fontSize}/${style.lineHeight} ${style.fontFamily.replace(/"/g, "'")};color:${style.color}`;
-  const rules = `p{margin:0}strong{color:${theme.hues.current}}.formula{margin-left:10px;font-size:17px}`;
+  const rules = `p{margin:0}strong{color:${theme.inks.current}}.formula{margin-left:10px;font-size:17px}`;
   const serializer = new XMLSerializer();
   const text = [...words.live.childNodes].map((node) => serializer.serializeToString(node)).join("");
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${at.width}" height="${at.height}"><style>${rules}</style>` +

@@ -89,8 +89,8 @@ class Options:
     address: the parameter of the page's address that holds the step ("" for none). mode: "full", or "card" for a small
     picture that moves under the pointer or focus. opening: another number than before opens the scene at its own start;
     with the same one the step stays. serves: the page answers when a live scene asks for more. paints: a drag over
-    cells that can be painted is sent. resumes: the step of a live run at which a reader comes back to it. plays: it plays
-    by itself, again and again, while it is in sight, until a reader touches it.
+    cells that can be painted is sent. resumes: the step of a live run at which a reader comes back to it. plays: it
+    plays by itself, again and again, while it is in sight, until a reader touches it.
     """
 
     address: str = ""

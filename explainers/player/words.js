@@ -27,6 +27,7 @@ export function wordsElement(words, tools) {
       const formula = make("span", { class: "formula" });
       formula.innerHTML = words.formulas[k]; // our own MathML; readers' text never becomes a formula
       tools.explainSymbols(formula);
+      if (!formula.querySelector("[tabindex]")) formula.tabIndex = 0; // a wide one is scrolled by its keys
       root.append(" ", formula);
     }
     const template = { root, write: liveNumbers(root) };

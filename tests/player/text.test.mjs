@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { stepIn, withStep } from "../../explainers/player/address.js";
+import { contrast, inkOf, inkOn } from "../../explainers/player/contrast.js";
+import { HUES } from "../../explainers/player/drawing.js";
 import { changesControl, meaningOf } from "../../explainers/player/keys.js";
 import { formatNumber } from "../../explainers/player/numbers.js";
 import { countText } from "../../explainers/player/transport.js";
@@ -62,4 +64,22 @@ test("the count", () => {
   assert.equal(countText(run, { step: 9, waitingSince: 1 }, 5120, false, 2000), "transition 5,130, computing");
   assert.equal(countText({ ...run, live: { last: true } }, { step: 99, atEnd: true, waitingSince: 0 }, 0, false, 0), "transition 100, the last");
   assert.equal(countText(run, { step: 9, waitingSince: 0 }, 5120, true, 0), "5,130");
+});
+
+for (const [theme, ground, text] of [["light", [255, 255, 255], [24, 32, 46]], ["dark", [15, 18, 22], [230, 234, 240]]]) {
+  test(`letters of every hue can be read, ${theme}`, () => {
+    const frame = ground.map((part, k) => part + (text[k] - part) * (theme === "dark" ? 0.045 : 0.035));
+    for (const [name, hue] of Object.entries(HUES[theme])) {
+      const colour = [1, 3, 5].map((at) => parseInt(hue.slice(at, at + 2), 16));
+      const ink = inkOf(colour, frame, text);
+      for (const under of [ground, frame]) assert.ok(contrast(ink, under) >= 4.5, `${name} has ${contrast(ink, under)}`);
+      const on = inkOn(colour) === "#ffffff" ? [255, 255, 255] : [0, 0, 0];
+      assert.ok(contrast(on, colour) >= 4.5, `on ${name}: ${contrast(on, colour)}`);
+    }
+  });
+}
+
+test("contrast is what the guidelines define", () => {
+  assert.equal(contrast([0, 0, 0], [255, 255, 255]), 21);
+  assert.ok(Math.abs(contrast([0x77, 0x77, 0x77], [255, 255, 255]) - 4.48) < 0.01); // the guidelines' own example of a grey that just fails
 });

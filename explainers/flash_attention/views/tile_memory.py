@@ -133,6 +133,7 @@ def _tile_layers(name: str, left: float, size: float, y: np.ndarray, hue: Hue) -
         "label",
         x=(left_edge + right_edge) / 2,
         y=Track(y),
+        hue=hue,
         style="hollow",
         names=(name,),
         anchor="middle",

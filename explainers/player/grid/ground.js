@@ -1,5 +1,6 @@
 // The cells of a grid world on a canvas of their own, on which only those are drawn again that change.
 
+import { inkOn } from "../contrast.js";
 import { colourTable, contextOf, css, hatch, LETTER, write } from "../drawing.js";
 import { formatNumber } from "../numbers.js";
 import { drawArrow, FORBIDDEN, TARGET, WALL } from "./grid.js";
@@ -137,7 +138,7 @@ export function groundOf(grid) {
       const sideways = Math.abs(down) < 0.01; // such numbers keep to the edge of their cell
       const align = sideways ? (right > 0 ? "right" : "left") : "center";
       const at = sideways ? Math.sign(right) * (half - 4) : right * half;
-      write(context, theme, text, x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour, strong) });
+      write(context, theme, text, x + at, y + down * half, { align, size, weight: strong ? 700 : 400, colour: inkOn(colour) });
     }
     const stay = sectors.indexOf(null);
     if (stay < 0 || grid.box.side < 12) return;
@@ -146,7 +147,7 @@ export function groundOf(grid) {
     context.strokeStyle = css(theme.ground);
     context.stroke();
     if (grid.epsilon || grid.policy || !size) return; // the policy is drawn there
-    write(context, theme, shortened(context, value), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour, isBest(value)) });
+    write(context, theme, shortened(context, value), x, y, { align: "center", size, weight: isBest(value) ? 700 : 400, colour: inkOn(colour) });
   }
 
   /** @param {Context} context @param {string} colour @param {number} x @param {number} y */
@@ -165,7 +166,7 @@ export function groundOf(grid) {
     const text = numberOf(value), arrows = grid.policy || grid.epsilon;
     const size = Math.max(LETTER, Math.min(LARGEST, side / 4.5));
     context.font = `600 ${size}px ${theme.font}`;
-    if (context.measureText(text).width <= side - 6 && side >= (arrows ? 44 : 20)) write(context, theme, text, x, y + (arrows ? 0.32 * side : 0), { align: "center", size, weight: 600, colour: inkOn(colour, true) });
+    if (context.measureText(text).width <= side - 6 && side >= (arrows ? 44 : 20)) write(context, theme, text, x, y + (arrows ? 0.32 * side : 0), { align: "center", size, weight: 600, colour: inkOn(colour) });
   }
 
   /**
@@ -206,10 +207,4 @@ function changed(now, before, cell, width) {
     if (now[k] !== before?.[k] && !(Number.isNaN(now[k]) && Number.isNaN(before?.[k]))) return true;
   }
   return false;
-}
-
-/** Ink that can be read on a colour. @param {Colour} colour @param {boolean} strong */
-function inkOn(colour, strong) {
-  const light = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 > 140;
-  return light ? (strong ? "#10131a" : "#3c4457") : (strong ? "#ffffff" : "#dfe4ee");
 }

@@ -43,7 +43,7 @@ function writeJump(context, theme, label, [right, top], side) {
   context.fillStyle = css(theme.ground);
   context.fillRect(right - wide, top, wide, LETTER + 4);
   context.restore();
-  write(context, theme, label, right - 2, top + LETTER / 2 + 2, { align: "right", weight: 700, colour: theme.hues.score });
+  write(context, theme, label, right - 2, top + LETTER / 2 + 2, { align: "right", weight: 700, colour: theme.inks.score });
 }
 
 /** @param {Context} context @param {Theme} theme @param {Grid} given */

@@ -110,7 +110,7 @@ registerPanel("bands", (spec) => {
       context.stroke();
       context.setLineDash([]);
       if (!line.label || !line.x.data.length) continue;
-      write(context, theme, line.label, box.x + 6, up(line.y.data[0]) - 8, { colour: theme.hues[line.hue], weight: 600 });
+      write(context, theme, line.label, box.x + 6, up(line.y.data[0]) - 8, { colour: theme.inks[line.hue], weight: 600 });
     }
   }
 
@@ -161,7 +161,7 @@ registerPanel("bands", (spec) => {
       const right = near ? !currentOnRight(state.step) : x > box.x + box.width * 0.75;
       const words = `${state.step === spec.marked ? "peak " : ""}${formatNumber(total(state.step), spec.format)}`;
       write(context, theme, words, x + (right ? -6 : 6), box.y + 9, {
-        colour: theme.hues.current, weight: 700, align: right ? "right" : "left",
+        colour: theme.inks.current, weight: 700, align: right ? "right" : "left",
       });
       drawLegend(context, theme);
       if (spec.step_label) write(context, theme, spec.step_label, box.x + box.width, box.y + box.height + 11, { align: "right" });

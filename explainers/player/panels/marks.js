@@ -1,7 +1,8 @@
 // Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
 
 import { reader } from "../data.js";
-import { axisScale, hatch, isClear, legibleTicks, LETTER, roomForTicks, tickHeight, tickWidth, tint, write } from "../drawing.js";
+import { axisScale, hatch, isClear, legibleTicks, LETTER, parseColour, roomForTicks, tickHeight, tickWidth, tint, write } from "../drawing.js";
+import { inkOn } from "../contrast.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
@@ -125,8 +126,7 @@ registerPanel("marks", (spec) => {
 
   /** @param {Context} context @param {Theme} theme @param {ReadLayer} layer @param {number} k @param {number} x @param {number} y @param {number} step */
   function drawLabel(context, theme, layer, k, x, y, step) {
-    const onColour = layer.style === "hollow" ? (theme.dark ? "#10131a" : "#ffffff") : null;
-    const colour = onColour || (layer.hue === "muted" ? theme.muted : theme.hues[layer.hue]);
+    const colour = layer.style === "hollow" ? inkOn(parseColour(theme.hues[layer.hue])) : theme.inks[layer.hue];
     const weight = layer.numbers || layer.style === "solid" ? 600 : 400;
     const [text, size, align] = [labelText(layer, k, step), Math.max(LETTER, layer.size + 7), ALIGNS[layer.anchor]];
     context.font = `${weight} ${size}px ${theme.font}`;
@@ -180,7 +180,7 @@ registerPanel("marks", (spec) => {
         const number = readout(state.step)[0];
         const text = Number.isNaN(number) ? "–" : formatNumber(number, spec.readout_format);
         const y = box.total - 11;
-        write(context, theme, text, box.x + box.width / 2, y, { colour: theme.hues.current, size: 13, weight: 700, align: "center" });
+        write(context, theme, text, box.x + box.width / 2, y, { colour: theme.inks.current, size: 13, weight: 700, align: "center" });
       }
     },
     hit(x, y, state) {

@@ -2,6 +2,7 @@
 
 import { reader } from "../data.js";
 import { colourTable, contextOf, css, hatch, LETTER, LETTER_WIDTH, mix, parseColour, tint, write } from "../drawing.js";
+import { inkOn } from "../contrast.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
@@ -145,7 +146,7 @@ registerPanel("matrix", (spec) => {
     context.fill();
     const label = `${band.label}${index}`;
     if (width < LETTER_WIDTH * label.length || height < LETTER) return;
-    const colour = lit ? (theme.dark ? "#10131a" : "#ffffff") : theme.text;
+    const colour = lit ? inkOn(parseColour(theme.hues[band.hue])) : theme.text;
     write(context, theme, label, x + width / 2, y + height / 2 + 0.5, { align: "center", weight: 600, colour });
   }
 
@@ -162,7 +163,7 @@ registerPanel("matrix", (spec) => {
     context.stroke();
     context.setLineDash([]);
     if (spec.pinned_label) {
-      write(context, theme, `${spec.pinned_label} ${row}`, box.x, box.y + box.height + 11, { colour: theme.hues.current });
+      write(context, theme, `${spec.pinned_label} ${row}`, box.x, box.y + box.height + 11, { colour: theme.inks.current });
     }
   }
 

@@ -1,9 +1,10 @@
 // Packs as rows of coloured runs of tokens (scene.Strip): documents in a cycle of hues, padding hatched.
 
-import { css, hatch, LETTER, LETTER_WIDTH, tint, write } from "../drawing.js";
+import { css, hatch, LETTER, LETTER_WIDTH, parseColour, tint, write } from "../drawing.js";
+import { inkOn } from "../contrast.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
-import { apart, inkOn, shortened } from "../strip/labels.js";
+import { apart, shortened } from "../strip/labels.js";
 import { alternation, hulls, openings } from "../strip/runs.js";
 
 /** @import { Context, Theme } from "../types.d.ts" */
@@ -131,7 +132,7 @@ registerPanel("strip", (spec) => {
       return;
     }
     const colour = hue[k] === NEUTRAL ? tint(theme, "parameter", 0.45) : theme.cycle[hue[k] % theme.cycle.length];
-    const ink = inkOn(colour);
+    const ink = inkOn(parseColour(colour));
     context.fillStyle = colour;
     context.fillRect(x, y, wide, high);
     if (alternates[k] && wide > 5 && high > 6) {

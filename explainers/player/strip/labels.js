@@ -1,15 +1,7 @@
 // The words of a strip (scene.Strip): cut to their room, kept apart, in ink that can be read.
 
-import { parseColour } from "../drawing.js";
-
 /** @import { Context } from "../types.d.ts" */
 /** @typedef {{text: string, half: number, x: number}} Label half: of its width in px */
-
-/** Black or white, whichever is easier to read on this colour. @param {string} colour */
-export function inkOn(colour) {
-  const [red, green, blue] = parseColour(colour);
-  return 0.3 * red + 0.59 * green + 0.11 * blue > 118 ? "#10131a" : "#ffffff";
-}
 
 /** A text in the context's font, cut off where it is wider than its room in px. @param {Context} context @param {string} text @param {number} room */
 export function shortened(context, text, room) {

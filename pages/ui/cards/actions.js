@@ -48,10 +48,10 @@ function showBadge(badge, { passed, checks }) {
 
 /** The chapters as a list, for windows in which the tabs have no room: it presses the tabs. @param {HTMLSelectElement} list */
 function listChapters(list) {
-  /** @type {HTMLElement[]} */
-  const tabs = [...document.querySelectorAll(TABS)];
+  /** @type {NodeListOf<HTMLElement>} */
+  const tabs = document.querySelectorAll(TABS);
   list.hidden = !tabs.length;
-  list.replaceChildren(...tabs.map((tab) => new Option(tab.innerText || tab.textContent, "", false, tab.getAttribute("aria-checked") === "true")));
+  list.replaceChildren(...Array.from(tabs, (tab) => new Option(tab.innerText || tab.textContent, "", false, tab.getAttribute("aria-checked") === "true")));
   list.onchange = () => tabs[list.selectedIndex].click();
 }
 
