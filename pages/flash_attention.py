@@ -10,7 +10,7 @@ from explainers.flash_attention.race import RaceParams
 from explainers.flash_attention.tiles_params import TilesParams
 from explainers.flash_attention.traffic import TrafficParams
 from pages.parts import flash_attention as parts
-from pages.parts import flash_attention_questions as asks
+from pages.parts import flash_attention_questions as questions
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
@@ -22,8 +22,8 @@ TILES = Chapter(
     main=True,
     fields=parts.tile_fields,
     behind={MORE: ("window", "softcap", "kv_len", "score_scale", "outlier", "row", "seed")},
-    question=asks.how_many_rescales,
-    check_yourself=asks.scores_never_written,
+    question=questions.how_many_rescales,
+    check_yourself=questions.tiles_with_other_mask,
     tries=(
         Try("rescale", "A late outlier", {"outlier": 12.0}),
         Try("one_tile", "One key tile", {"block_k": 64, "causal": False}),
@@ -43,8 +43,8 @@ SOFTMAX = Chapter(
     heading="One row: the online softmax",
     fields=("length", "block", "outlier", "outlier_at", "seed"),
     behind={"Your own row": ("scores",)},
-    question=asks.records,
-    check_yourself=asks.largest_weight,
+    question=questions.weight_of_first_block,
+    check_yourself=questions.rescales_in_other_blocks,
 )
 TRAFFIC = Chapter(
     key="traffic",
@@ -53,8 +53,8 @@ TRAFFIC = Chapter(
     params=TrafficParams,
     heading="What it is for: memory traffic",
     fields=("seq_len", "head_dim", "sram_bytes", "bytes_per_element"),
-    question=asks.left_when_memory_doubles,
-    check_yourself=asks.bytes_of_standard,
+    question=questions.fewer_accesses,
+    check_yourself=questions.sram_of_full_query_blocks,
     show=parts.show_traffic,
 )
 ORDERS = Chapter(
@@ -64,8 +64,8 @@ ORDERS = Chapter(
     params=LoopOrdersParams,
     heading="Two loop orders",
     fields=("seq_len", "head_dim", "block_q", "block_k"),
-    question=asks.writes_of_output,
-    check_yourself=asks.writes_with_larger_blocks,
+    question=questions.writes_of_output,
+    check_yourself=questions.reads_of_keys,
 )
 BACKWARD = Chapter(
     key="backward",
@@ -74,8 +74,8 @@ BACKWARD = Chapter(
     params=BackwardParams,
     heading="Backward",
     fields=("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"),
-    question=asks.tiles_computed_again,
-    check_yourself=asks.saved_for_backward,
+    question=questions.tiles_recomputed,
+    check_yourself=questions.kept_at_twice_the_length,
 )
 RACE = Chapter(
     key="race",
@@ -84,8 +84,8 @@ RACE = Chapter(
     params=RaceParams,
     heading="The race, on this machine",
     fields=("longest", "heads", "head_dim", "causal"),
-    question=asks.scores_in_memory,
-    check_yourself=asks.operations,
+    question=questions.memory_of_scores,
+    check_yourself=questions.longest_naive,
     show=parts.show_race,
     further={parts.MEASURED: MeasuredParams},
 )

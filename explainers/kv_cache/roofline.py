@@ -231,6 +231,12 @@ def roofline(params: RooflineParams) -> RooflineResult:
     )
 
 
+def own_step(params: RooflineParams) -> Variant:
+    """One decode step with the model's own attention."""
+    model = weighed_model(params)
+    return _variant(model.attention, model, True, params)
+
+
 def _peak(gpu: Gpu, weight_dtype: str) -> float:
     """FLOP/s of the matrix units: in fp8 if the weights are fp8 and the card can, else in bf16."""
     return gpu.fp8_flops if weight_dtype == "fp8" and gpu.fp8_flops else gpu.bf16_flops

@@ -1,156 +1,198 @@
-"""What the chapters of the KV cache page ask: before the picture, and in the end."""
+"""What each chapter of the KV cache asks: first to predict, in the end to check oneself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from explainers.contract.messages import Message
+from explainers.kv_cache.catalogue import find_model
 from explainers.kv_cache.compare import CompareParams
-from explainers.kv_cache.decode_params import DecodeParams
-from explainers.kv_cache.fit import FitParams
+from explainers.kv_cache.decode_params import DecodeParams, Kind, cache_formula
+from explainers.kv_cache.fit import FitParams, demand_of
+from explainers.kv_cache.layers import ELEMENT_TYPES
 from explainers.kv_cache.published import PublishedParams
-from explainers.kv_cache.roofline import RooflineParams
-from pages.parts.mistakes import asked_of, short_bytes
+from explainers.kv_cache.roofline import RooflineParams, own_step
+from pages.parts.attention_answers import exact_bytes, offered, times, whole
 from pages.ui.chapter import Asked
 
-LIMITS: Mapping[str, str] = {"memory": "reading memory", "arithmetic": "arithmetic"}
-# Llama-3.1-405B, which the last question of "In print" counts: layers, query heads, KV heads, head dimension.
-LAYERS, HEADS, KV_HEADS, HEAD_DIM = 126, 128, 8, 128
-BF16 = 2  # bytes
+GIGABYTE = 10**9
+LABELS: Mapping[Kind, str] = {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"}
+IN_PRINT = "deepseek-v3"  # the model whose printed sizes are compared in the end
 
 
-# --------------------------------------------------------------------------------------------- Compare models
+def _with(asked: dict[str, Any] | None, **values: Any) -> Asked:
+    """The answers and the values for the words; None without answers."""
+    return None if asked is None else {**values, **asked}
 
 
-def factor_on_ranks(params: CompareParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+# ---------------------------------------------------------------------------------------------- compare models
+
+
+def factor_on_ranks(params: CompareParams, facts: Mapping[str, Any]) -> Asked:
     """What sharing costs on many ranks: from one copy to one on each."""
     on_ranks = facts["on_ranks"]
-    right = str(on_ranks["factor"])
-    answers = sorted({"1", "4", str(on_ranks["ranks"]), right}, key=int)
-    return {**on_ranks, "answers": answers, "right": right}
-
-
-def one_more_reader(params: CompareParams, facts: Mapping[str, Any]) -> Asked:
-    """What the last model keeps when one more sequence of this length comes; nothing is asked of a broken count."""
-    size = facts["sizes"][-1]
     if params.break_it != "none":
         return None
-    each = size["windowed_bytes"] / params.batch
-    right = size["windowed_bytes"] + each
-    # windows are forgotten; a whole batch more; nothing more
-    mistakes = (size["logical_bytes"] * (1 + 1 / params.batch), 2 * right, size["windowed_bytes"])
-    values = {
-        "title": size["title"],
-        "tokens": params.seq_len,
-        "batch": params.batch,
-        "each": short_bytes(each),
-    }
-    return asked_of(right, mistakes, short_bytes, **values)
+    wrong = (1, on_ranks["ranks"], 4, on_ranks["ranks"] // 4)
+    return _with(offered(on_ranks["factor"], wrong, whole), **on_ranks)
 
 
-# ------------------------------------------------------------------------------------------------ Share heads
+def tokens_in_a_gigabyte(params: CompareParams, facts: Mapping[str, Any]) -> Asked:
+    """How many tokens of the first model one gigabyte holds."""
+    size = facts["sizes"][0]
+    each, layers = size["bytes_per_token"], sum(kind["layers"] for kind in size["layer_kinds"])
+    right = GIGABYTE // each
+    if params.break_it != "none" or right == 0:
+        return None
+    wrong = (2 * right, right * layers, right // 8, right // 2)
+    return _with(
+        offered(right, wrong, whole, apart=0.1),
+        title=size["title"],
+        dtype=params.dtype,
+        each=each,
+        layers=layers,
+    )
 
 
-def share_of_mha(params: DecodeParams, facts: Mapping[str, Any]) -> Asked:
-    """How large the cache of the chosen attention is beside MHA's."""
-    sizes = facts["all_cache_bytes"]
-    right = sizes[params.kind] / sizes["mha"]
-    # one group is thought to be one head; the heads of a group; half
-    mistakes = (1 / params.heads, params.groups / params.heads, 1 / max(params.groups, 1), 0.5, 1.0)
-    return asked_of(right, mistakes, "{:.1%}".format, kind=params.kind.upper(), heads=params.heads)
+# ------------------------------------------------------------------------------------------------- share heads
 
 
-def one_more_token(params: DecodeParams, facts: Mapping[str, Any]) -> Asked:
-    """What one more token adds to the cache of this layer."""
-    right, tokens = facts["bytes_per_token"], params.prefill + params.tokens
-    # values are forgotten; keys and values of every query head; everything is kept twice
-    mistakes = (right // 2, facts["all_cache_bytes"]["mha"] // tokens, 2 * right)
-    return asked_of(right, mistakes, "{:,} B".format, kind=params.kind.upper(), dtype=params.dtype)
+def times_the_bytes(params: DecodeParams, facts: Mapping[str, Any]) -> Asked:
+    """How many times the bytes of the chosen attention MHA keeps; of MQA where MHA is chosen."""
+    if params.break_it != "none":
+        return None
+    kind: Kind = "mqa" if params.kind == "mha" else params.kind
+    every, shared = facts["all_cache_bytes"]["mha"], facts["all_cache_bytes"][kind]
+    wrong = (params.heads, 2 * every / shared, shared / every, 1, 2 * params.heads)
+    return _with(
+        offered(every / shared, wrong, times, apart=0.1),
+        heads=params.heads,
+        attention=LABELS[kind],
+        every=every // params.length,
+        shared=shared // params.length,
+    )
 
 
-# ------------------------------------------------------------------------------------------------ Fit on GPUs
+def bytes_after_twice_the_tokens(params: DecodeParams, facts: Mapping[str, Any]) -> Asked:
+    """How many bytes the cache holds once twice as many tokens have been decoded."""
+    if params.break_it != "none":
+        return None
+    longer = params.model_copy(update={"tokens": 2 * params.tokens})
+    now, right = cache_formula(params)[0], cache_formula(longer)[0]
+    each = right // longer.length
+    return _with(
+        offered(right, (2 * now, right - each * params.prefill, now, right // 2), exact_bytes),
+        tokens=longer.tokens,
+        prefill=params.prefill,
+        length=longer.length,
+        attention=LABELS[params.kind],
+        each=each,
+        then=right,
+    )
+
+
+# -------------------------------------------------------------------------------------------------- fit on GPUs
 
 
 def sequences_that_fit(params: FitParams, facts: Mapping[str, Any]) -> Asked:
-    """How many sequences of this context fit at once; None where the weights leave no room, or nothing is known."""
-    right, cache = facts["largest_batch"], facts["gpu_kv"]
-    if params.break_it != "none" or not cache or not right:
+    """How many sequences fit beside the weights."""
+    right, usable, weights = facts["largest_batch"], facts["gpu_usable"], facts["gpu_weights"]
+    if params.break_it != "none":
         return None
-    each = cache / params.batch
-    # the weights are forgotten; the reserve is forgotten; only one GPU's memory counts for all
-    mistakes = (
-        facts["gpu_usable"] // each,
-        (facts["gpu_memory"] - facts["gpu_weights"]) // each,
-        right // params.tensor_parallel,
+    each = facts["gpu_kv"] // params.batch
+    wrong = (usable // each, max(0, usable - facts["weight_bytes"]) // each, params.tensor_parallel * right)
+    return _with(
+        offered(right, (*wrong, 2 * right), whole, apart=0.1),
+        gpus=params.tensor_parallel,
+        gpu=facts["gpu"]["name"],
+        title=facts["title"],
+        tokens=params.seq_len,
+        free=max(0, usable - weights) / GIGABYTE,
+        each=each / GIGABYTE,
     )
-    values = {
-        "tokens": params.seq_len,
-        "each": short_bytes(each),
-        "weights": short_bytes(facts["gpu_weights"]),
-        "usable": short_bytes(facts["gpu_usable"]),
-    }
-    return asked_of(right, mistakes, lambda batch: f"{int(batch):,}", **values)
 
 
-def context_that_fits(params: FitParams, facts: Mapping[str, Any]) -> Asked:
-    """Up to which context this batch can grow; None where not even one token fits."""
-    right = facts["longest_context"]
-    if params.break_it != "none" or not right:
+def sequences_on_twice_the_gpus(params: FitParams, facts: Mapping[str, Any]) -> Asked:
+    """How many sequences fit on twice as many GPUs."""
+    now, usable, gpus = facts["largest_batch"], facts["gpu_usable"], 2 * params.tensor_parallel
+    demand = replace(demand_of(params), gpus=gpus)
+    right = demand.largest_batch(params.seq_len, usable)
+    if params.break_it != "none" or right == 0:
         return None
-    # of one sequence instead of the batch; of a batch twice as large; as now
-    mistakes = (right * params.batch, right / 2, params.seq_len)
-    return asked_of(right, mistakes, lambda tokens: f"{int(tokens):,}", batch=params.batch)
+    return _with(
+        offered(right, (2 * now, now, 4 * now, right // 2, 2 * right), whole, apart=0.04),
+        gpus=gpus,
+        tokens=params.seq_len,
+        now=now,
+        weights=demand.rank_weights / GIGABYTE,
+        each=demand.rank_cache(params.seq_len, 1) / GIGABYTE,
+    )
 
 
-# ------------------------------------------------------------------------------------------------------ Speed
+# -------------------------------------------------------------------------------------------------------- speed
 
 
-def what_limits(params: RooflineParams, facts: Mapping[str, Any]) -> Asked:
-    """What a step of this model waits for."""
+def what_takes_longest(params: RooflineParams, facts: Mapping[str, Any]) -> Asked:
+    """What sets the ceiling: reading the weights, reading the caches, or the arithmetic."""
+    if params.break_it != "none":
+        return None
     own = facts["own"]
-    if params.break_it != "none" or own["limited_by"] not in LIMITS:
-        return None
+    weights, cache = own["weight_bytes"], own["cache_bytes"] + own["copied_bytes"]
+    answers = {"weights": Message("the weights"), "cache": Message("the caches")}
+    answers["compute"] = Message("the arithmetic")
+    read = "weights" if weights >= cache else "cache"
     return {
+        "title": facts["title"],
         "batch": params.batch,
         "tokens": params.seq_len,
-        "intensity": f"{own['intensity']:.3g}",
-        "ridge": f"{facts['ridge']:.3g}",
-        "answers": list(LIMITS.values()),
-        "right": LIMITS[own["limited_by"]],
+        "weights": weights / GIGABYTE,
+        "cache": cache / GIGABYTE,
+        "limit": answers["compute"] if own["limited_by"] == "compute" else Message("the reading"),
+        "answers": list(answers.values()),
+        "right": answers["compute" if own["limited_by"] == "compute" else read],
     }
 
 
-def rate_of_twice_the_batch(params: RooflineParams, facts: Mapping[str, Any]) -> Asked:
-    """The tokens a second of a batch twice as large; None where more than reading the weights and the cache counts."""
-    own = facts["own"]
-    if (
-        params.break_it != "none"
-        or own["limited_by"] != "memory"
-        or own["copied_bytes"]
-        or facts["experts_read"]
-    ):
+def rate_at_twice_the_batch(params: RooflineParams, facts: Mapping[str, Any]) -> Asked:
+    """How many tokens a second are possible at most with twice as many sequences."""
+    if params.break_it != "none":
         return None
-    rate, weights, cache = own["tokens_per_second"], own["weight_bytes"], own["cache_bytes"]
-    right = rate * 2 * (weights + cache) / (weights + 2 * cache)
-    # the cache is thought to be read once; the weights are thought to be read for each; nothing is gained
-    mistakes = (2 * rate, rate, rate * (weights + cache) / (weights + 2 * cache))
-    values = {"batch": params.batch, "double": 2 * params.batch, "rate": f"{rate:,.0f}"}
-    return asked_of(right, mistakes, "{:,.0f} /s".format, **values)
+    doubled = own_step(params.model_copy(update={"batch": 2 * params.batch}))
+    now, right = facts["own"]["tokens_per_second"], doubled.tokens_per_second
+    return _with(
+        offered(right, (2 * now, now, now / 2, 4 * now), rate, apart=0.08),
+        batch=2 * params.batch,
+        now=rate(now),
+        gain=right / now,
+        weights=doubled.weight_bytes / GIGABYTE,
+        cache=(doubled.cache_bytes + doubled.copied_bytes) / GIGABYTE,
+    )
 
 
-# --------------------------------------------------------------------------------------------------- In print
+def rate(value: float) -> str:
+    """Tokens a second to three digits: 6,700, 477, 1.23."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
+
+
+# ----------------------------------------------------------------------------------------------------- in print
 
 
 def figures_that_differ(params: PublishedParams, facts: Mapping[str, Any]) -> Asked:
-    """How many of the printed figures the count does not confirm."""
-    rows = facts["rows"]
-    right = sum(not row["agrees"] for row in rows)
-    return asked_of(right, (2 * right, len(rows) // 2, len(rows)), str, figures=len(rows))
+    """How many of the printed figures are not what the configs give."""
+    figures, right = len(facts["rows"]), sum(not row["agrees"] for row in facts["rows"])
+    return _with(offered(right, (0, figures // 2, 3 * right, figures), whole), figures=figures, differ=right)
 
 
-def bytes_of_a_large_model(params: PublishedParams, facts: Mapping[str, Any]) -> Asked:
-    """The bytes of a token in Llama-3.1-405B, from its config."""
-    right = 2 * LAYERS * KV_HEADS * HEAD_DIM * BF16
-    # values are forgotten; every query head; 16 KV heads, as the first files had them
-    mistakes = (right // 2, right * HEADS // KV_HEADS, 2 * right)
-    return asked_of(right, mistakes, "{:,} B".format, layers=LAYERS, kv_heads=KV_HEADS, head_dim=HEAD_DIM)
+def times_the_latents(params: PublishedParams, facts: Mapping[str, Any]) -> Asked:
+    """How many times its latents the keys and values of all heads of DeepSeek-V3 take."""
+    bf16 = ELEMENT_TYPES["bf16"]
+    whole_heads, latents = find_model(IN_PRINT, "mla_as_mha"), find_model(IN_PRINT)
+    every, kept = whole_heads.bytes_per_token(bf16), latents.bytes_per_token(bf16)
+    heads = latents.kinds[0].query_heads
+    lengths = [vector.length for model in (whole_heads, latents) for vector in model.kinds[0].vectors]
+    named = dict(zip(("key", "value", "latent", "rope"), lengths, strict=True))
+    asked = offered(every / kept, (heads, 2 * every / kept, heads / 8, kept / every), times, apart=0.1)
+    return _with(asked, title=latents.title, heads=heads, every=every, kept=kept, **named)

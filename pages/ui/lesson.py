@@ -152,7 +152,8 @@ def caption(chapter: Chapter, settings: Settings, words: Prose) -> Any:
         st.title(chapter.heading or words.title, anchor=False)
         changed = st.container(key="_changed")
         lost = breaks.loss(settings, find(chapter.experiment).breaks, chapter.prefix)
-        st.markdown(lost or words[f"{chapter.key}.claim"])
+        with st.container(key=f"_claim-{chapter.key}"):  # another one in each chapter, so that no text moves
+            st.markdown(lost or words[f"{chapter.key}.claim"])
     return changed
 
 

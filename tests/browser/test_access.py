@@ -22,17 +22,19 @@ BARRIERS = """async () => {
 FOCUSED = """() => {
   let at = document.activeElement
   while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
+  if (at === document.body) return null
   let place = ""
   for (let around = at; around; around = around.parentNode ?? around.host) {
     place ||= around.className?.match?.(/st-key-(_(bar|actions|rail|stage|below|sources))( |$)/)?.[1] ?? ""
   }
   const box = at.getBoundingClientRect()
   const rings = [at, at.parentElement, at.nextElementSibling].filter(Boolean).map((each) => getComputedStyle(each))
+  const isRinged = (each) => each.boxShadow !== "none" || (each.outlineStyle !== "none" && each.outlineWidth !== "0px")
   return {
     name: at.getAttribute("aria-label") ?? at.innerText?.trim() ?? at.nodeName,
     place,
     inWindow: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
-    ring: rings.some((each) => each.boxShadow !== "none" || (each.outlineStyle !== "none" && each.outlineWidth !== "0px")),
+    ring: rings.some(isRinged),
   }
 }"""
 
@@ -59,9 +61,9 @@ def tabbed(reader: Reader, most: int = 120) -> list[dict[str, Any]]:
     for _ in range(most):
         reader.page.keyboard.press("Tab")
         focused = reader.page.evaluate(FOCUSED)
-        if focused in found[:1]:
+        if focused is not None and focused in found[:1]:
             break
-        found.append(focused)
+        found += [focused] if focused else []
     return found
 
 

@@ -80,7 +80,7 @@ def test_a_link_restores_chapter_controls_and_step(new_reader: NewReader, chapte
 def turn_to(reader: Reader, label: str) -> None:
     """Turns to another chapter of the page."""
     chapter = reader.page.get_by_role("radiogroup", name=CHAPTER).get_by_role("radio", name=label)
-    heading = "document.querySelector('h2')?.innerText ?? null"
+    heading = "document.querySelector('h1')?.innerText ?? null"
     before = reader.page.evaluate(heading)
     chapter.click()
     reader.page.wait_for_function(f"(before) => ({heading}) !== before", arg=before)
@@ -91,7 +91,7 @@ def test_back_and_forward_walk_through_chapters(reader: Reader) -> None:
     """What is shown: the chapter's heading, and every control."""
 
     def shown() -> tuple[list[str], list]:
-        return reader.page.locator("h2").all_inner_texts(), reader.controls()
+        return reader.page.locator("h1").all_inner_texts(), reader.controls()
 
     reader.open(PAGE)
     states = [shown()]
@@ -166,10 +166,11 @@ def test_settings_survive_a_visit_to_another_page(reader: Reader) -> None:
     reader.open(PAGE)
     move(reader, "Query block")
     left = reader.controls()
-    reader.page.locator("[data-testid=stSidebar] a").first.click()
+    reader.page.get_by_role("link", name="Lantern").click()
     reader.page.wait_for_function("() => location.pathname === '/'")
     reader.settle()
-    reader.page.locator("[data-testid=stSidebar] a[href*='flash_attention']").click()
+    reader.page.get_by_role("button", name="Topics").click()
+    reader.page.locator(".st-key-_navigation a[href*='flash_attention']").click()
     reader.page.wait_for_url("**/flash_attention?*block_q*")
     reader.settle()
     assert reader.controls() == left
@@ -248,7 +249,7 @@ def test_a_chapter_that_does_not_exist_is_told_and_the_first_is_shown(reader: Re
     [
         ("/home", "Language models and reinforcement learning, from the inside", None),
         ("/kv_cache/", "The KV cache, counted and measured", None),
-        ("/packing/?chapter=run", "Packing: every token earns its place", None),
+        ("/packing/?chapter=run", "The same decoder, three ways", None),
         (
             "/kv_cahce",
             "Language models and reinforcement learning, from the inside",

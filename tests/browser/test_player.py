@@ -171,8 +171,8 @@ def strip(reader: Reader, title: str) -> Locator:
 
 
 def test_a_strip_follows_the_document_that_came_last(reader: Reader) -> None:
-    """Eighty packs do not fit: at the first document the topmost row in sight is pack 0, at the last one it is not."""
-    lengths = ",".join(["500"] * 80)
+    """So many packs do not fit: at the first document the topmost row in sight is pack 0, at the last one it is not."""
+    lengths = ",".join(["500"] * 160)
     reader.open(f"/packing?lengths={lengths}&capacity=512&strategy=best_fit&versus=none&step=1")
     player, packs = reader.player(), strip(reader, "Best-fit")
     tip = player.root.get_by_role("tooltip")
@@ -182,8 +182,8 @@ def test_a_strip_follows_the_document_that_came_last(reader: Reader) -> None:
     player.take()
     assert press(player, "End") == player.last
     packs.hover(position={"x": 150, "y": 4})
-    expect(tip).to_contain_text(re.compile(r"pack (1\d|2\d): document \1, 500 tokens from 0"))
-    expect(packs).to_have_attribute("aria-label", re.compile("80 of 80 rows"))
+    expect(tip).to_contain_text(re.compile(r"pack (\d\d): document \1, 500 tokens from 0"))
+    expect(packs).to_have_attribute("aria-label", re.compile("160 of 160 rows"))
 
 
 def test_tokens_that_come_together_have_one_outline(reader: Reader) -> None:
@@ -201,18 +201,25 @@ def settled(reader: Reader, rows: Locator) -> int:
     return rows.evaluate(ACCENTS)
 
 
-def test_the_whole_screen_keeps_the_controls_and_fits(new_reader: NewReader) -> None:
+def test_presenting_keeps_the_controls_within_reach_and_fits(new_reader: NewReader) -> None:
     """A lecturer moves a slider where everybody sees what it does."""
     reader = new_reader(viewport={"width": 1280, "height": 720})
     reader.open("/stochastic_approximation?chapter=search")
-    player, title, slider = reader.player(), reader.page.locator("h1"), reader.page.locator(".st-key-p")
+    player, bar, slider = (
+        reader.player(),
+        reader.page.locator(".st-key-_bar"),
+        reader.page.locator(".st-key-p"),
+    )
 
     def fits() -> bool:
         bottom = player.root.locator(".controls").evaluate("(bar) => bar.getBoundingClientRect().bottom")
         return bottom <= 721
 
-    reader.page.get_by_role("button", name="Fill the screen").click()
-    title.wait_for(state="hidden")
+    reader.page.get_by_role("button", name="Present").click()
+    bar.wait_for(state="hidden")
+    slider.wait_for(state="hidden")
+    reader.page.keyboard.press("[")
+    slider.wait_for(state="visible")
     reader.page.get_by_role("button", name="noise with a mean").click()
     reader.page.get_by_text("What is lost").wait_for()
     reader.settle()
@@ -223,10 +230,10 @@ def test_the_whole_screen_keeps_the_controls_and_fits(new_reader: NewReader) -> 
     reader.page.keyboard.press("ArrowRight")
     reader.settle()
     assert "p=1.05" in reader.query()
-    assert title.is_hidden()
+    assert bar.is_hidden()
     assert fits()
     reader.page.get_by_role("button", name="Leave the full screen").click()
-    title.wait_for(state="visible")
+    bar.wait_for(state="visible")
 
 
 def test_a_reader_comes_back_to_where_a_chapter_was_left(reader: Reader) -> None:

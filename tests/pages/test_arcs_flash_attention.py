@@ -1,124 +1,169 @@
-"""The arcs of flash attention: questions at every kind of setting, and each right answer found another way."""
+"""The arc of each chapter of flash attention: its words, its questions, and the step on which it opens."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from explainers.contract.experiment import find
-from explainers.flash_attention.backward import BackwardParams
-from explainers.flash_attention.loop_orders import LoopOrdersParams
-from explainers.flash_attention.online_softmax import OnlineSoftmaxParams, draw_row
-from explainers.flash_attention.race import RaceParams
+from explainers.flash_attention.backward import BackwardParams, backward
+from explainers.flash_attention.moves import flash_attention_2_moves
+from explainers.flash_attention.online_softmax import OnlineSoftmaxParams, online_softmax
+from explainers.flash_attention.tiles import tiles
 from explainers.flash_attention.tiles_params import TilesParams
-from explainers.flash_attention.traffic import TrafficParams
-from pages.parts import flash_attention_questions as asks
-from pages.parts.mistakes import short_bytes
-from pages.ui.chapter import Chapter
-from pages.ui.jobs.prepared_run import facts
-from pages.ui.prose import prose
-from tests.pages.chapters import chapters_of
-from tests.pages.settings_to_ask import problem_with, settings_of, too_long
+from explainers.flash_attention.traffic import TrafficParams, traffic
+from tests.pages import attention_arcs as arcs
+from tests.pages.chapters import chapter_of, chapters_of
 
-CHAPTERS = chapters_of("flash_attention")
-SMALL = {"seq_len": 96, "kv_len": 96, "head_dim": 32, "longest": 1024, "length": 64}
-WORDS = prose("flash_attention")
+TOPIC = "flash_attention"
+CHAPTERS = pytest.mark.parametrize("key", [chapter.key for chapter in chapters_of(TOPIC)])
 
 
-def shown(name: str, params: Any) -> dict[str, Any]:
-    return facts(find(name)(params))
+@CHAPTERS
+def test_every_question_can_be_answered(key: str) -> None:
+    chapter = chapter_of(TOPIC, key)
+    found = [
+        problem for params in arcs.settings_of(chapter) for problem in arcs.problems(TOPIC, chapter, params)
+    ]
+    assert not found
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=[chapter.key for chapter in CHAPTERS])
-def test_a_chapter_asks_well_at_every_kind_of_setting(chapter: Chapter) -> None:
-    problems = []
-    for params in settings_of(chapter, {"seq_len": 2048} if chapter.key == "traffic" else SMALL):
-        if getattr(params, "backend", "") == "triton":
-            params = params.model_copy(update={"backend": "torch"})
-        found = {} if chapter.key == "race" else shown(chapter.experiment, params)
-        if problem := problem_with(chapter, params, found, WORDS):
-            problems.append(f"{params!r}: {problem}")
-    assert not problems
+@CHAPTERS
+def test_every_chapter_asks_at_its_defaults_and_its_words_fit(key: str) -> None:
+    chapter = chapter_of(TOPIC, key)
+    assert not [field for field, *_ in arcs.QUESTIONS if arcs.never_asked(chapter, field)]
+    assert not arcs.too_long(TOPIC, chapter)
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=[chapter.key for chapter in CHAPTERS])
-def test_the_sentences_of_an_arc_fit_their_place(chapter: Chapter) -> None:
-    assert not too_long(chapter, WORDS)
-
-
-@pytest.mark.parametrize("values", [{}, {"seq_len": 32, "kv_len": 96}, {"causal": False, "seq_len": 40}])
-def test_the_bytes_of_the_scores_are_those_of_a_tensor(values: dict[str, Any]) -> None:
-    params = TilesParams(**values)
-    S = torch.empty(params.seq_len, params.kv_len or params.seq_len)
-    asked = asks.scores_never_written(params, {})
-    assert asked
-    assert asked["right"] == short_bytes(S.nbytes)
+# ------------------------------------------------------------------------------- the right answers, computed anew
 
 
 @pytest.mark.parametrize(
-    ("scores", "block", "raised"), [("1,2,3,4", 1, 3), ("4,3,2,1", 1, 0), ("1,5,2,3,9,0", 2, 1)]
+    "values",
+    [
+        {},
+        {"causal": False},
+        {"window": 16},
+        {"seq_len": 40, "kv_len": 96, "block_q": 16, "block_k": 8},
+        {"seq_len": 96, "kv_len": 40, "causal": False},
+    ],
 )
-def test_records_are_counted_by_hand(scores: str, block: int, raised: int) -> None:
-    asked = asks.records(OnlineSoftmaxParams(scores=scores, block=block), {})
-    assert asked
-    assert asked["right"] == str(raised)
+def test_tiles_with_the_other_mask(values: dict[str, Any]) -> None:
+    params = TilesParams.model_validate(values)
+    visited = 0
+    for first in range(0, params.seq_len, params.block_q):
+        for left in range(0, params.keys, params.block_k):
+            visited += any(
+                seen(params, query, key)
+                for query in range(first, min(first + params.block_q, params.seq_len))
+                for key in range(left, min(left + params.block_k, params.keys))
+            )
+    assert arcs.right(chapter_of(TOPIC, "tiles"), **values) == f"{visited}"
 
 
-@pytest.mark.parametrize("values", [{}, {"outlier": 6.0}, {"length": 32, "seed": 4}])
-def test_the_largest_weight_is_torchs(values: dict[str, Any]) -> None:
-    params = OnlineSoftmaxParams(**values)
-    asked = asks.largest_weight(params, shown("flash_attention.online_softmax", params))
-    weights = torch.softmax(torch.tensor(draw_row(params), dtype=torch.float64), 0)
-    assert asked
-    assert asked["right"] == f"{weights.max().item():.1%}"
+def seen(params: TilesParams, query: int, key: int) -> bool:
+    """Whether a query sees a key once Causal is switched."""
+    position = query + params.keys - params.seq_len
+    too_late = not params.causal and key > position
+    return not too_late and (params.window < 0 or key >= position - params.window)
 
 
-@pytest.mark.parametrize("values", [{}, {"seq_len": 1024, "sram_bytes": 16384}])
-def test_what_is_left_is_counted_with_the_memory_doubled(values: dict[str, Any]) -> None:
-    params = TrafficParams(**values)
-    now = shown("flash_attention.traffic", params)
-    doubled = params.model_copy(update={"sram_bytes": 2 * params.sram_bytes})
-    left = shown("flash_attention.traffic", doubled)["tiled_accesses_fa2"] / now["tiled_accesses_fa2"]
-    asked = asks.left_when_memory_doubles(params, now)
-    assert asked
-    assert abs(asks.LEFT[asked["right"]] - left) <= 0.125
+@pytest.mark.parametrize(("values", "other"), [({}, 1), ({"seed": 7, "length": 60}, 1), ({"block": 1}, 4)])
+def test_rises_in_other_blocks(values: dict[str, Any], other: int) -> None:
+    steps = online_softmax(OnlineSoftmaxParams.model_validate({**values, "block": other})).steps
+    rescaled = [step for _, step in steps if step.phase == "maximum" and step.alpha < 1]
+    assert arcs.right(chapter_of(TOPIC, "softmax"), **values) == f"{len(rescaled) - 1}"  # the first has α = 0
 
 
-def test_standard_attention_moves_the_bytes_of_its_tensors() -> None:
-    params = TrafficParams(seq_len=2048, bytes_per_element=2)
-    n, d = params.seq_len, params.head_dim
-    numbers = 4 * n * n + 4 * n * d  # S and P, each written and read; Q, K and V read, O written
-    asked = asks.bytes_of_standard(params, shown("flash_attention.traffic", params))
-    assert asked
-    assert asked["right"] == short_bytes(2 * numbers)
+@pytest.mark.parametrize("values", [{}, {"head_dim": 128}, {"head_dim": 16, "bytes_per_element": 4}])
+def test_the_fast_memory_of_a_full_query_block(values: dict[str, Any]) -> None:
+    d = TrafficParams.model_validate(values).head_dim
+    sizes = range(1024, 512 * 1024, 256)
+    least = next(
+        size for size in sizes if traffic_at(values, size) == d and traffic_at(values, size - 256) < d
+    )
+    number, unit = arcs.right(chapter_of(TOPIC, "traffic"), **values).split()
+    assert float(number) * {"B": 1, "KiB": 1024}[unit] == pytest.approx(least, rel=0.05, abs=256)
 
 
-@pytest.mark.parametrize("values", [{}, {"seq_len": 96, "block_q": 32}, {"block_k": 32}])
-def test_larger_key_blocks_are_counted_by_the_experiment(values: dict[str, Any]) -> None:
-    params = LoopOrdersParams(**values)
-    asked = asks.writes_with_larger_blocks(params, shown("flash_attention.loop_orders", params))
-    wider = params.model_copy(update={"block_k": 2 * params.block_k})
-    assert asked
-    assert asked["right"] == f"{shown('flash_attention.loop_orders', wider)['fa1_output_writes']:,}"
+def traffic_at(values: dict[str, Any], size: int) -> int:
+    """The rows of a query block at a size of fast memory; 0 where it is too small for a row."""
+    params = TrafficParams.model_validate({**values, "sram_bytes": max(1024, size)})
+    return 0 if next(params.adjustments(), None) else -(-params.sram_elements // (4 * params.head_dim))
 
 
-@pytest.mark.parametrize("values", [{}, {"seq_len": 96, "head_dim": 32}])
-def test_what_is_saved_is_o_and_a_number_a_row(values: dict[str, Any]) -> None:
-    params = BackwardParams(**values)
-    O, L = torch.empty(params.seq_len, params.head_dim), torch.empty(params.seq_len)
-    asked = asks.saved_for_backward(params, shown("flash_attention.backward", params))
-    assert asked
-    assert asked["right"] == f"{O.nbytes + L.nbytes:,} B"
+@pytest.mark.parametrize("values", [{}, {"seq_len": 120, "block_q": 32}, {"block_q": 64, "block_k": 8}])
+def test_reads_of_keys(values: dict[str, Any]) -> None:
+    params = chapter_of(TOPIC, "orders").params.model_validate(values)
+    sizes = (params.seq_len, params.head_dim, params.block_q, params.block_k)  # type: ignore[attr-defined]
+    reads = [move for move in flash_attention_2_moves(*sizes) if (move.matrix, move.key_tile) == ("K", 0)]
+    assert arcs.right(chapter_of(TOPIC, "orders"), **values) == f"{len(reads)}"
 
 
-def test_the_operations_are_those_that_torch_counts() -> None:
-    params = RaceParams(longest=512, heads=2, head_dim=32, causal=False)
-    q = torch.empty(2, 512, 32, device="meta")
-    with FlopCounterMode(display=False) as counter:
-        torch.bmm(torch.bmm(q, q.transpose(1, 2)), q)
-    asked = asks.operations(params, {})
-    assert asked
-    assert asked["right"] == f"{counter.get_total_flops() / 1e9:.3g} GFLOP"
+@pytest.mark.parametrize("values", [{}, {"seq_len": 32, "head_dim": 64}, {"seq_len": 16, "head_dim": 16}])
+def test_what_is_kept_at_twice_the_length(values: dict[str, Any]) -> None:
+    n = 2 * BackwardParams.model_validate(values).seq_len
+    kept = backward(BackwardParams.model_validate({**values, "seq_len": n})).saved_bytes
+    assert arcs.right(chapter_of(TOPIC, "backward"), **values) == f"{kept:,} B"
+
+
+@pytest.mark.parametrize("heads", [1, 4, 8, 16])
+def test_the_longest_naive_run(heads: int) -> None:
+    def matrices(n: int) -> int:
+        return torch.empty((2, heads, n, n), dtype=torch.float32, device="meta").nbytes
+
+    longest = int(arcs.right(chapter_of(TOPIC, "race"), heads=heads).replace(",", ""))
+    assert matrices(longest) <= 2**30 < matrices(2 * longest)
+
+
+# ----------------------------------------------------------------------------------------- the step it opens on
+
+
+@pytest.mark.parametrize("values", [{}, {"seq_len": 16}, {"causal": False}, {"block_q": 64, "block_k": 64}])
+def test_backward_opens_where_p_is_computed_a_second_time(values: dict[str, Any]) -> None:
+    result = backward(BackwardParams.model_validate(values))
+    start = find("flash_attention.backward").scene(result).start
+    step = result.steps[start][1]
+    assert (step.owner, step.phase) == ("query", "recompute")
+    earlier = [each for _, each in result.steps[:start] if each.phase == "recompute"]
+    assert any(
+        (each.query_tile, each.key_tile) == (step.query_tile, step.key_tile) and each.owner == "key"
+        for each in earlier
+    )
+
+
+@pytest.mark.parametrize("scores", ["5, 4, 3, 2, 1, 0", "1 1 1 1"])
+def test_a_row_that_never_rises_opens_at_its_end(scores: str) -> None:
+    result = online_softmax(OnlineSoftmaxParams(scores=scores, block=2))
+    scene = find("flash_attention.online_softmax").scene(result)
+    assert scene.start == scene.steps - 1
+
+
+@pytest.mark.parametrize("values", [{"row": 0}, {"block_k": 64, "causal": False}])
+def test_a_row_that_is_never_rescaled_opens_on_the_whole_grid(values: dict[str, Any]) -> None:
+    scene = find("flash_attention.tiles").scene(tiles(TilesParams.model_validate(values)))
+    assert scene.start == scene.steps - 1
+
+
+def test_the_weight_of_the_first_block() -> None:
+    chapter = chapter_of(TOPIC, "softmax")
+    found = arcs.asked(chapter, "question", OnlineSoftmaxParams())
+    assert found is not None
+    result = online_softmax(OnlineSoftmaxParams())
+    assert found["right"] == f"{100 * result.weights[:6].sum():.0f}%"
+    assert found["share"] == pytest.approx(100 * float(result.weights[:6].sum()), rel=1e-4)
+
+
+def test_fewer_accesses_are_those_that_the_page_draws() -> None:
+    chapter = chapter_of(TOPIC, "traffic")
+    found, result = arcs.asked(chapter, "question", TrafficParams()), traffic(TrafficParams())
+    assert found is not None
+    assert float(found["right"].removesuffix("×")) == pytest.approx(
+        result.standard_accesses / result.tiled_accesses, rel=0.06
+    )
+    assert math.isfinite(found["tiled"])
+    assert np.isclose(found["standard"], result.standard_accesses)

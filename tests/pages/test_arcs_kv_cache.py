@@ -1,4 +1,4 @@
-"""The arcs of the KV cache: questions at every kind of setting, and each right answer found another way."""
+"""The arc of each chapter of the KV cache: its words and its questions."""
 
 from __future__ import annotations
 
@@ -6,96 +6,99 @@ from typing import Any
 
 import pytest
 
-from explainers.contract.experiment import find
-from explainers.kv_cache.compare import CompareParams
+from explainers.contract.params import fit
+from explainers.hardware.gpus import GPUS
+from explainers.kv_cache.decode import decode
 from explainers.kv_cache.decode_params import DecodeParams
-from explainers.kv_cache.fit import FitParams
-from explainers.kv_cache.published import PublishedParams
 from explainers.kv_cache.roofline import RooflineParams
-from pages.parts import kv_cache_questions as asks
-from pages.parts.mistakes import short_bytes
-from pages.ui.chapter import Chapter
-from pages.ui.jobs.prepared_run import facts
-from pages.ui.prose import prose
-from tests.pages.chapters import chapters_of
-from tests.pages.settings_to_ask import problem_with, settings_of, too_long
+from tests.pages import attention_arcs as arcs
+from tests.pages.chapters import chapter_of, chapters_of
 
-CHAPTERS = chapters_of("kv_cache")
-SMALL = {"tokens": 12, "prefill": 8}
-WORDS = prose("kv_cache")
+TOPIC = "kv_cache"
+CHAPTERS = pytest.mark.parametrize("key", [chapter.key for chapter in chapters_of(TOPIC)])
+
+# Llama 3.1 70B: 80 layers, 8 KV heads of 128, in bf16.
+LLAMA = {"parameters": 70_553_706_496, "layers": 80, "head": 2 * 128 * 2, "heads": 8}
+H100 = GPUS["h100-80gb"]
 
 
-def shown(name: str, params: Any) -> dict[str, Any]:
-    return facts(find(f"kv_cache.{name}")(params))
+@CHAPTERS
+def test_every_question_can_be_answered(key: str) -> None:
+    chapter = chapter_of(TOPIC, key)
+    found = [
+        problem for params in arcs.settings_of(chapter) for problem in arcs.problems(TOPIC, chapter, params)
+    ]
+    assert not found
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=[chapter.key for chapter in CHAPTERS])
-def test_a_chapter_asks_well_at_every_kind_of_setting(chapter: Chapter) -> None:
-    problems = []
-    for params in settings_of(chapter, SMALL if chapter.key == "sharing" else {}):
-        found = facts(find(chapter.experiment)(params))
-        if problem := problem_with(chapter, params, found, WORDS):
-            problems.append(f"{params!r}: {problem}")
-    assert not problems
+@CHAPTERS
+def test_every_chapter_asks_at_its_defaults_and_its_words_fit(key: str) -> None:
+    chapter = chapter_of(TOPIC, key)
+    assert not [field for field, *_ in arcs.QUESTIONS if arcs.never_asked(chapter, field)]
+    assert not arcs.too_long(TOPIC, chapter)
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=[chapter.key for chapter in CHAPTERS])
-def test_the_sentences_of_an_arc_fit_their_place(chapter: Chapter) -> None:
-    assert not too_long(chapter, WORDS)
+# ------------------------------------------------------------------------------- the right answers, computed anew
 
 
-@pytest.mark.parametrize("values", [{}, {"batch": 7, "models": ("gemma-3-27b",)}])
-def test_one_more_reader_is_counted_by_the_experiment(values: dict[str, Any]) -> None:
-    params = CompareParams(**values)
-    asked = asks.one_more_reader(params, shown("compare", params))
-    more = shown("compare", params.model_copy(update={"batch": params.batch + 1}))
-    assert asked
-    assert asked["right"] == short_bytes(more["sizes"][-1]["windowed_bytes"])
+@pytest.mark.parametrize(
+    ("model", "dtype", "bytes_of_a_token"),
+    [
+        ("llama-3.1-70b", "bf16", 80 * 8 * (128 + 128) * 2),
+        ("deepseek-v3", "bf16", 61 * (512 + 64) * 2),
+        ("llama-3.1-70b", "q4_0", 80 * 8 * 2 * 4 * 18),  # 128 numbers are four blocks of 18 B
+    ],
+)
+def test_tokens_in_a_gigabyte(model: str, dtype: str, bytes_of_a_token: int) -> None:
+    right = arcs.right(chapter_of(TOPIC, "compare"), models=(model,), dtype=dtype, batch=4)
+    tokens = int(right.replace(",", ""))
+    assert tokens * bytes_of_a_token <= 10**9 < (tokens + 1) * bytes_of_a_token
 
 
-@pytest.mark.parametrize("kind", ["mha", "gqa", "mqa", "mla"])
-def test_one_more_token_is_measured(kind: str) -> None:
-    params = DecodeParams(kind=kind)
-    asked = asks.one_more_token(params, shown("decode", params))
-    longer = shown("decode", params.model_copy(update={"tokens": params.tokens + 1}))
-    now = shown("decode", params)
-    assert asked
-    assert asked["right"] == f"{longer['cache_bytes_measured'] - now['cache_bytes_measured']:,} B"
+@pytest.mark.parametrize("values", [{}, {"kind": "mla", "tokens": 3}, {"kind": "mha", "dtype": "bfloat16"}])
+def test_bytes_after_twice_the_tokens(values: dict[str, Any]) -> None:
+    params = DecodeParams.model_validate(values)
+    longer = DecodeParams.model_validate({**values, "tokens": 2 * params.tokens})
+    held = decode(longer).cache_bytes_measured
+    assert arcs.right(chapter_of(TOPIC, "sharing"), **values) == f"{held:,} B"
 
 
-@pytest.mark.parametrize("values", [{}, {"gpu": "a100-80gb", "tensor_parallel": 8, "seq_len": 8192}])
-def test_the_sequences_that_fit_are_tried_out(values: dict[str, Any]) -> None:
-    params = FitParams(**values)
-    asked = asks.sequences_that_fit(params, shown("fit", params))
-    assert asked
-    most = int(asked["right"].replace(",", ""))
-    assert shown("fit", params.model_copy(update={"batch": most}))["fits"]
-    assert not shown("fit", params.model_copy(update={"batch": most + 1}))["fits"]
+@pytest.mark.parametrize(("values", "gpus"), [({}, 8), ({"tensor_parallel": 8}, 16), ({"batch": 1}, 8)])
+def test_sequences_on_twice_the_gpus(values: dict[str, Any], gpus: int) -> None:
+    heads = max(1, LLAMA["heads"] // gpus)  # on each GPU; a head is never cut
+    sequence = LLAMA["layers"] * 32_768 * heads * LLAMA["head"]
+    free = H100.memory_bytes * 9 // 10 - -(-2 * LLAMA["parameters"] // gpus)
+    fitting = 0
+    while (fitting + 1) * sequence <= free:
+        fitting += 1
+    assert arcs.right(chapter_of(TOPIC, "fit"), model="llama-3.1-70b", **values) == f"{fitting:,}"
 
 
-@pytest.mark.parametrize("values", [{}, {"batch": 2}])
-def test_the_context_that_fits_is_tried_out(values: dict[str, Any]) -> None:
-    params = FitParams(**values)
-    asked = asks.context_that_fits(params, shown("fit", params))
-    assert asked
-    most = int(asked["right"].replace(",", ""))
-    assert shown("fit", params.model_copy(update={"seq_len": most}))["fits"]
-    assert not shown("fit", params.model_copy(update={"seq_len": most + params.block_tokens}))["fits"]
+@pytest.mark.parametrize("batch", [1, 8, 64])
+def test_the_rate_at_twice_the_batch(batch: int) -> None:
+    embedding, sequences = 128_256 * 8192, 2 * batch
+    weights = 2 * (LLAMA["parameters"] - embedding + sequences * 8192)
+    cache = sequences * 32_768 * LLAMA["layers"] * LLAMA["heads"] * LLAMA["head"]
+    seconds = (weights + cache) / (4 * H100.bandwidth)
+    shown = arcs.right(chapter_of(TOPIC, "roofline"), model="llama-3.1-70b", batch=batch)
+    assert float(shown.replace(",", "")) == pytest.approx(sequences / seconds, rel=0.005)
 
 
-@pytest.mark.parametrize("values", [{}, {"batch": 2, "seq_len": 4096}])
-def test_the_rate_of_twice_the_batch_is_that_of_the_experiment(values: dict[str, Any]) -> None:
-    params = RooflineParams(**values)
-    asked = asks.rate_of_twice_the_batch(params, shown("roofline", params))
-    doubled = shown("roofline", params.model_copy(update={"batch": 2 * params.batch}))
-    assert asked
-    assert int(asked["right"].removesuffix(" /s").replace(",", "")) == pytest.approx(
-        doubled["own"]["tokens_per_second"], rel=1e-3, abs=1
-    )
+def test_how_many_times_the_latents() -> None:
+    layer = (128 * (192 + 128), 512 + 64)
+    assert arcs.right(chapter_of(TOPIC, "published")) == f"{layer[0] / layer[1]:.0f}×"
 
 
-def test_a_token_of_the_large_model_is_what_its_config_gives() -> None:
-    asked = asks.bytes_of_a_large_model(PublishedParams(), {})
-    counted = shown("size", find("kv_cache.size").params(model="llama-3.1-405b"))
-    assert asked
-    assert asked["right"] == f"{counted['bytes_per_token']:,} B"
+@pytest.mark.parametrize(
+    ("values", "limit"),
+    [
+        ({"batch": 1}, "the weights"),
+        ({"batch": 128, "seq_len": 131_072}, "the caches"),
+        ({"batch": 4096, "seq_len": 1}, "the arithmetic"),
+    ],
+)
+def test_what_limits_a_step(values: dict[str, Any], limit: str) -> None:
+    params, _ = fit(RooflineParams.model_validate(values))
+    found = arcs.asked(chapter_of(TOPIC, "roofline"), "question", params)
+    assert found is not None
+    assert found["right"] == limit

@@ -64,7 +64,7 @@ def test_every_page_has_a_topic_and_every_topic_a_page() -> None:
 
 def test_every_topic_has_a_card_on_the_home_page() -> None:
     home = open_page("pages/home.py")
-    linked = [link.proto.label for link in home.main.get("page_link")]
+    linked = [link.proto.label for link in home.main.get("page_link") if link.proto.label.startswith("**")]
     assert [topic.title for topic in TOPICS] == [label.strip("*→ ") for label in linked]
     for topic in TOPICS:
         known = find(topic.card)

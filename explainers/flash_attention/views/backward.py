@@ -123,10 +123,18 @@ def scene(result: BackwardResult) -> Scene:
         ),
         words=_words(result, steps),
         stops=tuple(number for number, step in enumerate(steps) if step.phase == "write"),
-        start=next(number for number, step in enumerate(steps) if step.phase == "dK"),
+        start=_start(steps),
         symbols=SYMBOLS,
         below=(Column(1, (code_panel(tiled_backward, lines),)),),
     )
+
+
+def _start(steps: list[BackwardStep]) -> int:
+    """The first step to show: halfway through the second pass, where a tile of P is computed a second time."""
+    again = [
+        number for number, step in enumerate(steps) if (step.owner, step.phase) == ("query", "recompute")
+    ]
+    return again[len(again) // 2]
 
 
 def _grid(result: BackwardResult, steps: list[BackwardStep], owner: str) -> Panel:

@@ -129,12 +129,12 @@ def card(result: OnlineSoftmaxResult) -> Scene:
 
 
 def _start(steps: list[SoftmaxStep]) -> int:
-    """The first step to show: the rescale after the greatest rise of the maximum."""
+    """The first step to show: the rescale after the greatest rise of the maximum; the end where it never rises."""
     rises = [
         step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0
         for step in steps
     ]
-    return int(np.argmax(rises))
+    return int(np.argmax(rises)) if max(rises) > 0 else len(steps) - 1
 
 
 def _seen(step: SoftmaxStep, length: int) -> np.ndarray:

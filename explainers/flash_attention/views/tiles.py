@@ -45,11 +45,14 @@ def scene(result: TilesResult) -> Scene:
 
 
 def _start(result: TilesResult, steps: list[TileStep]) -> int:
-    """The first step to show: the worst tile if a check failed, else where the followed row is rescaled most."""
+    """The first step to show: the worst tile if a check failed, else where the followed row is rescaled most.
+
+    A row that is never rescaled: the last step, with the whole grid filled.
+    """
     if not result.passed and result.params.break_it != "no_rescale":
         done = [number for number, step in enumerate(steps) if step.phase == "finish"]
         return max(done, key=lambda number: np.nan_to_num(result.error_so_far[number], nan=np.inf))
-    best, best_rise = 0, -1.0
+    best, best_rise = len(steps) - 1, 0.0
     for number, step in enumerate(steps):
         place = result.params.followed_row - step.rows[0]
         if step.phase != "maximum" or not 0 <= place < len(step.m):
