@@ -26,7 +26,7 @@ const OUT_OF_SIGHT = 8; // px of the picture that the dock may hide
 const leftAt = new Map();
 
 /** A player in `host`. @param {HTMLElement | ShadowRoot} host @param {Page} page what is around the player */
-export function mountPlayer(host, { onEvent, onStep, site }) {
+export function mountPlayer(host, { onEvent, onStep, site, follow }) {
   /** @type {PlayerElement} */
   const root = make("div", { class: "player", tabindex: "-1", role: "group" });
   host.append(root);
@@ -216,7 +216,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
 
   // --------------------------------------------------------------------------------------------------- life
 
-  const disconnect = connect(player, fullScreen);
+  const disconnect = connect(player, fullScreen, follow);
 
   function destroy() {
     frames.stop();
