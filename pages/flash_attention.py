@@ -10,6 +10,7 @@ from explainers.flash_attention.race import RaceParams
 from explainers.flash_attention.tiles_params import TilesParams
 from explainers.flash_attention.traffic import TrafficParams
 from pages.parts import flash_attention as parts
+from pages.parts import flash_attention_questions as asks
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
@@ -21,7 +22,8 @@ TILES = Chapter(
     main=True,
     fields=parts.tile_fields,
     behind={MORE: ("window", "softcap", "kv_len", "score_scale", "outlier", "row", "seed")},
-    question=parts.how_many_rescales,
+    question=asks.how_many_rescales,
+    check_yourself=asks.scores_never_written,
     tries=(
         Try("rescale", "A late outlier", {"outlier": 12.0}),
         Try("one_tile", "One key tile", {"block_k": 64, "causal": False}),
@@ -41,6 +43,8 @@ SOFTMAX = Chapter(
     heading="One row: the online softmax",
     fields=("length", "block", "outlier", "outlier_at", "seed"),
     behind={"Your own row": ("scores",)},
+    question=asks.records,
+    check_yourself=asks.largest_weight,
 )
 TRAFFIC = Chapter(
     key="traffic",
@@ -49,6 +53,8 @@ TRAFFIC = Chapter(
     params=TrafficParams,
     heading="What it is for: memory traffic",
     fields=("seq_len", "head_dim", "sram_bytes", "bytes_per_element"),
+    question=asks.left_when_memory_doubles,
+    check_yourself=asks.bytes_of_standard,
     show=parts.show_traffic,
 )
 ORDERS = Chapter(
@@ -58,6 +64,8 @@ ORDERS = Chapter(
     params=LoopOrdersParams,
     heading="Two loop orders",
     fields=("seq_len", "head_dim", "block_q", "block_k"),
+    question=asks.writes_of_output,
+    check_yourself=asks.writes_with_larger_blocks,
 )
 BACKWARD = Chapter(
     key="backward",
@@ -66,6 +74,8 @@ BACKWARD = Chapter(
     params=BackwardParams,
     heading="Backward",
     fields=("seq_len", "head_dim", "block_q", "block_k", "causal", "seed"),
+    question=asks.tiles_computed_again,
+    check_yourself=asks.saved_for_backward,
 )
 RACE = Chapter(
     key="race",
@@ -74,6 +84,8 @@ RACE = Chapter(
     params=RaceParams,
     heading="The race, on this machine",
     fields=("longest", "heads", "head_dim", "causal"),
+    question=asks.scores_in_memory,
+    check_yourself=asks.operations,
     show=parts.show_race,
     further={parts.MEASURED: MeasuredParams},
 )

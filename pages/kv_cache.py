@@ -8,6 +8,7 @@ from explainers.kv_cache.fit import FitParams
 from explainers.kv_cache.published import PublishedParams
 from explainers.kv_cache.roofline import RooflineParams
 from pages.parts import kv_cache as parts
+from pages.parts import kv_cache_questions as asks
 from pages.ui import lesson
 from pages.ui.chapter import MORE, Chapter, Try
 
@@ -21,7 +22,8 @@ COMPARE = Chapter(
     main=True,
     fields=("models", "seq_len", "batch", "dtype"),
     behind={"Engine": ("tensor_parallel", "block_tokens"), "Paste a config.json": ("config",)},
-    question=parts.factor_on_ranks,
+    question=asks.factor_on_ranks,
+    check_yourself=asks.one_more_reader,
     tries=(
         Try("mha", "MHA to GQA", {"models": ("llama-65b", "llama-2-70b"), "seq_len": 4096}),
         Try("windows", "Windows", {"models": ("gemma-3-27b", "gpt-oss-20b")}),
@@ -39,6 +41,8 @@ SHARING = Chapter(
     heading="Who shares what",
     fields=telling_fields,
     behind={MORE: ("heads", "hidden_size", "prefill", "dtype", "seed")},
+    question=asks.share_of_mha,
+    check_yourself=asks.one_more_token,
 )
 FIT = Chapter(
     key="fit",
@@ -48,6 +52,8 @@ FIT = Chapter(
     heading="What fits on which GPUs",
     fields=REQUEST,
     behind={MORE: ("memory_share", "block_tokens"), "A config.json": ("config", "weights_gb")},
+    question=asks.sequences_that_fit,
+    check_yourself=asks.context_that_fits,
     below=parts.what_fits,
 )
 ROOFLINE = Chapter(
@@ -58,6 +64,8 @@ ROOFLINE = Chapter(
     heading="How fast it can be read",
     fields=REQUEST,
     behind={"A config.json": ("config", "weights_gb")},
+    question=asks.what_limits,
+    check_yourself=asks.rate_of_twice_the_batch,
     below=parts.sum_and_notes,
 )
 PUBLISHED = Chapter(
@@ -66,6 +74,8 @@ PUBLISHED = Chapter(
     experiment="kv_cache.published",
     params=PublishedParams,
     heading="What has been printed",
+    question=asks.figures_that_differ,
+    check_yourself=asks.bytes_of_a_large_model,
     show=parts.show_published,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -75,12 +76,11 @@ def bytes_and_count(shown: Shown) -> None:
 @st.fragment
 def show_model(chapter: Chapter, settings: Settings, words: Prose) -> None:
     """A whole Llama on fake tensors; it starts by a button, because it takes seconds."""
-    lesson.play_run(
-        chapter,
-        settings,
-        words,
-        run=lambda params: long_run.result_of(chapter.experiment, params, lambda: traced(params)),
-    )
+
+    def run(params: Any) -> prepared_run.PreparedRun | None:
+        return long_run.result_of(chapter.experiment, params, lambda: traced(params))
+
+    lesson.play_run(chapter, settings, words, run=run)
 
 
 def verdict_and_bytes(shown: Shown) -> None:

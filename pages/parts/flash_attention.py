@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -18,7 +17,6 @@ from kernels.interpreter import interpreter, triton_available
 from pages.ui import lesson, page
 from pages.ui.cards import charts, checks, share, tables
 from pages.ui.cards.commands import command
-from pages.ui.cards.predict import counted
 from pages.ui.chapter import Chapter, Shown
 from pages.ui.jobs import background, errors, long_run
 from pages.ui.jobs.cache import result_json
@@ -34,12 +32,6 @@ def tile_fields(params: tiles.TilesParams) -> Sequence[str]:
     """The sizes of the grid; what computes it, where Triton is installed."""
     kernel = ("backend",) if triton_available() else ()
     return ("seq_len", "head_dim", "block_q", "block_k", "causal", *kernel)
-
-
-def how_many_rescales(params: tiles.TilesParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How often the followed row's sums are rescaled, as a question to predict."""
-    answers = counted(facts["row_rescales"], max(0, facts["row_tiles"] - 1))
-    return {**facts, "row": params.followed_row, **answers}
 
 
 def tiles_and_bytes(shown: Shown) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import streamlit as st
 
 from explainers.kv_cache import published
-from explainers.kv_cache.compare import CompareParams
 from explainers.kv_cache.views import size as size_tables
 from pages.ui import lesson, page
 from pages.ui.cards import tables
@@ -36,14 +35,6 @@ def where(counted: Sequence[Mapping[str, Any]]) -> None:
             st.caption(tables.plain(each["config_from"]))
             st.text(size_tables.formula_words(each))
             tables.show(size_tables.KEY_NAMES, size_tables.key_rows(each))
-
-
-def factor_on_ranks(params: CompareParams, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What sharing costs on many ranks: from one copy to one on each."""
-    on_ranks = facts["on_ranks"]
-    right = str(on_ranks["factor"])
-    answers = sorted({"1", "4", str(on_ranks["ranks"]), right}, key=int)
-    return {**on_ranks, "answers": answers, "right": right}
 
 
 def what_fits(shown: Shown) -> None:

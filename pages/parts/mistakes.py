@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 MOST = 5  # answers
@@ -27,3 +28,28 @@ def among(right: float, *wrong: float, form: str = ".3g") -> dict[str, Any] | No
 def true_minus(number: float, form: str = "g") -> str:
     """A number in this form, with a true minus sign instead of a hyphen."""
     return format(number, form).replace("-", "−")
+
+
+def asked_of(
+    right: float, mistakes: Iterable[float], say: Callable[[Any], str], **values: Any
+) -> dict[str, Any] | None:
+    """A question about a number: the values that its words name, and the answers in the order of their size.
+
+    say: a number in words. Mistakes that read as the right answer, or are not positive, are left out; None where
+    nothing wrong is left.
+    """
+    said = {say(right): right}
+    for mistake in mistakes:
+        if mistake > 0 and len(said) < MOST:
+            said.setdefault(say(mistake), mistake)
+    if len(said) == 1:
+        return None
+    return {**values, "answers": sorted(said, key=said.__getitem__), "right": say(right)}
+
+
+def short_bytes(size: float) -> str:
+    """A size with three digits: 16.4 kB, 1.05 GB."""
+    for unit, bytes_of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= 0.9995 * bytes_of:
+            return f"{size / bytes_of:.3g} {unit}"
+    return f"{size:.3g} B"

@@ -152,7 +152,7 @@ def caption(chapter: Chapter, settings: Settings, words: Prose) -> Any:
         st.title(chapter.heading or words.title, anchor=False)
         changed = st.container(key="_changed")
         lost = breaks.loss(settings, find(chapter.experiment).breaks, chapter.prefix)
-        st.markdown(lost or words.get(f"{chapter.key}.claim", "CLAIM"))
+        st.markdown(lost or words[f"{chapter.key}.claim"])
     return changed
 
 
@@ -249,7 +249,7 @@ def cards(shown: Shown) -> None:
     chapter = shown.chapter
     left, right = st.columns(2)
     with left, page.card("explained", "What happens here"):
-        st.markdown(f"**{shown.words.get(chapter.key + '.surprise', '')}**")
+        st.markdown(f"**{shown.said('surprise')}**")
         st.markdown(shown.words[chapter.key])
     with right:
         with page.card("checked", "Checked"):
