@@ -1,6 +1,6 @@
 // What a player hears: keys, pointers, sizes and themes, and the page's address and screen.
 
-import { blur, changesControl, listensTo, makeActive, makeActiveIfNone, meaningOf, pageControl, takeKeys } from "./keys.js";
+import { blur, changesControl, listensTo, makeActive, meaningOf, pageControl, takeKeys } from "./keys.js";
 
 /** @import { FullScreen, Player } from "./types.d.ts" */
 
@@ -25,7 +25,6 @@ export function connect(player, fullScreen, follow) {
   window.addEventListener("resize", fullScreen.refit, { signal: leaving.signal });
   window.addEventListener("popstate", player.followAddress, { signal: leaving.signal });
   ownEvents(player, follow);
-  makeActiveIfNone(root);
   const sizes = sizesOf(player);
   sizes.observe(root);
   return () => {
@@ -72,9 +71,9 @@ function ownEvents(player, follow) {
   const { root } = player;
   const enter = () => { if (player.isCard() && !player.still.matches) player.play(); };
   const leave = () => { if (player.shown && player.isCard()) player.goTo(player.shown.scene.start); };
-  root.addEventListener("pointerenter", () => { takeKeys(root, player.isCard()); enter(); });
+  root.addEventListener("pointerenter", () => { if (!player.isCard()) takeKeys(root); enter(); });
   root.addEventListener("pointerleave", () => { player.tip.hide(); leave(); });
-  root.addEventListener("focusin", () => { makeActive(root); enter(); });
+  root.addEventListener("focusin", () => { if (!player.isCard()) makeActive(root); enter(); });
   root.addEventListener("focusout", leave);
   root.addEventListener("click", () => { if (player.isCard()) follow(); });
   // A change of theme changes inherited colours; the transition on `color` (player.css) reports it.

@@ -7,6 +7,7 @@ import { find, make } from "./elements.js";
 import { connect } from "./events.js";
 import { framesOf } from "./frames.js";
 import { fullScreenOf } from "./fullscreen.js";
+import { makeActiveIfNone } from "./keys.js";
 import { isLive, lackingStep, liveRun } from "./live.js";
 import { savePicture } from "./picture.js";
 import { openingStep, Playback, stopAfter } from "./playback.js";
@@ -86,6 +87,7 @@ export function mountPlayer(host, { onEvent, onStep, site, follow }) {
     if (before || playback.step !== scene.start) address.remember();
     if (fullScreen.isFull() && !goesOn) fullScreen.fit();
     if (reopened) comeIntoView();
+    if (!player.isCard()) makeActiveIfNone(root);
     if (!before) sight.opened(options.plays);
   }
 
