@@ -1,6 +1,6 @@
 // What a player hears: keys, pointers, sizes and themes, and the page's address and screen.
 
-import { blur, changesControl, listensTo, makeActive, makeActiveIfNone, meaningOf, pageControl, takeKeys } from "./keys.js";
+import { blur, changesControl, listensTo, makeActive, meaningOf, pageControl, takeKeys } from "./keys.js";
 
 /** @import { FullScreen, Player } from "./types.d.ts" */
 
@@ -11,9 +11,10 @@ const WIDE = 1280; // from this width in px on the code has room beside the pict
  * Connects a player to the document. Returns what disconnects it again.
  * @param {Player} player
  * @param {FullScreen} fullScreen
+ * @param {() => void} follow follows the link of the box around a card
  * @returns {() => void}
  */
-export function connect(player, fullScreen) {
+export function connect(player, fullScreen, follow) {
   const { root } = player;
   const leaving = new AbortController();
   const capture = { capture: true, signal: leaving.signal };
@@ -23,8 +24,7 @@ export function connect(player, fullScreen) {
   document.addEventListener("fullscreenchange", fullScreen.fit, { signal: leaving.signal });
   window.addEventListener("resize", fullScreen.refit, { signal: leaving.signal });
   window.addEventListener("popstate", player.followAddress, { signal: leaving.signal });
-  ownEvents(player);
-  makeActiveIfNone(root);
+  ownEvents(player, follow);
   const sizes = sizesOf(player);
   sizes.observe(root);
   return () => {
@@ -66,15 +66,16 @@ function controlEvents(player) {
   return { onPointer, onKey };
 }
 
-/** A card moves under the pointer or the focus, and rests at its start without. @param {Player} player */
-function ownEvents(player) {
+/** A card moves under the pointer or the focus, rests at its start without, and leads to its page. @param {Player} player @param {() => void} follow */
+function ownEvents(player, follow) {
   const { root } = player;
   const enter = () => { if (player.isCard() && !player.still.matches) player.play(); };
   const leave = () => { if (player.shown && player.isCard()) player.goTo(player.shown.scene.start); };
-  root.addEventListener("pointerenter", () => { takeKeys(root, player.isCard()); enter(); });
+  root.addEventListener("pointerenter", () => { if (!player.isCard()) takeKeys(root); enter(); });
   root.addEventListener("pointerleave", () => { player.tip.hide(); leave(); });
-  root.addEventListener("focusin", () => { makeActive(root); enter(); });
+  root.addEventListener("focusin", () => { if (!player.isCard()) makeActive(root); enter(); });
   root.addEventListener("focusout", leave);
+  root.addEventListener("click", () => { if (player.isCard()) follow(); });
   // A change of theme changes inherited colours; the transition on `color` (player.css) reports it.
   root.addEventListener("transitionend", (event) => { if (event.target === root && player.themeChanged()) player.redrawSoon(); });
 }

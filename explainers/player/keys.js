@@ -31,14 +31,11 @@ export function makeActiveIfNone(root) {
   if (!active.root?.isConnected) makeActive(root);
 }
 
-/**
- * A pointer on the picture takes the keys from a button, tab or slider that was used before; never from a text.
- * @param {HTMLElement} root @param {boolean} isCard
- */
-export function takeKeys(root, isCard) {
+/** A pointer on the picture takes the keys from a button, tab or slider that was used before; never from a text. @param {HTMLElement} root */
+export function takeKeys(root) {
   makeActive(root);
   const focused = document.activeElement;
-  if (!isCard && focused && !root.contains(focused) && !focused.closest(WRITES)) blur(focused);
+  if (focused && !root.contains(focused) && !focused.closest(WRITES)) blur(focused);
 }
 
 /**

@@ -7,6 +7,7 @@ import { find, make } from "./elements.js";
 import { connect } from "./events.js";
 import { framesOf } from "./frames.js";
 import { fullScreenOf } from "./fullscreen.js";
+import { makeActiveIfNone } from "./keys.js";
 import { isLive, lackingStep, liveRun } from "./live.js";
 import { savePicture } from "./picture.js";
 import { openingStep, Playback, stopAfter } from "./playback.js";
@@ -26,7 +27,7 @@ const OUT_OF_SIGHT = 8; // px of the picture that the dock may hide
 const leftAt = new Map();
 
 /** A player in `host`. @param {HTMLElement | ShadowRoot} host @param {Page} page what is around the player */
-export function mountPlayer(host, { onEvent, onStep, site }) {
+export function mountPlayer(host, { onEvent, onStep, site, follow }) {
   /** @type {PlayerElement} */
   const root = make("div", { class: "player", tabindex: "-1", role: "group" });
   host.append(root);
@@ -86,6 +87,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
     if (before || playback.step !== scene.start) address.remember();
     if (fullScreen.isFull() && !goesOn) fullScreen.fit();
     if (reopened) comeIntoView();
+    if (!player.isCard()) makeActiveIfNone(root);
     if (!before) sight.opened(options.plays);
   }
 
@@ -216,7 +218,7 @@ export function mountPlayer(host, { onEvent, onStep, site }) {
 
   // --------------------------------------------------------------------------------------------------- life
 
-  const disconnect = connect(player, fullScreen);
+  const disconnect = connect(player, fullScreen, follow);
 
   function destroy() {
     frames.stop();

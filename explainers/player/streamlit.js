@@ -7,6 +7,12 @@ import { mountPlayer } from "./shell.js";
 /** @type {WeakMap<Node, {player: ReturnType<typeof mountPlayer>, data: Uint8Array | null}>} */
 const playersByPlace = new WeakMap();
 
+/** The link of the box around a player. @param {Node} place @returns {HTMLAnchorElement | null | undefined} */
+function linkAround(place) {
+  const host = place instanceof ShadowRoot ? place.host : place.parentElement;
+  return host?.closest("[class*=st-key-card-]")?.querySelector("a[href]");
+}
+
 /** @param {Component<Uint8Array | null>} component */
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   let entry = playersByPlace.get(parentElement);
@@ -16,6 +22,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
       onEvent: (event) => setTriggerValue("click", event),
       onStep: (step) => setStateValue("step", step),
       site,
+      follow: () => linkAround(parentElement)?.click(),
     });
     entry = { player, data: null };
     playersByPlace.set(parentElement, entry);

@@ -132,6 +132,8 @@ export interface Page {
   onStep: (step: number) => void;
   /** The element that holds the page, null if there is only the player. */
   site: Element | null;
+  /** Follows the link of the box around a card. */
+  follow: () => void;
 }
 
 /** What a loaded scene puts on the screen. */

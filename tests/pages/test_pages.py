@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from explainers.contract.experiment import find
 from pages.ui.jobs import background
+from pages.ui.prose import prose
 from pages.ui.topics import TOPICS
 from tests.pages.chapters import chapters_of
 from tests.pages.without_browser import ROOT, open_page, query, run, sentences
@@ -70,6 +71,7 @@ def test_every_topic_has_a_card_on_the_home_page() -> None:
         known = find(topic.card)
         assert known.has_card
         assert known.params(**topic.card_settings)
+        assert prose(topic.name)["card"] in [words.value for words in home.markdown]
 
 
 def test_one_control_of_the_step_size_drives_every_chapter() -> None:
@@ -169,6 +171,22 @@ def test_the_home_page_needs_neither_torch_nor_plotly() -> None:
             waiting += modules_imported_by(name)
     assert {"pages.home", "pages.ui.page"} <= seen
     assert not seen & {"torch", "triton", "plotly", "plotly.graph_objects"}
+
+
+def test_the_pictures_of_the_home_page_need_no_torch() -> None:
+    """In a separate process, which does not warm up: the whole page, with what its pictures import as they are made."""
+    code = """
+import sys
+from streamlit.testing.v1 import AppTest
+from pages.ui.jobs import warm_up
+warm_up.start = lambda: None
+page = AppTest.from_file("app.py", default_timeout=60).run()
+assert page.title[0].value.startswith("Language models") and not page.exception
+assert {"explainers.flash_attention.views.online_softmax", "explainers.grid_world.solve"} <= set(sys.modules)
+print(sorted({"torch", "triton"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 def modules_imported_by(name: str) -> Iterator[str]:

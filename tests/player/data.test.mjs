@@ -12,7 +12,7 @@ const panelsOf = (scene) => scene.columns.flatMap((column) => column.panels);
 
 test("options and fields arrive as they were sent", () => {
   const { options, scene } = decoded();
-  assert.deepEqual(options, { address: "step", mode: "full", opening: 3, serves: false, paints: true, resumes: 7 });
+  assert.deepEqual(options, { address: "step", mode: "full", opening: 3, serves: false, paints: true, resumes: 7, plays: true });
   assert.equal(scene.title, "whole, with an é");
   assert.equal(scene.steps, whole.steps);
   assert.deepEqual(scene.stops, [1, 75]);

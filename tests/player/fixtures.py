@@ -107,7 +107,7 @@ def expected(steps: int) -> dict[str, Any]:
 def write(folder: Path) -> None:
     """Writes all fixtures."""
     whole = scene("whole", STEPS)
-    options = Options(address="step", opening=3, paints=True, resumes=7)
+    options = Options(address="step", opening=3, paints=True, resumes=7, plays=True)
     (folder / "whole.bin").write_bytes(blob(whole.to_bytes(), options))
     (folder / "whole.json").write_text(json.dumps(expected(STEPS)))
     for number in range(3):

@@ -145,7 +145,7 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
     scores = result.scores.astype(float)
     length = len(scores)
     low, high = float(min(0.0, scores.min())), float(max(0.0, scores.max()))
-    margin = 0.08 * (high - low or 1)
+    margin = 0.1 * (high - low or 1)
     seen = np.stack([_seen(step, length) for step in steps])
     blocks = np.array([step.columns if step.block >= 0 else (np.nan, np.nan) for step in steps], float) - 0.5
     maximum = Track(np.array([[step.m if np.isfinite(step.m) else np.nan] for step in steps]))
@@ -178,7 +178,7 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
         Layer(
             "label",
             x=end,
-            y=Track(maximum.values + 0.6 * margin),
+            y=Track(maximum.values + 1.3 * margin),
             hue="current",
             numbers=maximum,
             names=("m = ",),
@@ -191,7 +191,7 @@ def _scores(result: OnlineSoftmaxResult, steps: list[SoftmaxStep]) -> Panel:
         subtitle="the current block is shaded; pale: not seen yet; line: running maximum m",
         height=150,
         x=Axis(-1, length),
-        y=Axis(low - margin, high + 2 * margin),
+        y=Axis(low - margin, high + 2.4 * margin),
         layers=layers,
     )
 
