@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.browser.reader import Reader
 from tests.browser.site import ROOT
 from tests.pages.chapters import TOPICS, chapters_of
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 AXE = ROOT / ".venv/axe/node_modules/axe-core/axe.min.js"
 BARRIERS = """async () => {
   const found = await axe.run(document, { resultTypes: ["violations"] })
@@ -49,7 +50,7 @@ def test_no_serious_barrier(new_reader: NewReader, page: str) -> None:
     for number, key in enumerate(keys):
         reader.open(f"/{page}?chapter={key}" if key else "/")
         reader.page.evaluate(axe)
-        for scheme in ("light", "dark") if number == 0 else (("light", "dark")[number % 2],):
+        for scheme in SCHEMES if number == 0 else (SCHEMES[number % 2],):
             reader.page.emulate_media(color_scheme=scheme)
             reader.page.wait_for_timeout(400)
             assert not reader.page.evaluate(BARRIERS), f"{key}, {scheme}"

@@ -65,9 +65,13 @@ def number(kind: type[Params], name: str, dice: random.Random, on_slider: bool) 
     return min(most, max(least, round(value) if kind.model_fields[name].annotation is int else value))
 
 
-@functools.cache
 def facts_of(name: str, params: Params) -> Mapping[str, Any]:
     """What a page receives of a run."""
+    return _facts_of(name, params)
+
+
+@functools.cache
+def _facts_of(name: str, params: Any) -> Mapping[str, Any]:
     return {} if name in WITHOUT_RUN else facts(find(name)(params))
 
 
