@@ -29,7 +29,8 @@ FOCUSED = """() => {
     place ||= around.className?.match?.(/st-key-(_(bar|actions|rail|stage|below|sources))( |$)/)?.[1] ?? ""
   }
   const box = at.getBoundingClientRect()
-  const rings = [at, at.parentElement, at.nextElementSibling].filter(Boolean).map((each) => getComputedStyle(each))
+  const near = [at, at.parentElement, at.parentElement?.parentElement, at.nextElementSibling].filter(Boolean)
+  const rings = near.map((each) => getComputedStyle(each))
   const isRinged = (each) => each.boxShadow !== "none" || (each.outlineStyle !== "none" && each.outlineWidth !== "0px")
   return {
     name: at.getAttribute("aria-label") ?? at.innerText?.trim() ?? at.nodeName,

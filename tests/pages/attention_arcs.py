@@ -65,7 +65,7 @@ def number(kind: type[Params], name: str, dice: random.Random, on_slider: bool) 
     return min(most, max(least, round(value) if kind.model_fields[name].annotation is int else value))
 
 
-def facts_of(name: str, params: Params) -> Mapping[str, Any]:
+def facts_of(name: str, params: Any) -> Mapping[str, Any]:
     """What a page receives of a run."""
     return _facts_of(name, params)
 
