@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
 IMPORT = re.compile(r'^import (?:\{(?P<names>[^}]*)\} from )?"(?P<path>[^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async function|function|const|class) (?P<name>\w+))", re.MULTILINE)
 AS_FUNCTION = string.Template("const $module = (() => {\n${body}return { $exports };\n})();")
@@ -29,9 +30,13 @@ FROM_FUNCTION = string.Template("const { $names } = $module;\n")
 @functools.cache
 def javascript(entry: str) -> str:
     """All of the player as one module; `entry` is the file that starts it (streamlit.js or offline.js)."""
-    panels = sorted(FOLDER.glob("panels/*.js"))
-    *modules, last = in_order([*panels, FOLDER / entry])
-    return "\n".join([*map(_as_function, modules), _with_imports(last)])
+    return joined(*sorted(FOLDER.glob("panels/*.js")), FOLDER / entry)
+
+
+def joined(*modules: Path) -> str:
+    """Modules and all that they import as one; the last of them is the entry."""
+    *before, last = in_order(list(modules))
+    return "\n".join([*map(_as_function, before), _with_imports(last)])
 
 
 def in_order(roots: list[Path]) -> list[Path]:
@@ -74,7 +79,7 @@ def _with_imports(module: Path) -> str:
 
 
 def _name(module: Path) -> str:
-    return "module_" + re.sub(r"\W", "_", module.relative_to(FOLDER).with_suffix("").as_posix())
+    return "module_" + re.sub(r"\W", "_", module.relative_to(ROOT).with_suffix("").as_posix())
 
 
 @functools.cache

@@ -1,5 +1,8 @@
 // The right end of the top bar: the checks, the link and its QR code, presenting, the theme; and the fold of the rail.
 
+import { find } from "../../../explainers/player/elements.js";
+import { copied } from "./copied.js";
+
 /** @import { Component } from "../../../explainers/player/types.d.ts" */
 /** @typedef {{passed: number, checks: number, code: string, paths: string[], home: boolean}} Data checks: -1 where there is nothing to check. code: an SVG image */
 
@@ -10,26 +13,6 @@ const ICONS = {
 };
 const TABS = ".st-key-_bar [role=radiogroup] [role=radio]";
 const CHECKED = ".st-key-card-checked";
-
-/** @param {ParentNode} place @param {string} selector @returns {HTMLElement} */
-function find(place, selector) {
-  /** @type {HTMLElement | null} */
-  const found = place.querySelector(selector);
-  if (!found) throw new Error(`no ${selector}`);
-  return found;
-}
-
-/** @param {string} text */
-function copied(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = document.createElement("textarea");
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  return done ? Promise.resolve() : Promise.reject();
-}
 
 /** @param {HTMLElement} button @param {keyof typeof ICONS} name */
 function drawIcon(button, name) {

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import segno
 import streamlit as st
 
 from explainers.contract.result import Check
+from pages.ui.cards.component import card_component
 from pages.ui.settings import address
-from pages.ui.streamlit_internals import component
 from pages.ui.topics import TOPICS
 
 LONGEST_QR = 2000  # bytes; more makes a code that no camera reads
 KEY = "_bar-actions"
 PATHS = ["/", *(f"/{topic.name}" for topic in TOPICS)]
 
-_html, _css, _js = (
-    Path(__file__).with_name(f"actions.{ending}").read_text(encoding="utf-8")
-    for ending in ("html", "css", "js")
-)
-_actions = component("lantern_actions", html=_html, css=_css, js=_js)
+_actions = card_component("actions")
 
 
 def show(checks: Sequence[Check] = (), on_home: bool = False) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import streamlit as st
 
 from explainers.contract.params import Params
 from explainers.player.export import page_of_bytes
 from pages.ui.cards.commands import reproducing
+from pages.ui.cards.component import card_component
 from pages.ui.jobs.cache import result_json
-from pages.ui.streamlit_internals import component
 
-_html, _css, _js = (
-    Path(__file__).with_name(f"take.{ending}").read_text(encoding="utf-8") for ending in ("html", "css", "js")
-)
-_commands = component("lantern_take", html=_html, css=_css, js=_js)
+_commands = card_component("take")
 
 
 def commands(lines: str) -> None:

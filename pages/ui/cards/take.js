@@ -1,26 +1,9 @@
 // "Take it along": copies the commands.
 
+import { find } from "../../../explainers/player/elements.js";
+import { copied } from "./copied.js";
+
 /** @import { Component } from "../../../explainers/player/types.d.ts" */
-
-/** @param {string} text */
-function copied(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = document.createElement("textarea");
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  return done ? Promise.resolve() : Promise.reject();
-}
-
-/** @param {ParentNode} place @param {string} selector @returns {HTMLElement} */
-function find(place, selector) {
-  /** @type {HTMLElement | null} */
-  const found = place.querySelector(selector);
-  if (!found) throw new Error(`no ${selector}`);
-  return found;
-}
 
 /** @param {Component<{commands: string}>} component */
 export default function ({ data, parentElement }) {
