@@ -82,13 +82,13 @@ def test_the_lost_pack_is_named_where_the_scene_opens() -> None:
 # ------------------------------------------------------------------------------------------- what is offered
 
 TOLD = {
-    "pad": "{padding_percent:.1f}% is padding, with {other_label} {other_padding_percent:.1f}%",
+    "pad": "{padding_percent:.1f}% is padding; with {other_label} it is {other_padding_percent:.1f}%",
     "next_fit": "{n_packs} packs, where {other_label} needs {other_n_packs}",
     "decreasing": "needs {other_n_packs} packs for these {count} documents. Longest first, {proven_bound} are "
     "enough, the proven bound. The price: documents move by up to {displacement_most} places instead of "
     "{other_displacement_most}",
-    "wrap": "needs {other_n_packs} packs, {other_padding_percent:.1f}% padding. Concatenated and cut, they fill "
-    "{n_packs}, {padding_percent:.1f}% padding; the price is that {documents_cut} of {count} documents are cut",
+    "wrap": "needs {other_n_packs} packs, with {other_padding_percent:.1f}% padding. Concatenated and cut, they fill "
+    "{n_packs}, with {padding_percent:.1f}% padding; the price is that {documents_cut} of {count} documents are cut",
     "bimodal": "{n_packs} packs. Next-fit, with one open pack, needs {other_n_packs}",
 }
 
@@ -116,7 +116,9 @@ def test_a_break_is_compared_with_the_same_settings_unbroken() -> None:
         in sentences(page)
     )
     assert [
-        line.value for line in page.markdown if "Set for it: Strategy next-fit, Beside it none." in line.value
+        line.value
+        for line in page.caption
+        if "Set for the break: Strategy next-fit, Beside it none." in line.value
     ]
     page = run_page(page.button(key="break--none").click())
     assert any(
