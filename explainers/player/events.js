@@ -89,7 +89,7 @@ function sizesOf(player) {
     const width = Math.round(entry.contentRect.width);
     const narrow = width < NARROW && !player.isCard();
     player.root.classList.toggle("narrow", narrow);
-    player.root.classList.toggle("wide", width >= WIDE);
+    player.root.classList.toggle("beside", !narrow && (player.codeBeside ?? width >= WIDE));
     const size = narrow ? `${width}` : `${width} ${window.innerHeight}`; // on a phone the window grows while one scrolls
     if (size === last || !player.shown) return;
     last = size;

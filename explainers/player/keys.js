@@ -7,7 +7,7 @@ const TAKES_KEYS = "input, textarea, select, button, a, [role], [contenteditable
 const CONTROL = "input, button, label, [role], [data-baseweb]"; // of the page
 const REMOTE = ["PageUp", "PageDown"]; // what a presenter's remote sends
 
-/** @typedef {number | "play" | "picture" | "screen"} Meaning a step to go to, or an action */
+/** @typedef {number | "play" | "picture" | "screen" | "code"} Meaning a step to go to, or an action */
 
 /** @type {{root: HTMLElement | null}} the player that the reader touched last */
 const active = { root: null };
@@ -74,6 +74,7 @@ export function meaningOf(key, step, scene) {
     case " ": return "play";
     case "s": return "picture";
     case "f": return "screen";
+    case "c": return "code";
     default: return null;
   }
 }

@@ -37,7 +37,7 @@ export function mountPlayer(host, { onEvent, onStep, site, follow }) {
   const address = addressOf({ name: () => player.shown?.options.address ?? "", step: shownStep, playing: () => playback.playing });
   /** @type {Player} */
   const player = {
-    root, playback, tip, address, shown: null, panels: [], zoom: 1,
+    root, playback, tip, address, shown: null, panels: [], zoom: 1, codeBeside: null,
     still: window.matchMedia("(prefers-reduced-motion: reduce)"),
     isCard: () => player.shown?.options.mode === "card",
     themeChanged: () => player.shown !== null && readTheme(root).key !== player.shown.theme.key,
@@ -191,7 +191,14 @@ export function mountPlayer(host, { onEvent, onStep, site, follow }) {
     pause();
     if (meaning === "picture") savePicture(player);
     else if (meaning === "screen") fullScreen.toggle();
+    else if (meaning === "code") turnCode();
     else go(meaning);
+  }
+
+  /** Puts the code beside the picture, or below it. */
+  function turnCode() {
+    player.codeBeside = root.classList.toggle("beside");
+    player.redrawSoon();
   }
 
   /** @param {CanvasPanel} panel @param {number[] | undefined} index */

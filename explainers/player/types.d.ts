@@ -161,6 +161,8 @@ export interface Player {
   panels: MountedPanel[];
   /** How much larger everything is on a full screen. */
   zoom: number;
+  /** Whether the reader wants the code beside the picture; null: where there is room. */
+  codeBeside: boolean | null;
   /** Whether the reader asked for no motion. */
   still: MediaQueryList;
   tip: ReturnType<typeof tipOf>;

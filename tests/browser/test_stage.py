@@ -245,3 +245,30 @@ def test_the_link_and_its_code(new_reader: NewReader) -> None:
     assert box["y"] + box["height"] <= 720
     reader.page.keyboard.press("Escape")
     sheet.wait_for(state="hidden")
+
+
+def test_the_code_comes_beside_the_picture(new_reader: NewReader) -> None:
+    reader = new_reader(viewport={"width": 1440, "height": 800})
+    reader.open("/packing?chapter=pack")
+    player = reader.player("")
+    frame, code = player.root.locator(".frame"), player.root.locator(".below pre")
+
+    def places() -> tuple[dict[str, float], dict[str, float]]:
+        reader.page.wait_for_timeout(200)
+        picture, source = frame.bounding_box(), code.bounding_box()
+        assert picture
+        assert source
+        return dict(picture), dict(source)
+
+    picture, source = places()
+    assert source["y"] > picture["y"] + picture["height"]
+    player.take()
+    reader.page.keyboard.press("c")
+    picture, source = places()
+    assert source["x"] > picture["x"] + picture["width"]
+    assert source["y"] < 800
+    assert not outside(reader)
+    reader.page.set_viewport_size({"width": 1920, "height": 1000})
+    reader.page.keyboard.press("c")
+    picture, source = places()
+    assert source["y"] > picture["y"] + picture["height"]

@@ -33,7 +33,7 @@ test("a template is filled with the numbers of its columns", () => {
 const scene = { steps: 10, stops: [3, 6] };
 const keys = {
   Home: 0, End: 9, ArrowLeft: 4, PageUp: 4, ArrowRight: 6, PageDown: 6, ArrowUp: 3, ArrowDown: 6,
-  " ": "play", s: "picture", S: "picture", F: "screen", x: null, Tab: null, Enter: null,
+  " ": "play", s: "picture", S: "picture", F: "screen", c: "code", x: null, Tab: null, Enter: null,
 };
 for (const [key, meaning] of Object.entries(keys)) test(`the key ${JSON.stringify(key)}`, () => assert.equal(meaningOf(key, 5, scene), meaning));
 
