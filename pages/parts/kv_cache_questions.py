@@ -13,11 +13,12 @@ from explainers.kv_cache.decode_params import DecodeParams, Kind, cache_formula
 from explainers.kv_cache.fit import FitParams, demand_of
 from explainers.kv_cache.layers import ELEMENT_TYPES
 from explainers.kv_cache.published import PublishedParams
-from explainers.kv_cache.roofline import RooflineParams, own_step
+from explainers.kv_cache.roofline import RooflineParams, Variant, own_step
 from pages.parts.attention_answers import exact_bytes, offered, times, whole
 from pages.ui.chapter import Asked
 
 GIGABYTE = 10**9
+MORE_EXPERTS = 1.05  # times the weights, from which on the answer speaks of experts
 LABELS: Mapping[Kind, str] = {"mha": "MHA", "gqa": "GQA", "mqa": "MQA", "mla": "MLA"}
 IN_PRINT = "deepseek-v3"  # the model whose printed sizes are compared in the end
 
@@ -109,8 +110,8 @@ def sequences_that_fit(params: FitParams, facts: Mapping[str, Any]) -> Asked:
         gpu=facts["gpu"]["name"],
         title=facts["title"],
         tokens=params.seq_len,
-        free=max(0, usable - weights) / GIGABYTE,
-        each=each / GIGABYTE,
+        free=three_digits(max(0, usable - weights) / GIGABYTE),
+        each=three_digits(each / GIGABYTE),
     )
 
 
@@ -126,8 +127,8 @@ def sequences_on_twice_the_gpus(params: FitParams, facts: Mapping[str, Any]) -> 
         gpus=gpus,
         tokens=params.seq_len,
         now=now,
-        weights=demand.rank_weights / GIGABYTE,
-        each=demand.rank_cache(params.seq_len, 1) / GIGABYTE,
+        weights=three_digits(demand.rank_weights / GIGABYTE),
+        each=three_digits(demand.rank_cache(params.seq_len, 1) / GIGABYTE),
     )
 
 
@@ -147,8 +148,8 @@ def what_takes_longest(params: RooflineParams, facts: Mapping[str, Any]) -> Aske
         "title": facts["title"],
         "batch": params.batch,
         "tokens": params.seq_len,
-        "weights": weights / GIGABYTE,
-        "cache": cache / GIGABYTE,
+        "weights": three_digits(weights / GIGABYTE),
+        "cache": three_digits(cache / GIGABYTE),
         "limit": answers["compute"] if own["limited_by"] == "compute" else Message("the reading"),
         "answers": list(answers.values()),
         "right": answers["compute" if own["limited_by"] == "compute" else read],
@@ -162,17 +163,32 @@ def rate_at_twice_the_batch(params: RooflineParams, facts: Mapping[str, Any]) ->
     doubled = own_step(params.model_copy(update={"batch": 2 * params.batch}))
     now, right = facts["own"]["tokens_per_second"], doubled.tokens_per_second
     return _with(
-        offered(right, (2 * now, now, now / 2, 4 * now), rate, apart=0.08),
+        offered(right, (2 * now, now, now / 2, 4 * now), three_digits, apart=0.08),
         batch=2 * params.batch,
-        now=rate(now),
+        now=three_digits(now),
         gain=right / now,
-        weights=doubled.weight_bytes / GIGABYTE,
-        cache=(doubled.cache_bytes + doubled.copied_bytes) / GIGABYTE,
+        weights=three_digits(doubled.weight_bytes / GIGABYTE),
+        cache=three_digits((doubled.cache_bytes + doubled.copied_bytes) / GIGABYTE),
+        why=_why_not_twice(doubled, facts),
     )
 
 
-def rate(value: float) -> str:
-    """Tokens a second to three digits: 6,700, 477, 1.23."""
+def _why_not_twice(doubled: Variant, facts: Mapping[str, Any]) -> Message:
+    """What limits the larger batch: the arithmetic, the weights of more experts, or the caches."""
+    if doubled.limited_by == "compute":
+        return Message("The arithmetic takes longer than that reading, and every sequence needs its own.")
+    before = facts["own"]["weight_bytes"]
+    if facts["experts_read"] and doubled.weight_bytes > MORE_EXPERTS * before:
+        return Message(
+            "The weights are {before} GB now: a larger batch meets more experts. Each new sequence also brings its "
+            "own cache.",
+            before=three_digits(before / GIGABYTE),
+        )
+    return Message("The weights serve all sequences, while each new one brings its own cache.")
+
+
+def three_digits(value: float) -> str:
+    """A number to three digits: 6,700, 477, 1.23."""
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
 

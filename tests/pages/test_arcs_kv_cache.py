@@ -23,6 +23,7 @@ H100 = GPUS["h100-80gb"]
 
 
 @CHAPTERS
+@pytest.mark.usefixtures("one_thread")
 def test_every_question_can_be_answered(key: str) -> None:
     chapter = chapter_of(TOPIC, key)
     found = [
@@ -102,3 +103,30 @@ def test_what_limits_a_step(values: dict[str, Any], limit: str) -> None:
     found = arcs.asked(chapter_of(TOPIC, "roofline"), "question", params)
     assert found is not None
     assert found["right"] == limit
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, "each new one brings its own cache"),
+        ({"model": "deepseek-v3", "batch": 1, "seq_len": 1024}, "more experts"),
+        ({"batch": 512, "seq_len": 1024}, "arithmetic"),
+    ],
+)
+def test_why_twice_the_batch_is_not_twice_the_rate(values: dict[str, Any], told: str) -> None:
+    found = arcs.asked(
+        chapter_of(TOPIC, "roofline"), "check_yourself", fit(RooflineParams.model_validate(values))[0]
+    )
+    assert found is not None
+    assert told in found["why"]
+
+
+def test_gigabytes_are_written_without_an_exponent() -> None:
+    params, _ = fit(
+        RooflineParams.model_validate({"model": "deepseek-v3", "batch": 512, "seq_len": 1_048_576})
+    )
+    for field in ("question", "check_yourself"):
+        found = arcs.asked(chapter_of(TOPIC, "roofline"), field, params)
+        assert found is not None
+        assert float(found["weights"].replace(",", "")) > 1000
+        assert "e" not in found["weights"] + found["cache"]
