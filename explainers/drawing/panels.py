@@ -74,8 +74,8 @@ class Layer:
 
     x, y: where (rect and segment: to x2, y2; arrow: towards x2, y2). numbers: what a label shows by `format`
     right after its name, and the hover. names: what labels and the hover call each mark. style of a label:
-    "hollow" is written in black or white, to be read on a filled rect of its hue. shown: a Track of one number, how
-    many of the marks there are so far.
+    "hollow" is written in black or white, whichever is easier to read on what lies under it. shown: a Track of one
+    number, how many of the marks there are so far.
     """
 
     mark: Literal["point", "segment", "rect", "arrow", "label"]

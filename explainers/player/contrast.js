@@ -18,14 +18,17 @@ export function contrast(a, b) {
   return (light + 0.05) / (dark + 0.05);
 }
 
-/** A colour for letters on a ground: the hue itself, or as much nearer to the text's colour as it takes. @param {Colour} hue @param {Colour} ground @param {Colour} text */
-export function inkOf(hue, ground, text) {
+/** How well a colour can be read where it is read worst. @param {Colour} colour @param {Colour[]} grounds */
+const worst = (colour, grounds) => Math.min(...grounds.map((ground) => contrast(colour, ground)));
+
+/** A colour for letters over some grounds: the hue itself, or as much nearer to the text's colour as it takes. @param {Colour} hue @param {Colour} text @param {...Colour} grounds */
+export function inkOf(hue, text, ...grounds) {
   for (let step = 0; step <= STEPS; step++) {
     const ink = hue.map((part, k) => part + ((text[k] - part) * step) / STEPS);
-    if (contrast(ink, ground) >= ENOUGH) return ink;
+    if (worst(ink, grounds) >= ENOUGH) return ink;
   }
   return text;
 }
 
-/** Black or white, whichever is easier to read on a colour. @param {Colour} colour */
-export const inkOn = (colour) => (contrast(colour, BLACK) > contrast(colour, WHITE) ? "#000000" : "#ffffff");
+/** Black or white, whichever is easier to read over some grounds. @param {...Colour} grounds */
+export const inkOn = (...grounds) => (worst(BLACK, grounds) > worst(WHITE, grounds) ? "#000000" : "#ffffff");

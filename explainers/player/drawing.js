@@ -37,7 +37,7 @@ export function readTheme(element) {
   const hues = dark ? HUES.dark : HUES.light;
   const text = parseColour(style.getPropertyValue("--text"));
   const frame = mix(ground, text, dark ? 0.045 : 0.035);
-  const inks = Object.fromEntries(Object.entries(hues).map(([name, hue]) => [name, css(inkOf(parseColour(hue), frame, text))]));
+  const inks = Object.fromEntries(Object.entries(hues).map(([name, hue]) => [name, css(inkOf(parseColour(hue), text, frame))]));
   return {
     dark, hues, ground,
     inks: /** @type {Record<Hue, string>} */ (inks), // the same for letters
@@ -83,6 +83,20 @@ export const css = (colour) => `rgb(${colour.map(Math.round).join(",")})`;
 
 /** A hue mixed into the ground: share 0 is the ground, 1 the hue itself. @param {Theme} theme @param {Hue} hue @param {number} share */
 export const tint = (theme, hue, share) => css(mix(theme.ground, parseColour(theme.hues[hue]), share));
+
+/** @type {Map<string, string>} */
+const knownInks = new Map();
+
+/** A hue for letters over some grounds. @param {Theme} theme @param {Hue} hue @param {string[]} grounds */
+export function inkOver(theme, hue, grounds) {
+  const key = [theme.text, theme.hues[hue], ...grounds].join(" ");
+  let ink = knownInks.get(key);
+  if (!ink) {
+    ink = css(inkOf(parseColour(theme.hues[hue]), parseColour(theme.text), ...grounds.map(parseColour)));
+    knownInks.set(key, ink);
+  }
+  return ink;
+}
 
 /** 256 colours from `low` to `high` of a scale, as RGB bytes. @param {Theme} theme @param {"sequential" | "diverging"} scale @param {Hue} hue */
 export function colourTable(theme, scale, hue) {

@@ -4,9 +4,12 @@ import { readTheme, sizeCanvas } from "./drawing.js";
 import { fitPanels } from "./fit.js";
 import { countText } from "./transport.js";
 
-/** @import { Player } from "./types.d.ts" */
+/** @import { Player, Spec } from "./types.d.ts" */
 
 const MOST_DRAW_TIMES = 600;
+
+/** What a picture without a title is called. @param {Spec} spec */
+const nameOf = ({ title, name }) => (title ? "" : name.replaceAll("_", " "));
 
 /**
  * What draws a player.
@@ -48,7 +51,7 @@ export function framesOf(player, origin, drawn) {
       if ("element" in panel) panel.update(state);
       else if (panel.width > 0) {
         panel.draw(sizeCanvas(panel.canvas, panel.width, panel.height, player.zoom), theme, state);
-        panel.canvas.setAttribute("aria-label", panel.describe(state) || panel.spec.name.replaceAll("_", " "));
+        panel.canvas.setAttribute("aria-label", nameOf(panel.spec) + panel.describe(state));
       }
     }
     words.update(playback.step);

@@ -56,7 +56,7 @@ def card(key: str, title: str = "", note: str = "") -> Iterator[None]:
     """A bordered box with a heading; note: a few muted words beside the heading."""
     with st.container(border=True, key=f"card-{key}"):
         if title:
-            st.markdown(f"##### {title} :gray[{note}]" if note else f"##### {title}")
+            st.markdown(f"## {title} :gray[{note}]" if note else f"## {title}")
         yield
 
 

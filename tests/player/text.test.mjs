@@ -66,20 +66,32 @@ test("the count", () => {
   assert.equal(countText(run, { step: 9, waitingSince: 0 }, 5120, true, 0), "5,130");
 });
 
+/** Contrast after the guidelines, for tests: lightness from a table of all 256 parts. */
+const LINEAR = Array.from({ length: 256 }, (_, part) => (part <= 10 ? part / 3294.6 : ((part + 14.025) / 269.025) ** 2.4));
+function ratio(a, b) {
+  const shades = [a, b].map((colour) => colour.map((part) => LINEAR[Math.round(part)]));
+  const [dark, light] = shades.map(([red, green, blue]) => 0.05 + red * 0.2126 + green * 0.7152 + blue * 0.0722).sort((p, q) => p - q);
+  return light / dark;
+}
+
 for (const [theme, ground, text] of [["light", [255, 255, 255], [24, 32, 46]], ["dark", [15, 18, 22], [230, 234, 240]]]) {
   test(`letters of every hue can be read, ${theme}`, () => {
     const frame = ground.map((part, k) => part + (text[k] - part) * (theme === "dark" ? 0.045 : 0.035));
     for (const [name, hue] of Object.entries(HUES[theme])) {
       const colour = [1, 3, 5].map((at) => parseInt(hue.slice(at, at + 2), 16));
-      const ink = inkOf(colour, frame, text);
-      for (const under of [ground, frame]) assert.ok(contrast(ink, under) >= 4.5, `${name} has ${contrast(ink, under)}`);
+      const ink = inkOf(colour, text, frame);
+      for (const under of [ground, frame]) assert.ok(ratio(ink, under) >= 4.5, `${name} has ${ratio(ink, under)}`);
       const on = inkOn(colour) === "#ffffff" ? [255, 255, 255] : [0, 0, 0];
-      assert.ok(contrast(on, colour) >= 4.5, `on ${name}: ${contrast(on, colour)}`);
+      assert.ok(ratio(on, colour) >= 4.5, `on ${name}: ${ratio(on, colour)}`);
+      const tinted = ground.map((part, k) => part + (colour[k] - part) * 0.25);
+      const both = inkOf(colour, text, ground, tinted);
+      for (const under of [ground, tinted]) assert.ok(ratio(both, under) >= 4.5, `${name}, tinted: ${ratio(both, under)}`);
     }
   });
 }
 
 test("contrast is what the guidelines define", () => {
+  assert.ok(Math.abs(contrast([0xd5, 0x5e, 0x00], [0xff, 0xff, 0xff]) - ratio([0xd5, 0x5e, 0x00], [255, 255, 255])) < 1e-6);
   assert.equal(contrast([0, 0, 0], [255, 255, 255]), 21);
   assert.ok(Math.abs(contrast([0x77, 0x77, 0x77], [255, 255, 255]) - 4.48) < 0.01); // the guidelines' own example of a grey that just fails
 });

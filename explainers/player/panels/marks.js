@@ -1,17 +1,18 @@
 // Points, segments, rectangles, arrows and labels in data coordinates (scene.Marks).
 
 import { reader } from "../data.js";
-import { axisScale, hatch, isClear, legibleTicks, LETTER, parseColour, roomForTicks, tickHeight, tickWidth, tint, write } from "../drawing.js";
+import { axisScale, css, hatch, inkOver, isClear, legibleTicks, LETTER, parseColour, roomForTicks, tickHeight, tickWidth, tint, write } from "../drawing.js";
 import { inkOn } from "../contrast.js";
 import { formatNumber } from "../numbers.js";
 import { registerPanel } from "../panels.js";
 
-/** @import { Context, Layer, Reader, State, Theme } from "../types.d.ts" */
+/** @import { Context, Layer, Reader, Rectangle, State, Theme } from "../types.d.ts" */
 /** @typedef {ReturnType<typeof withReaders>} ReadLayer */
 /** @typedef {(context: Context, layer: ReadLayer, x: number, y: number, x2: number, y2: number, theme: Theme) => void} Painter */
+/** @typedef {{area: Rectangle, colour: string}} Filled */
 /** @typedef {{away: number, layer: ReadLayer, k: number, value: number, end: number, row: number}} Found */
 
-/** @type {Record<Layer["anchor"], CanvasTextAlign>} */
+/** @type {Record<Layer["anchor"], "left" | "center" | "right">} */
 const ALIGNS = { left: "left", middle: "center", right: "right" };
 
 /** @param {Layer} layer */
@@ -26,6 +27,8 @@ registerPanel("marks", (spec) => {
   const hasAxis = spec.x.ticks.length > 0 || spec.x.label;
   let box = { x: 0, y: 0, width: 1, height: 1, total: 1 };
   let [across, up] = [axisScale(spec.x, 0, 1), axisScale(spec.y, 0, 1)];
+  /** @type {Filled[]} what lies under a label, the last on top */
+  let filled = [];
 
   /** @param {number} width @param {number} room */
   function place(width, room) {
@@ -77,7 +80,10 @@ registerPanel("marks", (spec) => {
       context.beginPath();
       context.roundRect(left, top, wide, high, Math.min(3, wide / 2, high / 2));
       if (layer.style === "hollow" || layer.style === "hatched") context.stroke();
-      else context.fill();
+      else {
+        context.fill();
+        filled.push({ area: [left, top, wide, high], colour: String(context.fillStyle) });
+      }
     },
   };
 
@@ -126,16 +132,32 @@ registerPanel("marks", (spec) => {
 
   /** @param {Context} context @param {Theme} theme @param {ReadLayer} layer @param {number} k @param {number} x @param {number} y @param {number} step */
   function drawLabel(context, theme, layer, k, x, y, step) {
-    const colour = layer.style === "hollow" ? inkOn(parseColour(theme.hues[layer.hue])) : theme.inks[layer.hue];
     const weight = layer.numbers || layer.style === "solid" ? 600 : 400;
     const [text, size, align] = [labelText(layer, k, step), Math.max(LETTER, layer.size + 7), ALIGNS[layer.anchor]];
     context.font = `${weight} ${size}px ${theme.font}`;
-    const beyond = align === "left" ? x + context.measureText(text).width - (box.x + box.width) : 0;
-    write(context, theme, text, x - Math.max(0, beyond), y, { colour, align, size, weight }); // whole, if there is room at all
+    const wide = context.measureText(text).width;
+    const beyond = align === "left" ? x + wide - (box.x + box.width) : 0;
+    const at = x - Math.max(0, beyond); // whole, if there is room at all
+    const grounds = coloursUnder([at - { left: 0, center: wide / 2, right: wide }[align], y - size / 2, wide, size], theme);
+    const colour = layer.style === "hollow" ? inkOn(...grounds.map(parseColour)) : inkOver(theme, layer.hue, grounds);
+    write(context, theme, text, at, y, { colour, align, size, weight });
+  }
+
+  /** The colours of what is drawn under a rectangle so far. @param {Rectangle} place @param {Theme} theme */
+  function coloursUnder([left, top, wide, high], theme) {
+    const found = [];
+    for (let k = filled.length - 1; k >= 0; k--) {
+      const { area: [x, y, width, height], colour } = filled[k];
+      if (x >= left + wide || x + width <= left || y >= top + high || y + height <= top) continue;
+      found.push(colour);
+      if (x <= left && x + width >= left + wide && y <= top && y + height >= top + high) return found; // it covers the rest
+    }
+    return [...found, spec.frame ? theme.frame : css(theme.ground)];
   }
 
   /** @param {Context} context @param {Theme} theme @param {State} state */
   function drawGround(context, theme, state) {
+    filled = [];
     if (spec.frame) {
       context.fillStyle = theme.frame;
       context.beginPath();
@@ -146,7 +168,10 @@ registerPanel("marks", (spec) => {
       const y = highlight(state.step)[0];
       const half = Math.abs(up(y + 0.5) - up(y - 0.5)) / 2;
       context.fillStyle = tint(theme, "current", 0.18);
-      if (Number.isFinite(y)) context.fillRect(box.x, up(y) - half, box.width, 2 * half);
+      if (Number.isFinite(y)) {
+        context.fillRect(box.x, up(y) - half, box.width, 2 * half);
+        filled.push({ area: [box.x, up(y) - half, box.width, 2 * half], colour: context.fillStyle });
+      }
     }
     drawTicks(context, theme);
   }

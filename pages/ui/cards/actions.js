@@ -12,6 +12,7 @@ const ICONS = {
   fold: "M4 5h16v14H4zM9.5 5v14",
 };
 const TABS = ".st-key-_bar [role=radiogroup] [role=radio]";
+const PARTS = [["_bar", "navigation", "Topics and chapters"], ["_rail", "region", "Question and controls"], ["_stage", "region", "Picture"], ["_below", "region", "Explanation and checks"]];
 const CHECKED = ".st-key-card-checked";
 
 /** @param {HTMLElement} button @param {keyof typeof ICONS} name */
@@ -36,6 +37,15 @@ function listChapters(list) {
   list.hidden = !tabs.length;
   list.replaceChildren(...Array.from(tabs, (tab) => new Option(tab.innerText || tab.textContent, "", false, tab.getAttribute("aria-checked") === "true")));
   list.onchange = () => tabs[list.selectedIndex].click();
+}
+
+/** The parts of the page have names for those who jump from one to another. */
+function nameParts() {
+  for (const [place, role, name] of PARTS) {
+    const part = document.querySelector(`.st-key-${place}`);
+    part?.setAttribute("role", role);
+    part?.setAttribute("aria-label", name);
+  }
 }
 
 /** Whether the page is dark now. @param {HTMLElement} host */
@@ -76,6 +86,7 @@ function foldButton(button, leaving) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const host = parentElement instanceof ShadowRoot ? /** @type {HTMLElement} */ (parentElement.host) : parentElement;
   const [open, sheet, status] = [find(parentElement, ".open"), find(parentElement, ".sheet"), find(parentElement, "[role=status]")];
+  nameParts();
   listChapters(/** @type {HTMLSelectElement} */ (find(parentElement, ".chapters")));
   showBadge(find(parentElement, ".badge"), data);
   find(parentElement, ".code").innerHTML = data.code; // ours: the SVG of a QR code
