@@ -56,8 +56,8 @@ def exact_bytes(value: float) -> str:
 
 
 def kibibytes(value: float) -> str:
-    """Bytes to two digits, in KiB from 1,024 on: 32 KiB."""
-    return f"{about(value / 1024)} KiB" if value >= 1024 else f"{about(value)} B"
+    """Bytes to three digits, in KiB from 1,024 on: 128 KiB."""
+    return f"{value / 1024:,.3g} KiB" if value >= 1024 else f"{about(value)} B"
 
 
 def megabytes(value: float) -> str:

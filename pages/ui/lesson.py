@@ -15,7 +15,7 @@ import streamlit as st
 from pydantic import create_model
 
 from explainers.contract.experiment import find
-from explainers.contract.params import Params, choice
+from explainers.contract.params import Params, choice, control_of
 from explainers.player.source import Options
 from pages.ui import page
 from pages.ui.cards import actions, checks, predict, share, tables
@@ -71,6 +71,12 @@ def _page_params(chapters: tuple[tuple[str, str], ...]) -> type[Params]:
     return create_model("Page", __base__=Params, chapter=(keys, field))
 
 
+def _titles(settings: Settings) -> Sequence[str]:
+    """The titles of the chapters of a page; none where it has one only."""
+    params_type = settings.types.get(OF_PAGE)
+    return list((control_of(params_type, "chapter").labels or {}).values()) if params_type else ()
+
+
 # --------------------------------------------------------------------------------------- a chapter with a picture
 
 
@@ -115,7 +121,7 @@ def play_run(
         chapter, settings, words, params, made.facts, made.checks, made.scene, changed=changed
     )
     rail(places, chapter, settings, words, shown)
-    finish(places, shown)
+    finish(places, chapter, settings, shown)
 
 
 def charted(
@@ -140,11 +146,11 @@ def charted(
     rail(places, chapter, settings, words, shown)
     with places.below:
         below(result)
-    finish(places, shown)
+    finish(places, chapter, settings, shown)
 
 
 def caption(chapter: Chapter, settings: Settings, words: Prose) -> Any:
-    """The head of the stage: the chapter's title, and its claim, or what its break loses.
+    """The head of the stage: the chapter's title, and its claim, or what its break loses, or what to look for.
 
     Returns the place for what the last change did.
     """
@@ -152,8 +158,12 @@ def caption(chapter: Chapter, settings: Settings, words: Prose) -> Any:
         st.title(chapter.heading or words.title, anchor=False)
         changed = st.container(key="_changed")
         lost = breaks.loss(settings, find(chapter.experiment).breaks, chapter.prefix)
+        tried = next(
+            (each for each in chapter.tries if settings.is_tried(each.changes, chapter.prefix)), None
+        )
+        told = words[f"{chapter.key}.try.{tried.name}" if tried else f"{chapter.key}.claim"]
         with st.container(key=f"_claim-{chapter.key}"):  # another one in each chapter, so that no text moves
-            st.markdown(lost or words[f"{chapter.key}.claim"])
+            st.markdown(lost or told)
     return changed
 
 
@@ -199,11 +209,7 @@ def rail(places: Places, chapter: Chapter, settings: Settings, words: Prose, sho
         if chapter.tries:
             with st.container(key="_tries"):
                 st.markdown("Try this")
-                offers = [
-                    (each.label, each.changes, words[f"{chapter.key}.try.{each.name}"])
-                    for each in chapter.tries
-                ]
-                settings.try_this(offers, chapter.prefix)
+                settings.try_this([(each.label, each.changes) for each in chapter.tries], chapter.prefix)
 
 
 def chapter_controls(chapter: Chapter, settings: Settings) -> None:
@@ -220,19 +226,21 @@ def chapter_controls(chapter: Chapter, settings: Settings) -> None:
     settings.report(prefix)
     if broken_by := find(chapter.experiment).breaks:
         breaks.switches(settings, broken_by, prefix)
+        breaks.set_for_it(settings, broken_by, prefix)
 
 
 # --------------------------------------------------------------------------------------- below the stage
 
 
-def finish(places: Places, shown: Shown | None) -> None:
+def finish(places: Places, chapter: Chapter, settings: Settings, shown: Shown | None) -> None:
     """What is below the stage, and the right end of the top bar. shown: None without a run."""
+    titles = _titles(settings)
     with places.below:
         if shown:
             (shown.chapter.below or notes)(shown)
             cards(shown)
     with places.actions:
-        actions.show(shown.checks if shown else ())
+        actions.show(shown.checks if shown else (), chapters=titles, chosen=chapter.title)
 
 
 def notes(shown: Shown) -> None:
@@ -256,7 +264,6 @@ def cards(shown: Shown) -> None:
         with page.card("checked", "Checked"):
             checks.show(shown.checks)
             breaks.harmless(shown.params, shown.checks)
-            breaks.set_for_it(shown.settings, find(chapter.experiment).breaks, chapter.prefix)
             below_checks = st.container()
         if in_the_end := _question(shown, "check_yourself", "check", "answer"):
             with page.card("yourself", "Check yourself"):

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator
+from playwright.sync_api import FloatRect, Locator
 
 from explainers.contract.experiment import find
+from pages.ui.chapter import Chapter
 from tests.browser.conftest import NewReader
-from tests.browser.reader import Reader
+from tests.browser.reader import Player, Reader
 from tests.pages.chapters import TOPICS, chapter_of, chapters_of
 
 SIZES = ((1280, 720), (1366, 768), (1440, 900), (1920, 1080))
@@ -24,7 +25,6 @@ PLAYED = [
 AT_ONCE = [
     each for each in PLAYED if each != ("checkpointing", "model")
 ]  # the model's run starts by a button
-LONGEST = [(topic, key) for topic, key in AT_ONCE if find(chapter_of(topic, key).experiment).breaks]
 MEASURE = Path(__file__).with_name("measure_stage.js").read_text(encoding="utf-8")
 
 # Notes the size of every letter that is drawn on a canvas, in px of its player before it is enlarged.
@@ -85,8 +85,10 @@ def go(player: Locator, step: int) -> None:
 
 
 @pytest.mark.parametrize(("topic", "key"), AT_ONCE)
-def test_a_chapter_lies_whole_in_the_window(new_reader: NewReader, topic: str, key: str) -> None:
+def test_a_chapter_lies_whole_and_legible_in_the_window(new_reader: NewReader, topic: str, key: str) -> None:
+    """At every size, at twelve steps, while presenting, and with the break that has the longest words."""
     reader = new_reader(viewport={"width": 1280, "height": 720})
+    reader.page.add_init_script(LETTERS)
     reader.open(address(topic, key))
     player = reader.player("")
     steps = player.last + 1
@@ -94,23 +96,43 @@ def test_a_chapter_lies_whole_in_the_window(new_reader: NewReader, topic: str, k
         go(player.root, step)
         reader.page.wait_for_timeout(30)
         assert not outside(reader), f"step {step}"
-    for width, height in SIZES:
+    size, text = player.root.evaluate(SMALLEST_LETTER)
+    assert size >= SMALLEST - 1e-6, text
+    for width, height in SIZES[1:]:
         resize(reader, width, height)
         assert not outside(reader), f"{width} x {height}"
+    resize(reader, *SIZES[0])
+    present(reader, player)
+    if find(chapter_of(topic, key).experiment).breaks:
+        break_it(reader, chapter_of(topic, key))
+        assert not outside(reader), "broken"
 
 
-@pytest.mark.parametrize(("topic", "key"), LONGEST)
-def test_a_broken_chapter_lies_whole_in_the_window(new_reader: NewReader, topic: str, key: str) -> None:
-    reader = new_reader(viewport={"width": 1280, "height": 720})
-    reader.open(address(topic, key))
-    chapter = chapter_of(topic, key)
+def present(reader: Reader, player: Player) -> None:
+    """Fills the screen, looks at the letters, and leaves it again."""
+    reader.page.keyboard.press("f")
+    reader.page.wait_for_function("() => document.fullscreenElement !== null")
+    reader.page.wait_for_timeout(300)
+    reader.page.evaluate("window.letters = []")
+    for step in (0, player.last // 2, player.last):
+        go(player.root, step)
+        reader.page.wait_for_timeout(30)
+    size, text = player.root.evaluate(SMALLEST_LETTER)
+    assert size >= SMALLEST_PRESENTING - 1e-6, text
+    bottom = player.root.locator(".controls").evaluate("(bar) => bar.getBoundingClientRect().bottom")
+    assert bottom <= 721
+    reader.page.keyboard.press("f")
+    reader.page.wait_for_function("() => document.fullscreenElement === null")
+
+
+def break_it(reader: Reader, chapter: Chapter) -> None:
+    """Chooses the break with the longest words."""
     longest = max(find(chapter.experiment).breaks, key=lambda each: len(each.consequence))
     reader.page.locator(f".st-key-break-{chapter.prefix}-{longest.name} button").click()
     reader.page.get_by_text("What is lost.").wait_for()
     reader.settle()
     reader.page.mouse.move(640, 715)
     reader.page.wait_for_timeout(300)
-    assert not outside(reader)
 
 
 @pytest.mark.parametrize(("topic", "key"), AT_ONCE)
@@ -123,30 +145,6 @@ def test_a_phone_shows_the_main_panel_and_the_buttons(new_reader: NewReader, top
         assert box
         assert box["y"] >= 48
         assert box["y"] + box["height"] <= 812
-
-
-@pytest.mark.parametrize(("topic", "key"), AT_ONCE)
-def test_the_smallest_letter(new_reader: NewReader, topic: str, key: str) -> None:
-    reader = new_reader(viewport={"width": 1280, "height": 720})
-    reader.page.add_init_script(LETTERS)
-    reader.open(address(topic, key))
-    player = reader.player("")
-    for step in (0, player.last // 2, player.last):
-        go(player.root, step)
-    reader.page.wait_for_timeout(100)
-    size, text = player.root.evaluate(SMALLEST_LETTER)
-    assert size >= SMALLEST - 1e-6, text
-    reader.page.keyboard.press("f")
-    reader.page.wait_for_function("() => document.fullscreenElement !== null")
-    reader.page.wait_for_timeout(300)
-    reader.page.evaluate("window.letters = []")
-    for step in (0, player.last // 2, player.last):
-        go(player.root, step)
-    reader.page.wait_for_timeout(100)
-    size, text = player.root.evaluate(SMALLEST_LETTER)
-    assert size >= SMALLEST_PRESENTING - 1e-6, text
-    bottom = player.root.locator(".controls").evaluate("(bar) => bar.getBoundingClientRect().bottom")
-    assert bottom <= 721
 
 
 def moved(reader: Reader) -> list[Any]:
@@ -253,12 +251,12 @@ def test_the_code_comes_beside_the_picture(new_reader: NewReader) -> None:
     player = reader.player("")
     frame, code = player.root.locator(".frame"), player.root.locator(".below pre")
 
-    def places() -> tuple[dict[str, float], dict[str, float]]:
+    def places() -> tuple[FloatRect, FloatRect]:
         reader.page.wait_for_timeout(200)
         picture, source = frame.bounding_box(), code.bounding_box()
         assert picture
         assert source
-        return dict(picture), dict(source)
+        return picture, source
 
     picture, source = places()
     assert source["y"] > picture["y"] + picture["height"]

@@ -56,7 +56,7 @@ grid = settings.panel("length", "block", "scale", "causal", "broken", "order", "
 settings.panel("length", prefix="traffic")
 settings.reset_button()
 settings.report("")
-settings.try_this([("Long", {"length": 128, "block": 32}, "Look.")])
+settings.try_this([("Long", {"length": 128, "block": 32})])
 settings.changed({"tiles": grid.length // grid.block})
 st.session_state["grid"], st.session_state["traffic"] = grid, settings.params("traffic")
 """

@@ -4,7 +4,7 @@ import { find } from "../../../explainers/player/elements.js";
 import { copied } from "./copied.js";
 
 /** @import { Component } from "../../../explainers/player/types.d.ts" */
-/** @typedef {{passed: number, checks: number, code: string, paths: string[], home: boolean}} Data checks: -1 where there is nothing to check. code: an SVG image */
+/** @typedef {{passed: number, checks: number, code: string, paths: string[], home: boolean, chapters: string[], chosen: string}} Data checks: -1 where there is nothing to check. code: an SVG image */
 
 const ICONS = {
   light: "M12 3v2M12 19v2M3 12h2M19 12h2M5.6 5.6l1.4 1.4M17 17l1.4 1.4M18.4 5.6 17 7M7 17l-1.4 1.4M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8z",
@@ -13,6 +13,8 @@ const ICONS = {
 };
 const TABS = ".st-key-_bar [role=radiogroup] [role=radio]";
 const PARTS = [["_bar", "navigation", "Topics and chapters"], ["_rail", "region", "Question and controls"], ["_stage", "region", "Picture"], ["_below", "region", "Explanation and checks"]];
+/** @type {{chapter: string | null}} the chapter that was on the screen last */
+const shown = { chapter: null };
 const CHECKED = ".st-key-card-checked";
 
 /** @param {HTMLElement} button @param {keyof typeof ICONS} name */
@@ -25,18 +27,28 @@ function showBadge(badge, { passed, checks }) {
   badge.hidden = checks <= 0;
   const fails = checks - passed;
   badge.className = `badge ${fails ? "bad" : "good"}`;
-  badge.innerHTML = fails ? `✗ ${fails}<span>&nbsp;of ${checks} fails</span>` : `✓ ${checks}<span>&nbsp;check${checks === 1 ? "" : "s"}</span>`;
+  badge.innerHTML = fails ? `✗ ${fails}<span>&nbsp;of ${checks} ${fails === 1 ? "fails" : "fail"}</span>` : `✓ ${checks}<span>&nbsp;check${checks === 1 ? "" : "s"}</span>`;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   badge.onclick = () => document.querySelector(CHECKED)?.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "center" });
 }
 
-/** The chapters as a list, for windows in which the tabs have no room: it presses the tabs. @param {HTMLSelectElement} list */
-function listChapters(list) {
-  /** @type {NodeListOf<HTMLElement>} */
-  const tabs = document.querySelectorAll(TABS);
-  list.hidden = !tabs.length;
-  list.replaceChildren(...Array.from(tabs, (tab) => new Option(tab.innerText || tab.textContent, "", false, tab.getAttribute("aria-checked") === "true")));
-  list.onchange = () => tabs[list.selectedIndex].click();
+/** The chapters as a list, for windows in which the tabs have no room: it presses the tabs. @param {HTMLSelectElement} list @param {Data} data */
+function listChapters(list, { chapters, chosen }) {
+  list.hidden = !chapters.length;
+  list.replaceChildren(...chapters.map((title) => new Option(title, title, false, title === chosen)));
+  list.onchange = () => {
+    /** @type {NodeListOf<HTMLElement>} */
+    const tabs = document.querySelectorAll(TABS);
+    Array.from(tabs).find((tab) => tab.textContent.includes(list.value))?.click();
+  };
+}
+
+/** Another chapter begins at its top. @param {Data} data */
+function goToTop({ chosen }) {
+  const before = shown.chapter;
+  shown.chapter = chosen;
+  if (before === null || before === chosen) return;
+  for (let around = document.querySelector(".st-key-_lesson"); around; around = around.parentElement) around.scrollTop = 0;
 }
 
 /** The parts of the page have names for those who jump from one to another. */
@@ -87,7 +99,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const host = parentElement instanceof ShadowRoot ? /** @type {HTMLElement} */ (parentElement.host) : parentElement;
   const [open, sheet, status] = [find(parentElement, ".open"), find(parentElement, ".sheet"), find(parentElement, "[role=status]")];
   nameParts();
-  listChapters(/** @type {HTMLSelectElement} */ (find(parentElement, ".chapters")));
+  listChapters(/** @type {HTMLSelectElement} */ (find(parentElement, ".chapters")), data);
+  goToTop(data);
   showBadge(find(parentElement, ".badge"), data);
   find(parentElement, ".code").innerHTML = data.code; // ours: the SVG of a QR code
   themeButton(find(parentElement, ".theme"), host, data.paths);

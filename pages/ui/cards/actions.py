@@ -20,10 +20,16 @@ PATHS = ["/", *(f"/{topic.name}" for topic in TOPICS)]
 _actions = card_component("actions")
 
 
-def show(checks: Sequence[Check] = (), on_home: bool = False) -> None:
-    """How many checks pass, and the buttons that every page has. on_home: those of a chapter are left out."""
+def show(
+    checks: Sequence[Check] = (), on_home: bool = False, chapters: Sequence[str] = (), chosen: str = ""
+) -> None:
+    """How many checks pass, and the buttons that every page has.
+
+    on_home: those of a chapter are left out. chapters: the titles on the tabs, chosen: of the one on the screen.
+    """
     passed = sum(check.passed for check in checks)
     data = {"passed": passed, "checks": len(checks), "code": _code(), "paths": PATHS, "home": on_home}
+    data |= {"chapters": list(chapters), "chosen": chosen}
     _actions(key=KEY, data=data, on_code_change=_ask_for_code)
 
 

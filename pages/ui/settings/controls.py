@@ -100,26 +100,21 @@ class Settings(Session):
         """How often a button has opened something in this player."""
         return self.shown.openings.get(prefix, 0)
 
-    def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any], str]], prefix: str = "") -> None:
-        """One-click settings: label, what differs from the defaults, and the sentence of what to look for.
-
-        The sentence is shown once the settings are in force.
-        """
-        sentences = []
+    def try_this(self, cases: Iterable[tuple[str, Mapping[str, Any]]], prefix: str = "") -> None:
+        """One-click settings: label, and what differs from the defaults."""
         with st.container(horizontal=True, gap=None, key=f"try-{prefix}"):
-            for number, (label, changes, sentence) in enumerate(cases):
-                chosen = self.shown.params[prefix] == self.types[prefix](**changes)
+            for number, (label, changes) in enumerate(cases):
                 st.button(
                     label,
                     key=f"try-button-{prefix}-{number}",
-                    type="primary" if chosen else "secondary",
+                    type="primary" if self.is_tried(changes, prefix) else "secondary",
                     on_click=self._try,
                     args=(changes, prefix),
                 )
-                sentences += [sentence] if chosen else []
-        place = st.empty()  # always there, so that what follows keeps its place
-        if sentences:
-            place.markdown(sentences[0])
+
+    def is_tried(self, changes: Mapping[str, Any], prefix: str = "") -> bool:
+        """Whether these settings are in force, and all others at their defaults."""
+        return self.shown.params[prefix] == self.types[prefix](**changes)
 
     def _try(self, changes: Mapping[str, Any], prefix: str) -> None:
         self.open(self.types[prefix](**changes).model_dump(), prefix)
