@@ -51,9 +51,15 @@ def tiles_with_other_mask(params: TilesParams, facts: Mapping[str, Any]) -> Aske
         for rows in tile_ranges(params.seq_len, params.block_q)
     ]
     right, total, now = sum(visits), facts["tiles_total"], facts["tiles_visited"]
-    wrong = (now, total, total // 2, right + len(visits), right + 1)
+    # as many as now; all; half; the tiles at the edge of the mask left out, or counted twice
+    wrong = (now, total, total // 2, right - len(visits), right + len(visits), right - 1)
     state = Message("off") if params.causal else Message("on")
-    return _with(offered(right, wrong, whole), total=total, now=now, state=state)
+    return _with(
+        offered(right, [number for number in wrong if number <= total], whole),
+        total=total,
+        now=now,
+        state=state,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ one row

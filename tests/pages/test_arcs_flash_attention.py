@@ -11,7 +11,7 @@ import torch
 
 from explainers.contract.experiment import find
 from explainers.flash_attention.backward import BackwardParams, backward
-from explainers.flash_attention.moves import flash_attention_2_moves
+from explainers.flash_attention.moves import flash_attention_1_moves, flash_attention_2_moves, total
 from explainers.flash_attention.online_softmax import OnlineSoftmaxParams, online_softmax
 from explainers.flash_attention.tiles import tiles
 from explainers.flash_attention.tiles_params import TilesParams
@@ -147,6 +147,56 @@ def test_a_row_that_never_rises_opens_at_its_end(scores: str) -> None:
 def test_a_row_that_is_never_rescaled_opens_on_the_whole_grid(values: dict[str, Any]) -> None:
     scene = find("flash_attention.tiles").scene(tiles(TilesParams.model_validate(values)))
     assert scene.start == scene.steps - 1
+
+
+BROKEN = [{**each.settings, "break_it": each.name} for each in find("flash_attention.tiles").breaks]
+
+
+@pytest.mark.parametrize(
+    "values", [*BROKEN, {"causal": False, "row": 5}, {"seq_len": 32, "kv_len": 96, "row": 20}]
+)
+def test_tiles_never_open_on_a_nearly_empty_grid(values: dict[str, Any]) -> None:
+    result = tiles(TilesParams.model_validate(values))
+    start = find("flash_attention.tiles").scene(result).start
+    computed = [number for number, (_, step) in enumerate(result.steps) if step.phase == "scores"]
+    assert sum(number <= start for number in computed) >= len(computed) / 4
+
+
+def test_tiles_open_early_where_only_an_early_tile_is_wrong() -> None:
+    values = {"seq_len": 64, "kv_len": 56, "causal": True, "break_it": "finite_sentinel"}
+    result = tiles(TilesParams.model_validate(values))
+    start = find("flash_attention.tiles").scene(result).start
+    assert (result.steps[start][1].query_tile, result.steps[start][1].phase) == (0, "finish")
+
+
+@pytest.mark.parametrize("scores", ["0 9 10 1 2 3 4 5 6 7 8 9", "0 9 1 2 3 4 5 6 7 8 9 10"])
+def test_a_row_never_opens_in_its_first_quarter(scores: str) -> None:
+    result = online_softmax(OnlineSoftmaxParams(scores=scores, block=1))
+    start = find("flash_attention.online_softmax").scene(result).start
+    assert result.steps[start][1].block >= 12 / 4 or start == len(result.steps) - 1
+
+
+def test_no_answer_has_more_tiles_than_there_are() -> None:
+    chapter = chapter_of(TOPIC, "tiles")
+    for params in arcs.settings_of(chapter):
+        if found := arcs.asked(chapter, "check_yourself", params):
+            assert max(int(answer.replace(",", "")) for answer in found["answers"]) <= found["total"]
+
+
+# --------------------------------------------------------------------------------------------- the surprises
+
+
+def test_with_much_fast_memory_flash_attention_2_moves_more() -> None:
+    n, d = 2048, 64
+    moved = [
+        total(moves(n, d, 64, 512)).total for moves in (flash_attention_1_moves, flash_attention_2_moves)
+    ]
+    assert moved[0] < moved[1]
+
+
+def test_flash_attention_2_writes_each_number_of_o_once() -> None:
+    moves = flash_attention_2_moves(120, 32, 32, 16)
+    assert sum(move.elements for move in moves if (move.kind, move.matrix) == ("write", "O")) == 120 * 32
 
 
 def test_the_weight_of_the_first_block() -> None:

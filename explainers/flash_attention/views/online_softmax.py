@@ -129,12 +129,16 @@ def card(result: OnlineSoftmaxResult) -> Scene:
 
 
 def _start(steps: list[SoftmaxStep]) -> int:
-    """The first step to show: the rescale after the greatest rise of the maximum; the end where it never rises."""
+    """The first step to show: the rescale after the greatest rise of the maximum, once a quarter of the steps is done.
+
+    The end where it does not rise later.
+    """
+    filled = len(steps) // 4
     rises = [
         step.m - step.m_before if step.phase == "rescale" and np.isfinite(step.m_before) else 0.0
-        for step in steps
+        for step in steps[filled:]
     ]
-    return int(np.argmax(rises)) if max(rises) > 0 else len(steps) - 1
+    return filled + int(np.argmax(rises)) if max(rises) > 0 else len(steps) - 1
 
 
 def _seen(step: SoftmaxStep, length: int) -> np.ndarray:

@@ -45,15 +45,16 @@ def scene(result: TilesResult) -> Scene:
 
 
 def _start(result: TilesResult, steps: list[TileStep]) -> int:
-    """The first step to show: the worst tile if a check failed, else where the followed row is rescaled most.
+    """The first step to show: a wrong tile if a check failed, else where the followed row is rescaled most.
 
-    A row that is never rescaled: the last step, with the whole grid filled.
+    Not in the first quarter of the steps, where the grid is nearly empty, unless only a tile there is wrong. A row that
+    is not rescaled later: the last step, with the whole grid filled.
     """
+    filled = len(steps) // 4
     if not result.passed and result.params.break_it != "no_rescale":
-        done = [number for number, step in enumerate(steps) if step.phase == "finish"]
-        return max(done, key=lambda number: np.nan_to_num(result.error_so_far[number], nan=np.inf))
+        return _wrong_tile(result, steps, filled)
     best, best_rise = len(steps) - 1, 0.0
-    for number, step in enumerate(steps):
+    for number, step in enumerate(steps[filled:], filled):
         place = result.params.followed_row - step.rows[0]
         if step.phase != "maximum" or not 0 <= place < len(step.m):
             continue
@@ -62,6 +63,15 @@ def _start(result: TilesResult, steps: list[TileStep]) -> int:
         if rise > best_rise:
             best, best_rise = number, rise
     return best
+
+
+def _wrong_tile(result: TilesResult, steps: list[TileStep], filled: int) -> int:
+    """The step that finishes the worst query tile from the step `filled` on, or of all if those are far more exact."""
+    done = [number for number, step in enumerate(steps) if step.phase == "finish"]
+    errors = {number: np.nan_to_num(result.error_so_far[number], nan=np.inf) for number in done}
+    worst = max(done, key=errors.__getitem__)
+    later = max((number for number in done if number >= filled), key=errors.__getitem__)
+    return later if errors[later] >= errors[worst] / 10 else worst
 
 
 # ------------------------------------------------------------------------------------------ the grid of tiles
