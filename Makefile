@@ -20,7 +20,7 @@ run: $(VENV)/.running  ## serves the site on this machine
 
 test: $(VENV)/.testing $(VENV)/.axe-$(AXE) chromium  ## every test, the fast ones first
 	$(PYTHON) -m pytest tests --ignore=tests/browser -n 2
-	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
+	$(PYTHON) -m pytest tests/browser -n 2 --dist worksteal
 
 test-slow: $(VENV)/.testing  ## the tests that take minutes: comparisons with every model class, retraining
 	$(PYTHON) -m pytest tests -m exhaustive --exhaustive -n 2
@@ -29,7 +29,7 @@ quick: $(VENV)/.testing  ## the fast tests only
 	$(PYTHON) -m pytest tests --ignore=tests/browser -m "not slow" -n 2
 
 browser: $(VENV)/.testing $(VENV)/.axe-$(AXE) chromium  ## the tests in Chromium only
-	$(PYTHON) -m pytest tests/browser -n 2 --dist loadfile
+	$(PYTHON) -m pytest tests/browser -n 2 --dist worksteal
 
 lint: $(VENV)/.testing $(VENV)/.typescript-$(TYPESCRIPT)  ## style and types
 	$(PYTHON) -m ruff check .
