@@ -69,8 +69,10 @@ def test_every_chapter_renders(reader: Reader, page: str, chapter: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "chapter"), CHAPTERS)
-def test_a_narrow_screen_needs_no_sideways_scroll(new_reader: NewReader, page: str, chapter: str) -> None:
-    reader = new_reader(viewport={"width": 375, "height": 800}, is_mobile=True, has_touch=True)
+def test_a_phone_needs_no_sideways_scroll_and_shows_the_picture(
+    new_reader: NewReader, page: str, chapter: str
+) -> None:
+    reader = new_reader(viewport={"width": 375, "height": 812}, is_mobile=True, has_touch=True)
     reader.open(address(page, chapter))
     wide = reader.page.evaluate(
         """() => [document.scrollingElement, ...document.querySelectorAll("[data-testid=stMain]")]
@@ -81,6 +83,13 @@ def test_a_narrow_screen_needs_no_sideways_scroll(new_reader: NewReader, page: s
         "(all) => all.map((one) => one.getBoundingClientRect().right)"
     )
     assert max(beyond, default=0) <= 375
+    for part in (".column", ".controls"):  # the main panel and the buttons are on the first screen
+        for box in [
+            each.bounding_box() for each in reader.page.locator(f".player:not(.card) {part}").all()[:1]
+        ]:
+            assert box
+            assert box["y"] >= 48
+            assert box["y"] + box["height"] <= 812
 
 
 @pytest.mark.parametrize("page", PAGES)
