@@ -225,7 +225,12 @@ def test_the_link_and_its_code(new_reader: NewReader) -> None:
     reader.open("/packing?count=20")
     reader.page.get_by_role("button", name="Share").click()
     sheet = reader.page.locator(".sheet")
-    sheet.locator("svg").wait_for()
+    code = sheet.locator("svg")
+    code.wait_for()
+    drawn = code.bounding_box()
+    assert drawn
+    assert drawn["width"] >= 195  # a camera reads it from some way off
+    assert code.locator("path").last.evaluate("(one) => getComputedStyle(one).strokeWidth") == "1px"
     box = sheet.bounding_box()
     assert box
     assert box["y"] + box["height"] <= 720
